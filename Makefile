@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test slow lint bench clean
+
+help: ## Show what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED) ## Create .venv with the tested versions of everything
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Python 3.11 or newer is needed; name one with make PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,slurm]'
+	@touch $@
+
+demo: $(INSTALLED) ## Train a DCGAN on real digits, attack it, print the table and where the page is
+	$(BIN)/python -m benchmark
+
+test: $(INSTALLED) ## Run the fast test suite
+	$(BIN)/python -m pytest -n 2 -m 'not slow'
+
+slow: $(INSTALLED) ## Run the slow tests
+	$(BIN)/python -m pytest -n 2 -m slow
+
+lint: $(INSTALLED) ## Check style and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: $(INSTALLED) ## Measure speed against the peers, on the same inputs, as ratios
+	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## Delete the store and the outputs of earlier runs
+	rm -rf store outputs

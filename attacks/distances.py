@@ -1,0 +1,162 @@
+"""Distances between queries and reconstructions, one number per query.
+
+`targets` looks at the queries once; calling the distance compares them with reconstructions as
+often as an optimiser needs. Everything is differentiable in reconstructions and latent codes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from attacks.lpips_weights import backbone
+from victims.access import UserError
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What a distance keeps of n queries: tensors whose first axis is the query."""
+
+    tensors: tuple[Tensor, ...]
+
+    def select(self, rows: Tensor) -> Targets:
+        """The targets of these queries (m,), in this order; repeats are allowed."""
+        return Targets(tuple(tensor[rows] for tensor in self.tensors))
+
+
+class Distance(ABC):
+    """Compares n queries with n reconstructions."""
+
+    @abstractmethod
+    def targets(self, x: Tensor) -> Targets:
+        """What is needed of the queries (n, *shape), computed once."""
+
+    @abstractmethod
+    def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
+        """Distances (n,) of reconstructions (n, *shape), made from codes z (n, z_dim) if given."""
+
+
+class L2(Distance):
+    """Mean over all entries of the squared difference; images in [-1, 1], so at most 4."""
+
+    def targets(self, x: Tensor) -> Targets:
+        """The records themselves, flat."""
+        return Targets((x.flatten(1),))
+
+    def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
+        """Distances (n,)."""
+        return (targets.tensors[0] - x_hat.flatten(1)).square().mean(1)
+
+
+class LPIPS(Distance):
+    """Learned perceptual distance between images: differences of a classifier's features.
+
+    Source: Zhang, Isola, Efros, Shechtman, Wang 2018, arXiv 1801.03924, version 0.1 of its linear
+    heads, equal to the package `lpips` on the same images. Deviations: grey images are repeated to
+    three channels, and images with a side under `min_side` are enlarged to it, bilinearly (the last
+    layer of AlexNet is empty under 31 pixels; the heads were fitted on 64x64 patches).
+    net: backbone, `alex` or `vgg`.
+    Raises UserError for records that are no images of one or three channels.
+    """
+
+    def __init__(self, net: str = "alex", min_side: int = 32) -> None:
+        self.net, self.min_side = net, min_side
+        self.model = features(net)
+
+    def targets(self, x: Tensor) -> Targets:
+        """The features of the queries."""
+        return Targets(tuple(self._features(x)))
+
+    def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
+        """Distances (n,)."""
+        pairs = zip(targets.tensors, self._features(x_hat), strict=True)
+        layers = [(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]
+        return torch.stack(layers).sum(0)
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        if x.dim() != 4 or x.shape[1] not in (1, 3):
+            raise UserError(
+                f"LPIPS compares images of 1 or 3 channels, not records of shape "
+                f"{tuple(x.shape[1:])}; use distance=l2"
+            )
+        small = min(x.shape[2:])
+        if small < self.min_side:
+            x = interpolate(x, scale_factor=self.min_side / small, mode="bilinear")
+        self.model.to(x.device)
+        return self.model(x.expand(-1, 3, -1, -1))
+
+
+class L2LPIPS(Distance):
+    """l2 * L2 + lpips * LPIPS + latent * (|z|^2 - dim z)^2.
+
+    Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 4.1, with the weights of the
+    published code (1, 0.2, 0.001). The last term keeps a code where the prior has mass; it counts
+    only where a code was chosen, and the published PyTorch scripts define but do not use it.
+    l2, lpips, latent: weights, not negative; net: LPIPS's backbone.
+    """
+
+    def __init__(
+        self, l2: float = 1.0, lpips: float = 0.2, latent: float = 0.001, net: str = "alex"
+    ) -> None:
+        for name, value in {"l2": l2, "lpips": lpips, "latent": latent}.items():
+            if value < 0:
+                raise UserError(f"distance.{name}={value}: a weight cannot be negative")
+        self.l2, self.lpips, self.latent = l2, lpips, latent
+        self.pixels, self.perceptual = L2(), LPIPS(net)
+
+    def targets(self, x: Tensor) -> Targets:
+        """Pixels and features of the queries."""
+        return Targets(self.pixels.targets(x).tensors + self.perceptual.targets(x).tensors)
+
+    def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
+        """Distances (n,)."""
+        pixels, features = Targets(targets.tensors[:1]), Targets(targets.tensors[1:])
+        loss = self.l2 * self.pixels(pixels, x_hat) + self.lpips * self.perceptual(features, x_hat)
+        if z is None:
+            return loss
+        return loss + self.latent * (z.square().sum(1) - z.shape[1]).square()
+
+
+@cache
+def features(net: str) -> Features:
+    """LPIPS's network with ImageNet weights; one in a process, shared by all distances."""
+    return Features(net).eval().requires_grad_(False)
+
+
+class Features(nn.Module):
+    """Images (n, 3, h, w) in [-1, 1] to five feature maps; LPIPS is their squared distance.
+
+    Each map is normalised over channels and multiplied by the root of the head's weights (none
+    is negative): the weighting is then paid once for a query, not at each comparison.
+    """
+
+    def __init__(self, net: str) -> None:
+        super().__init__()
+        weights = backbone(net)  # first: it raises a clear error for an unknown net
+        from lpips import LPIPS as Package  # imports torchvision, seconds
+
+        with warnings.catch_warnings():  # of torchvision, about how the package calls it
+            warnings.simplefilter("ignore", UserWarning)
+            package: Any = Package(net=net, pretrained=True, pnet_rand=True, verbose=False)
+        own = {
+            name: weights["features." + name.split(".", 1)[1]] for name in package.net.state_dict()
+        }
+        package.net.load_state_dict(own)
+        self.scale, self.net = package.scaling_layer, package.net
+        roots = [head.model[-1].weight.detach().clamp(min=0).sqrt() for head in package.lins]
+        self.roots = nn.ParameterList(roots)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Weighted, normalised feature maps."""
+        maps = self.net(self.scale(x))
+        return [
+            map / (map.square().sum(1, keepdim=True).sqrt() + 1e-10) * root
+            for map, root in zip(maps, self.roots, strict=True)
+        ]

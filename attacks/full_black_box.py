@@ -1,0 +1,60 @@
+"""Full black box: the nearest of the released samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.distances import Distance
+from attacks.nearest import nearest
+from victims.access import FullBlackBox, UserError
+
+
+class NearestSample:
+    """Score = minus the distance to the closest released sample.
+
+    Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 4.2; the published code finds the
+    five nearest by L2 and uses the first.
+    distance: how reconstruction and query are compared.
+    candidates: how many of the nearest samples by L2 (exact) are ranked again by `distance`; with 1
+    the nearest by L2 is the reconstruction.
+    """
+
+    access = FullBlackBox
+
+    def __init__(self, distance: Distance, candidates: int = 1) -> None:
+        if candidates < 1:
+            raise UserError(f"attack candidates={candidates}: at least 1 is needed")
+        self.distance, self.candidates = distance, candidates
+
+    @property
+    def samples_needed(self) -> int:
+        """How many released samples there must be."""
+        return self.candidates
+
+    def reconstruct(self, view: FullBlackBox, queries: Tensor) -> tuple[np.ndarray, Tensor]:
+        """Losses (n,) and the best released sample for each query (n, *shape)."""
+        _, near = nearest(view.blocks(), queries, self.candidates, device=view.device)
+        losses, best = [], []
+        rows = max(1, view.batch_size // self.candidates)
+        for start in range(0, len(queries), rows):
+            block = queries[start : start + rows].to(view.device)
+            indices = near[start : start + rows]
+            loss = self._losses(view, block, indices)
+            choice = loss.argmin(1)
+            losses.append(loss[np.arange(len(choice)), choice])
+            best.append(view.released[indices[np.arange(len(choice)), choice]])
+        return np.concatenate(losses), torch.from_numpy(np.concatenate(best))
+
+    @torch.no_grad()
+    def _losses(self, view: FullBlackBox, block: Tensor, indices: np.ndarray) -> np.ndarray:
+        """Distance of each query (m) to each of its candidates: (m, candidates)."""
+        samples = torch.from_numpy(view.released[indices.ravel()]).to(view.device)
+        repeat = torch.arange(len(block), device=view.device).repeat_interleave(self.candidates)
+        loss = self.distance(self.distance.targets(block).select(repeat), samples)
+        return loss.double().cpu().numpy().reshape(indices.shape)
+
+    def score(self, view: FullBlackBox, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> minus the reconstruction loss (n,)."""
+        return -self.reconstruct(view, queries)[0]

@@ -1,0 +1,1 @@
+"""The benchmark: one job turns a configuration into rows of a table that can be trusted."""

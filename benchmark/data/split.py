@@ -1,0 +1,89 @@
+"""Splits: which records the victim trains on, which it never sees, which the attacker owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmark.data.dataset import Dataset
+from benchmark.seeds import sub_seed
+from victims.access import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers into a data set; the three sets are disjoint, also by content.
+
+    members: (n,) the victim's training records, in training order.
+    non_members: (q,) records that no model has seen, as many as members are queried.
+    reference: (r,) the attacker's own records of the same kind, for reference models.
+    queried: (q,) the members among the queries.
+    duplicates: how many records of the source were dropped because another has the same content.
+    """
+
+    members: np.ndarray
+    non_members: np.ndarray
+    reference: np.ndarray
+    queried: np.ndarray
+    duplicates: int
+
+    def queries(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Shuffled row numbers (2q,) of members and non-members, and the labels (2q,) bool."""
+        rows = np.concatenate([self.queried, self.non_members])
+        is_member = np.arange(len(rows)) < len(self.queried)
+        order = np.random.default_rng(sub_seed(seed, "queries")).permutation(len(rows))
+        return rows[order], is_member[order]
+
+
+class RandomSplit:
+    """Records drawn uniformly without replacement.
+
+    members: size of the victim's training set.
+    queries: how many members are queried, and as many non-members.
+    reference: size of the attacker's own set.
+    For one seed and one number of queries, a larger training set contains the smaller one, and the
+    non-members stay the same: curves over the training-set size compare like with like.
+    """
+
+    def __init__(self, members: int, queries: int, reference: int) -> None:
+        for name, value in {"members": members, "queries": queries}.items():
+            if value < 1:
+                raise UserError(f"split.{name}={value}: at least 1 is needed")
+        if reference < 0:
+            raise UserError(f"split.reference={reference}: it cannot be negative")
+        if queries > members:
+            raise UserError(
+                f"split.queries={queries} is more than there are members: split.members={members}; "
+                f"ask for at most {members}"
+            )
+        self.members, self.queries, self.reference = members, queries, reference
+
+    def draw(self, dataset: Dataset, seed: int) -> Split:
+        """Draw the three sets; raises UserError where the data is too small."""
+        unique = _first_of_each(dataset.digests)
+        needed = self.members + self.reference + self.queries
+        if needed > len(unique):
+            raise UserError(
+                f"split.members={self.members} + split.reference={self.reference} + "
+                f"split.queries={self.queries} non-members need {needed} records, but the data has "
+                f"{len(unique)} different ones; lower split.members or split.reference"
+            )
+        order = unique[np.random.default_rng(sub_seed(seed, "split")).permutation(len(unique))]
+        members = order[: self.members]
+        # Counted from the end, so that they do not change with the number of members.
+        non_members = order[len(order) - self.queries :]
+        reference = order[self.members : self.members + self.reference]
+        return Split(
+            members=members,
+            non_members=non_members,
+            reference=reference,
+            queried=members[: self.queries],
+            duplicates=len(dataset.digests) - len(unique),
+        )
+
+
+def _first_of_each(digests: np.ndarray) -> np.ndarray:
+    """Row numbers of the first record of each content, ascending."""
+    rows = np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel()
+    return np.sort(np.unique(rows, return_index=True)[1])

@@ -1,0 +1,308 @@
+"""One job: from a configuration to the rows of a table."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from attacks.base import Attack, Reconstructs
+from attacks.calibration import Calibration
+from benchmark import checks, metrics
+from benchmark.config import build, build_all
+from benchmark.data.dataset import Dataset, read
+from benchmark.data.split import Split
+from benchmark.models import GRID, Model, Recipe, obtain, reference_recipes
+from benchmark.result import JobResult, Strip
+from benchmark.seeds import sub_seed
+from benchmark.store import WORK, Store, key, plain, read_meta
+from victims.access import NoAccess, UserError, setting
+
+log = logging.getLogger(__name__)
+
+CHUNK = 512
+"""Queries whose scores are saved together: what a killed attack has to repeat at most."""
+
+SHOWN = 8
+"""Members, and as many non-members, in a strip of reconstructions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a job is going to do, checked before anything expensive starts."""
+
+    config: DictConfig
+    store: Store
+    dataset: Dataset
+    split: Split
+    attacks: dict[str, Attack]
+    calibrations: dict[str, Calibration]
+
+    @property
+    def queries(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers (2q,) of the shuffled queries, and whether each is a member."""
+        return self.split.queries(self.config.seed)
+
+
+def run(config: DictConfig) -> JobResult:
+    """Do one job; whatever the store holds is not done again."""
+    _set_up(config.machine)
+    plan = prepare(config)
+    note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
+
+    def model(recipe: Recipe) -> Model:
+        return obtain(recipe, plan.dataset, plan.store, config.machine, note)
+
+    seed = sub_seed(config.seed, "victim")
+    victim = model(Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim"))
+    references = [
+        model(recipe)
+        for recipe in reference_recipes(
+            config.reference, plan.split.reference, config.seed, config.bank.size
+        )
+        if plan.calibrations
+    ]
+    rows, scores = _table(plan, victim, references)
+    return _result(plan, victim, rows, scores)
+
+
+def prepare(config: DictConfig) -> Plan:
+    """Build everything that is cheap, and refuse what cannot work."""
+    store = Store(Path(config.machine.store))
+    store.check()
+    splitter = build(config.split, "split")
+    attacks = build_all(config.attack, "attack")
+    calibrations = build_all(config.calibration, "calibration")
+    for name, attack in attacks.items():
+        needed = getattr(attack, "samples_needed", 0)
+        if needed > config.bank.size:
+            raise UserError(
+                f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
+                f"raise bank.size or lower the attack's candidates or starts"
+            )
+    if calibrations and not 1 <= config.reference.members <= config.split.reference:
+        raise UserError(
+            f"reference.members={config.reference.members}: calibration needs 1 to "
+            f"split.reference={config.split.reference}; or choose calibration=none"
+        )
+    source = build(config.data, "data")
+    dataset = read(store.get("data", source.identity(), source.prepare))
+    split = splitter.draw(dataset, config.seed)
+    _refuse_without_access(config, dataset, attacks)
+    return Plan(config, store, dataset, split, attacks, calibrations)
+
+
+def _set_up(machine: DictConfig) -> None:
+    """Threads and progress bars; neither may change a score beyond float rounding."""
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    if not machine.progress:
+        os.environ["TQDM_DISABLE"] = "1"
+    if machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"machine.accelerator={machine.accelerator}: this machine has no CUDA device; use cpu"
+        )
+
+
+def _refuse_without_access(
+    config: DictConfig, dataset: Dataset, attacks: Mapping[str, Attack]
+) -> None:
+    """Build the victims once (cheap), name attacks without access, stop where none has any."""
+    victim = build(config.victim, "victim", shape=dataset.shape)
+    build(config.reference.victim, "reference.victim", shape=dataset.shape)
+    refused = {}
+    for name, attack in attacks.items():
+        try:
+            victim.refuse_unless_offered(attack.access)
+        except NoAccess as error:
+            refused[name] = str(error)
+            log.warning("attack=%s: %s; its rows will read n/a", name, error)
+    if len(refused) == len(attacks):
+        reasons = "; ".join(refused.values()) or "none is selected"
+        raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
+
+
+# --- scores ---------------------------------------------------------------------------------------
+
+
+def _table(plan: Plan, victim: Model, references: list[Model]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of the table, and all scores in tidy form."""
+    _, is_member = plan.queries
+    rows: list[dict[str, Any]] = []
+    scores: list[pd.DataFrame] = []
+    for name, attack in plan.attacks.items():
+        base = {"attack": name, "access": setting(attack.access), "warnings": ""}
+        try:
+            found, seconds = _scores(plan, name, victim)
+            variants = {"none": (found, seconds)} | _calibrated(plan, name, found, references)
+        except NoAccess:
+            for variant in ("none", *plan.calibrations):
+                rows.append({**base, "calibrated": variant, "status": "no access"})
+            continue
+        for variant, (values, seconds) in variants.items():
+            summary = metrics.summary(values[is_member], values[~is_member])
+            rows.append(
+                {**base, "calibrated": variant, "status": "ok", "seconds": seconds, **summary}
+            )
+            scores.append(_tidy(name, variant, values, plan))
+    return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
+
+
+def _calibrated(
+    plan: Plan, name: str, raw: np.ndarray, references: list[Model]
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Each calibration's scores and seconds; a reference without the access gives no row."""
+    if not references:
+        return {}
+    found = [_scores(plan, name, reference) for reference in references]
+    stacked = np.stack([scores for scores, _ in found])
+    seconds = sum(seconds for _, seconds in found)
+    return {
+        variant: (calibration.combine(raw, stacked), seconds)
+        for variant, calibration in plan.calibrations.items()
+    }
+
+
+def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
+    """Raw scores (2q,) of one attack under one model, and the seconds they took when made."""
+    attack, machine = plan.attacks[name], plan.config.machine
+    rows, _ = plan.queries
+    view = model.victim.view(attack.access, model.released, model.codes, machine.batch_size)
+    config = {
+        "attack": plain(plan.config.attack[name]),
+        "model": model.config,
+        "queries": plan.dataset.digest(rows),
+    }
+
+    def make(folder: Path) -> None:
+        log.info("attack %s: %d queries", name, len(rows))
+        scratch = folder / WORK
+        scratch.mkdir(exist_ok=True)
+        chunks = []
+        for start in range(0, len(rows), CHUNK):
+            queries = plan.dataset.records(rows[start : start + CHUNK])
+            chunks.append(_chunk(scratch / f"{start}.npy", attack, view, queries))
+        np.save(folder / "scores.npy", np.concatenate(chunks))
+
+    folder = plan.store.get("scores", config, make, {"attack": name})
+    return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"])
+
+
+def _chunk(path: Path, attack: Attack, view: Any, queries: Tensor) -> np.ndarray:
+    """Scores of some queries, from the file that an interrupted attack left, or made now."""
+    if path.exists():
+        return np.load(path)
+    scores = np.asarray(attack.score(view, queries), np.float64)
+    if scores.shape != (len(queries),) or not np.isfinite(scores).all():
+        raise ValueError(
+            f"{type(attack).__name__} gave scores that are not finite or not one a query"
+        )
+    partial = path.with_suffix(".new.npy")
+    np.save(partial, scores)
+    os.replace(partial, path)
+    return scores
+
+
+def _tidy(name: str, variant: str, values: np.ndarray, plan: Plan) -> pd.DataFrame:
+    rows, is_member = plan.queries
+    return pd.DataFrame(
+        {"attack": name, "calibrated": variant, "query": rows, "member": is_member, "score": values}
+    )
+
+
+# --- result ---------------------------------------------------------------------------------------
+
+
+def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame) -> JobResult:
+    config = plain(plan.config)
+    meta = read_meta(victim.folder)
+    return JobResult(
+        title=f"{config['victim']['_target_'].split('.')[-1]}, {plan.dataset.facts.get('name')}, "
+        f"{len(plan.split.members)} training records, seed {config['seed']}",
+        config=config,
+        provenance={
+            "victim key": key(meta["config"]),
+            "training seconds": round(meta["seconds"], 1),
+            **{k: meta.get(k) for k in ("git", "versions", "created")},
+            "data": plan.dataset.facts,
+            "duplicates dropped": plan.split.duplicates,
+            "store": str(plan.store.root),
+        },
+        rows=rows,
+        scores=scores,
+        samples=np.array(victim.released[:GRID]) if plan.dataset.is_image else None,
+        strips=_strips(plan, victim) if plan.dataset.is_image else {},
+        checks=_checks(plan, victim, rows, scores),
+    )
+
+
+def _checks(
+    plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame
+) -> list[checks.Check]:
+    """Everything a reader should doubt, beside the numbers."""
+    split, digests = plan.split, plan.dataset.digests
+    sets = {
+        "members": split.members,
+        "non-members": split.non_members,
+        "reference": split.reference,
+    }
+    found = checks.overlapping_splits({name: digests[rows] for name, rows in sets.items()})
+    found += checks.too_few_queries(len(split.queried), len(split.non_members))
+    real = plan.dataset.records(split.non_members).numpy()
+    found += checks.mode_collapse(victim.released, real)
+    found += checks.weaker_beats_stronger(row for _, row in rows[rows["status"] == "ok"].iterrows())
+    for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
+        member = group["member"].to_numpy(bool)
+        values = group["score"].to_numpy(float)
+        found += checks.tied_scores(str(name), values[member], values[~member])
+        found += checks.sign_error(str(name), values[member], values[~member])
+    return found
+
+
+def _strips(plan: Plan, victim: Model) -> dict[str, Strip]:
+    """A few members and non-members beside what each reconstruction attack finds for them."""
+    rows, is_member = plan.queries
+    shown = np.concatenate([np.flatnonzero(is_member)[:SHOWN], np.flatnonzero(~is_member)[:SHOWN]])
+    return {
+        name: _strip(plan, name, attack, victim, rows[shown], is_member[shown])
+        for name, attack in plan.attacks.items()
+        if isinstance(attack, Reconstructs) and _granted(victim, attack)
+    }
+
+
+def _strip(
+    plan: Plan, name: str, attack: Any, victim: Model, rows: np.ndarray, is_member: np.ndarray
+) -> Strip:
+    """One attack's reconstructions, kept in the store like its scores."""
+    queries = plan.dataset.records(rows)
+    config = {
+        "attack": plain(plan.config.attack[name]),
+        "model": victim.config,
+        "queries": plan.dataset.digest(rows),
+    }
+
+    def make(folder: Path) -> None:
+        batch_size = plan.config.machine.batch_size
+        view = victim.victim.view(attack.access, victim.released, victim.codes, batch_size)
+        losses, found = attack.reconstruct(view, queries)
+        np.savez(folder / "strip.npz", losses=losses, reconstructions=found.numpy())
+
+    stored = np.load(plan.store.get("strip", config, make) / "strip.npz")
+    return Strip(queries.numpy(), stored["reconstructions"], is_member, stored["losses"])
+
+
+def _granted(victim: Model, attack: Attack) -> bool:
+    try:
+        victim.victim.refuse_unless_offered(attack.access)
+    except NoAccess:
+        return False
+    return True

@@ -1,0 +1,223 @@
+"""How well scores tell members from non-members: pure functions, numpy in, floats out.
+
+Everywhere `members` (m,) and `non_members` (n,) are scores, larger = more likely a member. Empty
+arrays, other shapes and non-finite scores raise ValueError. Intervals are two-sided.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import expit, logit
+from scipy.stats import beta, mannwhitneyu, norm, rankdata
+
+FPR_COLUMNS = {"tpr_at_10": 0.1, "tpr_at_1": 0.01, "tpr_at_0p1": 0.001}
+"""Column of `summary` -> false positive rate at which it gives the true positive rate."""
+
+
+class TprAtFpr(NamedTuple):
+    """True positive rate with its interval, and the threshold: score >= threshold is a member."""
+
+    tpr: float
+    low: float
+    high: float
+    threshold: float
+
+
+class Difference(NamedTuple):
+    """AUROC of attack a minus AUROC of attack b, its interval, and the two-sided p-value."""
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def summary(members: ArrayLike, non_members: ArrayLike) -> dict[str, float]:
+    """Every figure of a table's row by its flat name; NaN where it cannot be resolved."""
+    x, y = _scores(members, non_members)
+    low, high = auroc_interval(x, y)
+    row = {
+        "auroc": auroc(x, y),
+        "auroc_low": low,
+        "auroc_high": high,
+        "average_precision": average_precision(x, y),
+        "balanced_accuracy": best_balanced_accuracy(x, y),
+        "advantage": advantage(x, y),
+    }
+    for column, fpr in FPR_COLUMNS.items():
+        rate = tpr_at_fpr(x, y, fpr)
+        row |= {column: rate.tpr, f"{column}_low": rate.low, f"{column}_high": rate.high}
+    return row | {"n_members": len(x), "n_non_members": len(y)}
+
+
+def auroc(members: ArrayLike, non_members: ArrayLike) -> float:
+    """Chance that a member scores above a non-member, ties half; in [0, 1]."""
+    below, above = _placements(*_scores(members, non_members))
+    return float(below.sum() / (len(below) * len(above)))
+
+
+def auroc_interval(
+    members: ArrayLike, non_members: ArrayLike, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the AUROC from DeLong's variance, on the logit scale.
+
+    DeLong, DeLong, Clarke-Pearson (Biometrics 1988), by midranks as Sun and Xu (IEEE Signal
+    Processing Letters 2014); the logit keeps it inside [0, 1].
+    Deviation: where that variance is zero (perfect separation either way, or all scores equal) or
+    not defined (a single member or non-member) the interval would vanish. It is then that of
+    Clopper and Pearson (Biometrika 1934) for AUROC * k successes in k = min(m, n) trials; for
+    perfect separation of 200 + 200 queries [0.982, 1].
+    """
+    x, y = _scores(members, non_members)
+    below, above = _placements(x, y)
+    area = below.sum() / (len(x) * len(y))
+    if min(len(x), len(y)) == 1 or (_constant(below) and _constant(above)):
+        k = min(len(x), len(y))
+        return clopper_pearson(area * k, k, level)
+    margin = norm.ppf((1 + level) / 2) * np.sqrt(_variance(below, above)) / (area * (1 - area))
+    return float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
+
+
+def auroc_p_value(
+    members: ArrayLike,
+    non_members: ArrayLike,
+    alternative: Literal["two-sided", "greater", "less"] = "two-sided",
+) -> float:
+    """P-value of "members and non-members score alike" (AUROC 0.5): Mann and Whitney's test.
+
+    alternative: "greater" tests for a leak, "less" for a reversed sign.
+    """
+    x, y = _scores(members, non_members)
+    if _constant(np.concatenate([x, y])):
+        return 1.0
+    return float(mannwhitneyu(x, y, alternative=alternative).pvalue)
+
+
+def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.95) -> Difference:
+    """Compare two attacks on the same queries: DeLong et al. 1988, paired.
+
+    a, b: (n,) scores of the same queries; labels: (n,) bool, True = member.
+    Deviation: where the variance of the difference is zero or not defined, the interval is the
+    widest that the two attacks' own intervals allow, and p is 1 for no difference, else that of a
+    sign test in which all min(members, non-members) trials agree.
+    """
+    labels = np.asarray(labels, dtype=bool)
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if not a.shape == b.shape == labels.shape:
+        raise ValueError(f"shapes differ: a {a.shape}, b {b.shape}, labels {labels.shape}")
+    pairs = [_scores(scores[labels], scores[~labels]) for scores in (a, b)]
+    (below_a, above_a), (below_b, above_b) = (_placements(x, y) for x, y in pairs)
+    below, above = below_a - below_b, above_a - above_b
+    difference = float(below.sum() / (len(below) * len(above)))
+    k = min(len(below), len(above))
+    if k == 1 or (_constant(below) and _constant(above)):
+        (low_a, high_a), (low_b, high_b) = (auroc_interval(x, y, level) for x, y in pairs)
+        p_value = min(1.0, 2.0 ** (1 - k)) if difference else 1.0
+        return Difference(difference, low_a - high_b, high_a - low_b, p_value)
+    error = float(np.sqrt(_variance(below, above)))
+    margin = float(norm.ppf((1 + level) / 2)) * error
+    low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
+    return Difference(difference, low, high, float(2 * norm.sf(abs(difference) / error)))
+
+
+def roc(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """The ROC curve: fpr, tpr (t,) float64 from (0, 0) to (1, 1), a point per distinct score."""
+    _, false, true = _counts(*_scores(members, non_members))
+    return false / false[-1], true / true[-1]
+
+
+def average_precision(members: ArrayLike, non_members: ArrayLike) -> float:
+    """Area under the precision-recall curve as a sum of steps; guessing gives m / (m + n)."""
+    _, false, true = _counts(*_scores(members, non_members))
+    precision = true[1:] / (true[1:] + false[1:])
+    return float((np.diff(true) / true[-1] * precision).sum())
+
+
+def advantage(members: ArrayLike, non_members: ArrayLike) -> float:
+    """Largest true minus false positive rate over all thresholds, in [0, 1].
+
+    The threshold is chosen on the same queries: with few of them the figure is optimistic.
+    """
+    fpr, tpr = roc(members, non_members)
+    return float((tpr - fpr).max())
+
+
+def best_balanced_accuracy(members: ArrayLike, non_members: ArrayLike) -> float:
+    """Balanced accuracy at the threshold that `advantage` takes, in [0.5, 1]."""
+    return (1 + advantage(members, non_members)) / 2
+
+
+def tpr_at_fpr(
+    members: ArrayLike, non_members: ArrayLike, fpr: float, level: float = 0.95
+) -> TprAtFpr:
+    """Largest true positive rate whose false positive rate is at most `fpr`; no interpolation.
+
+    Tied scores fall on one side together. All NaN when one non-member is already more than `fpr`.
+    The interval is Clopper and Pearson's (1934) for the members, with the threshold taken as given:
+    the error of choosing it on the non-members is not in it.
+    """
+    x, y = _scores(members, non_members)
+    allowed = fpr * len(y) * (1 + 1e-12)  # 0.29 * 100 is a little under 29
+    if allowed < 1:
+        return TprAtFpr(np.nan, np.nan, np.nan, np.nan)
+    thresholds, false, true = _counts(x, y)
+    best = int(np.searchsorted(false, allowed, side="right")) - 1
+    low, high = clopper_pearson(int(true[best]), len(x), level)
+    return TprAtFpr(float(true[best] / len(x)), low, high, float(thresholds[best]))
+
+
+def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a proportion (Clopper and Pearson, Biometrika 1934)."""
+    tail = (1 - level) / 2
+    low = 0.0 if successes <= 0 else beta.ppf(tail, successes, trials - successes + 1)
+    high = 1.0 if successes >= trials else beta.ppf(1 - tail, successes + 1, trials - successes)
+    return float(low), float(high)
+
+
+def _scores(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    pair = []
+    for name, scores in {"members": members, "non_members": non_members}.items():
+        scores = np.asarray(scores, dtype=np.float64)
+        if scores.ndim != 1 or len(scores) == 0:
+            raise ValueError(f"scores of {name} have shape {scores.shape}; (n,), n > 0, is needed")
+        if bad := int((~np.isfinite(scores)).sum()):
+            raise ValueError(f"{bad} of {len(scores)} scores of {name} are not finite")
+        pair.append(scores)
+    return pair[0], pair[1]
+
+
+def _placements(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Non-members below each member (m,) and members above each non-member (n,), ties half.
+
+    Multiples of one half, so that sums and comparisons are exact.
+    """
+    ranks = rankdata(np.concatenate([x, y]))
+    below = ranks[: len(x)] - rankdata(x)
+    above = len(x) - (ranks[len(x) :] - rankdata(y))
+    return below, above
+
+
+def _variance(below: np.ndarray, above: np.ndarray) -> float:
+    """DeLong's variance of the AUROC, or of a difference of two, from placements."""
+    m, n = len(below), len(above)
+    return float(np.var(below / n, ddof=1) / m + np.var(above / m, ddof=1) / n)
+
+
+def _constant(values: np.ndarray) -> bool:
+    return bool(values.min() == values.max())
+
+
+def _counts(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct scores descending after +inf; non-members and members at or above each (t,)."""
+    scores = np.concatenate([x, y])
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    true = np.cumsum(order < len(x))[last]
+    false = last + 1 - true
+    zero = np.zeros(1, dtype=np.int64)
+    thresholds = np.concatenate([[np.inf], ranked[last]])
+    return thresholds, np.concatenate([zero, false]), np.concatenate([zero, true])

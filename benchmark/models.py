@@ -1,0 +1,150 @@
+"""Models of a job: the victim and the reference models, trained once and kept in the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+
+from benchmark.config import build
+from benchmark.data.dataset import Dataset
+from benchmark.figures import tile
+from benchmark.seeds import sub_seed
+from benchmark.store import WORK, Store, key, plain
+from victims.base import Victim
+from victims.train import Training, fit, load
+
+log = logging.getLogger(__name__)
+
+GRID = 64
+"""Samples in a victim's grid."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a trained model and the samples it releases.
+
+    victim: its config. rows: (n,) row numbers of its training records, in order.
+    seed: for initial weights, batches and noise. bank: how many samples it releases.
+    """
+
+    victim: DictConfig
+    rows: np.ndarray
+    seed: int
+    bank: int
+    title: str
+
+    def config(self, dataset: Dataset) -> dict[str, Any]:
+        """What the trained model is filed under: the records by content, nothing of the machine."""
+        return {
+            "victim": plain(self.victim),
+            "shape": list(dataset.shape),
+            "records": dataset.digest(self.rows),
+            "count": len(self.rows),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained, frozen model with its released samples (k, *shape) and their codes (k, z_dim)."""
+
+    victim: Victim
+    config: dict[str, Any]
+    folder: Path
+    bank_folder: Path
+
+    @cached_property
+    def released(self) -> np.ndarray:
+        """Released samples, memory-mapped."""
+        return np.load(self.bank_folder / "samples.npy", mmap_mode="r")
+
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """Latent codes of the released samples."""
+        return np.load(self.bank_folder / "codes.npy")
+
+
+def obtain(
+    recipe: Recipe, dataset: Dataset, store: Store, machine: DictConfig, note: dict[str, Any]
+) -> Model:
+    """The model of a recipe: from the store, or trained now; and its released samples likewise."""
+    config = recipe.config(dataset)
+    victim = _initial(recipe, dataset)
+
+    def train(folder: Path) -> None:
+        log.info("%s: training on %d records", recipe.title, len(recipe.rows))
+        training = Training(machine.accelerator, machine.precision, machine.checkpoint_every_s)
+        fit(
+            victim,
+            lambda rows: dataset.records(recipe.rows[rows]),
+            len(recipe.rows),
+            folder,
+            folder / WORK,
+            sub_seed(recipe.seed, "training"),
+            training,
+            recipe.title,
+        )
+        _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
+
+    folder = store.get("victim", config, train, note)
+    victim = load(_initial(recipe, dataset), folder).to(_device(machine.accelerator))  # type: ignore[assignment]
+    bank = {"model": key(config), "size": recipe.bank, "seed": recipe.seed}
+    bank_folder = store.get(
+        "bank", bank, lambda partial: release(victim, partial, recipe.bank, recipe.seed), note
+    )
+    return Model(victim, {**config, "bank": recipe.bank}, folder, bank_folder)
+
+
+def release(victim: Victim, folder: Path, size: int, seed: int, rows: int = 256) -> None:
+    """Generate `size` samples into samples.npy and codes.npy, a block at a time."""
+    shape = (size, *victim.shape)
+    samples = np.lib.format.open_memmap(folder / "samples.npy", "w+", np.float32, shape)
+    codes = _prior(seed, "bank", size, victim.z_dim)
+    for start in range(0, size, rows):
+        block = torch.from_numpy(codes[start : start + rows])
+        samples[start : start + rows] = victim.generate(block).cpu().numpy()
+    samples.flush()
+    np.save(folder / "codes.npy", codes)
+
+
+def reference_recipes(
+    config: DictConfig, reference: np.ndarray, seed: int, bank: int
+) -> Iterator[Recipe]:
+    """One recipe per reference model: its own seed, its own draw from the attacker's records."""
+    for i in range(config.count):
+        own = sub_seed(seed, "reference", i)
+        rows = np.random.default_rng(sub_seed(own, "records")).permutation(reference)
+        title = f"reference model {i + 1} of {config.count}"
+        yield Recipe(config.victim, rows[: config.members], own, bank, title)
+
+
+def _initial(recipe: Recipe, dataset: Dataset) -> Victim:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sub_seed(recipe.seed, "weights"))
+        return build(recipe.victim, "victim", shape=dataset.shape)
+
+
+def _prior(seed: int, name: str, n: int, z_dim: int) -> np.ndarray:
+    draw = np.random.default_rng(sub_seed(seed, name)).standard_normal((n, z_dim))
+    return draw.astype(np.float32)
+
+
+def _write_grid(victim: Victim, path: Path, seed: int) -> None:
+    """A picture of samples beside the weights, for a person who looks into the store."""
+    if len(victim.shape) == 3:
+        codes = torch.from_numpy(_prior(seed, "grid", GRID, victim.z_dim))
+        grid: Image.Image = tile(victim.generate(codes).cpu().numpy(), 8)
+        grid.save(path)
+
+
+def _device(accelerator: str) -> torch.device:
+    return torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)

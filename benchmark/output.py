@@ -1,0 +1,92 @@
+"""A job's output: the table in the terminal, and its folder with CSV, parquet, config and page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.page import render
+from benchmark.result import (
+    TPR_COLUMNS,
+    JobResult,
+    better,
+    duration,
+    interval,
+    percent,
+    remarks,
+    to_yaml,
+)
+from victims.access import UserError
+
+
+def print_table(result: JobResult, console: Console | None = None) -> None:
+    """Print the table, then the remarks that its last column numbers, then the checks.
+
+    A row in bold is better than guessing (lower end of its AUROC interval above 0.5).
+    """
+    # Rich guesses 80 columns for a pipe, which would break every number.
+    console = console or Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    notes: list[str] = []
+    table = _empty_table(result.title)
+    for _, row in result.rows.iterrows():
+        style = "bold" if better(row) else "dim" if row["status"] != "ok" else ""
+        table.add_row(*map(escape, _cells(row, notes)), style=style)
+    console.print(table)
+    for i, note in enumerate(notes, 1):
+        console.print(f"  \\[{i}] {escape(note)}")
+    for check in result.checks:
+        console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
+
+
+def write(result: JobResult, folder: Path | str) -> Path:
+    """Write table.csv, table.parquet, scores.parquet, config.yaml and index.html; return the page.
+
+    In the CSV a number that cannot be resolved reads n/a, in parquet it is missing.
+    Raises UserError when the folder cannot be written to.
+    """
+    folder = Path(folder)
+    page = folder / "index.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        result.rows.to_csv(folder / "table.csv", index=False, na_rep="n/a")
+        result.rows.to_parquet(folder / "table.parquet", index=False)
+        result.scores.to_parquet(folder / "scores.parquet", index=False)
+        (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
+        page.write_text(render(result), encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"output folder {folder}: {error.strerror or error}; "
+            f"choose another one that is writable and has space"
+        ) from error
+    return page
+
+
+def _empty_table(title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+    table.padding, table.show_edge, table.pad_edge = (0, 1, 0, 0), False, False
+    for heading in ("attack", "access", "calibrated"):
+        table.add_column(heading, overflow="fold", vertical="top")
+    table.add_column("AUROC [95% interval]", no_wrap=True)
+    for heading in TPR_COLUMNS.values():
+        table.add_column(heading.replace("@", "\n@"), justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("warn-\nings", no_wrap=True)
+    return table
+
+
+def _cells(row: pd.Series, notes: list[str]) -> list[str]:
+    """One row as text; a remark is numbered once, however many rows carry it."""
+    marks = []
+    for remark in remarks(row):
+        if remark not in notes:
+            notes.append(remark)
+        marks.append(str(notes.index(remark) + 1))
+    texts = [str(row[column]).replace("_", " ") for column in ("attack", "access", "calibrated")]
+    rates = [percent(row[column]) for column in TPR_COLUMNS]
+    return [*texts, interval(row), *rates, duration(row["seconds"]), " ".join(marks)]

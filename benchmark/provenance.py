@@ -1,0 +1,42 @@
+"""Where a stored result comes from: package versions, git commit, date."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+PACKAGES = ("torch", "numpy", "pytorch-lightning", "opacus", "lpips", "gan-leaks-benchmark")
+
+
+def provenance() -> dict[str, Any]:
+    """versions (None: not installed), git ({commit, dirty}, or None outside a checkout), created."""
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"versions": _versions(), "git": _git(), "created": created}
+
+
+@cache
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+@cache
+def _git() -> dict[str, Any] | None:
+    def ask(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None

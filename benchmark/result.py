@@ -1,0 +1,125 @@
+"""What one job found, and how its numbers are written down for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+if TYPE_CHECKING:
+    from benchmark.checks import Check
+
+TPR_COLUMNS = {"tpr_at_10": "TPR@10%", "tpr_at_1": "TPR@1%", "tpr_at_0p1": "TPR@0.1%"}
+"""Column of `JobResult.rows` -> heading: true positive rate at a false positive rate."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Queries beside what a reconstruction attack found for them.
+
+    queries, reconstructions: (m, c, h, w) in [-1, 1]. member: (m,) bool.
+    losses: (m,) distance of each pair, smaller = closer.
+    """
+
+    queries: np.ndarray
+    reconstructions: np.ndarray
+    member: np.ndarray
+    losses: np.ndarray
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """Everything that a job shows or writes.
+
+    config: the resolved config. provenance: key, commit, versions, date, facts about the data.
+    rows: one row per (attack, calibration); columns attack, access, calibrated ("none" or the
+        calibration's name), auroc, auroc_low, auroc_high, average_precision, balanced_accuracy,
+        advantage, the TPR_COLUMNS each with `_low` and `_high`, n_members, n_non_members, seconds,
+        warnings, status ("ok", "no access" or "failed: ..."). NaN = not resolvable, shown as n/a.
+    scores: tidy; attack, calibrated, query (int), member (bool), score (float64).
+    samples: (n, c, h, w) in [-1, 1], None where the records are no images.
+    """
+
+    title: str
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    rows: pd.DataFrame
+    scores: pd.DataFrame
+    samples: np.ndarray | None = None
+    strips: dict[str, Strip] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def ok(self) -> pd.DataFrame:
+        """The rows that carry an AUROC."""
+        return self.rows[(self.rows["status"] == "ok") & self.rows["auroc"].notna()]
+
+    def scored(self) -> Iterator[tuple[pd.Series, np.ndarray, np.ndarray]]:
+        """Yield (row, scores (n,), member (n,) bool) of the rows with an AUROC, best first."""
+        groups = dict(list(self.scores.groupby(["attack", "calibrated"], sort=False)))
+        for _, row in self.ok.sort_values("auroc", ascending=False, kind="stable").iterrows():
+            group = groups.get((row["attack"], row["calibrated"]))
+            if group is not None:
+                yield row, group["score"].to_numpy(float), group["member"].to_numpy(bool)
+
+
+def name(row: pd.Series) -> str:
+    """Name of a row for a legend: the attack, and its calibration if it has one."""
+    attack = str(row["attack"]).replace("_", " ")
+    return attack if row["calibrated"] == "none" else f"{attack} + {row['calibrated']}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with fixed digits; NaN is n/a."""
+    return "n/a" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float) -> str:
+    """A rate in percent; NaN is n/a."""
+    return "n/a" if pd.isna(value) else f"{100 * value:.1f}%"
+
+
+def interval(row: pd.Series) -> str:
+    """AUROC with its 95% interval, or n/a."""
+    if pd.isna(row["auroc"]):
+        return "n/a"
+    return f"{row['auroc']:.3f} [{number(row['auroc_low'])}, {number(row['auroc_high'])}]"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader: 0.42 s, 3.1 s, 51 s, 12 min, 1.5 h; NaN is n/a."""
+    if pd.isna(seconds):
+        return "n/a"
+    if seconds < 100:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.{int(seconds < 10)}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def better(row: pd.Series) -> bool:
+    """Whether the attack is better than guessing: its whole 95% interval is above 0.5."""
+    return not pd.isna(row["auroc_low"]) and bool(row["auroc_low"] > 0.5)
+
+
+def remarks(row: pd.Series) -> list[str]:
+    """What a reader must know beside a row's numbers: its status unless ok, and its warnings."""
+    status = [] if row["status"] == "ok" else [str(row["status"])]
+    warnings = row["warnings"]
+    return status + ([str(warnings)] if isinstance(warnings, str) and warnings.strip() else [])
+
+
+def to_yaml(tree: dict[str, Any]) -> str:
+    """A config or provenance as YAML; a value that YAML has no type for is written as its text."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_multi_representer(np.generic, lambda dumper, x: dumper.represent_data(x.item()))
+_Dumper.add_multi_representer(object, lambda dumper, x: dumper.represent_str(str(x)))

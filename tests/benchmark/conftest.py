@@ -1,0 +1,112 @@
+"""A realistic job result, synthetic but consistent: its rows' numbers follow from its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from benchmark.result import TPR_COLUMNS, JobResult, Strip
+
+N = 200
+ATTACKS = (
+    ("full_black_box", "full black box", "none", 0.4, 0.31),
+    ("full_black_box", "full black box", "reference", 0.7, 40.2),
+    ("partial_black_box", "partial black box", "none", 0.5, 75.0),
+    ("white_box", "white box", "none", 0.6, 61.4),
+    ("accessible_discriminator", "discriminator", "none", 4.0, 0.04),
+)
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Stands in for benchmark.checks.Check: the output needs no more than these three."""
+
+    name: str
+    level: str
+    message: str
+
+
+@pytest.fixture
+def result() -> JobResult:
+    rng = np.random.default_rng(0)
+    member = rng.permutation(np.arange(2 * N) < N)
+    rows, frames = [], []
+    for attack, access, calibrated, shift, seconds in ATTACKS:
+        score = rng.normal(size=2 * N) + shift * member
+        rows.append(_row(attack, access, calibrated, seconds, member, score))
+        columns = {"query": np.arange(2 * N), "member": member, "score": score}
+        frames.append(pd.DataFrame({"attack": attack, "calibrated": calibrated} | columns))
+    rows[2]["warnings"] = "31% of the scores are tied; the interval is too narrow"
+    rows.append(_no_access(rows[0]))
+    return JobResult(
+        title="DCGAN, 256 members of mnist5k, seed 0",
+        config={"seed": 0, "sweep": None, "data": {"_target_": "Mnist5k"}, "k": 20000, "lr": 2e-4},
+        provenance={"key": "3f2a9c", "commit": "0a1b2c3", "duplicates dropped": 4},
+        rows=pd.DataFrame(rows),
+        scores=pd.concat(frames, ignore_index=True),
+        samples=np.stack([_blob(rng) for _ in range(32)]),
+        strips={"full_black_box": _strip(rng), "white_box": _strip(rng)},
+        checks=[
+            Warned("ties", "warning", "partial_black_box: 31% of the scores are tied"),
+            Warned("overlap", "info", "members, non-members and reference share no record"),
+        ],
+    )
+
+
+@pytest.fixture
+def empty(result: JobResult) -> JobResult:
+    """A job in which no attack gave a number."""
+    rows = pd.DataFrame([_no_access(row) for row in result.rows.to_dict("records")])
+    rows.loc[0, "status"] = "failed: the loss became NaN"
+    return JobResult("nothing", {}, {}, rows, result.scores.iloc[:0])
+
+
+def _row(attack, access, calibrated, seconds, member, score) -> dict:
+    auroc = roc_auc_score(member, score)
+    half = 1.96 * np.sqrt(auroc * (1 - auroc) / N)
+    false, true, _ = roc_curve(member, score)
+    advantage = (true - false).max()
+    row = {
+        "attack": attack,
+        "access": access,
+        "calibrated": calibrated,
+        "auroc": auroc,
+        "auroc_low": auroc - half,
+        "auroc_high": min(1.0, auroc + half),
+        "average_precision": average_precision_score(member, score),
+        "balanced_accuracy": (1 + advantage) / 2,
+        "advantage": advantage,
+    }
+    for column, rate in zip(TPR_COLUMNS, (0.1, 0.01, 0.001), strict=True):
+        value = true[false <= rate].max() if rate * N >= 1 else np.nan
+        low, high = max(0.0, value - 0.05), min(1.0, value + 0.05)
+        row |= {column: value, f"{column}_low": low, f"{column}_high": high}
+        if np.isnan(value):
+            row |= {f"{column}_low": np.nan, f"{column}_high": np.nan}
+    tail = {"n_members": N, "n_non_members": N, "seconds": seconds, "warnings": "", "status": "ok"}
+    return row | tail
+
+
+def _no_access(row: dict) -> dict:
+    keep = {"access", "calibrated", "n_members", "n_non_members", "warnings"}
+    nothing = {k: v if k in keep else np.nan for k, v in row.items()}
+    return nothing | {"attack": "accessible_encoder", "access": "encoder", "status": "no access"}
+
+
+def _blob(rng: np.random.Generator) -> np.ndarray:
+    """Something round on black, (1, 32, 32) in [-1, 1]."""
+    grid = np.stack(np.meshgrid(np.arange(32), np.arange(32)))
+    centre, radius = rng.uniform(10, 22, (2, 1, 1)), rng.uniform(4, 9)
+    distance = np.sqrt(((grid - centre) ** 2).sum(0))
+    return (2 * np.exp(-((distance - radius) ** 2) / 6) - 1)[None].astype(np.float32)
+
+
+def _strip(rng: np.random.Generator) -> Strip:
+    queries = np.stack([_blob(rng) for _ in range(20)])
+    noise = rng.normal(0, 0.15, queries.shape).astype(np.float32)
+    member = np.arange(20) % 2 == 0
+    return Strip(queries, (queries + noise).clip(-1, 1), member, (noise**2).mean((1, 2, 3)))

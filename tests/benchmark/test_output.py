@@ -1,0 +1,141 @@
+import datetime
+import io
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from benchmark.output import print_table, write
+from benchmark.result import duration, interval, name, percent, to_yaml
+from victims.access import UserError
+
+
+def printed(result, width=100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_table(result, console)
+    return console.file.getvalue()
+
+
+def test_table_has_each_number_whole_at_100_columns(result):
+    text = printed(result)
+    for _, row in result.ok.iterrows():
+        assert interval(row) in text
+        assert percent(row["tpr_at_10"]) in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert "\x1b" not in text
+
+
+def test_row_without_access_reads_na_and_says_why(result):
+    lines = printed(result).splitlines()
+    line = next(line for line in lines if "encoder" in line)
+    assert line.count("n/a") == 5
+    assert any(re.fullmatch(r"\s*\[\d\] no access", line) for line in lines)
+
+
+def test_unresolvable_rate_is_na_not_zero(result):
+    line = next(line for line in printed(result).splitlines() if line.startswith("white box"))
+    assert "n/a" in line
+    assert " 0.0%" not in line
+
+
+def test_warnings_and_checks_stand_below(result):
+    text = printed(result)
+    assert "[1] 31% of the scores are tied" in text
+    assert "info: overlap: members, non-members and reference share no record" in text
+
+
+def test_repeated_remark_is_numbered_once(result):
+    rows = result.rows.assign(warnings="the victim collapsed")
+    assert printed(replace(result, rows=rows)).count("the victim collapsed") == 1
+
+
+def test_names_are_not_read_as_markup(result):
+    rows = result.rows.assign(attack="[red]x[/blue]", warnings="[/bold] [bad")
+    text = printed(replace(result, rows=rows, title="a [/b] c"), width=140)
+    assert "[red]x[/blue]" in text
+    assert "[/bold] [bad" in text
+
+
+def test_piped_output_is_100_columns_wide(result, capsys):
+    print_table(result)
+    assert interval(result.rows.iloc[0]) in capsys.readouterr().out
+
+
+def test_empty_job_prints(empty):
+    assert "failed: the loss became NaN" in printed(empty)
+
+
+def test_files_hold_what_the_table_shows(result, tmp_path):
+    page = write(result, tmp_path / "new" / "job")
+    folder = page.parent
+    assert page.name == "index.html"
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "table.parquet"), result.rows)
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / "scores.parquet"), result.scores)
+    assert yaml.safe_load((folder / "config.yaml").read_text()) == result.config
+    csv = pd.read_csv(folder / "table.csv")
+    assert list(csv.columns) == list(result.rows.columns)
+    np.testing.assert_array_equal(csv["auroc"], result.rows["auroc"])
+    assert ",n/a," in (folder / "table.csv").read_text()
+
+
+def test_writing_again_replaces(result, tmp_path):
+    first = write(result, tmp_path).read_text()
+    assert write(result, tmp_path).read_text() == first
+
+
+def test_empty_job_is_written(empty, tmp_path):
+    assert write(empty, tmp_path).exists()
+    assert len(pd.read_parquet(tmp_path / "table.parquet")) == len(empty.rows)
+
+
+def test_unwritable_folder_is_one_clear_line(result, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"output folder .*file/job: Not a directory") as error:
+        write(result, tmp_path / "file" / "job")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.04 s"), (3.14, "3.1 s"), (42, "42 s"), (150, "2 min"), (9000, "2.5 h")],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_missing_duration_is_na():
+    assert duration(float("nan")) == "n/a"
+
+
+def test_calibrated_row_has_its_own_name(result):
+    names = [name(row) for _, row in result.rows.iterrows()]
+    assert names[:2] == ["full black box", "full black box + reference"]
+
+
+def test_scored_pairs_rows_with_their_scores(result):
+    from sklearn.metrics import roc_auc_score
+
+    scored = list(result.scored())
+    assert len(scored) == 5
+    for row, scores, member in scored:
+        assert roc_auc_score(member, scores) == row["auroc"]
+    aurocs = [row["auroc"] for row, _, _ in scored]
+    assert aurocs == sorted(aurocs, reverse=True)
+
+
+def test_numbers_that_are_none_instead_of_nan(empty):
+    assert "n/a" in printed(replace(empty, rows=empty.rows.assign(auroc=None, auroc_low=None)))
+
+
+def test_yaml_takes_what_a_provenance_may_hold():
+    shared = [1, 2]
+    tree = {"n": np.int64(3), "x": np.float64(0.5), "when": datetime.timedelta(1), "a": shared}
+    text = to_yaml(tree | {"b": shared, "path": tuple(shared)})
+    read = yaml.safe_load(text)
+    assert (read["n"], read["x"], read["when"]) == (3, 0.5, "1 day, 0:00:00")
+    assert read["a"] == read["b"] == read["path"] == [1, 2]
+    assert "&" not in text

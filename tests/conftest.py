@@ -1,0 +1,88 @@
+"""Fixtures of all tests: real configs, and a victim whose right answers are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from benchmark.config import register_resolvers
+from victims.access import AccessibleEncoder, View
+from victims.base import Adversarial
+
+CONF = Path(__file__).parents[1] / "conf"
+
+register_resolvers()
+torch.set_num_threads(1)  # the suite runs one process a core
+
+
+def names(group: str) -> list[str]:
+    """Every file of a config group: tests parametrised over it pick up new ones."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., DictConfig]:
+    """Compose the real config at smoke scale with a store of its own."""
+
+    def composed(*overrides: str) -> DictConfig:
+        fixed = ["scale=smoke", "logger=none", "machine.progress=false"]
+        fixed += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("config", [*fixed, *overrides])
+
+    return composed
+
+
+class Memoriser(Adversarial):
+    """A victim that knows its training records by heart: near anchor i it generates record i."""
+
+    def __init__(self, members: Tensor, z_dim: int = 12, seed: int = 0) -> None:
+        super().__init__(tuple(members.shape[1:]), z_dim, 1, 1)
+        anchors = np.random.default_rng(seed).standard_normal((len(members), z_dim))
+        anchors *= np.sqrt(z_dim) / np.linalg.norm(anchors, axis=1, keepdims=True)
+        self.register_buffer("members", members)
+        self.register_buffer("anchors", torch.from_numpy(anchors).float())
+        self.discriminator = nn.Module()
+        self.discriminator.forward = self.closeness  # type: ignore[method-assign]
+
+    def decode(self, z: Tensor) -> Tensor:
+        weights = torch.softmax(-4 * torch.cdist(z, self.anchors).square(), 1)
+        return (weights @ self.members.flatten(1)).unflatten(1, self.shape)
+
+    def closeness(self, x: Tensor) -> Tensor:
+        exact = "donot_use_mm_for_euclid_dist"
+        flat = x.flatten(1), self.members.flatten(1)
+        return torch.cdist(*flat, compute_mode=exact).amin(1).neg()
+
+    def grants(self) -> dict[str, Any]:
+        return {**super().grants(), "reconstruct": self.reconstruct}
+
+    def reconstruct(self, x: Tensor, seed: int) -> Tensor:
+        return self.members[torch.cdist(x.flatten(1), self.members.flatten(1)).argmin(1)]
+
+    @classmethod
+    def offers(cls) -> tuple[type[View], ...]:
+        return (*super().offers(), AccessibleEncoder)
+
+    def grant(self, access: type[View], batch_size: int = 64) -> Any:
+        """A view with a bank in which every record is released several times, with noise in z."""
+        generator = np.random.default_rng(7)
+        codes = self.anchors.numpy().repeat(4, 0)
+        codes = (codes + 0.2 * generator.standard_normal(codes.shape)).astype(np.float32)
+        released = self.generate(torch.from_numpy(codes)).numpy()
+        return self.view(access, released, codes, batch_size)
+
+
+def digits(seed: int, n: int) -> Tensor:
+    """Smooth random grey images (n, 1, 32, 32) in [-1, 1]: no two are alike."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(n, 1, 6, 6, generator=generator)
+    return torch.tanh(nn.functional.interpolate(coarse, size=(32, 32), mode="bicubic") * 1.5)

@@ -1,0 +1,200 @@
+"""What must hold for every victim in conf/victim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import digits, names
+from omegaconf import DictConfig
+from torch import Tensor
+
+from benchmark.config import build
+from victims.access import AccessibleDiscriminator, NoAccess, UserError, WhiteBox
+from victims.base import NonFiniteLoss, Victim
+from victims.train import CHECKPOINT, Batches, Training, fit, load
+
+OFTEN = Training(checkpoint_every_s=0)
+TABLES = {"medgan", "vae_table", "wgan_gp_table"}
+
+
+def records(name: str) -> Tensor:
+    if name in TABLES:
+        generator = torch.Generator().manual_seed(0)
+        return (torch.rand(24, 20, generator=generator) < 0.3).float()
+    return digits(0, 24)
+
+
+@pytest.fixture(params=names("victim"))
+def make(
+    request: pytest.FixtureRequest, config: Callable[..., DictConfig]
+) -> tuple[Callable[[], Victim], Tensor]:
+    data = records(request.param)
+    settings = config(f"victim={request.param}").victim
+
+    def victim() -> Victim:
+        torch.manual_seed(1)
+        return build(settings, "victim", shape=tuple(data.shape[1:]))
+
+    return victim, data
+
+
+def train(victim: Victim, data: Tensor, folder: Path, training: Training = OFTEN) -> None:
+    fit(victim, lambda rows: data[rows], len(data), folder, folder / "work", 5, training)
+
+
+def samples(victim: Victim, folder: Path) -> Tensor:
+    codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
+    return load(victim, folder).generate(codes)
+
+
+def test_it_trains_and_reloads_to_the_same_samples(
+    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
+) -> None:
+    fresh, data = make
+    victim = fresh()
+    train(victim, data, tmp_path)
+    first = samples(victim, tmp_path)
+    assert first.shape == (6, *data.shape[1:])
+    assert torch.isfinite(first).all()
+    assert torch.equal(samples(fresh(), tmp_path), first)
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(
+    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, data = make
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    whole.mkdir()
+    halves.mkdir()
+    train(fresh(), data, whole)
+
+    class Killed(Exception):
+        pass
+
+    victim = fresh()
+    step, taken = victim.training_step, []
+
+    def dies(*batch: object) -> object:
+        if len(taken) == victim.steps // 2:
+            raise Killed
+        taken.append(1)
+        return step(*batch)
+
+    monkeypatch.setattr(victim, "training_step", dies)
+    with pytest.raises(Killed):
+        train(victim, data, halves)
+    assert torch.load(halves / "work" / CHECKPOINT, weights_only=True)["done"] == victim.steps // 2
+    train(fresh(), data, halves)
+    assert torch.equal(samples(fresh(), halves), samples(fresh(), whole))
+
+
+def test_a_row_does_not_depend_on_the_other_rows(
+    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
+) -> None:
+    fresh, data = make
+    train(fresh(), data, tmp_path)
+    victim = load(fresh(), tmp_path)
+    codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(victim.generate(codes)[2:4], victim.generate(codes[2:4]))
+    if AccessibleDiscriminator in victim.offers():
+        whole = victim.view(AccessibleDiscriminator, codes.numpy(), codes.numpy(), 8)
+        torch.testing.assert_close(
+            whole.discriminate(data)[2:4], whole.discriminate(data[2:4]), rtol=1e-4, atol=1e-4
+        )
+
+
+def test_the_white_box_gradient_is_that_of_the_generator(
+    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
+) -> None:
+    fresh, data = make
+    train(fresh(), data, tmp_path)
+    victim = load(fresh(), tmp_path)
+    codes = np.zeros((1, victim.z_dim), np.float32)
+    view = victim.view(WhiteBox, codes, codes, 8)
+    z = torch.randn(2, victim.z_dim, requires_grad=True)
+    view.differentiate(z).sum().backward()
+    assert z.grad is not None
+    assert torch.isfinite(z.grad).all()
+    assert not view.generate(z).requires_grad
+
+
+def test_a_damaged_checkpoint_means_starting_again(
+    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
+) -> None:
+    fresh, data = make
+    train(fresh(), data, tmp_path)
+    expected = samples(fresh(), tmp_path)
+    checkpoint = tmp_path / "work" / CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    train(fresh(), data, tmp_path)
+    assert torch.equal(samples(fresh(), tmp_path), expected)
+
+
+def dcgan(config: Callable[..., DictConfig], *overrides: str) -> Victim:
+    settings = config("victim=dcgan", *overrides).victim
+    return build(settings, "victim", shape=(1, 32, 32))
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint_kept(
+    config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    data = digits(0, 24)
+    poisoned = lambda rows: data[rows] * (torch.nan if calls.append(1) or len(calls) > 2 else 1.0)  # noqa: E731
+    calls: list[int] = []
+    with pytest.raises(NonFiniteLoss, match="discriminator loss became nan"):
+        fit(dcgan(config), poisoned, 24, tmp_path, tmp_path / "work", 5, OFTEN)
+    kept = torch.load(tmp_path / "work" / CHECKPOINT, weights_only=True)
+    assert kept["done"] == 2
+    assert all(torch.isfinite(tensor).all() for tensor in kept["weights"].values())
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(
+    config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path(tmp_path / "harm").touch, ()
+
+    (tmp_path / "work").mkdir()
+    torch.save({"done": 1, "weights": Malicious()}, tmp_path / "work" / CHECKPOINT)
+    train(dcgan(config), digits(0, 24), tmp_path)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_each_epoch_reads_every_record_once() -> None:
+    batches = Batches(lambda rows: torch.from_numpy(rows), 10, 4, 0, 5, seed=3)
+    rows = torch.cat([batches[i] for i in range(len(batches))])
+    assert sorted(rows[:10].tolist()) == list(range(10))
+    assert sorted(rows[10:].tolist()) == list(range(10))
+    later = Batches(lambda rows: torch.from_numpy(rows), 10, 4, 2, 5, seed=3)
+    assert torch.equal(later[0], batches[2])
+
+
+def test_a_part_that_is_not_there_is_no_access() -> None:
+    class NoDiscriminator(Victim):
+        pass
+
+    victim = NoDiscriminator((1, 8, 8), 4, 1, 1)
+    with pytest.raises(NoAccess, match="NoDiscriminator has no AccessibleDiscriminator"):
+        victim.view(AccessibleDiscriminator, np.zeros(1), np.zeros(1), 8)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [(["victim.steps=0"], "victim.steps=0"), (["victim.z_dim=-1"], "victim.z_dim=-1")],
+)
+def test_bad_sizes_are_one_clear_line(
+    config: Callable[..., DictConfig], overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        dcgan(config, *overrides)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 32, 16), (20,)])
+def test_shapes_that_no_network_fits(config: Callable[..., DictConfig], shape: tuple[int]) -> None:
+    with pytest.raises(UserError, match="record"):
+        build(config("victim=dcgan").victim, "victim", shape=shape)

@@ -1,0 +1,1 @@
+"""Victims: generative models trained on member records, and the views an attacker gets of them."""

@@ -1,0 +1,97 @@
+"""What an attacker may touch: frozen views of a victim, and the error for a part that is not there.
+
+The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.03935, section 3):
+
+    FullBlackBox  <  PartialBlackBox  <  WhiteBox        AccessibleDiscriminator   AccessibleEncoder
+
+The generator's chain grows to the right; the discriminator and the encoder are branches of their
+own. A view carries closures and released arrays, never the module, so an attack that reaches for
+more than it was granted fails at once with an AttributeError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class UserError(Exception):
+    """A mistake in what the user asked for; the message is one line that says how to mend it."""
+
+
+class NoAccess(UserError):
+    """The victim has no such part (a VAE has no discriminator); tables show n/a for the attack."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What every setting shares: where the victim computes and how many records fit in one call."""
+
+    device: torch.device
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class FullBlackBox(View):
+    """Released samples only.
+
+    released: (k, *shape) float32, memory-mapped; read it through `blocks`.
+    """
+
+    released: np.ndarray
+
+    def blocks(self, rows: int = 2048) -> Iterator[tuple[int, Tensor]]:
+        """Yield (start, block) over the samples; a block is (<= rows, *shape) on the CPU."""
+        for start in range(0, len(self.released), rows):
+            yield start, torch.from_numpy(np.array(self.released[start : start + rows]))
+
+
+@dataclass(frozen=True)
+class PartialBlackBox(FullBlackBox):
+    """The attacker chooses the latent code and sees the output, without a gradient.
+
+    codes: (k, z_dim) float32, the latent codes of `released` (the attacker chose them).
+    generate: (n, z_dim) -> (n, *shape) float32 on `device`; detached.
+    """
+
+    codes: np.ndarray
+    generate: Callable[[Tensor], Tensor]
+
+    @property
+    def z_dim(self) -> int:
+        """Dimension of the latent space; its prior is the standard normal."""
+        return int(self.codes.shape[1])
+
+
+@dataclass(frozen=True)
+class WhiteBox(PartialBlackBox):
+    """The attacker also has the generator's gradient.
+
+    differentiate: (n, z_dim) -> (n, *shape) float32, part of the autograd graph of its argument.
+    """
+
+    differentiate: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class AccessibleDiscriminator(View):
+    """The discriminator's output: (n, *shape) -> (n,), larger = more real."""
+
+    discriminate: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class AccessibleEncoder(View):
+    """One stochastic encode-decode pass of a VAE-type victim: (n, *shape), seed -> (n, *shape)."""
+
+    reconstruct: Callable[[Tensor, int], Tensor]
+
+
+def setting(access: type[View]) -> str:
+    """A view's name as it stands in tables: FullBlackBox -> full_black_box."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", access.__name__).lower()

@@ -1,0 +1,65 @@
+"""DCGAN: the plain convolutional GAN."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.optim import Adam, Optimizer
+
+from victims.base import Adversarial
+from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
+
+
+class DCGAN(Adversarial):
+    """Deep convolutional GAN with the non-saturating loss.
+
+    Source: Radford, Metz, Chintala 2016, arXiv 1511.06434: Adam 2e-4, beta1 0.5, batch
+    normalisation in both networks, weights from N(0, 0.02).
+    Deviations: depth follows the resolution (4x4 doubled up to it); the latent prior is the
+    standard normal, as in the attacks' paper, not uniform; the discriminator sees real and
+    generated records in two batches, each with its own batch statistics.
+
+    width: channels next to the image; learning_rate, beta1: Adam's.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        z_dim: int,
+        width: int,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        beta1: float,
+    ) -> None:
+        super().__init__(shape, z_dim, steps, batch_size)
+        self.generator = ConvGenerator(shape, z_dim, width).apply(dcgan_init)
+        self.discriminator = ConvDiscriminator(shape, width).apply(dcgan_init)
+        self.learning_rate, self.beta1 = learning_rate, beta1
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latent codes (n, z_dim) to images (n, c, h, w)."""
+        return self.generator(z)
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """One Adam for each network: discriminator, generator."""
+        return [
+            Adam(network.parameters(), self.learning_rate, betas=(self.beta1, 0.999))
+            for network in (self.discriminator, self.generator)
+        ]
+
+    def training_step(self, real: Tensor, _: int) -> None:
+        """One discriminator and one generator step on a batch (n, c, h, w)."""
+        optimize_d, optimize_g = self.optimizers()  # type: ignore[attr-defined]
+        fake = self.generator(self.prior(len(real)))
+
+        on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
+        d_loss = cross_entropy(on_real, torch.ones_like(on_real))
+        d_loss = d_loss + cross_entropy(on_fake, torch.zeros_like(on_fake))
+        self.descend(optimize_d, d_loss, "discriminator")
+
+        self.discriminator.requires_grad_(False)  # saves half of the generator step's backward pass
+        on_fake = self.discriminator(fake)
+        self.descend(optimize_g, cross_entropy(on_fake, torch.ones_like(on_fake)), "generator")
+        self.discriminator.requires_grad_(True)

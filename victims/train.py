@@ -1,0 +1,208 @@
+"""Training a victim so that it can be stopped at any moment and ends in the same weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from tqdm import tqdm
+
+from victims.base import Victim
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT = "last.ckpt"
+WEIGHTS = "weights.safetensors"
+LOSSES = "losses.csv"
+Records = Callable[[np.ndarray], Tensor]
+
+
+class Batches(TorchDataset[Tensor]):
+    """Batch t of a training run as a function of (seed, t): resuming needs no loader state.
+
+    The records are read in a new order each epoch; a batch that crosses the end of an epoch goes on
+    in the next. records: row numbers within the training set (m,) -> (m, *shape).
+    """
+
+    def __init__(
+        self, records: Records, size: int, batch_size: int, first: int, last: int, seed: int
+    ) -> None:
+        self.records, self.size, self.batch_size = records, size, batch_size
+        self.first, self.last, self.seed = first, last, seed
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __getitem__(self, i: int) -> Tensor:
+        if i >= len(self):
+            raise IndexError(i)
+        return self.records(self.rows(self.first + i))
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers (batch_size,) of the training records in batch `step`."""
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, places = np.divmod(positions, self.size)
+        orders = {
+            e: np.random.default_rng([self.seed, e]).permutation(self.size) for e in set(epochs)
+        }
+        return np.array([orders[e][p] for e, p in zip(epochs, places, strict=True)])
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a victim is trained on this machine; nothing here may change the weights on a CPU.
+
+    accelerator, precision: Lightning's; checkpoint_every_s: seconds between checkpoints.
+    """
+
+    accelerator: str = "cpu"
+    precision: str = "32-true"
+    checkpoint_every_s: float = 30.0
+
+
+class Progress(pl.Callback):
+    """Counts and seeds the steps, writes checkpoints, resumes from the last one, shows a bar."""
+
+    def __init__(self, folder: Path, seed: int, training: Training, title: str) -> None:
+        self.path, self.seed, self.training, self.title = folder / CHECKPOINT, seed, training, title
+        self.resumed = _load_checkpoint(self.path)
+        self.done: int = self.resumed["done"] if self.resumed else 0
+        self.history: list[dict[str, float]] = self.resumed["history"] if self.resumed else []
+        self.written = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take up weights and optimisers where the checkpoint left them."""
+        if self.resumed:
+            module.load_state_dict(self.resumed["weights"])
+            for optimizer, state in zip(
+                trainer.optimizers, self.resumed["optimizers"], strict=True
+            ):
+                optimizer.load_state_dict(state)
+            log.warning("%s: resumed after step %d", self.title, self.done)
+            self.resumed = None
+        steps = self.done + int(trainer.num_training_batches)
+        self.bar = tqdm(
+            total=steps,
+            initial=self.done,
+            desc=self.title,
+            unit="step",
+            mininterval=1.0,
+        )
+        self.log_every = max(1, steps // 200)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed the step by its number: a resumed run draws what an uninterrupted one draws."""
+        torch.manual_seed((self.seed + self.done * 0x9E3779B97F4A7C15) % 2**63)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Count the step; note the losses and write the checkpoint when it is time."""
+        self.done += 1
+        self.bar.update()
+        if self.done % self.log_every == 0:
+            self.bar.set_postfix({k: f"{v:.3f}" for k, v in module.losses.items()}, refresh=False)
+            self.history.append({"step": self.done, **module.losses})
+        if time.monotonic() - self.written >= self.training.checkpoint_every_s:
+            self.save(trainer, module)
+
+    def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Replace the checkpoint, atomically."""
+        state = {
+            "done": self.done,
+            "history": self.history,
+            "weights": module.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
+        }
+        partial = self.path.with_suffix(".new")
+        torch.save(state, partial)
+        os.replace(partial, self.path)
+        self.written = time.monotonic()
+
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
+        """Keep what is done when stopped by hand; after an error the last checkpoint stays."""
+        if isinstance(exception, KeyboardInterrupt) and hasattr(self, "bar"):
+            self.save(trainer, module)
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Close the bar, also after an error."""
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def fit(
+    victim: Victim,
+    records: Records,
+    size: int,
+    folder: Path,
+    work: Path,
+    seed: int,
+    training: Training,
+    title: str = "training",
+) -> None:
+    """Train `victim` and write its weights (safetensors) and loss curve (CSV) into `folder`.
+
+    records: row numbers within the training set (m,) -> records (m, *shape); size: of that set.
+    work: where the checkpoint lives; a later call with the same arguments goes on from it, and
+    ends in the weights of an uninterrupted run (bit for bit on a CPU with as many threads).
+    Raises NonFiniteLoss, with the last good checkpoint kept in `work`.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    progress = Progress(work, seed, training, title)
+    if progress.done < victim.steps:
+        batches = Batches(records, size, victim.batch_size, progress.done, victim.steps, seed)
+        trainer = _trainer(training, progress)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            trainer.fit(victim, DataLoader(batches, batch_size=None))
+    save_file({k: v.contiguous().cpu() for k, v in victim.state_dict().items()}, folder / WEIGHTS)
+    pd.DataFrame(progress.history).to_csv(folder / LOSSES, index=False)
+
+
+def load(victim: Victim, folder: Path) -> Victim:
+    """Give `victim` the weights that `fit` wrote, frozen for release; no code is executed."""
+    victim.load_state_dict(load_file(folder / WEIGHTS))
+    return victim.freeze_for_release()
+
+
+def _trainer(training: Training, progress: Progress) -> pl.Trainer:
+    """A Lightning trainer that only loops: checkpoints, bar and logs are ours."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    return pl.Trainer(
+        accelerator=training.accelerator,
+        devices=1,
+        precision=training.precision,  # type: ignore[arg-type]
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[progress],
+    )
+
+
+def _load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The last checkpoint, or None where there is none or it is damaged; executes no code."""
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        log.warning("%s is damaged (%s); training starts from step 0", path, type(error).__name__)
+        return None
+    return state
