@@ -10,6 +10,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.config import build, register_resolvers
 from victims.access import UserError
@@ -21,12 +22,12 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Run one job, print its table, write its page, log a copy."""
-    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
     try:
         _job(config)
-    except (UserError, NonFiniteLoss) as error:
+    except (UserError, NonFiniteLoss, OmegaConfBaseException) as error:
         # One line for a person; the traceback would only hide it.
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         sys.exit(2)
 
 

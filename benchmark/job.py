@@ -259,7 +259,9 @@ def _checks(
     found += checks.too_few_queries(len(split.queried), len(split.non_members))
     real = plan.dataset.records(split.non_members).numpy()
     found += checks.mode_collapse(victim.released, real)
-    found += checks.weaker_beats_stronger(row for _, row in rows[rows["status"] == "ok"].iterrows())
+    found += checks.weaker_beats_stronger(
+        dict(row) for _, row in rows[rows["status"] == "ok"].iterrows()
+    )
     for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
         member = group["member"].to_numpy(bool)
         values = group["score"].to_numpy(float)

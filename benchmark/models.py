@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from benchmark.config import build
-from benchmark.data.dataset import Dataset
+from benchmark.data.dataset import Dataset, new_array
 from benchmark.figures import tile
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain
@@ -107,7 +107,7 @@ def obtain(
 def release(victim: Victim, folder: Path, size: int, seed: int, rows: int = 256) -> None:
     """Generate `size` samples into samples.npy and codes.npy, a block at a time."""
     shape = (size, *victim.shape)
-    samples = np.lib.format.open_memmap(folder / "samples.npy", "w+", np.float32, shape)
+    samples = new_array(folder / "samples.npy", np.dtype(np.float32), shape)
     codes = _prior(seed, "bank", size, victim.z_dim)
     for start in range(0, size, rows):
         block = torch.from_numpy(codes[start : start + rows])

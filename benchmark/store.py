@@ -177,7 +177,8 @@ class Store:
             code = getattr(error, "errno", None)
             at = getattr(error, "filename", None)
             inside = at is None or Path(os.fsdecode(at)).is_relative_to(self.root)
-            if (code in _FULL and inside) or (code is None and self._is_full()):
+            hidden = code is None and (self._is_full() or os.strerror(errno.ENOSPC) in str(error))
+            if (code in _FULL and inside) or hidden:
                 kept = f"what was done so far is kept in {making}; " if making else ""
                 raise UserError(
                     f"machine.store={self.root}: no space left; {kept}"

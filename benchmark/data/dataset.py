@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -92,7 +93,7 @@ def write(
     for block in blocks:
         if values is None:
             shape = (count, *block.shape[1:])
-            values = np.lib.format.open_memmap(folder / "values.npy", "w+", block.dtype, shape)
+            values = new_array(folder / "values.npy", block.dtype, shape)
         values[start : start + len(block)] = block
         digests[start : start + len(block)] = list(_digests(block))
         start += len(block)
@@ -103,6 +104,18 @@ def write(
     if identities is not None:
         np.save(folder / "identities.npy", np.asarray(identities, np.int64))
     (folder / "facts.json").write_text(json.dumps(facts or {}, indent=1))
+
+
+def new_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+    """A memory-mapped array on disk to be filled; raises OSError now where the disk is too small.
+
+    Without the reservation a full disk would end the process at some later write, without a word.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def read(folder: Path) -> Dataset:

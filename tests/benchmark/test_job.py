@@ -1,0 +1,217 @@
+"""One job from config to rows: what is stored, what is made again, what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import names
+from omegaconf import DictConfig, OmegaConf
+
+from attacks.discriminator import DiscriminatorScore
+from attacks.latent_search import GradientSearch
+from benchmark import job, metrics
+from benchmark.store import Store, read_meta
+from victims.access import UserError
+from victims.dcgan import DCGAN
+
+Config = Callable[..., DictConfig]
+
+
+def entries(config: DictConfig, kind: str) -> set[str]:
+    return {folder.name for folder, _ in Store(config.machine.store).find(kind)}
+
+
+def test_the_table_follows_from_the_stored_scores(config: Config) -> None:
+    result = job.run(config())
+    assert len(result.rows) == 8  # four attacks, raw and calibrated
+    for _, row in result.rows.iterrows():
+        ours = (result.scores["attack"] == row["attack"]) & (
+            result.scores["calibrated"] == row["calibrated"]
+        )
+        scores = result.scores[ours]
+        member = scores["member"].to_numpy(bool)
+        values = scores["score"].to_numpy()
+        assert len(scores) == row["n_members"] + row["n_non_members"]
+        assert row["auroc"] == metrics.auroc(values[member], values[~member])
+    assert set(result.strips) == {"full_black_box", "partial_black_box", "white_box"}
+    assert result.samples is not None
+
+
+def test_a_second_run_computes_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = job.run(config())
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(DCGAN, "training_step", refuse)
+    monkeypatch.setattr(DiscriminatorScore, "score", refuse)
+    monkeypatch.setattr(GradientSearch, "reconstruct", refuse)
+    second = job.run(config())
+    pd.testing.assert_frame_equal(first.rows, second.rows)
+    pd.testing.assert_frame_equal(first.scores, second.scores)
+
+
+def test_machine_paths_and_logger_enter_no_key(config: Config, tmp_path: Path) -> None:
+    first = config("attack=[discriminator]")
+    job.run(first)
+    other = config(
+        "attack=[discriminator]", "machine.batch_size=7", "machine.checkpoint_every_s=0",
+        "logger=wandb", "logger.mode=disabled", f"machine.store={tmp_path}/another",
+        "machine.threads=1",
+    )  # fmt: skip
+    other.sweep = "named"
+    job.run(other)
+    for kind in ("data", "victim", "bank", "scores"):
+        assert entries(first, kind) == entries(other, kind) != set()
+
+
+def test_what_matters_enters_the_key(config: Config) -> None:
+    base = config("attack=[discriminator]", "calibration=none")
+    job.run(base)
+    before = entries(base, "victim")
+    for change in ("seed=1", "victim.width=6", "split.members=23", "victim.learning_rate=0.001"):
+        job.run(config("attack=[discriminator]", "calibration=none", change))
+        after = entries(base, "victim")
+        assert len(after) == len(before) + 1, change
+        before = after
+
+
+def test_fewer_queries_need_no_new_victim(config: Config) -> None:
+    base = config("attack=[discriminator]", "calibration=none")
+    job.run(base)
+    before = entries(base, "victim")
+    job.run(config("attack=[discriminator]", "calibration=none", "split.queries=20"))
+    assert entries(base, "victim") == before
+
+
+def test_an_interrupted_attack_goes_on_where_it_stopped(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "CHUNK", 10)
+    settings = config("attack=[discriminator]", "calibration=none")
+    score, asked = DiscriminatorScore.score, []
+
+    def counted(self: DiscriminatorScore, view: object, queries: np.ndarray) -> np.ndarray:
+        if len(asked) == 3:
+            asked.append(0)
+            raise KeyboardInterrupt
+        asked.append(len(queries))
+        return score(self, view, queries)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DiscriminatorScore, "score", counted)
+    with pytest.raises(KeyboardInterrupt):
+        job.run(settings)
+    resumed = job.run(settings)
+    assert sum(asked) == 48  # no query twice
+    monkeypatch.undo()
+    whole = job.run(config("attack=[discriminator]", "calibration=none", "machine.batch_size=9"))
+    pd.testing.assert_frame_equal(resumed.scores, whole.scores)
+
+
+def test_a_flipped_byte_is_noticed_and_made_again(config: Config) -> None:
+    settings = config("attack=[discriminator]", "calibration=none")
+    first = job.run(settings)
+    ((folder, _),) = Store(settings.machine.store).find("scores")
+    path = folder / "scores.npy"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    pd.testing.assert_frame_equal(job.run(settings).scores, first.scores)
+
+
+def test_provenance_stands_beside_every_entry(config: Config) -> None:
+    settings = config("attack=[discriminator]", "calibration=none")
+    job.run(settings)
+    for kind in ("victim", "bank", "scores"):
+        ((folder, _),) = Store(settings.machine.store).find(kind)
+        meta = read_meta(folder)
+        assert meta["config"]
+        assert meta["versions"]["torch"]
+        assert meta["seconds"] >= 0
+        assert "git" in meta
+        assert "created" in meta
+
+
+@pytest.mark.parametrize("choice", [f"distance={name}" for name in names("distance")])
+def test_every_distance_runs(config: Config, choice: str) -> None:
+    result = job.run(config(choice, "calibration=none"))
+    assert (result.rows["status"] == "ok").all()
+
+
+@pytest.mark.parametrize("start", ["nearest", "zero", "random"])
+def test_every_start_runs(config: Config, start: str) -> None:
+    settings = ["calibration=none", "attack=[partial_black_box,white_box]", "distance=l2"]
+    settings += [f"attack.{name}.start={start}" for name in ("partial_black_box", "white_box")]
+    assert (job.run(config(*settings)).rows["status"] == "ok").all()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["split.members=6000"], ["split.members=6000", "lower split.members"]),
+        (["split.queries=25"], ["split.queries=25", "split.members=24"]),
+        (["bank.size=3"], ["bank.size=3", "full_black_box"]),
+        (["attack.white_box.start=nearby"], ["start=nearby", "nearest, zero, random"]),
+        (["attack.white_box.max_evals=0"], ["max_evals=0"]),
+        (["attack.white_box.step_size=1"], ["attack.white_box", "step_size"]),
+        (["distance.net=resnet"], ["distance.net=resnet", "alex, vgg"]),
+        (["distance.lpips=-1"], ["distance.lpips=-1"]),
+        (["reference.members=25"], ["reference.members=25", "calibration=none"]),
+        (["victim.steps=0"], ["victim.steps=0"]),
+        (["victim.width=wide"], ["victim"]),
+        (["machine.store=/dev/null/store"], ["machine.store", "/dev/null/store"]),
+        (["machine.accelerator=gpu"], ["machine.accelerator=gpu", "cpu"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_clear_line_before_any_training(
+    config: Config, overrides: list[str], parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    composed = config()
+    for override in overrides:
+        OmegaConf.update(composed, override.split("=")[0], yaml_value(override), force_add=True)
+    with pytest.raises(UserError) as raised:
+        job.run(composed)
+    message = str(raised.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+    assert not list(Path(config().machine.store).glob("victim/*"))
+
+
+def yaml_value(override: str) -> object:
+    return OmegaConf.create(f"value: {override.split('=', 1)[1]}").value
+
+
+def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmark", "scale=smoke", "attack=[discriminator]"]
+    command += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
+    good = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert good.returncode == 0, good.stderr
+    assert "discriminator" in good.stdout
+    (page,) = tmp_path.glob("outputs/*/index.html")
+    assert page.as_uri() in good.stdout
+    assert {file.name for file in page.parent.iterdir()} >= {
+        "table.csv", "table.parquet", "scores.parquet", "config.yaml", "wandb",
+    }  # fmt: skip
+    bad = subprocess.run([*command, "split.queries=99"], capture_output=True, text=True)
+    assert bad.returncode == 2
+    assert bad.stderr.startswith("error: split.queries=99")
+    assert bad.stderr.count("\n") == 1
+
+
+def test_the_taxonomy_sweep_runs_at_smoke_scale(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmark", "+sweep=taxonomy", "scale=smoke"]
+    command += ["attack=[discriminator]", "calibration=none", "distance=l2"]
+    command += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs", "-m"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("outputs/*_sweep/*/index.html"))) == 2
+    assert "16 training records" in done.stdout
+    assert "24 training records" in done.stdout
