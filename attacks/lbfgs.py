@@ -33,8 +33,8 @@ def lbfgs(
 ) -> Search:
     """Limited-memory BFGS from z0 (d,), in float64; is sent (loss, gradient).
 
-    history: pairs of steps and gradient changes kept; first_step: length of the first trial step, in
-    units of z (a latent code's entries are about 1). Ends when no entry of the gradient exceeds
+    history: pairs of steps and gradient changes kept; first_step: length of the first trial step,
+    in units of z (a latent code's entries are about 1). Ends when no entry of the gradient exceeds
     gradient_tolerance, or an iteration lowers the loss by less than loss_tolerance, relatively.
     Source: Nocedal and Wright, Numerical Optimization (2006), algorithm 7.5 with the line search of
     3.5 and 3.6. Deviation: the direction comes from the compact form of the same matrix (Byrd,
@@ -83,7 +83,7 @@ class Memory:
         self.size = 0
 
     def add(self, step: np.ndarray, change: np.ndarray) -> None:
-        """Keep a pair, dropping the oldest if full; a pair without positive curvature is ignored."""
+        """Keep a pair, dropping the oldest if full; without positive curvature it is ignored."""
         if not step @ change > 1e-12 * (change @ change):
             return
         if self.size == len(self.steps):
@@ -121,9 +121,9 @@ def strong_wolfe(
     curvature: float = 0.9,
     max_trials: int = 20,
 ) -> LineSearch:
-    """Look for a step with loss <= loss0 + decrease * step * slope0 and |slope| <= curvature * |slope0|.
+    """Look for loss <= loss0 + decrease * step * slope0 and |slope| <= curvature * |slope0|.
 
-    start: the trial at step 0, its slope negative. Where trials run out, the best one with the first
+    start: the trial at step 0, its slope negative. Where trials run out, the best with the first
     property is returned, or None if there is none. A loss or slope that is not finite counts as an
     infinite loss, so the search backs off.
     Source: Nocedal and Wright (2006), algorithms 3.5 and 3.6 with cubic interpolation (3.59).

@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -104,18 +105,29 @@ def squared_distances(queries: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]
     square_x = torch.linalg.vector_norm(samples, dim=1).square()
     if not (square_q.isfinite().all() and square_x.isfinite().all()):
         raise UserError("queries or released samples hold a value that is not finite or too large")
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")  # TF32 or bfloat16 would break the bound
-    try:
-        with torch.autocast(queries.device.type, enabled=False):
-            d2 = torch.addmm(square_x, queries, samples.T, alpha=-2)
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with full_precision(queries.device.type):
+        d2 = torch.addmm(square_x, queries, samples.T, alpha=-2)
     d2.add_(square_q[:, None]).clamp_(min=0)
     d, number = queries.shape[1], torch.finfo(queries.dtype)
     relative = (LAMBDA * (d + 2) ** 0.5 + 8) * number.eps
     # 2 |q| |x| <= |q|^2 + |x|^2 bounds the product; squares under `tiny` may have been lost
     return d2, relative * (square_q + square_x.max()) + 4 * d * number.tiny
+
+
+@contextmanager
+def full_precision(device_type: str) -> Iterator[None]:
+    """Products without TF32, bfloat16 or autocast, which would break the bound on the error."""
+    cpu = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    backends = (torch.backends.cuda.matmul, cpu)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
 
 
 class Nearest:
@@ -176,7 +188,8 @@ class Nearest:
             part = slice(start, start + step)
             difference = queries[row[part]].astype(np.float64)
             difference -= samples[column[part]]
-            np.einsum("ij,ij->i", difference, difference, out=exact[part])
+            # not einsum, whose rounding depends on a row's place: identical samples must tie
+            np.square(difference, out=difference).sum(1, out=exact[part])
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(fill, range(0, len(row), step)))

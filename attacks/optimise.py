@@ -1,6 +1,6 @@
 """Many small minimisations at once: each query has its own optimiser, all share one generator call.
 
-An optimiser is a generator function for a single query. It yields the point (d,) whose loss it wants
+An optimiser is a generator function for one query. It yields the point (d,) whose loss it wants
 and is sent the answer: the loss, or (loss, gradient (d,)). Step sizes, histories and stopping are
 therefore each query's own, as if it were alone, while `minimise` asks the generative model for the
 points of a whole batch of queries in one call.
@@ -45,7 +45,7 @@ class Run:
         self.reason = ""
 
     def answer(self, loss: float, *gradient: np.ndarray) -> None:
-        """Hand over the answer for `wanted`; sets `reason` if the search ends. Not finite is inf."""
+        """Hand over the answer for `wanted`; sets `reason` at the end. Not finite is inf."""
         loss = loss if np.isfinite(loss) else np.inf
         self.evaluations += 1
         if loss < self.loss:

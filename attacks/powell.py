@@ -1,4 +1,4 @@
-"""Powell's conjugate direction method, without gradients, for one query (see `attacks.optimise`)."""
+"""Powell's conjugate directions, without gradients, for one query (see `attacks.optimise`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Line = list[tuple[float, float]]
 
 
 class LineMinimum(NamedTuple):
-    """Where a line search ended; curvature is the loss's second derivative there, nan if unknown."""
+    """Where a line search ended; curvature: second derivative there, nan if unknown."""
 
     step: float
     loss: float
@@ -30,9 +30,9 @@ def powell(z0: np.ndarray, first_step: float = 1.0, tolerance: float = 1e-6) -> 
 
     first_step: first trial step along each axis, in units of z. Ends when a whole sweep lowers the
     loss by less than `tolerance`, relatively.
-    Source: Powell 1964 (The Computer Journal 7, 155-162), with his rule for when the sweep's overall
-    displacement replaces the direction of largest decrease. As there, the curvature along a direction
-    is remembered, so that a later search of it needs two losses. Deviation: a line search ends when
+    Source: Powell 1964 (The Computer Journal 7, 155-162), with his rule for when the sweep's
+    displacement replaces the direction of largest decrease. As there, a direction's curvature is
+    remembered, so that a later search of it needs two losses. Deviation: a line search ends when
     its next parabola promises less than a tenth of what it has gained, not at a fixed accuracy.
     """
     z = np.array(z0, np.float64)
@@ -59,11 +59,11 @@ def powell(z0: np.ndarray, first_step: float = 1.0, tolerance: float = 1e-6) -> 
             largest = int(np.argmax(gains))
             for rows, new in ((directions, total), (steps, 1.0), (curvatures, found.curvature)):
                 del rows[largest]
-                rows.append(new)
+                rows.append(new)  # type: ignore[arg-type]
 
 
 def _worth_adopting(start: float, loss: float, beyond: float, largest_gain: float) -> bool:
-    """Powell's condition: the overall displacement is neither exhausted nor due to one direction."""
+    """Powell's condition: the displacement is neither exhausted nor due to one direction."""
     if not beyond < start:
         return False
     bend = 2.0 * (start - 2.0 * loss + beyond) * (start - loss - largest_gain) ** 2
@@ -71,7 +71,7 @@ def _worth_adopting(start: float, loss: float, beyond: float, largest_gain: floa
 
 
 def _next_step(tried: float, taken: float) -> float:
-    """First trial step for the next search of a direction: what was taken now, within factors of 5."""
+    """First trial step of a direction's next search: what was taken now, within factors of 5."""
     return float(np.copysign(min(max(abs(taken), 0.2 * tried), 5.0 * tried), 1.0))
 
 

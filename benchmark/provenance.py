@@ -14,7 +14,7 @@ PACKAGES = ("torch", "numpy", "pytorch-lightning", "opacus", "lpips", "gan-leaks
 
 
 def provenance() -> dict[str, Any]:
-    """versions (None: not installed), git ({commit, dirty}, or None outside a checkout), created."""
+    """Versions (None: not installed), git ({commit, dirty} or None outside a checkout), date."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return {"versions": _versions(), "git": _git(), "created": created}
 

@@ -1,0 +1,153 @@
+"""Latent searches against the peers on one victim and the same queries.
+
+    python bench/optimisers.py [--queries 200] [--powell-queries 256] [--evals 300] [key=value ...]
+
+White box: the attack as configured against `torch.optim.LBFGS` (strong Wolfe, history 20, learning
+rate 0.015, 1000 iterations) on joint batches of 20 queries, as the published code runs it.
+Partial black box: one start and the same budget against scipy's Powell, query by query.
+The victim is the default job's, from the store or trained first; key=value are its overrides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from scipy.optimize import minimize
+from torch import Tensor
+
+from attacks.latent_search import GradientSearch, PowellSearch, start_nearest
+from benchmark import job
+from benchmark.config import register_resolvers
+from benchmark.models import Recipe, obtain
+from benchmark.seeds import sub_seed
+from victims.access import PartialBlackBox, WhiteBox
+
+JOINT, ITERATIONS, RATE = 20, 1000, 0.015
+
+
+def joint_lbfgs(
+    attack: GradientSearch, view: WhiteBox, queries: Tensor
+) -> tuple[np.ndarray, float]:
+    """Final losses (n,) of the published procedure, and generator evaluations per query."""
+    losses, calls = [], 0
+    starts = torch.from_numpy(start_nearest(view, queries, 1, 0)[:, 0]).to(view.device)
+    for batch, z0 in zip(queries.split(JOINT), starts.split(JOINT), strict=True):
+        targets = attack.distance.targets(batch.to(view.device))
+        z = z0.clone().requires_grad_(True)
+        search = torch.optim.LBFGS(
+            [z],
+            lr=RATE,
+            max_iter=ITERATIONS,
+            max_eval=ITERATIONS * 10,
+            history_size=20,
+            line_search_fn="strong_wolfe",
+        )
+        count = 0
+
+        def closure(z: Tensor = z, targets: Any = targets, search: Any = search) -> Tensor:
+            nonlocal count
+            count += 1
+            search.zero_grad()
+            loss = attack.distance(targets, view.differentiate(z), z).sum()
+            loss.backward()
+            return loss
+
+        search.step(closure)
+        with torch.no_grad():
+            losses.append(attack.distance(targets, view.generate(z), z).double().cpu().numpy())
+        calls += count * len(batch)
+    return np.concatenate(losses), calls / len(queries)
+
+
+def white_box(attack: GradientSearch, view: WhiteBox, queries: Tensor) -> None:
+    """Print losses and evaluations of both."""
+    start = time.perf_counter()
+    ours, _ = attack.reconstruct(view, queries)
+    middle = time.perf_counter()
+    theirs, evaluations = joint_lbfgs(attack, view, queries)
+    end = time.perf_counter()
+    print(f"white box, {len(queries)} queries, {attack.starts} starts")
+    print(f"  median loss        ours {np.median(ours):.5f}  torch {np.median(theirs):.5f}")
+    print(f"  median ratio       {np.median(ours) / np.median(theirs):.4f}  (goal: at most 1)")
+    print(f"  evaluations/query  ours <= {attack.max_evals}  torch {evaluations:.0f}")
+    print(f"  evaluation ratio   {attack.max_evals / evaluations:.3f}  (goal: at most 0.1)")
+    for slack in (1.0, 1.01):
+        share = np.mean(ours <= slack * theirs)
+        print(f"  no higher (x{slack:g})   {share:.1%} of queries  (goal: at least 95%)")
+    print(f"  seconds            ours {middle - start:.1f}  torch {end - middle:.1f}")
+
+
+def scipy_powell(
+    attack: PowellSearch, view: PartialBlackBox, queries: Tensor
+) -> tuple[np.ndarray, float]:
+    """Losses (n,) of scipy's Powell query by query, and evaluations per query."""
+    losses, calls = [], 0
+    starts = start_nearest(view, queries, 1, 0)[:, 0].astype(np.float64)
+    for i in range(len(queries)):
+        targets = attack.distance.targets(queries[i : i + 1].to(view.device))
+        best = np.inf
+
+        def loss(z: np.ndarray, targets: Any = targets) -> float:
+            nonlocal best
+            point = torch.from_numpy(z[None]).to(view.device, torch.float32)
+            value = float(attack.evaluate(view, targets, point)[0])
+            best = min(best, value)
+            return value
+
+        done = minimize(loss, starts[i], method="Powell", options={"maxfev": attack.max_evals})
+        losses.append(best)
+        calls += done.nfev
+    return np.array(losses), calls / len(queries)
+
+
+def partial_black_box(attack: PowellSearch, view: PartialBlackBox, queries: Tensor) -> None:
+    """Print losses and seconds of both."""
+    start = time.perf_counter()
+    ours, _ = attack.reconstruct(view, queries)
+    middle = time.perf_counter()
+    with torch.no_grad():
+        theirs, evaluations = scipy_powell(attack, view, queries)
+    end = time.perf_counter()
+    print(f"partial black box, {len(queries)} queries, {attack.max_evals} evaluations each")
+    print(f"  evaluations/query  ours <= {attack.max_evals}  scipy {evaluations:.0f}")
+    print(f"  median loss        ours {np.median(ours):.5f}  scipy {np.median(theirs):.5f}")
+    print(f"  median ratio       {np.median(ours) / np.median(theirs):.4f}  (goal: at most 1.02)")
+    print(f"  seconds            ours {middle - start:.1f}  scipy {end - middle:.1f}")
+    print(f"  speed-up           {(end - middle) / (middle - start):.1f}  (goal: at least 10)")
+
+
+def main() -> None:
+    """Compare on the default job's victim."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--powell-queries", type=int, default=256)
+    parser.add_argument("--evals", type=int, default=300)
+    parser.add_argument("overrides", nargs="*")
+    wanted = parser.parse_args()
+    register_resolvers()
+    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+        config = compose("config", ["calibration=none", "logger=none", *wanted.overrides])
+    plan = job.prepare(config)
+    seed = sub_seed(config.seed, "victim")
+    recipe = Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim")
+    model = obtain(recipe, plan.dataset, plan.store, config.machine, {})
+    queries = plan.dataset.records(plan.queries[0])
+
+    def view(access: type) -> Any:
+        return model.victim.view(access, model.released, model.codes, config.machine.batch_size)
+
+    powell: Any = plan.attacks["partial_black_box"]
+    powell.max_evals, powell.starts = wanted.evals, 1
+    partial_black_box(powell, view(PartialBlackBox), queries[: wanted.powell_queries])
+    gradient: Any = plan.attacks["white_box"]
+    white_box(gradient, view(WhiteBox), queries[: wanted.queries])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Optimisers against scipy, closed forms, and each other's company."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize, rosen, rosen_der
+
+from attacks.lbfgs import lbfgs
+from attacks.optimise import halving, minimise
+from attacks.powell import powell
+
+D = 6
+GENERATOR = np.random.default_rng(0)
+MATRICES = [a @ a.T + np.eye(D) for a in GENERATOR.standard_normal((9, D, D))]
+CENTRES = GENERATOR.standard_normal((9, D))
+STARTS = GENERATOR.standard_normal((9, D)) * 2
+
+
+def quadratic(rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    shifted = [point - CENTRES[i] for i, point in zip(rows, z, strict=True)]
+    slopes = [MATRICES[i] @ s for i, s in zip(rows, shifted, strict=True)]
+    values = [s @ slope / 2 for s, slope in zip(shifted, slopes, strict=True)]
+    return np.array(values), np.array(slopes)
+
+
+def values_only(rows: np.ndarray, z: np.ndarray) -> np.ndarray:
+    return quadratic(rows, z)[0]
+
+
+METHODS = {"lbfgs": (lbfgs, quadratic, 60), "powell": (powell, values_only, 900)}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_minimum_of_a_quadratic_is_found(name: str) -> None:
+    search, evaluate, budget = METHODS[name]
+    found = minimise((search(z) for z in STARTS), evaluate, 4, budget)
+    np.testing.assert_allclose(found.points, CENTRES, atol=2e-3)
+    assert (found.losses < 1e-5).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_query_does_not_depend_on_its_company(name: str) -> None:
+    search, evaluate, budget = METHODS[name]
+    together = minimise((search(z) for z in STARTS), evaluate, 4, budget)
+    for i in (0, 5):
+        alone = minimise([search(STARTS[i])], lambda _, z, i=i: evaluate([i], z), 1, budget)
+        assert np.array_equal(alone.points[0], together.points[i])
+        assert alone.evaluations[0] == together.evaluations[i]
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("budget", [1, 2, 7, 23])
+def test_the_budget_is_kept_exactly(name: str, budget: int) -> None:
+    search, evaluate, _ = METHODS[name]
+    asked, used = np.zeros(9, int), []
+
+    def counted(rows: np.ndarray, z: np.ndarray) -> Any:
+        asked[rows] += 1
+        return evaluate(rows, z)
+
+    found = minimise((search(z) for z in STARTS), counted, 4, budget, used.append)
+    assert (asked <= budget).all()
+    assert np.array_equal(asked, found.evaluations)
+    assert sum(used) == 9 * budget
+
+
+def test_both_are_as_good_as_scipy_on_rosenbrock() -> None:
+    starts = GENERATOR.uniform(-1.5, 1.5, (5, 2))
+
+    def values(rows: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return np.array([rosen(p) for p in z])
+
+    def both(rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return values(rows, z), np.array([rosen_der(p) for p in z])
+
+    newton = minimise((lbfgs(z) for z in starts), both, 5, 300)
+    direct = minimise((powell(z) for z in starts), values, 5, 2000)
+    for i, z0 in enumerate(starts):
+        theirs = minimize(rosen, z0, jac=rosen_der, method="L-BFGS-B").fun
+        assert newton.losses[i] <= theirs + 1e-6
+        assert direct.losses[i] <= minimize(rosen, z0, method="Powell").fun + 1e-4
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_start_that_is_not_finite_ends_at_once(name: str) -> None:
+    def nowhere(rows: np.ndarray, z: np.ndarray) -> Any:
+        losses = np.full(len(z), np.nan)
+        return (losses, np.zeros_like(z)) if name == "lbfgs" else losses
+
+    found = minimise([METHODS[name][0](STARTS[0])], nowhere, 1, 10)
+    assert found.reasons == ["start not finite"]
+
+
+def test_halving_finds_the_deeper_of_two_basins() -> None:
+    def double(rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = z[:, 0]
+        return (x**2 - 1) ** 2 + 0.3 * x, (4 * x * (x**2 - 1) + 0.3)[:, None]
+
+    starts = [np.array([1.2]), np.array([0.8]), np.array([-0.7]), np.array([1.5])]
+    alone = minimise([lbfgs(starts[0])], double, 1, 60)
+    best = minimise([halving([lbfgs(z) for z in starts], 4)], double, 1, 60)
+    assert alone.points[0, 0] > 0 > best.points[0, 0]
+    assert best.losses[0] < alone.losses[0]

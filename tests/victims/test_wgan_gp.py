@@ -1,0 +1,163 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from victims.access import AccessibleDiscriminator, AccessibleEncoder, NoAccess, UserError, WhiteBox
+from victims.losses import gradient_penalty
+from victims.networks import ConvDiscriminator, ConvGenerator
+from victims.train import Training, fit, load
+from victims.wgan_gp import WGANGP, MLPCritic, MLPGenerator, ResidualCritic, ResidualGenerator
+
+NETWORKS = {
+    "residual": (
+        (1, 8, 8),
+        partial(ResidualGenerator, width=4),
+        partial(ResidualCritic, width=4),
+    ),
+    "dcgan": (
+        (1, 8, 8),
+        partial(ConvGenerator, width=4),
+        partial(ConvDiscriminator, width=4, norm=None),
+    ),
+    "table": (
+        (5,),
+        partial(MLPGenerator, width=8, output=nn.ReLU()),
+        partial(MLPCritic, width=8),
+    ),
+}
+
+
+def make(networks: str, **changes) -> WGANGP:
+    shape, generator, critic = NETWORKS[networks]
+    torch.manual_seed(0)
+    settings = {"z_dim": 3, "steps": 4, "batch_size": 6, "n_critic": 2, "penalty": 10.0}
+    settings |= {"learning_rate": 1e-3, "beta1": 0.0, "beta2": 0.9} | changes
+    return WGANGP(shape=shape, generator=generator, critic=critic, **settings)
+
+
+def records(networks: str) -> torch.Tensor:
+    return torch.rand(12, *NETWORKS[networks][0], generator=torch.Generator().manual_seed(1))
+
+
+def train(victim: WGANGP, data: torch.Tensor, folder) -> None:
+    fit(victim, lambda rows: data[rows], len(data), folder, folder / "work", 7, Training())
+
+
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_two_trainings_and_a_reload_sample_identically(networks, tmp_path):
+    z, data = torch.randn(5, 3), records(networks)
+    untrained = make(networks).freeze_for_release().generate(z)
+    victim = make(networks)
+    train(victim, data, tmp_path)
+    again = load(make(networks), tmp_path)
+    samples = victim.freeze_for_release().generate(z)
+    assert torch.equal(again.generate(z), samples)
+    assert samples.shape == (5, *victim.shape)
+    assert not torch.equal(samples, untrained)
+
+
+def test_a_stopped_training_ends_in_the_weights_of_an_uninterrupted_one(tmp_path):
+    """Stopped after an odd number of critic steps: the generator's turn must not shift."""
+    data, whole = records("table"), make("table")
+    train(whole, data, tmp_path)
+    batches = iter(range(100))
+
+    def stop_at_third(rows):
+        if next(batches) == 3:
+            raise KeyboardInterrupt
+        return data[rows]
+
+    (tmp_path / "b").mkdir()
+    for read in (stop_at_third, data.__getitem__):
+        stopped = make("table")
+        try:
+            fit(stopped, read, len(data), tmp_path / "b", tmp_path / "b/work", 7, Training())
+        except (KeyboardInterrupt, SystemExit):
+            assert read is stop_at_third
+    for name, value in whole.state_dict().items():
+        assert torch.equal(stopped.state_dict()[name], value), name
+
+
+def test_the_generator_steps_once_in_n_critic(monkeypatch):
+    victim, taken = make("table", n_critic=3), []
+    optimizers = victim.configure_optimizers()
+    monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
+    monkeypatch.setattr(victim, "descend", lambda optimizer, loss, name: taken.append(name))
+    for i in range(6):
+        victim.training_step(records("table"), i)
+    assert taken == ["critic", "critic", "critic", "generator"] * 2
+
+
+def test_penalty_of_a_linear_critic_has_a_closed_form():
+    weight = torch.tensor([3.0, -4.0, 12.0])
+    real, fake = torch.randn(7, 3), torch.randn(7, 3)
+    penalty = gradient_penalty(lambda x: x @ weight, real, fake)
+    assert penalty.item() == pytest.approx((13.0 - 1.0) ** 2, rel=1e-6)
+
+
+def test_penalty_and_its_weight_gradient_match_one_record_at_a_time():
+    torch.manual_seed(3)
+    critic = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1), nn.Flatten(0)).double()
+    real, fake = torch.randn(5, 4).double(), torch.randn(5, 4).double()
+    torch.manual_seed(4)
+    penalty = gradient_penalty(critic, real, fake)
+    torch.manual_seed(4)
+    between = fake + torch.rand(5, 1) * (real - fake)
+
+    def reference(first, first_bias, second, _):
+        hidden = torch.tanh(between @ first.T + first_bias)
+        slopes = ((1 - hidden**2) * second) @ first  # of tanh, by the chain rule
+        return ((slopes.pow(2).sum(1).sqrt() - 1) ** 2).mean()
+
+    weights = list(critic.parameters())
+    assert penalty.item() == pytest.approx(reference(*weights).item(), rel=1e-6)
+    found = torch.autograd.grad(penalty, weights[0])[0]
+    wanted = torch.autograd.grad(reference(*weights), weights[0])[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_released_generator_and_critic_treat_each_row_by_itself(networks):
+    victim = make(networks).freeze_for_release()
+    z, x = torch.randn(6, 3), records(networks)
+    alone = torch.cat([victim.generate(row[None]) for row in z])
+    torch.testing.assert_close(victim.generate(z), alone, rtol=1e-5, atol=1e-6)
+    alone = torch.cat([victim.discriminate(row[None]) for row in x])
+    torch.testing.assert_close(victim.discriminate(x), alone, rtol=1e-5, atol=1e-6)
+
+
+def test_views():
+    victim = make("residual").freeze_for_release()
+    arrays = np.zeros((2, 1, 8, 8), np.float32), np.zeros((2, 3), np.float32)
+    z = torch.zeros(2, 3, requires_grad=True)
+    victim.view(WhiteBox, *arrays, 4).differentiate(z).sum().backward()
+    assert z.grad is not None
+    assert z.grad.abs().sum() > 0
+    scores = victim.view(AccessibleDiscriminator, *arrays, 4).discriminate(records("residual"))
+    assert scores.shape == (12,)
+    with pytest.raises(NoAccess):
+        victim.view(AccessibleEncoder, *arrays, 4)
+
+
+@pytest.mark.parametrize("networks", NETWORKS)
+def test_no_batch_normalisation_in_the_critic(networks):
+    norms = [m for m in make(networks).discriminator.modules() if "BatchNorm" in type(m).__name__]
+    assert norms == []
+
+
+def test_networks_that_do_not_fit_the_records_are_refused():
+    with pytest.raises(UserError, match="makes table rows"):
+        MLPGenerator((1, 8, 8), 3, 8, nn.ReLU())
+    with pytest.raises(UserError, match="makes images"):
+        ResidualCritic((168,), 4)
+    with pytest.raises(UserError, match="n_critic=0"):
+        make("table", n_critic=0)
+
+
+def test_counts_are_not_negative_and_can_be_zero():
+    counts = make("table").generate(torch.randn(200, 3))
+    assert counts.min() == 0.0
+    assert counts.max() > 0.0

@@ -1,0 +1,173 @@
+"""MedGAN: a GAN of binary or count records, in the latent space of an autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.nn.functional import mse_loss, relu
+from torch.optim import Adam, Optimizer
+
+from victims.access import UserError
+from victims.base import Adversarial
+
+
+class MedGAN(Adversarial):
+    """A generator of codes with shortcut connections behind an autoencoder's decoder.
+
+    Source: Choi, Biswal, Malin, Duke, Stewart, Sun 2017, arXiv 1703.06490, and its code: first the
+    autoencoder alone, then the GAN, whose generator step also tunes the decoder; the discriminator
+    sees a record beside its minibatch's average; Adam 1e-3 with L2 0.001 on what it updates.
+    Deviations: batch normalisation uses batch statistics in the discriminator's steps too; one
+    batch size for both phases; the average beside a single query is that of the training batches
+    (see `AveragingDiscriminator`); released binary records are the decoder's probabilities. The
+    paper rounds them; round at 0.5 for its samples. Unrounded they have a gradient for the white
+    box, and the nearest-sample attack sees at least what it would see of the rounded ones.
+
+    kind: `binary` (records in {0, 1}, released in [0, 1]) or `count` (released >= 0).
+    z_dim: dimension of latent code and autoencoder alike (the shortcuts need them equal).
+    layers: of the generator. widths: hidden units of the discriminator.
+    pretrain_steps: how many of `steps` train the autoencoder alone.
+    discriminator_steps: discriminator steps, a batch each, to one of the generator.
+    learning_rate, weight_decay: Adam's (weight_decay is the gradient's L2 coefficient).
+    """
+
+    discriminator: AveragingDiscriminator
+    done: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        z_dim: int,
+        kind: str,
+        layers: int,
+        widths: Iterable[int],
+        steps: int,
+        pretrain_steps: int,
+        discriminator_steps: int,
+        batch_size: int,
+        learning_rate: float,
+        weight_decay: float,
+    ) -> None:
+        super().__init__(shape, z_dim, steps, batch_size)
+        refuse(shape, kind, steps, pretrain_steps, discriminator_steps)
+        last: nn.Module = nn.Tanh() if kind == "binary" else nn.ReLU()
+        self.encoder = nn.Sequential(nn.Linear(shape[0], z_dim), last)
+        self.decoder = nn.Linear(z_dim, shape[0])
+        hidden = [Shortcut(z_dim, nn.ReLU()) for _ in range(layers - 1)]
+        self.generator = nn.Sequential(*hidden, Shortcut(z_dim, last))
+        self.discriminator = AveragingDiscriminator(shape[0], tuple(widths))
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64))
+        self.kind, self.pretrain_steps = kind, pretrain_steps
+        self.discriminator_steps = discriminator_steps
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latent codes (n, z_dim) to probabilities or expected counts (n, d)."""
+        output = self.decoder(self.generator(z))
+        return output.sigmoid() if self.kind == "binary" else relu(output)
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """One Adam each: autoencoder, discriminator, generator with decoder."""
+        groups = (self.encoder, self.decoder), (self.discriminator,), (self.generator, self.decoder)
+        return [
+            Adam(
+                nn.ModuleList(group).parameters(),
+                self.learning_rate,
+                weight_decay=self.weight_decay,
+            )
+            for group in groups
+        ]
+
+    def training_step(self, real: Tensor, _: int) -> None:
+        """One step of the phase that the count of steps done says, on a batch (n, d)."""
+        optimize_a, optimize_d, optimize_g = self.optimizers()  # type: ignore[attr-defined]
+        adversarial_steps = int(self.done) - self.pretrain_steps
+        self.done += 1
+        if adversarial_steps < 0:
+            self.descend(optimize_a, self.autoencoder_loss(real), "autoencoder")
+            return
+        self.discriminator.remember(real)
+        with torch.no_grad():
+            fake = self.decode(self.prior(len(real)))
+        on_real, on_fake = self.discriminator(real), self.discriminator(fake)
+        d_loss = cross_entropy(on_real, torch.ones_like(on_real))
+        d_loss = d_loss + cross_entropy(on_fake, torch.zeros_like(on_fake))
+        self.descend(optimize_d, d_loss, "discriminator")
+        if (adversarial_steps + 1) % self.discriminator_steps == 0:
+            on_fake = self.discriminator(self.decode(self.prior(len(real))))
+            self.descend(optimize_g, cross_entropy(on_fake, torch.ones_like(on_fake)), "generator")
+
+    def autoencoder_loss(self, real: Tensor) -> Tensor:
+        """Cross-entropy summed over binary columns, or mean squared error of counts."""
+        output = self.decoder(self.encoder(real))
+        if self.kind == "count":
+            return mse_loss(relu(output), real)
+        return cross_entropy(output, real, reduction="none").sum(1).mean()
+
+
+class Shortcut(nn.Module):
+    """x -> x + activation(batch normalisation(W x)), (n, width) on both sides."""
+
+    def __init__(self, width: int, activation: nn.Module) -> None:
+        super().__init__()
+        # The published running averages keep 0.99 of the old at a step; torch counts the rest.
+        norm = nn.BatchNorm1d(width, momentum=0.01)
+        self.layers = nn.Sequential(nn.Linear(width, width, bias=False), norm, activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One layer and its shortcut."""
+        return x + self.layers(x)
+
+
+class AveragingDiscriminator(nn.Module):
+    """Judges a record (n, d) beside an average record (d,); logits (n,), larger = more real.
+
+    In training the average is that of the batch, as published. In evaluation it is a stored one,
+    the mean of all real batches of the adversarial phase, so that the output for a query does not
+    depend on the queries beside it. The stored average is part of what a released discriminator
+    is, and comes from training records.
+    """
+
+    average: Tensor
+    batches: Tensor
+
+    def __init__(self, d: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in zip((2 * d, *widths), widths, strict=False):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear((2 * d, *widths)[-1], 1))
+        self.register_buffer("average", torch.zeros(d))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def remember(self, real: Tensor) -> None:
+        """Take a real batch (n, d) into the stored average."""
+        self.batches += 1
+        self.average += (real.mean(0) - self.average) / self.batches
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Records to logits."""
+        average = x.mean(0) if self.training else self.average
+        return self.layers(torch.cat([x, average.expand_as(x)], 1)).squeeze(1)
+
+
+def refuse(
+    shape: tuple[int, ...], kind: str, steps: int, pretrain_steps: int, discriminator_steps: int
+) -> None:
+    """Raise UserError for settings that make no MedGAN."""
+    if len(shape) != 1:
+        raise UserError(
+            f"medgan makes tables, but a record has shape {tuple(shape)}; try victim=dcgan"
+        )
+    if kind not in ("binary", "count"):
+        raise UserError(f"victim.kind={kind}: allowed are binary, count")
+    if not 0 <= pretrain_steps < steps:
+        raise UserError(
+            f"victim.pretrain_steps={pretrain_steps}: at least 0 and less than "
+            f"victim.steps={steps} are needed"
+        )
+    if discriminator_steps < 1:
+        raise UserError(f"victim.discriminator_steps={discriminator_steps}: at least 1 is needed")

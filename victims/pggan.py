@@ -1,0 +1,130 @@
+"""PGGAN: a GAN that grows from 4x4 images to the full resolution while it trains."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+from torch.optim import Adam, Optimizer
+
+from victims.access import UserError
+from victims.base import Adversarial
+from victims.ema import averaged, follow
+from victims.losses import gradient_penalty
+from victims.networks import stages
+from victims.progressive import GrowingCritic, GrowingGenerator, doubled, halved
+
+
+class PGGAN(Adversarial):
+    """Progressively grown GAN with the WGAN-GP loss; the generator's moving average is released.
+
+    Training starts with 4x4 images. After `stable_images` of them the next resolution is faded in
+    over `fade_images`, trained for `stable_images`, and so on; the full resolution is trained for
+    whatever is left of the steps * batch_size images.
+    Source: Karras, Aila, Laine, Lehtinen 2018, arXiv 1710.10196: penalty 10, drift 0.001, Adam
+    1e-3 with betas (0, 0.99), average 0.999, one critic step per generator step.
+    Deviations: one batch size at all resolutions; Adam's moments are kept when a stage begins; the
+    latent code is not normalised (nor is it in the attacks' paper); released images are clipped to
+    [-1, 1]; in evaluation the minibatch deviation is the training records' typical one, so that a
+    record's score does not depend on the others in its batch.
+
+    width, max_channels: channels next to the full-size image, doubled towards 4x4 up to max.
+    decay: of the generator's moving average, per step; penalty, drift: weights in the critic's
+    loss; learning_rate, beta1, beta2: Adam's.
+    Raises UserError where the steps do not suffice to reach the full resolution.
+    """
+
+    discriminator: GrowingCritic
+    images_shown: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        z_dim: int,
+        width: int,
+        max_channels: int,
+        steps: int,
+        batch_size: int,
+        stable_images: int,
+        fade_images: int,
+        decay: float,
+        penalty: float,
+        drift: float,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+    ) -> None:
+        super().__init__(shape, z_dim, steps, batch_size)
+        self.top = stages(shape)
+        self.stable_images, self.fade_images = stable_images, fade_images
+        self._refuse_a_schedule_too_long()
+        self.generator = GrowingGenerator(shape, z_dim, width, max_channels)
+        self.discriminator = GrowingCritic(shape, width, max_channels)
+        self.average = averaged(self.generator)
+        self.decay, self.penalty, self.drift = decay, penalty, drift
+        self.learning_rate, self.betas = learning_rate, (beta1, beta2)
+        # A buffer: stage and fade follow from it, also when training is resumed.
+        self.register_buffer("images_shown", torch.zeros((), dtype=torch.int64))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latent codes (n, z_dim) to images (n, c, h, w) at full resolution."""
+        return self.average(z).clamp(-1.0, 1.0)
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """One Adam for each network: critic, generator."""
+        return [
+            Adam(network.parameters(), self.learning_rate, betas=self.betas)
+            for network in (self.discriminator, self.generator)
+        ]
+
+    def growth(self, shown: int) -> tuple[int, float]:
+        """Stage (0 is 4x4) and share in [0, 1] of its newest layers after `shown` images."""
+        if shown < self.stable_images:
+            return 0, 1.0
+        period = self.fade_images + self.stable_images
+        grown, within = divmod(shown - self.stable_images, period)
+        if grown >= self.top:
+            return self.top, 1.0
+        return grown + 1, min(1.0, within / self.fade_images)
+
+    def training_step(self, real: Tensor, _: int) -> None:
+        """One critic and one generator step on a batch (n, c, h, w) at the stage's resolution."""
+        optimize_critic, optimize_g = self.optimizers()  # type: ignore[attr-defined]
+        stage, alpha = self.growth(int(self.images_shown))
+        critic = partial(self.discriminator, stage=stage, alpha=alpha)
+        real = self.shrink(real, stage, alpha)
+
+        with torch.no_grad():
+            fake = self.generator(self.prior(len(real)), stage, alpha)
+        on_real = critic(real)
+        self.discriminator.deviation.remember()
+        loss = critic(fake).mean() - on_real.mean() + self.drift * on_real.square().mean()
+        loss = loss + self.penalty * gradient_penalty(critic, real, fake)
+        self.descend(optimize_critic, loss, "critic")
+
+        self.discriminator.requires_grad_(False)  # saves half of the generator's backward pass
+        fake = self.generator(self.prior(len(real)), stage, alpha)
+        self.descend(optimize_g, -critic(fake).mean(), "generator")
+        self.discriminator.requires_grad_(True)
+        follow(self.average, self.generator, self.decay)
+        self.images_shown += len(real)
+
+    def shrink(self, real: Tensor, stage: int, alpha: float) -> Tensor:
+        """Full-size images (n, c, h, w) at a stage's resolution, as sharp as its fade-in allows."""
+        real = avg_pool2d(real, 2 ** (self.top - stage))
+        return real if alpha == 1.0 else torch.lerp(doubled(halved(real)), real, alpha)
+
+    def _refuse_a_schedule_too_long(self) -> None:
+        for name in ("stable_images", "fade_images"):
+            if getattr(self, name) < 1:
+                raise UserError(f"victim.{name}={getattr(self, name)}: at least 1 is needed")
+        needed = self.top * (self.stable_images + self.fade_images)
+        available = self.steps * self.batch_size
+        if needed >= available:
+            raise UserError(
+                f"growing to {self.shape[1]}x{self.shape[2]} takes {needed} images, but "
+                f"victim.steps * victim.batch_size shows {available}: raise victim.steps or lower "
+                "victim.stable_images and victim.fade_images"
+            )

@@ -1,0 +1,179 @@
+"""VAE: a variational autoencoder for images and tables, and what its kind offers: an encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.optim import Adam, Optimizer
+
+from victims.access import AccessibleEncoder, UserError, View
+from victims.base import Victim
+from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
+
+
+class Encoding(Victim):
+    """A victim with an `encoder`: (n, *shape) -> (n, 2 z_dim), means and log variances of codes."""
+
+    encoder: nn.Module
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Records (n, *shape) to mean and log variance of their codes, (n, z_dim) each."""
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        return mean, log_variance
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor, seed: int) -> Tensor:
+        """One stochastic encode-decode pass, (n, *shape) -> (n, *shape) float32, detached.
+
+        The draw is one standard normal vector a seed, shared by all rows: what comes back for a
+        record depends on the seed alone, not on the records beside it.
+        """
+        noise = torch.randn(self.z_dim, generator=torch.Generator().manual_seed(seed))
+        mean, log_variance = self.encode(x.to(self.device, torch.float32))
+        return self.decode(code(mean, log_variance, noise.to(self.device)))
+
+    def grants(self) -> dict[str, Any]:
+        """The other parts and the encode-decode pass."""
+        return {**super().grants(), "reconstruct": self.reconstruct}
+
+    @classmethod
+    def offers(cls) -> tuple[type[View], ...]:
+        """The other views and the encoder."""
+        return (*super().offers(), AccessibleEncoder)
+
+
+class VAE(Encoding):
+    """Variational autoencoder with a standard normal prior.
+
+    Source: Kingma, Welling 2014, arXiv 1312.6114: Gaussian codes, one draw a record, for tables one
+    hidden layer of tanh units on each side. Deviations: images use DCGAN's networks; a Gaussian
+    likelihood has a fixed standard deviation, not one from the decoder; Adam instead of Adagrad.
+    Released is the likelihood's mean: a probability in [0, 1] where it is Bernoulli.
+
+    width: channels next to the image, or hidden units for a table.
+    likelihood: `bernoulli` for records in {0, 1}, `gaussian` for images, numbers and counts.
+    sigma: the Gaussian's standard deviation, in units of the data for images and of the column's
+    standard deviation for tables; smaller = sharper reconstructions, samples further from the data.
+    learning_rate: Adam's.
+    Raises UserError for a Bernoulli likelihood of records outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        z_dim: int,
+        width: int,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        likelihood: str = "gaussian",
+        sigma: float = 1.0,
+    ) -> None:
+        super().__init__(shape, z_dim, steps, batch_size)
+        images = len(shape) == 3
+        allowed = ("gaussian",) if images else ("gaussian", "bernoulli")
+        if likelihood not in allowed:
+            raise UserError(
+                f"victim.likelihood={likelihood}: allowed for records of shape {tuple(shape)}: "
+                f"{', '.join(allowed)}"
+            )
+        if sigma <= 0:
+            raise UserError(f"victim.sigma={sigma}: a standard deviation is above 0")
+        self.columns: Standardise | None = None
+        if images:
+            self.encoder = ConvDiscriminator(shape, width, outputs=2 * z_dim).apply(dcgan_init)
+            self.decoder: nn.Module = ConvGenerator(shape, z_dim, width).apply(dcgan_init)
+        else:
+            self.encoder, self.decoder = perceptrons(shape[0], z_dim, width)
+            self.columns = Standardise(shape[0]) if likelihood == "gaussian" else None
+        self.likelihood, self.sigma, self.learning_rate = likelihood, sigma, learning_rate
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Records (n, *shape) to mean and log variance of their codes, (n, z_dim) each."""
+        return super().encode(self.columns(x) if self.columns else x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Latent codes (n, z_dim) to the likelihood's mean (n, *shape)."""
+        output = self.decoder(z)
+        if self.likelihood == "bernoulli":
+            return output.sigmoid()
+        return self.columns.undo(output) if self.columns else output
+
+    def reconstruction_loss(self, z: Tensor, x: Tensor) -> Tensor:
+        """Minus the log-likelihood (n,) of records (n, *shape) under codes (n, z_dim)."""
+        if self.likelihood == "bernoulli":
+            return cross_entropy(self.decoder(z), x, reduction="none").sum(1)
+        spread = self.columns.deviation if self.columns else torch.ones((), device=x.device)
+        return -Normal(self.decode(z), self.sigma * spread).log_prob(x).flatten(1).sum(1)
+
+    def configure_optimizers(self) -> Optimizer:
+        """One Adam for encoder and decoder."""
+        return Adam(self.parameters(), self.learning_rate)
+
+    def training_step(self, real: Tensor, _: int) -> None:
+        """One step up the evidence lower bound of a batch (n, *shape)."""
+        if self.likelihood == "bernoulli" and (worst := real[(real < 0) | (real > 1)]).numel():
+            raise UserError(
+                f"victim.likelihood=bernoulli: a record holds {worst[0].item():g}, outside [0, 1]; "
+                "use victim.likelihood=gaussian"
+            )
+        mean, log_variance = self.encode(real)
+        z = code(mean, log_variance, self.prior(len(real)))
+        reconstruction, divergence = self.reconstruction_loss(z, real), kl(mean, log_variance)
+        self.descend(self.optimizers(), (reconstruction + divergence).mean(), "negative elbo")  # type: ignore[arg-type]
+        self.losses |= {"reconstruction": reconstruction.mean().item()}
+        self.losses |= {"divergence": divergence.mean().item()}
+
+
+class Standardise(nn.Module):
+    """Columns to mean 0 and variance 1, by what the training batches so far had on average.
+
+    Shape (n, d) on both sides; in evaluation mode it is a fixed affine map.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(d))
+        self.register_buffer("variance", torch.ones(d))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def deviation(self) -> Tensor:
+        """Standard deviation of each column (d,); never zero, so a constant column does no harm."""
+        return (self.variance + 1e-5).sqrt()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Records to standardised ones."""
+        if self.training:
+            self.batches += 1
+            self.mean += (x.mean(0) - self.mean) / self.batches
+            self.variance += (x.var(0, correction=0) - self.variance) / self.batches
+        return (x - self.mean) / self.deviation
+
+    def undo(self, x: Tensor) -> Tensor:
+        """Standardised records to records."""
+        return x * self.deviation + self.mean
+
+
+def perceptrons(d: int, z_dim: int, width: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder (n, d) -> (n, 2 z_dim) and decoder (n, z_dim) -> (n, d) with one hidden layer."""
+    encoder = nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, 2 * z_dim))
+    return encoder, nn.Sequential(nn.Linear(z_dim, width), nn.Tanh(), nn.Linear(width, d))
+
+
+def code(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+    """Codes (n, z_dim) drawn from N(mean, exp(log_variance)) with standard normal noise."""
+    return mean + (0.5 * log_variance).exp() * noise
+
+
+def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence (n,) of N(mean, exp(log_variance)), (n, z_dim) each, from the prior N(0, 1)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
