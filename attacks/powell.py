@@ -25,15 +25,15 @@ class LineMinimum(NamedTuple):
 LineSearch = Generator[np.ndarray, Any, LineMinimum]
 
 
-def powell(z0: np.ndarray, first_step: float = 1.0, tolerance: float = 1e-6) -> Search:
+def powell(z0: np.ndarray, first_step: float = 0.5, tolerance: float = 1e-6) -> Search:
     """Minimise along a set of directions in turn from z0 (d,), in float64; is sent the loss alone.
 
     first_step: first trial step along each axis, in units of z. Ends when a whole sweep lowers the
-    loss by less than `tolerance`, relatively.
-    Source: Powell 1964 (The Computer Journal 7, 155-162), with his rule for when the sweep's
-    displacement replaces the direction of largest decrease. As there, a direction's curvature is
-    remembered, so that a later search of it needs two losses. Deviation: a line search ends when
-    its next parabola promises less than a tenth of what it has gained, not at a fixed accuracy.
+    loss by less than `tolerance`, relatively, or by less than 1e-20.
+    Source: Powell 1964 (The Computer Journal 7, 155-162), with his rule for when the overall
+    displacement of a sweep replaces the direction of largest decrease. As there, the curvature
+    along a direction is remembered, so that a later search of it needs two losses. Deviation: a
+    line search ends when its next parabola promises less than a tenth of what it has gained.
     """
     z = np.array(z0, np.float64)
     loss = yield z
@@ -49,7 +49,7 @@ def powell(z0: np.ndarray, first_step: float = 1.0, tolerance: float = 1e-6) -> 
             z, loss = z + found.step * direction, found.loss
             steps[i] = _next_step(steps[i], found.step)
             curvatures[i] = found.curvature
-        if start_loss - loss <= tolerance * abs(start_loss):
+        if start_loss - loss <= tolerance * abs(start_loss) + 1e-20:
             return "loss stalled"
         total = z - start
         beyond = yield z + total
@@ -57,9 +57,10 @@ def powell(z0: np.ndarray, first_step: float = 1.0, tolerance: float = 1e-6) -> 
             found = yield from line_search(z, loss, total, 1.0, np.nan, beyond)
             z, loss = z + found.step * total, found.loss
             largest = int(np.argmax(gains))
-            for rows, new in ((directions, total), (steps, 1.0), (curvatures, found.curvature)):
-                del rows[largest]
-                rows.append(new)  # type: ignore[arg-type]
+            del directions[largest], steps[largest], curvatures[largest]
+            directions.append(total)
+            steps.append(1.0)
+            curvatures.append(found.curvature)
 
 
 def _worth_adopting(start: float, loss: float, beyond: float, largest_gain: float) -> bool:
@@ -71,8 +72,8 @@ def _worth_adopting(start: float, loss: float, beyond: float, largest_gain: floa
 
 
 def _next_step(tried: float, taken: float) -> float:
-    """First trial step of a direction's next search: what was taken now, within factors of 5."""
-    return float(np.copysign(min(max(abs(taken), 0.2 * tried), 5.0 * tried), 1.0))
+    """First trial step for the next search of a direction: this one's, within factors of 5."""
+    return min(max(abs(taken), 0.2 * tried), 5.0 * tried)
 
 
 def line_search(
@@ -92,32 +93,33 @@ def line_search(
     """
     line: Line = [(0.0, loss)]
     for _ in range(max_trials):
-        if loss_at_step is None:
-            loss_at_step = yield point + step * direction
-        insort(line, (step, loss_at_step))
-        loss_at_step = None
+        known, loss_at_step = loss_at_step, None
+        insort(line, (step, (yield point + step * direction) if known is None else known))
         best = min(range(len(line)), key=lambda i: line[i][1])
         step, promised, curvature = propose(line, best, curvature)
-        gained = loss - line[best][1]
-        if promised <= accuracy * gained + 1e-8 * abs(loss):
+        if promised <= accuracy * (loss - line[best][1]) + 1e-8 * abs(loss):
             break
     return LineMinimum(*line[best], curvature)
 
 
 def propose(line: Line, best: int, curvature: float) -> tuple[float, float, float]:
-    """Next step to try, how far below the best loss it may lie, and the curvature."""
+    """Next step to try, how far below the best loss it should lie, and the curvature.
+
+    line: at least two trials, line[best] the lowest. The parabola goes through the three trials
+    around the best, or through two with the curvature given. Without one that has a minimum, the
+    promise is inf and the curvature nan.
+    """
     first = min(max(best - 1, 0), max(len(line) - 3, 0))
     near = line[first : first + 3]
     if len(near) == 3:
         curvature = _curvature(near)
-    (t0, f0), (t1, f1) = line[best], near[0] if line[best] != near[0] else near[1]
+    (t0, f0), (t1, f1) = line[best], line[best - 1] if best else line[1]
     outwards = _outwards(line, best)
-    if not curvature > 0 or not np.isfinite(f1):
+    if not (0 < curvature < np.inf and f1 < np.inf):
         return outwards, np.inf, np.nan
     slope = (f1 - f0) / (t1 - t0) - 0.5 * curvature * (t1 - t0)
-    shift = -slope / curvature
-    reach = abs(outwards - t0)
-    shift = min(max(shift, -2 * reach), 2 * reach)
+    reach = 2.0 * abs(outwards - t0)  # a nearly straight parabola is not trusted far away
+    shift = min(max(-slope / curvature, -reach), reach)
     return t0 + shift, -shift * (slope + 0.5 * curvature * shift), curvature
 
 
