@@ -74,7 +74,7 @@ def distance_tiles(
     """
     device = torch.device(device) if device is not None else queries.device
     flat = queries.detach().flatten(1).to(device, torch.float32)
-    centre = flat.mean(0, dtype=torch.float64).float()  # small numbers lose less when subtracted
+    centre = flat.mean(0)  # any will do: small numbers lose less when subtracted
     flat = flat - centre
     buffer = flat.new_empty(0)  # reused: asking the system for a block's memory is slow
     for start, raw in blocks:
@@ -149,11 +149,11 @@ class Nearest:
     def add(self, tile: Tile) -> None:
         """Take in one tile."""
         self.samples = max(self.samples, tile.samples.stop)
-        worst = torch.from_numpy(self.distances[tile.queries, -1]).to(tile.d2.device)
-        close = within(tile.d2, tile.error, worst, self.k)
+        known = torch.from_numpy(self.distances[tile.queries]).to(tile.d2.device)
+        close = within(tile.d2, tile.error, known)
         crowded = close.sum(1) > 2 * self.k + 8
         if crowded.any():
-            close[crowded] = self._refine(tile, close[crowded], crowded, worst[crowded])
+            close[crowded] = self._refine(tile, close[crowded], crowded, known[crowded])
         row, column = close.nonzero().cpu().numpy().T
         row += tile.queries.start
         self._merge(row, column + tile.samples.start, self._exact(row, column, tile.block))
@@ -167,7 +167,7 @@ class Nearest:
             )
         return self.distances, self.indices
 
-    def _refine(self, tile: Tile, close: Tensor, crowded: Tensor, worst: Tensor) -> Tensor:
+    def _refine(self, tile: Tile, close: Tensor, crowded: Tensor, known: Tensor) -> Tensor:
         """Thin out `close` (q, s) where float32 can't tell many samples apart (mode collapse)."""
         columns = close.any(0) & first_copies(tile.block, self.k).to(close.device)
         centre = self.queries.mean(0, dtype=torch.float64)
@@ -175,7 +175,7 @@ class Nearest:
         samples = tile.block[columns.cpu()].double() - centre
         d2, error = squared_distances(queries.to(close.device), samples.to(close.device))
         thinned = torch.zeros_like(close)
-        thinned[:, columns] = within(d2, error, worst, self.k)
+        thinned[:, columns] = within(d2, error, known)
         return thinned
 
     def _exact(self, row: np.ndarray, column: np.ndarray, block: Tensor) -> np.ndarray:
@@ -207,13 +207,14 @@ class Nearest:
         self.distances[changed], self.indices[changed] = distance[kept], index[kept]
 
 
-def within(d2: Tensor, error: Tensor, worst: Tensor, k: int) -> Tensor:
-    """Which of d2 (q, s), off by up to error (q,), may belong to the k smallest, given worst (q,).
+def within(d2: Tensor, error: Tensor, known: Tensor) -> Tensor:
+    """Which of d2 (q, s), off by up to error (q,), may be among the k smallest, (q, s) bool.
 
-    worst: an upper bound, float64, on the k-th smallest; (q, s) bool.
+    known: (q, k) float64, exact distances to other samples, infinite where there are none yet.
     """
-    if d2.shape[1] >= k:
-        worst = torch.minimum(worst, d2.topk(k, largest=False).values[:, -1] + error)
+    k = known.shape[1]
+    best = d2.topk(min(k, d2.shape[1]), largest=False).values + error[:, None]
+    worst = torch.cat([known, best], 1).topk(k, largest=False).values[:, -1]  # no k-th is larger
     return d2 <= (worst + error).to(d2.dtype)[:, None]
 
 

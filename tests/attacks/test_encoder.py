@@ -13,6 +13,11 @@ from benchmark import metrics
 from victims.access import AccessibleEncoder, UserError
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
 class Noisy:
     """A pass that gives back the query plus noise, the same for every row of a seed."""
 
@@ -60,10 +65,10 @@ def test_the_seed_decides_the_passes() -> None:
 
 
 def test_records_that_come_back_better_score_higher() -> None:
-    members, others = torch.rand(2, 40, 10)
+    members, others = torch.rand(2, 40, 10, generator=torch.Generator().manual_seed(0))
 
     def forgets_others(x: Tensor, seed: int) -> Tensor:
-        known = (torch.cdist(x, members).amin(1) < 1e-3)[:, None]
+        known = (x[:, None] == members).all(2).any(1)[:, None]
         return torch.where(known, x, x + 0.5)
 
     granted = AccessibleEncoder(torch.device("cpu"), 16, forgets_others)
