@@ -87,19 +87,17 @@ def write(
     blocks: arrays (m, *shape) of one dtype, `count` rows in all; only one block is in memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    values: np.memmap | None = None
+    path, start = folder / "values.npy", 0
     digests = np.empty((count, DIGEST_BYTES), np.uint8)
-    start = 0
     for block in blocks:
-        if values is None:
-            shape = (count, *block.shape[1:])
-            values = new_array(folder / "values.npy", block.dtype, shape)
-        values[start : start + len(block)] = block
+        if start == 0:
+            new_array(path, block.dtype, (count, *block.shape[1:]))
+        # Mapped anew for each block: pages once written would stay in this process's memory.
+        np.load(path, mmap_mode="r+")[start : start + len(block)] = block
         digests[start : start + len(block)] = list(_digests(block))
         start += len(block)
-    if values is None or start != count:
+    if not start or start != count:
         raise ValueError(f"{start} records were written where {count} were announced")
-    values.flush()
     np.save(folder / "digests.npy", digests)
     if identities is not None:
         np.save(folder / "identities.npy", np.asarray(identities, np.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,73 @@ class RandomSplit:
             queried=members[: self.queries],
             duplicates=len(dataset.digests) - len(unique),
         )
+
+
+class IdentitySplit(RandomSplit):
+    """Records drawn so that nobody is in two of members, non-members and reference.
+
+    members, queries, reference: as for `RandomSplit`.
+    shares: how the people are divided among members, non-members and reference, in that order.
+    People are drawn uniformly into three groups that hold about these shares of the records, then
+    each set's records uniformly from its group. The groups depend on the seed and shares only, so
+    that here too a larger training set contains the smaller one and the non-members stay the same.
+    Source: the identity-based split of GAN-Leaks (Chen et al. 2020, arXiv 1909.03935).
+    """
+
+    def __init__(
+        self, members: int, queries: int, reference: int, shares: Sequence[float] = (1, 1, 1)
+    ) -> None:
+        super().__init__(members, queries, reference)
+        if len(shares) != 3 or min(shares) < 0 or min(shares[:2]) == 0:
+            raise UserError(
+                f"split.shares={list(shares)}: needed are three numbers, none negative, the first "
+                f"two above 0"
+            )
+        self.shares = np.array(shares, float) / sum(shares)
+
+    def draw(self, dataset: Dataset, seed: int) -> Split:
+        """Draw the three sets; raises UserError without identities or with too few people."""
+        if dataset.identities is None:
+            raise UserError(
+                "split=identity: this data does not say whom a record shows; use split=random"
+            )
+        unique = _first_of_each(dataset.digests)
+        order = unique[np.random.default_rng(sub_seed(seed, "split")).permutation(len(unique))]
+        group = self._groups(dataset.identities[order], seed)
+        members, non_members, reference = (
+            self._take(name, size, order[group == number])
+            for number, (name, size) in enumerate(
+                {
+                    "members": self.members,
+                    "queries": self.queries,
+                    "reference": self.reference,
+                }.items()
+            )
+        )
+        return Split(
+            members=members,
+            non_members=non_members,
+            reference=reference,
+            queried=members[: self.queries],
+            duplicates=len(dataset.digests) - len(unique),
+        )
+
+    def _groups(self, identities: np.ndarray, seed: int) -> np.ndarray:
+        """Which of the three sets (0, 1, 2) each record's person belongs to: (n,)."""
+        _, person, records = np.unique(identities, return_inverse=True, return_counts=True)
+        drawn = np.random.default_rng(sub_seed(seed, "split", "people")).permutation(len(records))
+        middle = (np.cumsum(records[drawn]) - records[drawn] / 2) / len(identities)
+        of_person = np.empty(len(records), int)
+        of_person[drawn] = np.searchsorted(np.cumsum(self.shares)[:2], middle)
+        return of_person[person]
+
+    def _take(self, name: str, size: int, rows: np.ndarray) -> np.ndarray:
+        if size > len(rows):
+            raise UserError(
+                f"split.{name}={size}: the people drawn for this set have {len(rows)} different "
+                f"records; lower split.{name} or change split.shares"
+            )
+        return rows[:size]
 
 
 def _first_of_each(digests: np.ndarray) -> np.ndarray:

@@ -1,0 +1,122 @@
+"""What all loaders share: finding files, telling their content apart, reporting the corrupt."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from hashlib import file_digest, sha256
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, Any, cast
+
+from victims.access import UserError
+
+log = logging.getLogger(__name__)
+
+SHOWN = 5
+"""Corrupt files or rows named in a message; all of them are counted."""
+
+
+def find(name: str, folders: Sequence[Path], advice: str) -> Path:
+    """The first of `folders`' files (or folders) of this name, plain or .gz.
+
+    Raises UserError naming the file, where it was looked for, and where a person gets it.
+    """
+    for folder in folders:
+        for candidate in (folder / name, folder / f"{name}.gz"):
+            if candidate.exists():
+                return candidate
+    looked = ", ".join(str(folder) for folder in folders)
+    raise UserError(f"{name} was not found; looked in {looked}; {advice}")
+
+
+def content(path: Path) -> str:
+    """Hash (64 hex digits) of what a file holds; a .gz is the same as its plain file."""
+    with binary(path) as stream:
+        try:
+            return file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+        except (OSError, EOFError) as error:
+            raise UserError(f"{path} is damaged: {error}") from error
+
+
+def listing(sizes: dict[str, int]) -> str:
+    """Hash (64 hex digits) of file names and sizes; an edit that keeps the size goes unnoticed."""
+    return sha256(json.dumps(sorted(sizes.items())).encode()).hexdigest()
+
+
+def binary(path: Path) -> IO[bytes]:
+    """Open a plain or .gz file for reading bytes."""
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of a plain or .gz CSV file, its header first, as line 1.
+
+    Raises UserError where the file is no text or its compression is damaged.
+    """
+    with binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, delimiter=delimiter)
+        try:
+            for cells in reader:
+                if cells:
+                    yield reader.line_num, cells
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}, after line {reader.line_num}: {error}") from error
+
+
+def columns_of(header: Sequence[str], wanted: Sequence[str], path: Path) -> list[int]:
+    """Where the wanted columns stand, in any case of letters; raises UserError without one."""
+    names = [name.strip().lower() for name in header]
+    for name in wanted:
+        if name.lower() not in names:
+            raise UserError(f"{path} has no column {name!r}; its columns are {', '.join(header)}")
+    return [names.index(name.lower()) for name in wanted]
+
+
+class Faults:
+    """Corrupt files or rows: collected by name, then an error or a warning with their count.
+
+    on_error: "raise" or "skip", the setting data.on_error.
+    """
+
+    def __init__(self, on_error: str) -> None:
+        self.skip = check_on_error(on_error) == "skip"
+        self.count = 0
+        self.names: list[str] = []
+        self.shown: list[str] = []
+
+    def add(self, name: str, reason: object) -> None:
+        """Note one corrupt file or row."""
+        self.count += 1
+        if len(self.names) < SHOWN:
+            self.names.append(name)
+            self.shown.append(f"{name} ({reason})")
+
+    def settle(self, total: int, what: str) -> dict[str, Any]:
+        """Facts about what was left out; raises UserError unless skipping, or if nothing is left.
+
+        The facts go into results, so they hold names only: a reason may quote a private cell.
+        total: how many there were, the corrupt included. what: what they are, in the plural.
+        """
+        if not self.count:
+            if not total:
+                raise UserError(f"there are no {what}")
+            return {}
+        more = ", ..." if self.count > len(self.names) else ""
+        message = f"{self.count} of {total} {what} cannot be used: {', '.join(self.shown)}{more}"
+        if self.count == total:
+            raise UserError(message)
+        if not self.skip:
+            raise UserError(f"{message}; data.on_error=skip leaves them out")
+        log.warning("%s; left out", message)
+        return {"skipped": self.count, "skipped_names": self.names}
+
+
+def check_on_error(value: str) -> str:
+    """The value, if it is allowed."""
+    if value not in ("raise", "skip"):
+        raise UserError(f"data.on_error={value}: allowed are raise, skip")
+    return value

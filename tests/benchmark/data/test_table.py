@@ -1,0 +1,146 @@
+"""Any table, and the RAND health insurance table inside statsmodels."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.preprocessing import MinMaxScaler
+
+from benchmark.data.dataset import read
+from benchmark.data.randhie import RandHie
+from benchmark.data.table import Table
+from victims.access import UserError
+
+TEXT = "who,age,smokes,visits\nann,30,true,0\nbob,41.5,False,3\nann,31,TRUE,1\n"
+
+
+def prepared(source: Table, folder):
+    source.prepare(folder)
+    return read(folder)
+
+
+@pytest.fixture
+def numbers() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "normal": rng.normal(size=200),
+            "few": rng.integers(0, 3, 200),
+            "flag": rng.random(200) < 0.3,
+            "same": 4,
+        }
+    )
+
+
+def test_csv_tsv_and_parquet_are_the_same_data(tmp_path):
+    (tmp_path / "t.csv").write_text(TEXT)
+    (tmp_path / "t.tsv").write_text(TEXT.replace(",", "\t"))
+    pd.read_csv(tmp_path / "t.csv").to_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.tsv", "t.parquet"):
+        data = prepared(
+            Table(str(tmp_path / name), identity="who"), tmp_path / name.replace(".", "")
+        )
+        assert data.values.tolist() == [[30, 1, 0], [41.5, 0, 3], [31, 1, 1]]
+        assert data.identities.tolist() == [0, 1, 0]
+        assert data.facts["columns"] == ["age", "smokes", "visits"]
+        assert data.facts["kind"] == "numeric"
+
+
+def test_columns_are_chosen_and_logged(tmp_path):
+    (tmp_path / "t.csv").write_text(TEXT)
+    file = str(tmp_path / "t.csv")
+    data = prepared(Table(file, ["visits", "age"], log=["visits"]), tmp_path / "out")
+    expected = [[0, 30], [np.log(4), 41.5], [np.log(2), 31]]
+    np.testing.assert_allclose(data.values, expected, rtol=1e-6)
+    assert prepared(Table(file, ["visits"]), tmp_path / "counts").facts["kind"] == "counts"
+    assert prepared(Table(file, ["smokes"]), tmp_path / "binary").facts["kind"] == "binary"
+
+
+def test_unit_agrees_with_scikit_learn(tmp_path, numbers):
+    numbers.to_csv(tmp_path / "t.csv", index=False)
+    data = prepared(Table(str(tmp_path / "t.csv"), encode="unit"), tmp_path / "out")
+    expected = MinMaxScaler().fit_transform(numbers.astype(float))
+    np.testing.assert_allclose(data.values, expected, atol=1e-6)
+
+
+def test_bins_are_exhaustive_exclusive_and_balanced(tmp_path, numbers):
+    numbers.to_csv(tmp_path / "t.csv", index=False)
+    data = prepared(Table(str(tmp_path / "t.csv"), encode="bins", bins=4), tmp_path / "out")
+    titles = data.facts["columns"]
+    assert data.facts["kind"] == "binary"
+    of = {name: np.array([title.startswith(name) for title in titles]) for name in numbers.columns}
+    assert {name: int(mask.sum()) for name, mask in of.items()} == {
+        "normal": 4,
+        "few": 3,
+        "flag": 1,
+        "same": 0,
+    }
+    assert (data.values[:, of["normal"]].sum(axis=1) == 1).all()
+    assert data.values[:, of["normal"]].sum(axis=0).tolist() == [50, 50, 50, 50]
+    assert np.array_equal(data.values[:, of["few"]].argmax(axis=1), numbers["few"])
+    assert np.array_equal(data.values[:, of["flag"]][:, 0], numbers["flag"])
+
+
+BAD = TEXT + "cat,x,true,1\ndan,20,true\neve,,true,2\nfay,inf,true,2\n"
+
+
+def test_corrupt_rows_are_named_or_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text(BAD)
+    with pytest.raises(UserError, match=r"4 of 7 rows of t.csv") as error:
+        Table(str(tmp_path / "t.csv"), identity="who").prepare(tmp_path / "out")
+    for said in ("line 5 (column 'age' is 'x')", "line 6 (3 cells under 4 columns)", "line 7"):
+        assert said in str(error.value)
+    data = prepared(Table(str(tmp_path / "t.csv"), identity="who", on_error="skip"), tmp_path / "o")
+    assert data.values[:, 0].tolist() == [30, 41.5, 31]
+    assert data.identities.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"columns": ["weight"]}, "no column 'weight'; its columns are who, age"),
+        ({"columns": ["age"], "log": ["visits"]}, "data.log"),
+        ({"columns": ["who"]}, "column 'who' is 'ann'"),
+        ({"encode": "onehot"}, "data.encode=onehot"),
+        ({"encode": "bins", "bins": 1}, "data.bins=1"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path, settings, said):
+    (tmp_path / "t.csv").write_text(TEXT)
+    with pytest.raises(UserError, match=said):
+        Table(str(tmp_path / "t.csv"), **settings).prepare(tmp_path / "out")
+
+
+def test_identity_follows_content_and_settings(tmp_path):
+    (tmp_path / "t.csv").write_text(TEXT)
+    before = Table(str(tmp_path / "t.csv")).identity()
+    (tmp_path / "t.csv").rename(tmp_path / "u.csv")
+    assert Table(str(tmp_path / "u.csv")).identity() == before
+    assert Table(str(tmp_path / "u.csv"), encode="unit").identity() != before
+    (tmp_path / "u.csv").write_text(TEXT.replace("31", "32"))
+    assert Table(str(tmp_path / "u.csv")).identity() != before
+
+
+@pytest.mark.skipif(find_spec("statsmodels") is None, reason="statsmodels is not installed")
+def test_randhie_is_real_records_with_people(tmp_path):
+    data = prepared(RandHie(), tmp_path / "out")
+    assert data.values.shape == (20185, 28)
+    assert data.values.min() == 0
+    assert data.values.max() == 1
+    reference = pd.read_csv(RandHie().path()).dropna(subset=["educdec", "mdeoff", "pioff"])
+    assert len(np.unique(data.identities)) == reference["zper"].nunique()
+    column = data.facts["columns"].index("mdvis")
+    logged = np.log1p(reference["mdvis"].to_numpy())
+    np.testing.assert_allclose(data.values[:, column], logged / logged.max(), atol=1e-6)
+    binary = prepared(RandHie("bins"), tmp_path / "bins")
+    assert set(np.unique(binary.values)) == {0, 1}
+    assert np.array_equal(binary.identities, data.identities)
+
+
+def test_randhie_without_statsmodels_names_the_package(monkeypatch):
+    monkeypatch.setattr("benchmark.data.randhie.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="install the package statsmodels"):
+        RandHie().identity()
