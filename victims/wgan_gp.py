@@ -166,8 +166,9 @@ class ResidualCritic(nn.Module):
 class MLPGenerator(nn.Module):
     """Generator of table records: (n, z_dim) -> (n, d), two hidden layers of `width` units.
 
-    output: the last activation; torch.nn.ReLU for counts (exact zeros), torch.nn.Sigmoid for
-    binary columns, torch.nn.Identity for others. Raises UserError for images.
+    output: the last activation; torch.nn.Softplus for counts (a ReLU can die, and its column then
+    stays zero), torch.nn.Sigmoid for binary columns, torch.nn.Identity for others.
+    Raises UserError for images.
     """
 
     def __init__(self, shape: tuple[int, ...], z_dim: int, width: int, output: nn.Module) -> None:

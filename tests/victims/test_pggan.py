@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.config import build
 from victims.access import AccessibleDiscriminator, UserError, WhiteBox
 from victims.ema import averaged, follow
 from victims.pggan import PGGAN
@@ -228,3 +229,16 @@ def test_views():
     assert z.grad.abs().sum() > 0
     scores = victim.view(AccessibleDiscriminator, *arrays, 4).discriminate(images())
     assert scores.shape == (12,)
+
+
+@pytest.mark.slow
+def test_the_papers_sizes_build_and_take_a_step(config, monkeypatch):
+    torch.manual_seed(0)
+    victim = build(config("victim=pggan", "scale=paper").victim, "victim", shape=(3, 64, 64))
+    optimizers = victim.configure_optimizers()
+    monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
+    monkeypatch.setattr(victim, "manual_backward", lambda loss: loss.backward())
+    victim.images_shown.fill_(10**7)  # the full resolution
+    victim.training_step(torch.rand(2, 3, 64, 64) * 2 - 1, 0)
+    assert set(victim.losses) == {"critic", "generator"}
+    assert victim.generate(torch.randn(2, 100)).shape == (2, 3, 64, 64)

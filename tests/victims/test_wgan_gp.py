@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmark.config import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, NoAccess, UserError, WhiteBox
 from victims.losses import gradient_penalty
 from victims.networks import ConvDiscriminator, ConvGenerator
@@ -24,7 +25,7 @@ NETWORKS = {
     ),
     "table": (
         (5,),
-        partial(MLPGenerator, width=8, output=nn.ReLU()),
+        partial(MLPGenerator, width=8, output=nn.Softplus()),
         partial(MLPCritic, width=8),
     ),
 }
@@ -124,9 +125,9 @@ def test_released_generator_and_critic_treat_each_row_by_itself(networks):
     victim = make(networks).freeze_for_release()
     z, x = torch.randn(6, 3), records(networks)
     alone = torch.cat([victim.generate(row[None]) for row in z])
-    torch.testing.assert_close(victim.generate(z), alone, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(victim.generate(z), alone, rtol=1e-4, atol=1e-4)
     alone = torch.cat([victim.discriminate(row[None]) for row in x])
-    torch.testing.assert_close(victim.discriminate(x), alone, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(victim.discriminate(x), alone, rtol=1e-4, atol=1e-4)
 
 
 def test_views():
@@ -150,14 +151,54 @@ def test_no_batch_normalisation_in_the_critic(networks):
 
 def test_networks_that_do_not_fit_the_records_are_refused():
     with pytest.raises(UserError, match="makes table rows"):
-        MLPGenerator((1, 8, 8), 3, 8, nn.ReLU())
+        MLPGenerator((1, 8, 8), 3, 8, nn.Softplus())
     with pytest.raises(UserError, match="makes images"):
         ResidualCritic((168,), 4)
     with pytest.raises(UserError, match="n_critic=0"):
         make("table", n_critic=0)
 
 
-def test_counts_are_not_negative_and_can_be_zero():
-    counts = make("table").generate(torch.randn(200, 3))
-    assert counts.min() == 0.0
-    assert counts.max() > 0.0
+def test_counts_are_not_negative():
+    victim = make("table")
+    with torch.no_grad():
+        victim.generator.layers[-2].bias -= 10.0
+    assert victim.generate(torch.randn(200, 3)).min() >= 0.0
+
+
+@pytest.mark.slow
+def test_the_table_victim_learns_the_rates_of_counts():
+    """Poisson counts of two rates in two kinds of records: means and their correlation."""
+    generator = np.random.default_rng(0)
+    kind = generator.integers(0, 2, (512, 1))
+    data = torch.from_numpy(generator.poisson(np.where(kind, [4, 4, 0.2], [0.2, 0.2, 4])))
+    torch.manual_seed(0)
+    victim = WGANGP(
+        shape=(3,),
+        generator=partial(MLPGenerator, width=64, output=nn.Softplus()),
+        critic=partial(MLPCritic, width=64),
+        **{"z_dim": 4, "steps": 1500, "batch_size": 64, "n_critic": 5, "penalty": 10.0},
+        **{"learning_rate": 1e-3, "beta1": 0.0, "beta2": 0.9},
+    )
+    optimizers = victim.configure_optimizers()
+    victim.optimizers = lambda: optimizers
+    victim.manual_backward = lambda loss: loss.backward()
+    for i in range(victim.steps):
+        victim.training_step(data[generator.integers(0, 512, 64)].float(), i)
+    samples = victim.generate(torch.randn(2000, 4)).numpy()
+    np.testing.assert_allclose(samples.mean(0), data.double().mean(0), atol=0.5)
+    assert np.corrcoef(samples.T)[0, 1] > 0.4
+    assert np.corrcoef(samples.T)[0, 2] < -0.3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wgan_gp", "wgan_gp_dcgan"])
+def test_the_papers_sizes_build_and_take_a_step(config, monkeypatch, name):
+    torch.manual_seed(0)
+    victim = build(config(f"victim={name}", "scale=paper").victim, "victim", shape=(3, 64, 64))
+    victim.n_critic = 1  # so that one batch moves both networks
+    optimizers = victim.configure_optimizers()
+    monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
+    monkeypatch.setattr(victim, "manual_backward", lambda loss: loss.backward())
+    victim.training_step(torch.rand(4, 3, 64, 64) * 2 - 1, 0)
+    assert set(victim.losses) == {"critic", "generator"}
+    assert victim.generate(torch.randn(2, 128)).shape == (2, 3, 64, 64)
