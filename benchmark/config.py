@@ -1,4 +1,4 @@
-"""What the configuration means: resolvers, plain containers, and errors before any work is done."""
+"""What the configuration means: resolvers, and errors before any work is done."""
 
 from __future__ import annotations
 

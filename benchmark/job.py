@@ -174,14 +174,9 @@ def _calibrated(
 
 def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     """Raw scores (2q,) of one attack under one model, and the seconds they took when made."""
-    attack, machine = plan.attacks[name], plan.config.machine
+    attack, view = plan.attacks[name], _view(plan, name, model)
     rows, _ = plan.queries
-    view = model.victim.view(attack.access, model.released, model.codes, machine.batch_size)
-    config = {
-        "attack": plain(plan.config.attack[name]),
-        "model": model.config,
-        "queries": plan.dataset.digest(rows),
-    }
+    config = _filed_under(plan, name, model, rows)
 
     def make(folder: Path) -> None:
         log.info("attack %s: %d queries", name, len(rows))
@@ -195,6 +190,21 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
 
     folder = plan.store.get("scores", config, make, {"attack": name})
     return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"])
+
+
+def _view(plan: Plan, name: str, model: Model) -> Any:
+    """What an attack may touch of a model; raises NoAccess where the model has no such part."""
+    batch_size = plan.config.machine.batch_size
+    return model.victim.view(plan.attacks[name].access, model.released, model.codes, batch_size)
+
+
+def _filed_under(plan: Plan, name: str, model: Model, rows: np.ndarray) -> dict[str, Any]:
+    """What determines whatever an attack finds for the queries in these rows."""
+    return {
+        "attack": plain(plan.config.attack[name]),
+        "model": model.config,
+        "queries": plan.dataset.digest(rows),
+    }
 
 
 def _chunk(path: Path, attack: Attack, view: Any, queries: Tensor) -> np.ndarray:
@@ -277,7 +287,7 @@ def _strips(plan: Plan, victim: Model) -> dict[str, Strip]:
     return {
         name: _strip(plan, name, attack, victim, rows[shown], is_member[shown])
         for name, attack in plan.attacks.items()
-        if isinstance(attack, Reconstructs) and _granted(victim, attack)
+        if isinstance(attack, Reconstructs) and victim.victim.can_grant(attack.access)
     }
 
 
@@ -286,25 +296,11 @@ def _strip(
 ) -> Strip:
     """One attack's reconstructions, kept in the store like its scores."""
     queries = plan.dataset.records(rows)
-    config = {
-        "attack": plain(plan.config.attack[name]),
-        "model": victim.config,
-        "queries": plan.dataset.digest(rows),
-    }
+    config = _filed_under(plan, name, victim, rows)
 
     def make(folder: Path) -> None:
-        batch_size = plan.config.machine.batch_size
-        view = victim.victim.view(attack.access, victim.released, victim.codes, batch_size)
-        losses, found = attack.reconstruct(view, queries)
+        losses, found = attack.reconstruct(_view(plan, name, victim), queries)
         np.savez(folder / "strip.npz", losses=losses, reconstructions=found.numpy())
 
     stored = np.load(plan.store.get("strip", config, make) / "strip.npz")
     return Strip(queries.numpy(), stored["reconstructions"], is_member, stored["losses"])
-
-
-def _granted(victim: Model, attack: Attack) -> bool:
-    try:
-        victim.victim.refuse_unless_offered(attack.access)
-    except NoAccess:
-        return False
-    return True

@@ -78,9 +78,9 @@ def obtain(
 ) -> Model:
     """The model of a recipe: from the store, or trained now; and its released samples likewise."""
     config = recipe.config(dataset)
-    victim = _initial(recipe, dataset)
 
     def train(folder: Path) -> None:
+        victim = _initial(recipe, dataset)
         log.info("%s: training on %d records", recipe.title, len(recipe.rows))
         training = Training(machine.accelerator, machine.precision, machine.checkpoint_every_s)
         fit(

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from benchmark.config import register_resolvers
 from victims.access import AccessibleEncoder, View
-from victims.base import Adversarial
+from victims.base import Adversarial, Victim
+from victims.train import Training, fit
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -86,3 +87,22 @@ def digits(seed: int, n: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(n, 1, 6, 6, generator=generator)
     return torch.tanh(nn.functional.interpolate(coarse, size=(32, 32), mode="bicubic") * 1.5)
+
+
+def stopped_at_batch_three(make: Callable[[], Victim], data: Tensor, folder: Path) -> Victim:
+    """A victim whose training was stopped by hand at batch 3 (counted from 0), and then resumed."""
+    batches = iter(range(100))
+    folder.mkdir()
+
+    def stop_at_third(rows: np.ndarray) -> Tensor:
+        if next(batches) == 3:
+            raise KeyboardInterrupt
+        return data[rows]
+
+    for read in (stop_at_third, data.__getitem__):
+        stopped = make()
+        try:
+            fit(stopped, read, len(data), folder, folder / "work", 7, Training())
+        except (KeyboardInterrupt, SystemExit):
+            assert read is stop_at_third
+    return stopped

@@ -101,9 +101,14 @@ class Victim(pl.LightningModule):
         return access(**{field.name: parts[field.name] for field in fields(access)})
 
     @classmethod
+    def can_grant(cls, access: type[View]) -> bool:
+        """Whether victims of this class have what `access` shows."""
+        return any(issubclass(offered, access) for offered in cls.offers())
+
+    @classmethod
     def refuse_unless_offered(cls, access: type[View]) -> None:
         """Raise NoAccess unless victims of this class can grant `access`."""
-        if not any(issubclass(offered, access) for offered in cls.offers()):
+        if not cls.can_grant(access):
             raise NoAccess(f"a {cls.__name__} has no {access.__name__}")
 
 
@@ -125,6 +130,3 @@ class Adversarial(Victim):
     def offers(cls) -> tuple[type[View], ...]:
         """The generator's chain and the discriminator."""
         return (*super().offers(), AccessibleDiscriminator)
-
-
-__all__ = ["Adversarial", "NonFiniteLoss", "Victim"]

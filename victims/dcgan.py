@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.optim import Adam, Optimizer
 
 from victims.base import Adversarial
+from victims.losses import passing, telling_apart
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
 
 
@@ -55,11 +54,10 @@ class DCGAN(Adversarial):
         fake = self.generator(self.prior(len(real)))
 
         on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
-        d_loss = cross_entropy(on_real, torch.ones_like(on_real))
-        d_loss = d_loss + cross_entropy(on_fake, torch.zeros_like(on_fake))
+        d_loss = telling_apart(on_real, on_fake)
         self.descend(optimize_d, d_loss, "discriminator")
 
         self.discriminator.requires_grad_(False)  # saves half of the generator step's backward pass
         on_fake = self.discriminator(fake)
-        self.descend(optimize_g, cross_entropy(on_fake, torch.ones_like(on_fake)), "generator")
+        self.descend(optimize_g, passing(on_fake), "generator")
         self.discriminator.requires_grad_(True)

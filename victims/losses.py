@@ -6,6 +6,21 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+
+def telling_apart(on_real: Tensor, on_fake: Tensor) -> Tensor:
+    """A discriminator's loss on its logits (n,): real ones should be high, generated ones low.
+
+    Source: Goodfellow et al. 2014, arXiv 1406.2661, as two mean cross-entropies.
+    """
+    real = cross_entropy(on_real, torch.ones_like(on_real))
+    return real + cross_entropy(on_fake, torch.zeros_like(on_fake))
+
+
+def passing(on_fake: Tensor) -> Tensor:
+    """A generator's non-saturating loss on the discriminator's logits (n,) (same source)."""
+    return cross_entropy(on_fake, torch.ones_like(on_fake))
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from victims.access import UserError
 from victims.base import Adversarial
+from victims.losses import passing, telling_apart
 
 
 class MedGAN(Adversarial):
@@ -93,12 +94,11 @@ class MedGAN(Adversarial):
         with torch.no_grad():
             fake = self.decode(self.prior(len(real)))
         on_real, on_fake = self.discriminator(real), self.discriminator(fake)
-        d_loss = cross_entropy(on_real, torch.ones_like(on_real))
-        d_loss = d_loss + cross_entropy(on_fake, torch.zeros_like(on_fake))
+        d_loss = telling_apart(on_real, on_fake)
         self.descend(optimize_d, d_loss, "discriminator")
         if (adversarial_steps + 1) % self.discriminator_steps == 0:
             on_fake = self.discriminator(self.decode(self.prior(len(real))))
-            self.descend(optimize_g, cross_entropy(on_fake, torch.ones_like(on_fake)), "generator")
+            self.descend(optimize_g, passing(on_fake), "generator")
 
     def autoencoder_loss(self, real: Tensor) -> Tensor:
         """Cross-entropy summed over binary columns, or mean squared error of counts."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import relu
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam, Optimizer, RMSprop
 
 from victims.base import Adversarial
+from victims.losses import passing, telling_apart
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
 from victims.vae import Encoding, code, kl
 
@@ -84,15 +84,14 @@ class VAEGAN(Encoding, Adversarial):
         d_loss = hinge(self.discriminator(real), self.discriminator(fake.detach()), self.margin)
         self.descend(optimize_d, d_loss, "discriminator")
         on_prior, on_codes = map(self.code_discriminator, (prior, codes.detach()))
-        c_loss = cross_entropy(on_prior, torch.ones_like(on_prior))
-        c_loss = c_loss + cross_entropy(on_codes, torch.zeros_like(on_codes))
+        c_loss = telling_apart(on_prior, on_codes)
         self.descend(optimize_c, c_loss, "code discriminator")
 
         judges = nn.ModuleList([self.discriminator, self.code_discriminator]).requires_grad_(False)
         on_codes = self.code_discriminator(codes)
         error = (real - fake[:n]).abs().flatten(1).sum(1).mean()
         loss = -self.discriminator(fake).mean() + self.reconstruction * error
-        loss = loss + cross_entropy(on_codes, torch.ones_like(on_codes))
+        loss = loss + passing(on_codes)
         self.descend(optimize_g, loss, "generator")
         self.losses["reconstruction"] = error.item()
         judges.requires_grad_(True)
@@ -150,8 +149,7 @@ class LarsenVAEGAN(Encoding, Adversarial):
         fake = self.generator(both)  # reconstructions, then samples
 
         on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
-        d_loss = cross_entropy(on_real, torch.ones_like(on_real))
-        d_loss = d_loss + cross_entropy(on_fake, torch.zeros_like(on_fake))
+        d_loss = telling_apart(on_real, on_fake)
         self.descend(optimize_d, d_loss, "discriminator")
 
         self.discriminator.requires_grad_(False)
@@ -165,9 +163,7 @@ class LarsenVAEGAN(Encoding, Adversarial):
         features = self.discriminator.features(fake)
         on_fake = self.discriminator.head(features).flatten()
         loss = self.gamma * feature_error(features[:n], target)
-        self.descend(
-            optimize_g, loss + cross_entropy(on_fake, torch.ones_like(on_fake)), "generator"
-        )
+        self.descend(optimize_g, loss + passing(on_fake), "generator")
         self.discriminator.requires_grad_(True)
 
 

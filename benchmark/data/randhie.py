@@ -24,8 +24,8 @@ class RandHie(Table):
     as log(1 + x). Five rows with a gap in educdec, mdeoff or pioff are left out.
     encode: as for `Table`; unit gives (28,) in [0, 1], bins one 0/1 column per quantile bin.
     A row's person is its identity: under split=random other years of a member are non-members.
-    Source: RAND Corporation, Health Insurance Experiment 1974-1982, as prepared for Cameron and
-    Trivedi, "Microeconometrics", 2005, ch. 20. Licence: public domain, says statsmodels
+    Source: RAND Corporation, Health Insurance Experiment, as prepared for Cameron and Trivedi,
+    "Microeconometrics", 2005. Licence: public domain, says statsmodels
     (0.15 or later; earlier wheels hold ten of the columns and no person).
     """
 

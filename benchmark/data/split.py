@@ -61,26 +61,32 @@ class RandomSplit:
         self.members, self.queries, self.reference = members, queries, reference
 
     def draw(self, dataset: Dataset, seed: int) -> Split:
-        """Draw the three sets; raises UserError where the data is too small."""
+        """Draw the three sets; raises UserError where the data does not allow them."""
         unique = _first_of_each(dataset.digests)
-        needed = self.members + self.reference + self.queries
-        if needed > len(unique):
-            raise UserError(
-                f"split.members={self.members} + split.reference={self.reference} + "
-                f"split.queries={self.queries} non-members need {needed} records, but the data has "
-                f"{len(unique)} different ones; lower split.members or split.reference"
-            )
         order = unique[np.random.default_rng(sub_seed(seed, "split")).permutation(len(unique))]
-        members = order[: self.members]
-        # Counted from the end, so that they do not change with the number of members.
-        non_members = order[len(order) - self.queries :]
-        reference = order[self.members : self.members + self.reference]
+        members, non_members, reference = self._sets(dataset, order, seed)
         return Split(
             members=members,
             non_members=non_members,
             reference=reference,
             queried=members[: self.queries],
             duplicates=len(dataset.digests) - len(unique),
+        )
+
+    def _sets(self, dataset: Dataset, order: np.ndarray, seed: int) -> Sequence[np.ndarray]:
+        """Members, non-members and reference out of the different records in random order."""
+        needed = self.members + self.reference + self.queries
+        if needed > len(order):
+            raise UserError(
+                f"split.members={self.members} + split.reference={self.reference} + "
+                f"split.queries={self.queries} non-members need {needed} records, but the data has "
+                f"{len(order)} different ones; lower split.members or split.reference"
+            )
+        # Non-members from the end, so that they do not change with the number of members.
+        return (
+            order[: self.members],
+            order[len(order) - self.queries :],
+            order[self.members : self.members + self.reference],
         )
 
 
@@ -106,31 +112,16 @@ class IdentitySplit(RandomSplit):
             )
         self.shares = np.array(shares, float) / sum(shares)
 
-    def draw(self, dataset: Dataset, seed: int) -> Split:
-        """Draw the three sets; raises UserError without identities or with too few people."""
+    def _sets(self, dataset: Dataset, order: np.ndarray, seed: int) -> Sequence[np.ndarray]:
         if dataset.identities is None:
             raise UserError(
                 "split=identity: this data does not say whom a record shows; use split=random"
             )
-        unique = _first_of_each(dataset.digests)
-        order = unique[np.random.default_rng(sub_seed(seed, "split")).permutation(len(unique))]
         group = self._groups(dataset.identities[order], seed)
-        members, non_members, reference = (
-            self._take(name, size, order[group == number])
-            for number, (name, size) in enumerate(
-                {
-                    "members": self.members,
-                    "queries": self.queries,
-                    "reference": self.reference,
-                }.items()
-            )
-        )
-        return Split(
-            members=members,
-            non_members=non_members,
-            reference=reference,
-            queried=members[: self.queries],
-            duplicates=len(dataset.digests) - len(unique),
+        return (
+            self._take("members", self.members, order[group == 0]),
+            self._take("queries", self.queries, order[group == 1]),
+            self._take("reference", self.reference, order[group == 2]),
         )
 
     def _groups(self, identities: np.ndarray, seed: int) -> np.ndarray:

@@ -3,6 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from conftest import stopped_at_batch_three
 
 from benchmark.config import build
 from victims.access import AccessibleDiscriminator, UserError, WhiteBox
@@ -178,20 +179,7 @@ def test_two_steps_and_a_reload_sample_identically(tmp_path):
 def test_a_training_stopped_while_growing_ends_in_the_same_weights(tmp_path):
     data, whole = images(), make()
     train(whole, data, tmp_path)
-    batches = iter(range(100))
-
-    def stop_at_third(rows):
-        if next(batches) == 3:
-            raise KeyboardInterrupt
-        return data[rows]
-
-    (tmp_path / "b").mkdir()
-    for read in (stop_at_third, data.__getitem__):
-        stopped = make()
-        try:
-            fit(stopped, read, len(data), tmp_path / "b", tmp_path / "b/work", 7, Training())
-        except (KeyboardInterrupt, SystemExit):
-            assert read is stop_at_third
+    stopped = stopped_at_batch_three(make, data, tmp_path / "b")
     for name, value in whole.state_dict().items():
         assert torch.equal(stopped.state_dict()[name], value), name
 

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from conftest import stopped_at_batch_three
 from torch import nn
 
 from benchmark.config import build
@@ -64,20 +65,7 @@ def test_a_stopped_training_ends_in_the_weights_of_an_uninterrupted_one(tmp_path
     """Stopped after an odd number of critic steps: the generator's turn must not shift."""
     data, whole = records("table"), make("table")
     train(whole, data, tmp_path)
-    batches = iter(range(100))
-
-    def stop_at_third(rows):
-        if next(batches) == 3:
-            raise KeyboardInterrupt
-        return data[rows]
-
-    (tmp_path / "b").mkdir()
-    for read in (stop_at_third, data.__getitem__):
-        stopped = make("table")
-        try:
-            fit(stopped, read, len(data), tmp_path / "b", tmp_path / "b/work", 7, Training())
-        except (KeyboardInterrupt, SystemExit):
-            assert read is stop_at_third
+    stopped = stopped_at_batch_three(lambda: make("table"), data, tmp_path / "b")
     for name, value in whole.state_dict().items():
         assert torch.equal(stopped.state_dict()[name], value), name
 
