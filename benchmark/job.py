@@ -141,14 +141,12 @@ def _table(plan: Plan, victim: Model, references: list[Model]) -> tuple[pd.DataF
     scores: list[pd.DataFrame] = []
     for name, attack in plan.attacks.items():
         base = {"attack": name, "access": setting(attack.access), "warnings": ""}
-        try:
-            found, seconds = _scores(plan, name, victim)
-            variants = {"none": (found, seconds)} | _calibrated(plan, name, found, references)
-        except NoAccess:
-            for variant in ("none", *plan.calibrations):
+        found = _variants(plan, name, victim, references)
+        for variant in ("none", *plan.calibrations):
+            if variant not in found:
                 rows.append({**base, "calibrated": variant, "status": "no access"})
-            continue
-        for variant, (values, seconds) in variants.items():
+                continue
+            values, seconds = found[variant]
             summary = metrics.summary(values[is_member], values[~is_member])
             rows.append(
                 {**base, "calibrated": variant, "status": "ok", "seconds": seconds, **summary}
@@ -157,19 +155,22 @@ def _table(plan: Plan, victim: Model, references: list[Model]) -> tuple[pd.DataF
     return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
 
 
-def _calibrated(
-    plan: Plan, name: str, raw: np.ndarray, references: list[Model]
+def _variants(
+    plan: Plan, name: str, victim: Model, references: list[Model]
 ) -> dict[str, tuple[np.ndarray, float]]:
-    """Each calibration's scores and seconds; a reference without the access gives no row."""
-    if not references:
+    """Scores and seconds, raw ("none") and by calibration; what lacks the access is left out."""
+    access = plan.attacks[name].access
+    if not victim.victim.can_grant(access):
         return {}
+    variants = {"none": _scores(plan, name, victim)}
+    if not references or not all(model.victim.can_grant(access) for model in references):
+        return variants
     found = [_scores(plan, name, reference) for reference in references]
     stacked = np.stack([scores for scores, _ in found])
     seconds = sum(seconds for _, seconds in found)
-    return {
-        variant: (calibration.combine(raw, stacked), seconds)
-        for variant, calibration in plan.calibrations.items()
-    }
+    for variant, calibration in plan.calibrations.items():
+        variants[variant] = calibration.combine(variants["none"][0], stacked), seconds
+    return variants
 
 
 def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:

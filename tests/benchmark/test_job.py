@@ -215,3 +215,11 @@ def test_the_taxonomy_sweep_runs_at_smoke_scale(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("outputs/*_sweep/*/index.html"))) == 2
     assert "16 training records" in done.stdout
     assert "24 training records" in done.stdout
+
+
+def test_a_reference_without_the_access_costs_the_calibrated_row_only(config: Config) -> None:
+    both = config("attack=[discriminator,full_black_box]", "victim@reference.victim=vae")
+    rows = job.run(both).rows.set_index(["attack", "calibrated"])["status"]
+    assert rows["discriminator", "none"] == "ok"
+    assert rows["discriminator", "difference"] == "no access"
+    assert rows["full_black_box", "difference"] == "ok"
