@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,4 +33,41 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, view: Any, queries: Tensor) -> tuple[np.ndarray, Tensor]:
         """Losses (n,) float64 and reconstructions (n, *shape) float32 on the CPU."""
+        ...
+
+
+Learnt = dict[str, np.ndarray]
+"""What an attack keeps of a view, as named arrays: they can be stored and need no code to read."""
+
+
+class Learns(ABC):
+    """An attack that learns from its view before it can score.
+
+    `learn` never sees a query. The benchmark calls it once for a view and keeps the result, so that
+    `judge` can be called for any number of queries; `score` does both.
+    """
+
+    @abstractmethod
+    def learn(self, view: Any, work: Path) -> Learnt:
+        """What the attack needs to know of the view; the same for the same view and settings.
+
+        work: an empty folder, or what an interrupted call left there to go on from.
+        """
+
+    @abstractmethod
+    def judge(self, learnt: Learnt, view: Any, queries: Tensor) -> np.ndarray:
+        """As `Attack.score`, with what `learn` found."""
+
+    def score(self, view: Any, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> (n,) float64."""
+        with TemporaryDirectory() as work:
+            return self.judge(self.learn(view, Path(work)), view, queries)
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """An attack that works on some kinds of records only."""
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where records of this shape, (c, h, w) or (d,), are not its kind."""
         ...

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig
+from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from attacks.base import Attack, Reconstructs
+from attacks.base import Attack, Learns, Particular, Reconstructs
 from attacks.calibration import Calibration
-from benchmark import checks, metrics
+from benchmark import checks, knowledge, metrics
 from benchmark.config import build, build_all
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 CHUNK = 512
 """Queries whose scores are saved together: what a killed attack has to repeat at most."""
+
+Score = Callable[[Tensor], np.ndarray]
 
 SHOWN = 8
 """Members, and as many non-members, in a strip of reconstructions."""
@@ -97,7 +101,10 @@ def prepare(config: DictConfig) -> Plan:
     source = build(config.data, "data")
     dataset = read(store.get("data", source.identity(), source.prepare))
     split = splitter.draw(dataset, config.seed)
-    _refuse_without_access(config, dataset, attacks)
+    for attack in attacks.values():
+        if isinstance(attack, Particular):
+            attack.refuse(dataset.shape)
+    _refuse_without_access(config, dataset, split, attacks)
     return Plan(config, store, dataset, split, attacks, calibrations)
 
 
@@ -114,7 +121,7 @@ def _set_up(machine: DictConfig) -> None:
 
 
 def _refuse_without_access(
-    config: DictConfig, dataset: Dataset, attacks: Mapping[str, Attack]
+    config: DictConfig, dataset: Dataset, split: Split, attacks: Mapping[str, Attack]
 ) -> None:
     """Build the victims once (cheap), name attacks without access, stop where none has any."""
     victim = build(config.victim, "victim", shape=dataset.shape)
@@ -123,6 +130,7 @@ def _refuse_without_access(
     for name, attack in attacks.items():
         try:
             victim.refuse_unless_offered(attack.access)
+            knowledge.refuse_without(attack.access, split)
         except NoAccess as error:
             refused[name] = str(error)
             log.warning("attack=%s: %s; its rows will read n/a", name, error)
@@ -160,10 +168,11 @@ def _variants(
 ) -> dict[str, tuple[np.ndarray, float]]:
     """Scores and seconds, raw ("none") and by calibration; what lacks the access is left out."""
     access = plan.attacks[name].access
-    if not victim.victim.can_grant(access):
+    if not (victim.victim.can_grant(access) and knowledge.suffices(access, plan.split)):
         return {}
     variants = {"none": _scores(plan, name, victim)}
-    if not references or not all(model.victim.can_grant(access) for model in references):
+    comparable = all(model.victim.can_grant(access) for model in references)
+    if not references or not comparable or knowledge.is_of_members(access):
         return variants
     found = [_scores(plan, name, reference) for reference in references]
     stacked = np.stack([scores for scores, _ in found])
@@ -175,9 +184,10 @@ def _variants(
 
 def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     """Raw scores (2q,) of one attack under one model, and the seconds they took when made."""
-    attack, view = plan.attacks[name], _view(plan, name, model)
+    view = _view(plan, name, model)
     rows, _ = plan.queries
     config = _filed_under(plan, name, model, rows)
+    score, learning = _ready(plan, name, model, view)
 
     def make(folder: Path) -> None:
         log.info("attack %s: %d queries", name, len(rows))
@@ -186,37 +196,54 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
         chunks = []
         for start in range(0, len(rows), CHUNK):
             queries = plan.dataset.records(rows[start : start + CHUNK])
-            chunks.append(_chunk(scratch / f"{start}.npy", attack, view, queries))
+            chunks.append(_chunk(scratch / f"{start}.npy", name, score, queries))
         np.save(folder / "scores.npy", np.concatenate(chunks))
 
     folder = plan.store.get("scores", config, make, {"attack": name})
-    return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"])
+    return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"]) + learning
+
+
+def _ready(plan: Plan, name: str, model: Model, view: Any) -> tuple[Score, float]:
+    """An attack's scoring function, and the seconds it took to learn what that needs to know."""
+    attack = plan.attacks[name]
+    if not isinstance(attack, Learns):
+        return partial(attack.score, view), 0.0
+
+    def make(folder: Path) -> None:
+        log.info("attack %s: learning", name)
+        save_file(attack.learn(view, folder / WORK), folder / "learnt.safetensors")
+
+    folder = plan.store.get("learnt", _filed_under(plan, name, model), make, {"attack": name})
+    learnt = load_file(folder / "learnt.safetensors")
+    return partial(attack.judge, learnt, view), float(read_meta(folder)["seconds"])
 
 
 def _view(plan: Plan, name: str, model: Model) -> Any:
     """What an attack may touch of a model; raises NoAccess where the model has no such part."""
-    batch_size = plan.config.machine.batch_size
-    return model.victim.view(plan.attacks[name].access, model.released, model.codes, batch_size)
+    access, batch_size = plan.attacks[name].access, plan.config.machine.batch_size
+    auxiliary = knowledge.records(access, plan.split, plan.dataset)
+    return model.victim.view(access, model.released, model.codes, batch_size, **auxiliary)
 
 
-def _filed_under(plan: Plan, name: str, model: Model, rows: np.ndarray) -> dict[str, Any]:
-    """What determines whatever an attack finds for the queries in these rows."""
+def _filed_under(
+    plan: Plan, name: str, model: Model, rows: np.ndarray | None = None
+) -> dict[str, Any]:
+    """What determines whatever an attack learns, or finds for the queries in these rows."""
     return {
         "attack": plain(plan.config.attack[name]),
         "model": model.config,
-        "queries": plan.dataset.digest(rows),
+        **knowledge.digests(plan.attacks[name].access, plan.split, plan.dataset),
+        **({} if rows is None else {"queries": plan.dataset.digest(rows)}),
     }
 
 
-def _chunk(path: Path, attack: Attack, view: Any, queries: Tensor) -> np.ndarray:
+def _chunk(path: Path, name: str, score: Score, queries: Tensor) -> np.ndarray:
     """Scores of some queries, from the file that an interrupted attack left, or made now."""
     if path.exists():
         return np.load(path)
-    scores = np.asarray(attack.score(view, queries), np.float64)
+    scores = np.asarray(score(queries), np.float64)
     if scores.shape != (len(queries),) or not np.isfinite(scores).all():
-        raise ValueError(
-            f"{type(attack).__name__} gave scores that are not finite or not one a query"
-        )
+        raise ValueError(f"attack {name} gave scores that are not finite or not one a query")
     partial = path.with_suffix(".new.npy")
     np.save(partial, scores)
     os.replace(partial, path)

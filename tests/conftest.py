@@ -73,13 +73,14 @@ class Memoriser(Adversarial):
     def offers(cls) -> tuple[type[View], ...]:
         return (*super().offers(), AccessibleEncoder)
 
-    def grant(self, access: type[View], batch_size: int = 64) -> Any:
-        """A view with a bank in which every record is released several times, with noise in z."""
+    def grant(self, access: type[View], batch_size: int = 64, copies: int = 4) -> Any:
+        """A view with a bank in which every record is released `copies` times, with noise in z."""
         generator = np.random.default_rng(7)
-        codes = self.anchors.numpy().repeat(4, 0)
+        codes = self.anchors.numpy().repeat(copies, 0)
         codes = (codes + 0.2 * generator.standard_normal(codes.shape)).astype(np.float32)
         released = self.generate(torch.from_numpy(codes)).numpy()
-        return self.view(access, released, codes, batch_size)
+        auxiliary = {"reference": digits(2000, 40).numpy(), "members": self.members[-10:].numpy()}
+        return self.view(access, released, codes, batch_size, **auxiliary)
 
 
 def digits(seed: int, n: int) -> Tensor:

@@ -3,10 +3,12 @@
 The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.03935, section 3):
 
     FullBlackBox  <  PartialBlackBox  <  WhiteBox        AccessibleDiscriminator   AccessibleEncoder
+    FullBlackBox  <  FullBlackBoxWithReference  <  FullBlackBoxWithMembers
 
 The generator's chain grows to the right; the discriminator and the encoder are branches of their
-own. A view carries closures and released arrays, never the module, so an attack that reaches for
-more than it was granted fails at once with an AttributeError.
+own. In the second line the victim grants no more than samples: what is added are records that the
+attacker brings along. A view carries closures and arrays, never the module, so an attack that
+reaches for more than it was granted fails at once with an AttributeError.
 """
 
 from __future__ import annotations
@@ -78,6 +80,30 @@ class WhiteBox(PartialBlackBox):
     differentiate: Callable[[Tensor], Tensor]
 
 
+class Auxiliary:
+    """Marks the views that also hold records of the attacker's; the victim offers the rest."""
+
+
+@dataclass(frozen=True)
+class FullBlackBoxWithReference(FullBlackBox, Auxiliary):
+    """Released samples, and records of the same kind that the victim was not trained on.
+
+    reference: (r, *shape) float32, r > 0; none of them is a query.
+    """
+
+    reference: np.ndarray
+
+
+@dataclass(frozen=True)
+class FullBlackBoxWithMembers(FullBlackBoxWithReference):
+    """... and some of the records that the victim was trained on.
+
+    members: (m, *shape) float32, m > 0; none of them is a query.
+    """
+
+    members: np.ndarray
+
+
 @dataclass(frozen=True)
 class AccessibleDiscriminator(View):
     """The discriminator's output: (n, *shape) -> (n,), larger = more real."""
@@ -90,6 +116,12 @@ class AccessibleEncoder(View):
     """One stochastic encode-decode pass of a VAE-type victim: (n, *shape), seed -> (n, *shape)."""
 
     reconstruct: Callable[[Tensor, int], Tensor]
+
+
+def of_victim(access: type[View]) -> type[View]:
+    """The part of a view that the victim grants: all but what the attacker brings along."""
+    kinds = (kind for kind in access.__mro__ if issubclass(kind, View))
+    return next(kind for kind in kinds if not issubclass(kind, Auxiliary))
 
 
 def setting(access: type[View]) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from victims.access import AccessibleDiscriminator, NoAccess, UserError, View, WhiteBox
+from victims.access import AccessibleDiscriminator, NoAccess, UserError, View, WhiteBox, of_victim
 
 AnyView = TypeVar("AnyView", bound=View)
 
@@ -89,27 +89,34 @@ class Victim(pl.LightningModule):
         return (WhiteBox,)
 
     def view(
-        self, access: type[AnyView], released: np.ndarray, codes: np.ndarray, batch_size: int
+        self,
+        access: type[AnyView],
+        released: np.ndarray,
+        codes: np.ndarray,
+        batch_size: int,
+        **auxiliary: np.ndarray,
     ) -> AnyView:
         """Grant a view: exactly the fields of `access`, nothing else.
 
         released: (k, *shape) and codes: (k, z_dim), the bank of generated samples.
+        auxiliary: the fields that the attacker brings along, for a view that has such.
         Raises NoAccess where this victim has no such part.
         """
         self.refuse_unless_offered(access)
         parts = {**self.grants(), "released": released, "codes": codes, "batch_size": batch_size}
+        parts |= auxiliary
         return access(**{field.name: parts[field.name] for field in fields(access)})
 
     @classmethod
     def can_grant(cls, access: type[View]) -> bool:
         """Whether victims of this class have what `access` shows."""
-        return any(issubclass(offered, access) for offered in cls.offers())
+        return any(issubclass(offered, of_victim(access)) for offered in cls.offers())
 
     @classmethod
     def refuse_unless_offered(cls, access: type[View]) -> None:
         """Raise NoAccess unless victims of this class can grant `access`."""
         if not cls.can_grant(access):
-            raise NoAccess(f"a {cls.__name__} has no {access.__name__}")
+            raise NoAccess(f"a {cls.__name__} has no {of_victim(access).__name__}")
 
 
 class Adversarial(Victim):

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import torch
 from conftest import Memoriser, digits, names
 from omegaconf import DictConfig
+from torch import Tensor
 
-from attacks.base import Attack, Reconstructs
+from attacks.base import Attack, Learns, Reconstructs
 from attacks.calibration import Difference
 from benchmark import metrics
 from benchmark.config import build_all
 
 N = 40
+KNOWN = digits(99, 10)
+"""Members that are never queried: those that an attacker may know."""
 
 
 def build(config: Callable[..., DictConfig], name: str) -> Attack:
     settings = ["distance=l2_lpips", f"attack=[{name}]"]
     return build_all(config(*settings).attack, "attack")[name]
+
+
+def scorer(attack: Attack, members: Tensor, batch_size: int = 64) -> Callable[[Tensor], np.ndarray]:
+    """The attack on a memoriser of these records, with what it learns learnt once."""
+    copies = 1 if getattr(attack, "misses_repeated_records", False) else 4
+    view = Memoriser(torch.cat([members, KNOWN])).grant(attack.access, batch_size, copies)
+    if not isinstance(attack, Learns):
+        return partial(attack.score, view)
+    with TemporaryDirectory() as work:
+        return partial(attack.judge, attack.learn(view, Path(work)), view)
 
 
 @pytest.fixture(params=names("attack"))
@@ -29,7 +45,7 @@ def attack(request: pytest.FixtureRequest, config: Callable[..., DictConfig]) ->
 
 
 def test_scores_are_finite_float64_one_a_query(attack: Attack) -> None:
-    view = Memoriser(digits(0, N)).grant(attack.access)
+    view = Memoriser(torch.cat([digits(0, N), KNOWN])).grant(attack.access)
     scores = attack.score(view, digits(1, 7))
     assert scores.shape == (7,)
     assert scores.dtype == np.float64
@@ -37,27 +53,40 @@ def test_scores_are_finite_float64_one_a_query(attack: Attack) -> None:
 
 
 def test_a_score_does_not_depend_on_the_other_queries(attack: Attack) -> None:
-    view = Memoriser(digits(0, N)).grant(attack.access, batch_size=5)
+    score = scorer(attack, digits(0, N), batch_size=5)
     queries = torch.cat([digits(0, 6), digits(1, 6)])
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
-    scores = attack.score(view, queries)
-    np.testing.assert_allclose(attack.score(view, queries[order]), scores[order], atol=1e-4)
-    np.testing.assert_allclose(attack.score(view, queries[3:5]), scores[3:5], atol=1e-4)
+    scores = score(queries)
+    np.testing.assert_allclose(score(queries[order]), scores[order], atol=1e-4)
+    np.testing.assert_allclose(score(queries[3:5]), scores[3:5], atol=1e-4)
+
+
+def test_what_is_learnt_is_the_same_again(attack: Attack, tmp_path: Path) -> None:
+    if not isinstance(attack, Learns):
+        pytest.skip("learns nothing")
+    view = Memoriser(torch.cat([digits(0, N), KNOWN])).grant(attack.access)
+    torch.manual_seed(1)
+    learnt = attack.learn(view, tmp_path)
+    torch.manual_seed(2)
+    with TemporaryDirectory() as work:
+        again = attack.learn(view, Path(work))
+    assert learnt.keys() == again.keys()
+    for name, value in learnt.items():
+        np.testing.assert_array_equal(value, again[name])
 
 
 def test_positive_control_members_of_a_memoriser_are_found(attack: Attack) -> None:
     members, others = digits(0, N), digits(1, N)
-    view = Memoriser(members).grant(attack.access)
-    area = metrics.auroc(attack.score(view, members), attack.score(view, others))
-    assert area >= 0.95
+    score = scorer(attack, members)
+    assert metrics.auroc(score(members), score(others)) >= 0.95
 
 
 def test_negative_control_a_victim_that_never_saw_the_members(attack: Attack) -> None:
     misses = 0
     for seed in range(5):
         trained_on, members, others = digits(1000 + seed, 3 * N).split(N)
-        view = Memoriser(trained_on).grant(attack.access)
-        low, high = metrics.auroc_interval(attack.score(view, members), attack.score(view, others))
+        score = scorer(attack, trained_on)
+        low, high = metrics.auroc_interval(score(members), score(others))
         misses += not low <= 0.5 <= high
     assert misses <= 1
 
@@ -65,9 +94,9 @@ def test_negative_control_a_victim_that_never_saw_the_members(attack: Attack) ->
 def test_calibration_keeps_both_controls(attack: Attack) -> None:
     members, others = digits(0, N), digits(1, N)
     queries = torch.cat([members, others])
-    reference = attack.score(Memoriser(digits(2, N)).grant(attack.access), queries)[None]
-    seen = attack.score(Memoriser(members).grant(attack.access), queries)
-    unseen = attack.score(Memoriser(digits(3, N)).grant(attack.access), queries)
+    reference = scorer(attack, digits(2, N))(queries)[None]
+    seen = scorer(attack, members)(queries)
+    unseen = scorer(attack, digits(3, N))(queries)
     found = Difference().combine(seen, reference)
     guess = Difference().combine(unseen, reference)
     assert metrics.auroc(found[:N], found[N:]) >= 0.95

@@ -1,0 +1,73 @@
+"""Nearest-record baselines: what practitioners report as the privacy of synthetic data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.base import Learns, Learnt
+from attacks.nearest import nearest
+from victims.access import FullBlackBox
+
+
+class ClosestRecord(Learns):
+    """DCR: score = minus the distance to the closest released sample.
+
+    Practice: the distance to the closest record, as in the package SDMetrics and many reports on
+    synthetic tables. Deviation: there it is a mean or quantile over the synthetic records, for the
+    whole data; here each record gets its own. Columns of tables are divided by their standard
+    deviation among the released samples (a constant one is left out), pixels are not.
+    """
+
+    access = FullBlackBox
+    neighbours = 1
+
+    @property
+    def samples_needed(self) -> int:
+        """How many released samples there must be."""
+        return self.neighbours
+
+    def learn(self, view: FullBlackBox, work: Path) -> Learnt:
+        """The factor of each column."""
+        if view.released.ndim > 2:
+            return {"scale": np.ones(1, np.float32)}
+        spread = np.std(view.released, axis=0, dtype=np.float64)
+        varies = spread > 1e-12
+        return {"scale": np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)}
+
+    def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> minus the distance (n,)."""
+        return -self.distances(learnt, view, queries)[:, 0]
+
+    def distances(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
+        """Euclidean distances (n, neighbours) to the nearest samples, nearest first."""
+        scale = torch.from_numpy(learnt["scale"])
+
+        def scaled() -> Iterator[tuple[int, Tensor]]:
+            for start, block in view.blocks():
+                yield start, block.flatten(1) * scale
+
+        flat = queries.flatten(1).cpu() * scale
+        return np.sqrt(nearest(scaled(), flat, self.neighbours, device=view.device)[0])
+
+
+class ClosestRecordRatio(ClosestRecord):
+    """NNDR: score = minus the ratio of the distances to the nearest and second nearest sample.
+
+    Practice: the nearest neighbour distance ratio; far under 1 means that a synthetic record was
+    made from this very record. Deviations: as for `ClosestRecord`; where both distances are zero
+    the ratio is 1.
+    """
+
+    neighbours = 2
+    misses_repeated_records = True
+    """A record that is released twice has both distances small, and passes for a stranger."""
+
+    def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> minus the ratio (n,) in [-1, 0]."""
+        first, second = self.distances(learnt, view, queries).T
+        return -np.divide(first, second, out=np.ones_like(first), where=second > 0)
