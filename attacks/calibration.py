@@ -1,12 +1,13 @@
 """Calibration: compare a query's score under the victim with its scores under reference models.
 
 A calibration wraps any attack without touching it: the raw scores under the victim and under each
-reference model are computed (and stored) once, and combined here.
+reference model are computed (and stored) once, and combined here. The attacker trained the
+reference models and knows what each has seen; the victim's membership is no argument.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -14,18 +15,38 @@ import numpy as np
 class Calibration(Protocol):
     """Turns raw scores under the victim and under reference models into calibrated scores."""
 
-    def combine(self, victim: np.ndarray, references: np.ndarray) -> np.ndarray:
-        """Victim (n,), references (r, n) -> (n,) float64, larger = more likely a member."""
+    inside: ClassVar[int]
+    """How many reference models must have been trained on each query."""
+
+    outside: ClassVar[int]
+    """How many reference models must not have been trained on each query."""
+
+    def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        """Calibrated scores (n,) float64, larger = more likely a member.
+
+        victim: (n,) and references: (r, n), raw scores of the same n queries.
+        inside: (r, n) bool, whether the reference model was trained on the query.
+        """
         ...
 
 
 class Difference:
-    """Score under the victim minus the mean score under the reference models.
+    """Score under the victim minus the mean score under the models that have not seen the query.
 
     Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 5: minus the calibrated loss
     L(x, R(x|G_victim)) - L(x, R(x|G_reference)). Deviation: of several reference models, the mean.
+    Difficulty calibration (Watson, Guo, Cormode, Sablayrolles 2022, arXiv 2111.08440) is the same
+    formula: its authors' code averages the score's difference over models trained without the
+    query. It needs no calibration of its own here.
     """
 
-    def combine(self, victim: np.ndarray, references: np.ndarray) -> np.ndarray:
-        """Victim (n,), references (r, n) -> (n,)."""
-        return victim - references.mean(0)
+    inside, outside = 0, 1
+
+    def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        """Scores (n,) from victim (n,), references (r, n), inside (r, n)."""
+        return victim - mean_where(references, ~inside)
+
+
+def mean_where(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Mean of each column's chosen rows: values (r, n), chosen (r, n) bool -> (n,)."""
+    return np.where(chosen, values, 0.0).sum(0) / chosen.sum(0)

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from omegaconf import DictConfig
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
+from tqdm import tqdm
 
 from attacks.base import Attack, Learns, Particular, Reconstructs
 from attacks.calibration import Calibration
@@ -23,7 +24,8 @@ from benchmark import checks, knowledge, metrics
 from benchmark.config import build, build_all
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
-from benchmark.models import GRID, Model, Recipe, obtain, reference_recipes
+from benchmark.models import GRID, Model, Recipe, obtain, obtain_all
+from benchmark.references import membership, recipes
 from benchmark.result import JobResult, Strip
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain, read_meta
@@ -39,6 +41,8 @@ Score = Callable[[Tensor], np.ndarray]
 SHOWN = 8
 """Members, and as many non-members, in a strip of reconstructions."""
 
+SHOW_BAR = tqdm.__init__
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -50,11 +54,18 @@ class Plan:
     split: Split
     attacks: dict[str, Attack]
     calibrations: dict[str, Calibration]
+    references: list[Recipe]
+    """Recipes of the reference models; empty where nothing needs them."""
 
     @property
     def queries(self) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers (2q,) of the shuffled queries, and whether each is a member."""
         return self.split.queries(self.config.seed)
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Which reference model was trained on which query: (models, 2q) bool."""
+        return membership(self.references, self.queries[0])
 
 
 def run(config: DictConfig) -> JobResult:
@@ -63,18 +74,11 @@ def run(config: DictConfig) -> JobResult:
     plan = prepare(config)
     note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
 
-    def model(recipe: Recipe) -> Model:
-        return obtain(recipe, plan.dataset, plan.store, config.machine, note)
-
     seed = sub_seed(config.seed, "victim")
-    victim = model(Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim"))
-    references = [
-        model(recipe)
-        for recipe in reference_recipes(
-            config.reference, plan.split.reference, config.seed, config.bank.size
-        )
-        if plan.calibrations
-    ]
+    recipe = Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim")
+    made = plan.dataset, plan.store, config.machine, note
+    victim = obtain(recipe, *made)
+    references = obtain_all(plan.references, *made)
     rows, scores = _table(plan, victim, references)
     return _result(plan, victim, rows, scores)
 
@@ -93,11 +97,6 @@ def prepare(config: DictConfig) -> Plan:
                 f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
                 f"raise bank.size or lower the attack's candidates or starts"
             )
-    if calibrations and not 1 <= config.reference.members <= config.split.reference:
-        raise UserError(
-            f"reference.members={config.reference.members}: calibration needs 1 to "
-            f"split.reference={config.split.reference}; or choose calibration=none"
-        )
     source = build(config.data, "data")
     dataset = read(store.get("data", source.identity(), source.prepare))
     split = splitter.draw(dataset, config.seed)
@@ -105,15 +104,33 @@ def prepare(config: DictConfig) -> Plan:
         if isinstance(attack, Particular):
             attack.refuse(dataset.shape)
     _refuse_without_access(config, dataset, split, attacks)
-    return Plan(config, store, dataset, split, attacks, calibrations)
+    plan = Plan(config, store, dataset, split, attacks, calibrations, [])
+    return _with_references(plan) if calibrations else plan
+
+
+def _with_references(plan: Plan) -> Plan:
+    """Choose what the reference models are trained on; refuse calibrations that need others."""
+    references = build(plan.config.reference, "reference", _recursive_=False)
+    seed, bank = plan.config.seed, plan.config.bank.size
+    plan = dataclasses.replace(plan, references=recipes(references, plan.split, seed, bank))
+    seen, unseen = plan.inside.sum(0).min(), (~plan.inside).sum(0).min()
+    for name, calibration in plan.calibrations.items():
+        if seen < calibration.inside or unseen < calibration.outside:
+            raise UserError(
+                f"calibration={name}: each query needs {calibration.inside} reference models "
+                f"trained on it and {calibration.outside} that are not, there are {seen} and "
+                f"{unseen}; choose reference=halves or raise reference.count={references.count}"
+            )
+    return plan
 
 
 def _set_up(machine: DictConfig) -> None:
     """Threads and progress bars; neither may change a score beyond float rounding."""
     if machine.threads:
         torch.set_num_threads(machine.threads)
-    if not machine.progress:
-        os.environ["TQDM_DISABLE"] = "1"
+    # tqdm reads TQDM_DISABLE when it is imported, which is before any config is known.
+    quiet = partialmethod(SHOW_BAR, disable=True)
+    tqdm.__init__ = SHOW_BAR if machine.progress else quiet  # type: ignore
     if machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError(
             f"machine.accelerator={machine.accelerator}: this machine has no CUDA device; use cpu"
@@ -178,7 +195,8 @@ def _variants(
     stacked = np.stack([scores for scores, _ in found])
     seconds = sum(seconds for _, seconds in found)
     for variant, calibration in plan.calibrations.items():
-        variants[variant] = calibration.combine(variants["none"][0], stacked), seconds
+        scores = calibration.combine(variants["none"][0], stacked, plan.inside)
+        variants[variant] = scores, seconds
     return variants
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from PIL import Image
+from tqdm import tqdm
 
 from benchmark.config import build
 from benchmark.data.dataset import Dataset, new_array
@@ -20,7 +21,7 @@ from benchmark.figures import tile
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain
 from victims.base import Victim
-from victims.train import Training, fit, load
+from victims.train import Training, fit, load, skip, training_bar
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,17 @@ class Model:
 
 
 def obtain(
-    recipe: Recipe, dataset: Dataset, store: Store, machine: DictConfig, note: dict[str, Any]
+    recipe: Recipe,
+    dataset: Dataset,
+    store: Store,
+    machine: DictConfig,
+    note: dict[str, Any],
+    bar: tqdm | None = None,
 ) -> Model:
-    """The model of a recipe: from the store, or trained now; and its released samples likewise."""
+    """The model of a recipe: from the store, or trained now; and its released samples likewise.
+
+    bar: counts the training steps of several models; without it the training shows its own.
+    """
     config = recipe.config(dataset)
 
     def train(folder: Path) -> None:
@@ -92,6 +101,7 @@ def obtain(
             sub_seed(recipe.seed, "training"),
             training,
             recipe.title,
+            bar,
         )
         _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
 
@@ -104,6 +114,33 @@ def obtain(
     return Model(victim, {**config, "bank": recipe.bank}, folder, bank_folder)
 
 
+def obtain_all(
+    recipes: Sequence[Recipe],
+    dataset: Dataset,
+    store: Store,
+    machine: DictConfig,
+    note: dict[str, Any],
+) -> list[Model]:
+    """The models of several recipes of one victim config, in one go.
+
+    One bar shows the steps of all that are still to be trained, and the time that these will take.
+    """
+    made = dataset, store, machine, note
+    missing = [not store.has("victim", recipe.config(dataset)) for recipe in recipes]
+    if not any(missing):
+        return [obtain(recipe, *made) for recipe in recipes]
+    steps = _initial(recipes[0], dataset).steps
+    models = []
+    with training_bar("reference models", steps * sum(missing)) as bar:
+        for recipe, is_missing in zip(recipes, missing, strict=True):
+            bar.set_description(recipe.title)
+            before = bar.n
+            models.append(obtain(recipe, *made, bar))
+            if is_missing:  # unless it was trained here, another process made it meanwhile
+                skip(bar, int(before + steps - bar.n))
+    return models
+
+
 def release(victim: Victim, folder: Path, size: int, seed: int, rows: int = 256) -> None:
     """Generate `size` samples into samples.npy and codes.npy, a block at a time."""
     shape = (size, *victim.shape)
@@ -114,17 +151,6 @@ def release(victim: Victim, folder: Path, size: int, seed: int, rows: int = 256)
         samples[start : start + rows] = victim.generate(block).cpu().numpy()
     samples.flush()
     np.save(folder / "codes.npy", codes)
-
-
-def reference_recipes(
-    config: DictConfig, reference: np.ndarray, seed: int, bank: int
-) -> Iterator[Recipe]:
-    """One recipe per reference model: its own seed, its own draw from the attacker's records."""
-    for i in range(config.count):
-        own = sub_seed(seed, "reference", i)
-        rows = np.random.default_rng(sub_seed(own, "records")).permutation(reference)
-        title = f"reference model {i + 1} of {config.count}"
-        yield Recipe(config.victim, rows[: config.members], own, bank, title)
 
 
 def _initial(recipe: Recipe, dataset: Dataset) -> Victim:

@@ -76,10 +76,16 @@ class Training:
 
 
 class Progress(pl.Callback):
-    """Counts and seeds the steps, writes checkpoints, resumes from the last one, shows a bar."""
+    """Counts and seeds the steps, writes checkpoints, resumes from the last one, shows a bar.
 
-    def __init__(self, folder: Path, seed: int, training: Training, title: str) -> None:
+    bar: one that several trainings share, or None for a bar of its own.
+    """
+
+    def __init__(
+        self, folder: Path, seed: int, training: Training, title: str, bar: tqdm | None = None
+    ) -> None:
         self.path, self.seed, self.training, self.title = folder / CHECKPOINT, seed, training, title
+        self.shared = bar
         self.resumed = _load_checkpoint(self.path)
         self.done: int = self.resumed["done"] if self.resumed else 0
         self.history: list[dict[str, float]] = self.resumed["history"] if self.resumed else []
@@ -96,13 +102,8 @@ class Progress(pl.Callback):
             log.warning("%s: resumed after step %d", self.title, self.done)
             self.resumed = None
         steps = self.done + int(trainer.num_training_batches)
-        self.bar = tqdm(
-            total=steps,
-            initial=self.done,
-            desc=self.title,
-            unit="step",
-            mininterval=1.0,
-        )
+        self.bar = training_bar(self.title, steps) if self.shared is None else self.shared
+        skip(self.bar, self.done)
         self.log_every = max(1, steps // 200)
 
     def on_train_batch_start(
@@ -140,8 +141,8 @@ class Progress(pl.Callback):
             self.save(trainer, module)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """Close the bar, also after an error."""
-        if hasattr(self, "bar"):
+        """Close the bar, also after an error, unless others go on with it."""
+        if hasattr(self, "bar") and self.shared is None:
             self.bar.close()
 
 
@@ -154,16 +155,18 @@ def fit(
     seed: int,
     training: Training,
     title: str = "training",
+    bar: tqdm | None = None,
 ) -> None:
     """Train `victim` and write its weights (safetensors) and loss curve (CSV) into `folder`.
 
     records: row numbers within the training set (m,) -> records (m, *shape); size: of that set.
+    bar: counts the steps of several trainings; without it this one shows its own.
     work: where the checkpoint lives; a later call with the same arguments goes on from it, and
     ends in the weights of an uninterrupted run (bit for bit on a CPU with as many threads).
     Raises NonFiniteLoss, with the last good checkpoint kept in `work`.
     """
     work.mkdir(parents=True, exist_ok=True)
-    progress = Progress(work, seed, training, title)
+    progress = Progress(work, seed, training, title, bar)
     if progress.done < victim.steps:
         batches = Batches(records, size, victim.batch_size, progress.done, victim.steps, seed)
         trainer = _trainer(training, progress)
@@ -178,6 +181,20 @@ def load(victim: Victim, folder: Path) -> Victim:
     """Give `victim` the weights that `fit` wrote, frozen for release; no code is executed."""
     victim.load_state_dict(load_file(folder / WEIGHTS))
     return victim.freeze_for_release()
+
+
+def training_bar(title: str, steps: int) -> tqdm:
+    """A progress bar over training steps, with the time that the rest will take."""
+    return tqdm(total=steps, desc=title, unit="step", mininterval=1.0)
+
+
+def skip(bar: tqdm, steps: int) -> None:
+    """Advance a bar by steps that were done earlier: they count, but not for its speed."""
+    if not bar.disable:
+        bar.initial += steps
+        bar.last_print_n += steps
+        bar.n += steps
+        bar.refresh()
 
 
 def _trainer(training: Training, progress: Progress) -> pl.Trainer:
