@@ -156,7 +156,8 @@ class Nearest:
             close[crowded] = self._refine(tile, close[crowded], crowded, known[crowded])
         row, column = close.nonzero().cpu().numpy().T
         row += tile.queries.start
-        self._merge(row, column + tile.samples.start, self._exact(row, column, tile.block))
+        exact = exact_distances(self.queries.numpy(), tile.block.numpy(), row, column)
+        self._merge(row, column + tile.samples.start, exact)
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Squared distances (n, k) float64 and indices (n, k) int64, nearest first."""
@@ -178,23 +179,6 @@ class Nearest:
         thinned[:, columns] = within(d2, error, known)
         return thinned
 
-    def _exact(self, row: np.ndarray, column: np.ndarray, block: Tensor) -> np.ndarray:
-        """Squared distances (m,) of m pairs of a query and a sample of the block."""
-        queries, samples = self.queries.numpy(), block.numpy()
-        exact = np.empty(len(row))
-        step = max(1, 2**17 // samples.shape[1])  # what fits into the processor's cache
-
-        def fill(start: int) -> None:
-            part = slice(start, start + step)
-            difference = queries[row[part]].astype(np.float64)
-            difference -= samples[column[part]]
-            # not einsum, whose rounding depends on a row's place: identical samples must tie
-            np.square(difference, out=difference).sum(1, out=exact[part])
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(fill, range(0, len(row), step)))
-        return exact
-
     def _merge(self, row: np.ndarray, index: np.ndarray, distance: np.ndarray) -> None:
         """Keep the k best of the old and the new (m,) of each query."""
         changed = np.unique(row)
@@ -205,6 +189,25 @@ class Nearest:
         first = np.searchsorted(row[order], changed)
         kept = order[first[:, None] + np.arange(self.k)]
         self.distances[changed], self.indices[changed] = distance[kept], index[kept]
+
+
+def exact_distances(
+    queries: np.ndarray, samples: np.ndarray, row: np.ndarray, column: np.ndarray
+) -> np.ndarray:
+    """Squared distances (m,) of m pairs of a query (q, d) and a sample (s, d), by differences."""
+    exact = np.empty(len(row))
+    step = max(1, 2**17 // samples.shape[1])  # what fits into the processor's cache
+
+    def fill(start: int) -> None:
+        part = slice(start, start + step)
+        difference = queries[row[part]].astype(np.float64)
+        difference -= samples[column[part]]
+        # not einsum, whose rounding depends on a row's place: identical samples must tie
+        np.square(difference, out=difference).sum(1, out=exact[part])
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(fill, range(0, len(row), step)))
+    return exact
 
 
 def within(d2: Tensor, error: Tensor, known: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from attacks import nearest as module
 from attacks.nearest import Nearest, distance_tiles, first_copies, nearest, squared_distances
 from victims.access import FullBlackBox, UserError
 
@@ -213,14 +214,14 @@ def test_first_copies() -> None:
 
 def test_mode_collapse_needs_few_exact_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = 0
-    exact = Nearest._exact
+    exact = module.exact_distances
 
-    def count(self: Nearest, row: np.ndarray, column: np.ndarray, block: Tensor) -> np.ndarray:
+    def count(queries: np.ndarray, samples: np.ndarray, *pairs: np.ndarray) -> np.ndarray:
         nonlocal compared
-        compared += len(row)
-        return exact(self, row, column, block)
+        compared += len(pairs[0])
+        return exact(queries, samples, *pairs)
 
-    monkeypatch.setattr(Nearest, "_exact", count)
+    monkeypatch.setattr(module, "exact_distances", count)
     for kind in ("collapsed", "memorised", "one image"):
         compared = 0
         samples, queries = make(kind, 400, 0)

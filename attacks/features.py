@@ -1,0 +1,159 @@
+"""What records are compared by: pixels, principal components, gradients' directions, colours.
+
+Features are computed on the CPU, a block of records at a time, each record on its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from attacks.base import Learnt
+from victims.access import FullBlackBox, UserError
+
+
+class Values:
+    """The records as they are: pixels, or a table's columns."""
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where records of this shape have no such feature."""
+
+    def learn(self, view: FullBlackBox) -> Learnt:
+        """What has to be known before records can be looked at."""
+        return {}
+
+    def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
+        """Records (n, *shape) -> features (n, d) float32."""
+        return records.flatten(1)
+
+
+class PrincipalComponents(Values):
+    """The first principal components of the released samples.
+
+    components: how many, at most as many as there are samples or values. Fitted by scikit-learn to
+    the first FITTED released samples: memory and time stay bounded.
+    """
+
+    FITTED = 5000
+
+    def __init__(self, components: int, seed: int = 0) -> None:
+        if components < 1:
+            raise UserError(f"attack feature components={components}: at least 1 is needed")
+        self.components = components
+        self.state = int(np.random.SeedSequence(seed).generate_state(1)[0])
+
+    def learn(self, view: FullBlackBox) -> Learnt:
+        """Mean (d,) and components (c, d) of released samples."""
+        samples = np.array(view.released[: self.FITTED], np.float32)
+        samples = samples.reshape(len(samples), -1)
+        pca = PCA(min(self.components, *samples.shape), random_state=self.state).fit(samples)
+        return {"mean": pca.mean_.astype(np.float32), "axes": pca.components_.astype(np.float32)}
+
+    def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
+        """Records (n, *shape) -> (n, c)."""
+        mean, axes = (torch.from_numpy(learnt[name]) for name in ("mean", "axes"))
+        return (records.flatten(1) - mean) @ axes.T
+
+
+class OrientedGradients(Values):
+    """Histogram of oriented gradients (HOG) of images, as `skimage.feature.hog` computes it.
+
+    Source: Dalal and Triggs 2005, CVPR. Written for blocks of images, because calling scikit-image
+    once an image takes longer than all comparisons; equal to it within rounding. With several
+    channels each pixel takes the one of the largest gradient; blocks are of 3x3 cells, normalised
+    by "L2-Hys". orientations: bins over 180 degrees; cell: pixels on a cell's side.
+    """
+
+    BLOCK, EPS = 3, 1e-5
+
+    def __init__(self, orientations: int = 9, cell: int = 9) -> None:
+        if orientations < 1 or cell < 1:
+            raise UserError(
+                f"attack feature orientations={orientations}, cell={cell}: at least 1 is needed"
+            )
+        self.orientations, self.cell = orientations, cell
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError unless records are images of at least 3x3 cells."""
+        _refuse_tables("oriented gradients", shape)
+        least = self.BLOCK * self.cell
+        if min(shape[1:]) < least:
+            raise UserError(
+                f"attack feature cell={self.cell}: oriented gradients need images of at least "
+                f"{least}x{least} pixels, a record has {shape[1]}x{shape[2]}; lower cell"
+            )
+
+    def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
+        """Images (n, c, h, w) in [-1, 1] -> (n, d)."""
+        return torch.cat([self._blocks(self._cells(part)) for part in records.split(256)])
+
+    def _cells(self, images: Tensor) -> Tensor:
+        """Mean gradient magnitude of each orientation in each cell: (n, rows, columns, o)."""
+        images = (images + 1) / 2
+        down, right = torch.zeros_like(images), torch.zeros_like(images)
+        torch.sub(images[:, :, 2:], images[:, :, :-2], out=down[:, :, 1:-1])
+        torch.sub(images[..., 2:], images[..., :-2], out=right[..., 1:-1])
+        size, channel = torch.hypot(down, right).max(1, keepdim=True)
+        down, right = (gradient.gather(1, channel) for gradient in (down, right))
+        angle = torch.rad2deg(torch.atan2(down, right)) % 180
+        bins = (angle * (self.orientations / 180)).long().clamp_(max=self.orientations - 1)
+        rows, columns = (side // self.cell for side in images.shape[2:])
+        inside = (..., slice(rows * self.cell), slice(columns * self.cell))
+        place = torch.arange(rows)[:, None] * columns + torch.arange(columns)
+        place = place.repeat_interleave(self.cell, 0).repeat_interleave(self.cell, 1)
+        index = (bins[inside][:, 0] + self.orientations * place).flatten(1)
+        total = images.new_zeros(len(images), rows * columns * self.orientations)
+        total.scatter_add_(1, index, size[inside].flatten(1))
+        return (total / self.cell**2).view(-1, rows, columns, self.orientations)
+
+    def _blocks(self, cells: Tensor) -> Tensor:
+        """Every block of cells, normalised: (n, d)."""
+        blocks = cells.unfold(1, self.BLOCK, 1).unfold(2, self.BLOCK, 1)  # (n, r, c, o, 3, 3)
+        blocks = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3)
+        return self._unit(self._unit(blocks).clamp_(max=0.2)).flatten(1)
+
+    def _unit(self, blocks: Tensor) -> Tensor:
+        return blocks / (blocks.square().sum(-1, keepdim=True) + self.EPS**2).sqrt()
+
+
+class ColourHistogram(Values):
+    """Joint histogram of an image's colours, of length one; grey values for one channel.
+
+    Each image is first stretched to its own smallest and largest value, as in the code of
+    Hilprecht et al. (`attacks.monte_carlo`). bins: levels a channel; d = bins ** channels.
+    """
+
+    def __init__(self, bins: int = 16) -> None:
+        if bins < 2:
+            raise UserError(f"attack feature bins={bins}: at least 2 are needed")
+        self.bins = bins
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError unless records are images."""
+        _refuse_tables("a colour histogram", shape)
+
+    def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
+        """Images (n, c, h, w) -> (n, bins ** c)."""
+        return torch.cat([self._histograms(part) for part in records.split(256)])
+
+    def _histograms(self, images: Tensor) -> Tensor:
+        low, high = torch.aminmax(images.flatten(1), dim=1, keepdim=True)
+        factor = 255 * self.bins / 256 / (high - low).clamp(min=1e-12)
+        levels = ((images.flatten(1) - low) * factor).int().view(*images.shape[:2], -1)
+        index = torch.arange(len(images), dtype=torch.int32)[:, None]
+        for channel in levels.unbind(1):
+            index = index * self.bins + channel
+        size = self.bins ** images.shape[1]
+        counts = torch.bincount(index.flatten(), minlength=len(images) * size).float()
+        counts = counts.view(len(images), size)
+        return counts / counts.norm(dim=1, keepdim=True)
+
+
+def _refuse_tables(feature: str, shape: tuple[int, ...]) -> None:
+    if len(shape) != 3:
+        raise UserError(
+            f"attack feature: {feature} can be had of images only, but a record has {shape[0]} "
+            f"columns; use attack=[monte_carlo_values] or [monte_carlo_pca]"
+        )

@@ -1,0 +1,120 @@
+"""Monte Carlo attack: how many released samples lie in a small ball around the query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.base import Learns, Learnt
+from attacks.features import Values
+from attacks.nearest import Tile, distance_tiles, exact_distances, nearest
+from victims.access import FullBlackBoxWithReference, UserError
+
+FORMS = ("share", "log")
+
+STAND_INS = 256
+"""Records of the attacker's that stand in for queries when epsilon is chosen."""
+
+CLOSEST = 1e-6
+"""Distances under this part of epsilon count as this: the logarithm of zero is infinite."""
+
+
+class MonteCarlo(Learns):
+    """Score = share of the released samples within epsilon of the query, or its log-weighted form.
+
+    Source: Hilprecht, Haerterich, Bernau 2019, PETS 2019(4), arXiv 1906.03006, and its code. Forms:
+    `share`, the mean of 1[d < epsilon]; `log`, the mean of -log(d / epsilon) 1[d < epsilon].
+    epsilon: `median`, the median over queries of the distance to the nearest sample; or a number,
+    the percentile of all distances between queries and samples (the code tries 1, 0.1, 0.01, ...).
+    Deviations: a score may not depend on its company, so for epsilon up to STAND_INS records of the
+    attacker's take the place of the queries (about the non-members among them); d <= epsilon
+    instead of d < epsilon; CLOSEST; each feature's components are fitted on released samples.
+    With `median` a query with no sample in its ball scores 0, as do many others: such ties are the
+    method's own.
+    feature: what is compared, one of `attacks.features`.
+    """
+
+    access = FullBlackBoxWithReference
+
+    def __init__(self, feature: Values, epsilon: str | float = "median", form: str = "log") -> None:
+        if form not in FORMS:
+            raise UserError(f"attack form={form}: allowed are {', '.join(FORMS)}")
+        percentile = isinstance(epsilon, int | float) and 0 < epsilon <= 100
+        if epsilon != "median" and not percentile:
+            raise UserError(
+                f"attack epsilon={epsilon}: allowed are median, or a percentile above 0, up to 100"
+            )
+        self.feature, self.epsilon, self.form = feature, epsilon, form
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where records of this shape have no such feature."""
+        self.feature.refuse(shape)
+
+    def learn(self, view: FullBlackBoxWithReference, work: Path) -> Learnt:
+        """What the feature needs, and epsilon."""
+        learnt = self.feature.learn(view)
+        stand_ins = self.feature(learnt, torch.from_numpy(view.reference[:STAND_INS]))
+        if self.epsilon == "median":
+            d2, _ = nearest(self.samples(learnt, view), stand_ins, 1, device=view.device)
+            return {**learnt, "epsilon": np.sqrt(np.median(d2))[None]}
+        tiles = distance_tiles(self.samples(learnt, view), stand_ins, device=view.device)
+        d2 = np.concatenate([tile.d2.cpu().numpy().ravel() for tile in tiles])
+        return {**learnt, "epsilon": np.sqrt(np.percentile(d2, [float(self.epsilon)]))}
+
+    def judge(self, learnt: Learnt, view: FullBlackBoxWithReference, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> shares (n,), or log-weighted shares."""
+        balls = Balls(self.feature(learnt, queries.cpu()), learnt["epsilon"])
+        for tile in distance_tiles(self.samples(learnt, view), balls.queries, device=view.device):
+            balls.add(tile)
+        return (balls.shares if self.form == "share" else balls.logs)[0] / len(view.released)
+
+    def samples(
+        self, learnt: Learnt, view: FullBlackBoxWithReference
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The features of the released samples, block by block."""
+        for start, block in view.blocks():
+            yield start, self.feature(learnt, block)
+
+
+class Balls:
+    """Samples in balls of several radii around each query; one pass serves all radii.
+
+    Takes the tiles of `distance_tiles` in any order. queries: (n, d) float32; radii: (e,).
+    shares: (e, n) samples within a radius; logs: (e, n), the sum of -log(distance / radius) over
+    them. Samples whose float32 distance cannot decide, or is too rough for a logarithm, are
+    compared again in float64: the shares are those of a float64 search.
+    """
+
+    ROUGH = 100.0  # a squared distance below this many times its possible error is too rough
+
+    def __init__(self, queries: Tensor, radii: Sequence[float] | np.ndarray) -> None:
+        self.queries = queries
+        self.squares = np.maximum(np.asarray(radii, np.float64), 1e-12) ** 2
+        self.shares = np.zeros((len(self.squares), len(queries)))
+        self.logs = np.zeros_like(self.shares)
+
+    def add(self, tile: Tile) -> None:
+        """Take in one tile."""
+        reach = (self.squares.max() + tile.error).to(tile.d2.dtype)
+        row, column = (tile.d2 <= reach[:, None]).nonzero(as_tuple=True)
+        d2 = tile.d2[row, column].double().cpu().numpy()
+        error = tile.error[row].double().cpu().numpy()
+        unsure = d2 < self.ROUGH * error
+        for square in self.squares:
+            unsure |= np.abs(d2 - square) <= error
+        row, column = row.cpu().numpy() + tile.queries.start, column.cpu().numpy()
+        queries, samples = self.queries.numpy(), tile.block.numpy()
+        d2[unsure] = exact_distances(queries, samples, row[unsure], column[unsure])
+        for i, square in enumerate(self.squares):
+            inside = d2 <= square
+            self._count(i, row[inside], d2[inside] / square)
+
+    def _count(self, i: int, row: np.ndarray, part: np.ndarray) -> None:
+        n = len(self.queries)
+        logs = -0.5 * np.log(np.maximum(part, CLOSEST**2))
+        self.shares[i] += np.bincount(row, minlength=n)
+        self.logs[i] += np.bincount(row, logs, minlength=n)

@@ -1,0 +1,142 @@
+"""The Monte Carlo attack against a loop over all pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from conftest import digits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig
+from torch import Tensor
+
+from attacks.features import OrientedGradients, PrincipalComponents, Values
+from attacks.monte_carlo import CLOSEST, STAND_INS, Balls, MonteCarlo
+from attacks.nearest import distance_tiles
+from benchmark import job
+from victims.access import FullBlackBox, FullBlackBoxWithReference, UserError
+
+
+def view(released: np.ndarray, reference: np.ndarray) -> FullBlackBoxWithReference:
+    arrays = (np.asarray(x, np.float32) for x in (released, reference))
+    return FullBlackBoxWithReference(torch.device("cpu"), 64, *arrays)
+
+
+def by_loop(queries: np.ndarray, released: np.ndarray, epsilon: float, form: str) -> list[float]:
+    scores = []
+    for query in queries.astype(float):
+        total = 0.0
+        for sample in released.astype(float):
+            distance = math.sqrt(sum((a - b) ** 2 for a, b in zip(query, sample, strict=True)))
+            if distance <= epsilon:
+                total += 1 if form == "share" else -math.log(max(distance / epsilon, CLOSEST))
+        scores.append(total / len(released))
+    return scores
+
+
+def data(d: int = 6) -> tuple[np.ndarray, np.ndarray, Tensor]:
+    rng = np.random.default_rng(0)
+    released, reference, queries = (
+        rng.normal(size=(n, d)).astype(np.float32) for n in (90, 30, 12)
+    )
+    queries[0] = released[5]
+    return released, reference, torch.from_numpy(queries)
+
+
+@pytest.mark.parametrize("form", ["share", "log"])
+def test_scores_are_those_of_a_loop_with_the_median_heuristic(form: str) -> None:
+    released, reference, queries = data()
+    pairs = np.linalg.norm(reference[:, None].astype(float) - released, axis=2)
+    epsilon = float(np.median(pairs.min(1)))
+    found = MonteCarlo(Values(), "median", form).score(view(released, reference), queries)
+    expected = by_loop(queries.numpy(), released, epsilon, form)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert 0 < np.count_nonzero(found) < len(found)
+
+
+@pytest.mark.parametrize("form", ["share", "log"])
+@pytest.mark.parametrize("percentile", [0.5, 20])
+def test_scores_are_those_of_a_loop_with_the_percentile_heuristic(
+    form: str, percentile: float
+) -> None:
+    released, reference, queries = data()
+    pairs = np.linalg.norm(reference[:, None].astype(float) - released, axis=2)
+    epsilon = float(np.percentile(pairs, percentile))
+    found = MonteCarlo(Values(), percentile, form).score(view(released, reference), queries)
+    # The percentile itself is of float32 distances: a hair wider or narrower, no other sample.
+    expected = by_loop(queries.numpy(), released, epsilon * (1 + 1e-6), form)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_features_stand_in_for_the_records() -> None:
+    released, reference, queries = digits(0, 50), digits(1, 20), digits(2, 8)
+    granted = view(released.numpy(), reference.numpy())
+    for feature in (OrientedGradients(), PrincipalComponents(5)):
+        learnt = feature.learn(granted)
+        seen = [feature(learnt, x) for x in (released, reference, queries)]
+        expected = MonteCarlo(Values(), 5).score(view(*(x.numpy() for x in seen[:2])), seen[2])
+        np.testing.assert_allclose(MonteCarlo(feature, 5).score(granted, queries), expected)
+
+
+@given(
+    st.integers(1, 60), st.integers(1, 9), st.integers(1, 5), st.integers(1, 20), st.booleans(),
+    st.integers(0, 999),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_one_pass_serves_all_radii(
+    samples: int, queries: int, d: int, rows: int, discrete: bool, seed: int
+) -> None:
+    """Also where many distances equal a radius exactly, and far from the origin."""
+    rng = np.random.default_rng(seed)
+    released, asked = (rng.normal(size=(n, d)) for n in (samples, queries))
+    if discrete:
+        released, asked = np.round(released), np.round(asked)
+    released, asked = (released + 50).astype(np.float32), (asked + 50).astype(np.float32)
+    radii = [1.0, 0.3, 2.0]
+    granted = FullBlackBox(torch.device("cpu"), 64, released)
+    balls = Balls(torch.from_numpy(asked), radii)
+    for tile in distance_tiles(granted.blocks(rows), balls.queries, query_rows=4):
+        balls.add(tile)
+    for i, radius in enumerate(radii):
+        for form, found in (("share", balls.shares), ("log", balls.logs)):
+            expected = by_loop(asked, released, radius, form)
+            np.testing.assert_allclose(found[i] / samples, expected, rtol=0.01, atol=1e-9)
+
+
+def test_epsilon_comes_from_a_bounded_number_of_the_attackers_records() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(STAND_INS + 50, 3))
+    reference[STAND_INS:] += 100
+    released, queries = rng.normal(size=(40, 3)), torch.zeros(2, 3)
+    scores = [
+        MonteCarlo(Values()).score(view(released, known), queries)
+        for known in (reference, reference[:STAND_INS])
+    ]
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parts"),
+    [
+        ({"form": "cube"}, ["form=cube", "share, log"]),
+        ({"epsilon": "mean"}, ["epsilon=mean", "median"]),
+        ({"epsilon": 0}, ["epsilon=0", "percentile"]),
+        ({"epsilon": 101.0}, ["epsilon=101.0"]),
+    ],
+)
+def test_bad_settings_are_named(settings: dict, parts: list[str]) -> None:
+    with pytest.raises(UserError) as raised:
+        MonteCarlo(Values(), **settings)
+    assert all(part in str(raised.value) for part in parts)
+
+
+def test_features_of_images_are_refused_for_a_table_before_training(
+    config: Callable[..., DictConfig],
+) -> None:
+    settings = config("data=randhie", "victim=vae_table", "attack=[monte_carlo_hog]")
+    with pytest.raises(UserError, match=r"images only, but a record has \d+ columns"):
+        job.prepare(settings)
