@@ -9,38 +9,61 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from benchmark import output, record
 from benchmark.config import build, register_resolvers
-from victims.access import UserError
-from victims.base import NonFiniteLoss
+from benchmark.result import JobResult
+from victims.access import NonFiniteLoss, UserError
 
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+EXPECTED = (UserError, NonFiniteLoss, OmegaConfBaseException)
+"""Errors whose one line says it all; a traceback would only hide it."""
+
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
-    """Run one job, print its table, write its page, log a copy."""
+    """Run one job, print its table, write its page, log a copy.
+
+    A job of a sweep that fails leaves its record in the store, and the sweep goes on.
+    """
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
     try:
         _job(config)
-    except (UserError, NonFiniteLoss, OmegaConfBaseException) as error:
-        # One line for a person; the traceback would only hide it.
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        sys.exit(2)
+    except Exception as error:
+        expected = isinstance(error, EXPECTED)
+        if expected:
+            print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            if not expected:
+                log.exception("this job failed")
+        elif expected:
+            sys.exit(2)
+        else:
+            raise
 
 
 def _job(config: DictConfig) -> None:
-    from benchmark import job, output  # torch takes seconds to import; --help needs none of it
+    def make(config: DictConfig) -> JobResult:
+        from benchmark import job  # torch takes seconds to import; a stored result needs none of it
+
+        return job.run(config)
 
     logger = build(config.logger, "logger")
-    result = job.run(config)
+    found = record.obtain(config, make)
     folder = Path(HydraConfig.get().runtime.output_dir)
-    output.print_table(result)
-    page = output.write(result, folder)
-    logger.log(result, folder)
-    print(f"page: {page.absolute().as_uri()}\ntables and scores: {folder.absolute()}")
+    output.print_table(found.result)
+    page = output.write(found.result, folder, found.page)
+    if found.fresh or config.logger.get("stored"):
+        logger.log(found.result, folder)
+    print(f"page: {page.absolute().as_uri()}\ntables and scores: {folder.absolute()}", flush=True)
 
 
 register_resolvers()

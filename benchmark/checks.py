@@ -6,14 +6,14 @@ Each function returns the checks that fired, an empty list where all is well.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import pdist
 
 from benchmark import metrics
+from benchmark.result import Check
 
 MAX_TIED = 0.05
 """Share of the scores that may equal one of the other group. A continuous score has none. At 5% the
@@ -38,18 +38,6 @@ MIN_QUERIES = 100
 
 GENERATOR_CHAIN = ("full_black_box", "partial_black_box", "white_box")
 """Access to the generator, each containing the one before. The discriminator is another branch."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """Something that a reader must know before trusting a number.
-
-    level: "error" = the numbers are not valid, "warning" = read them with care.
-    """
-
-    name: str
-    level: Literal["warning", "error"]
-    message: str
 
 
 def overlapping_splits(digests: Mapping[str, np.ndarray]) -> list[Check]:

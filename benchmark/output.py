@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark.page import render
 from benchmark.result import (
     TPR_COLUMNS,
     JobResult,
@@ -25,13 +24,28 @@ from benchmark.result import (
 from victims.access import UserError
 
 
+def terminal() -> Console:
+    """The terminal, or a pipe that is taken for a wide one."""
+    # Rich guesses 80 columns for a pipe, which would break every number.
+    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+
+
+def grid(title: str, frame: pd.DataFrame) -> Table:
+    """A frame of texts as a table for the terminal."""
+    table = _plain_table(title)
+    for heading in frame.columns:
+        table.add_column(escape(str(heading)), overflow="fold", vertical="top")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape("" if pd.isna(cell) else str(cell)) for cell in row))
+    return table
+
+
 def print_table(result: JobResult, console: Console | None = None) -> None:
     """Print the table, then the remarks that its last column numbers, then the checks.
 
     A row in bold is better than guessing (lower end of its AUROC interval above 0.5).
     """
-    # Rich guesses 80 columns for a pipe, which would break every number.
-    console = console or Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    console = console or terminal()
     notes: list[str] = []
     table = _empty_table(result.title)
     for _, row in result.rows.iterrows():
@@ -44,32 +58,44 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
 
 
-def write(result: JobResult, folder: Path | str) -> Path:
-    """Write table.csv, table.parquet, scores.parquet, config.yaml and index.html; return the page.
+def write(result: JobResult, folder: Path | str, page: Path | None = None) -> Path:
+    """Write table.csv, table.parquet, scores.parquet, config.yaml and index.html; return the last.
 
+    page: the page as it was rendered before; None renders it now.
     In the CSV a number that cannot be resolved reads n/a, in parquet it is missing.
     Raises UserError when the folder cannot be written to.
     """
     folder = Path(folder)
-    page = folder / "index.html"
+    written = folder / "index.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         result.rows.to_csv(folder / "table.csv", index=False, na_rep="n/a")
         result.rows.to_parquet(folder / "table.parquet", index=False)
         result.scores.to_parquet(folder / "scores.parquet", index=False)
         (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
-        page.write_text(render(result), encoding="utf-8")
+        written.write_bytes(page.read_bytes() if page else _rendered(result))
     except OSError as error:
         raise UserError(
             f"output folder {folder}: {error.strerror or error}; "
             f"choose another one that is writable and has space"
         ) from error
-    return page
+    return written
+
+
+def _rendered(result: JobResult) -> bytes:
+    from benchmark.page import render  # matplotlib takes a second to import
+
+    return render(result).encode()
+
+
+def _plain_table(title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+    table.padding, table.show_edge, table.pad_edge = (0, 1, 0, 0), False, False
+    return table
 
 
 def _empty_table(title: str) -> Table:
-    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
-    table.padding, table.show_edge, table.pad_edge = (0, 1, 0, 0), False, False
+    table = _plain_table(title)
     for heading in ("attack", "access", "calibrated"):
         table.add_column(heading, overflow="fold", vertical="top")
     table.add_column("AUROC [95% interval]", no_wrap=True)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import yaml
 
-if TYPE_CHECKING:
-    from benchmark.checks import Check
-
 TPR_COLUMNS = {"tpr_at_10": "TPR@10%", "tpr_at_1": "TPR@1%", "tpr_at_0p1": "TPR@0.1%"}
 """Column of `JobResult.rows` -> heading: true positive rate at a false positive rate."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that a reader must know before trusting a number.
+
+    level: "error" = the numbers are not valid, "warning" = read them with care.
+    """
+
+    name: str
+    level: Literal["warning", "error"]
+    message: str
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,24 @@ class Store:
 
     def has(self, kind: str, config: Any) -> bool:
         """Whether the entry is finished and whole."""
-        return self._fault(self.root / kind / key(config)) is None
+        return self._fault(self.folder(kind, config)) is None
+
+    def folder(self, kind: str, config: Any) -> Path:
+        """Where the entry is, or would be."""
+        return self.root / kind / key(config)
+
+    def drop(self, kind: str, config: Any) -> None:
+        """Delete the entry if there is one; for entries that stop being true."""
+        path = self.folder(kind, config)
+        if not path.exists():
+            return
+        with self._explained():
+            lock = self._locked(path)
+            try:
+                if path.exists():
+                    _discard(path)
+            finally:
+                lock.release()
 
     def find(self, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield (folder, meta.json) of every whole entry of a kind, in the order of their keys."""
@@ -90,7 +107,7 @@ class Store:
         Raises UserError where the store is full (what was done so far is kept) or read-only.
         """
         facts = {"config": plain(config), "note": plain(note or {}, "note")}
-        path = self.root / kind / key(config)
+        path = self.folder(kind, config)
         if self._fault(path) is None:
             return path
         with self._explained():

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from benchmark import figures
 from benchmark.result import JobResult
 from victims.access import UserError
 
@@ -28,6 +27,7 @@ class WandbLogger:
 
     mode: offline (no account, no network; `wandb sync` uploads it later), online or disabled.
     dir: where runs are kept; None is the job's own folder. group: name of the sweep.
+    stored: whether a result that was found in the store is logged again.
     timeout: seconds to wait for the server at the start, and again at the end.
     Raises UserError for an unknown mode.
     """
@@ -38,12 +38,13 @@ class WandbLogger:
         project: str = "gan-leaks",
         dir: str | None = None,
         group: str | None = None,
+        stored: bool = False,
         timeout: float = 30,
     ) -> None:
         if mode not in MODES:
             raise UserError(f"logger.mode={mode}: allowed are {', '.join(MODES)}")
         self.mode, self.project, self.dir, self.group = mode, project, dir, group
-        self.timeout = timeout
+        self.stored, self.timeout = stored, timeout
 
     def log(self, result: JobResult, folder: Path | str) -> None:
         """Log table, AUROCs, ROC curves, samples and config; a failure is a warning, no error."""
@@ -92,6 +93,8 @@ class WandbLogger:
 
 
 def _media(result: JobResult, wandb: Any) -> dict[str, Any]:
+    from benchmark import figures  # matplotlib takes a second to import
+
     media = {"table": wandb.Table(dataframe=result.rows)}
     if not result.ok.empty:
         media["roc"] = wandb.Image(figures.image(figures.roc(result, log=False)))

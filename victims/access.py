@@ -16,14 +16,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # everything imports this module, and torch takes seconds
+    import torch
+    from torch import Tensor
 
 
 class UserError(Exception):
     """A mistake in what the user asked for; the message is one line that says how to mend it."""
+
+
+class NonFiniteLoss(Exception):
+    """Training met a loss that is not a number or infinite; the last good checkpoint is kept."""
 
 
 class NoAccess(UserError):
@@ -49,6 +56,8 @@ class FullBlackBox(View):
 
     def blocks(self, rows: int = 2048) -> Iterator[tuple[int, Tensor]]:
         """Yield (start, block) over the samples; a block is (<= rows, *shape) on the CPU."""
+        import torch
+
         for start in range(0, len(self.released), rows):
             yield start, torch.from_numpy(np.array(self.released[start : start + rows]))
 

@@ -12,13 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from victims.access import AccessibleDiscriminator, NoAccess, UserError, View, WhiteBox, of_victim
+from victims.access import (
+    AccessibleDiscriminator,
+    NoAccess,
+    NonFiniteLoss,
+    UserError,
+    View,
+    WhiteBox,
+    of_victim,
+)
 
 AnyView = TypeVar("AnyView", bound=View)
-
-
-class NonFiniteLoss(Exception):
-    """Training met a loss that is not a number or infinite; the last good checkpoint is kept."""
 
 
 class Victim(pl.LightningModule):

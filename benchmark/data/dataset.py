@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # a stored job reads a data set's identity, and torch takes seconds
+    from torch import Tensor
 
 DIGEST_BYTES = 16
 
@@ -69,6 +70,8 @@ class Dataset:
 
 def as_float(values: np.ndarray) -> Tensor:
     """Stored values as float32: uint8 images become [-1, 1], floats stay what they are."""
+    import torch
+
     tensor = torch.from_numpy(np.ascontiguousarray(values))
     if tensor.dtype is torch.uint8:
         return tensor.float().div_(127.5).sub_(1.0)

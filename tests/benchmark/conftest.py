@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from benchmark.result import TPR_COLUMNS, JobResult, Strip
+from benchmark.result import TPR_COLUMNS, Check, JobResult, Strip
 
 N = 200
 ATTACKS = (
@@ -19,15 +17,6 @@ ATTACKS = (
     ("white_box", "white box", "none", 0.6, 61.4),
     ("accessible_discriminator", "discriminator", "none", 4.0, 0.04),
 )
-
-
-@dataclass(frozen=True)
-class Warned:
-    """Stands in for benchmark.checks.Check: the output needs no more than these three."""
-
-    name: str
-    level: str
-    message: str
 
 
 @pytest.fixture
@@ -51,8 +40,8 @@ def result() -> JobResult:
         samples=np.stack([_blob(rng) for _ in range(32)]),
         strips={"full_black_box": _strip(rng), "white_box": _strip(rng)},
         checks=[
-            Warned("ties", "warning", "partial_black_box: 31% of the scores are tied"),
-            Warned("overlap", "info", "members, non-members and reference share no record"),
+            Check("ties", "warning", "partial_black_box: 31% of the scores are tied"),
+            Check("overlap", "info", "members, non-members and reference share no record"),
         ],
     )
 

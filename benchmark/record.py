@@ -1,0 +1,222 @@
+"""A job's record in the store: its result, or why there is none.
+
+    result/<key>   JobResult as parquet, npz and JSON, and the page; made once, like a victim
+    failed/<key>   what went wrong and the command that tries again; gone once the job succeeds
+
+A result is filed under the resolved config, in which the data's identity stands for its path;
+machine, logger and the sweep's name are left out. So every process and node finds every result
+through the store alone, and a job whose result is there needs neither torch nor the victim.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from benchmark.config import build
+from benchmark.result import JobResult
+from benchmark.store import Store, plain, read_meta
+from victims.access import UserError
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Raise it when a result holds or means something else: stored ones are then made again, from the
+stored scores."""
+
+ASIDE = ("machine", "logger", "sweep", "plan")
+"""Parts of a config that never change a result."""
+
+PAGE = "index.html"
+
+IS = "is a"
+"""Key of the JSON objects that stand for a table, an array or a dataclass."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored result. fresh: whether this call made it. meta: the entry's meta.json."""
+
+    result: JobResult
+    folder: Path
+    fresh: bool = False
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Key, git commit, versions, date, seconds and (as note) the command that made it."""
+        return read_meta(self.folder)
+
+    @property
+    def page(self) -> Path:
+        """The page as it was rendered when the job was done."""
+        return self.folder / PAGE
+
+
+def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Record:
+    """The job's result from the store, or from `make`; a failure is recorded and raised again.
+
+    Stopping a job (Ctrl-C, SIGTERM) is no failure and leaves no record.
+    """
+    store, fresh = Store(config.machine.store), False
+
+    def record(folder: Path) -> None:
+        nonlocal fresh
+        save(make(config), folder)
+        fresh = True
+
+    try:
+        store.check()
+        note = {"command": command(), "sweep": config.sweep}
+        folder = store.get("result", filed_under(config), record, note)
+    except Exception as error:
+        with suppress(UserError):  # a config that has no key, a store that cannot be written
+            _record_failure(store, config, error)
+        raise
+    store.drop("failed", settings(config))
+    return Record(load(folder), folder, fresh)
+
+
+def find(config: DictConfig, store: Store) -> Record | dict[str, Any] | None:
+    """What the store knows of a job: its record, the failure (error, command, ...), or None."""
+    with suppress(UserError):  # data that is not here; then no result of it can be either
+        filed = filed_under(config)
+        if store.has("result", filed):
+            folder = store.folder("result", filed)
+            return Record(load(folder), folder)
+    filed = settings(config)
+    if store.has("failed", filed):
+        failure: dict[str, Any] = json.loads(
+            (store.folder("failed", filed) / "failure.json").read_text()
+        )
+        return failure
+    return None
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """The resolved config without what never changes a result."""
+    kept: dict[str, Any] = plain(config)
+    return {name: value for name, value in kept.items() if name not in ASIDE}
+
+
+def filed_under(config: DictConfig) -> dict[str, Any]:
+    """What determines a job's result: its settings, with the data's content for its place."""
+    data = json.loads(_identity(OmegaConf.to_yaml(config.data, resolve=True)))
+    return settings(config) | {"data": data, "format": FORMAT}
+
+
+@cache
+def _identity(data: str) -> str:
+    """The identity of a data config (YAML), as JSON; it may hash files, so only once a process."""
+    return json.dumps(build(DictConfig(OmegaConf.create(data)), "data").identity())
+
+
+def command() -> str:
+    """The shell command that runs this job, and no other job of its sweep, again."""
+    if not HydraConfig.initialized():
+        return "python -m benchmark"
+    hydra = HydraConfig.get()
+    own = [word for word in hydra.overrides.hydra if not word.startswith("hydra.mode=")]
+    many = ["-m"] if hydra.mode == RunMode.MULTIRUN else []
+    return shlex.join(["python", "-m", "benchmark", *own, *hydra.overrides.task, *many])
+
+
+def _record_failure(store: Store, config: DictConfig, error: Exception) -> None:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    failure = {
+        "error": lines[0]
+        if isinstance(error, UserError)
+        else f"{type(error).__name__}: {lines[0]}",
+        "traceback": "".join(traceback.format_exception(error)),
+        "command": command(),
+        "sweep": config.sweep,
+        "config": plain(config),
+    }
+
+    def write(folder: Path) -> None:
+        (folder / "failure.json").write_text(json.dumps(failure, indent=1), encoding="utf-8")
+
+    filed = settings(config)
+    store.drop("failed", filed)
+    store.get("failed", filed, write)
+
+
+# --- a result as files ----------------------------------------------------------------------------
+
+
+def save(result: JobResult, folder: Path) -> None:
+    """Write a result: tables as parquet, arrays as one npz, the rest as JSON; and its page."""
+    from benchmark.page import render  # matplotlib takes a second to import
+
+    arrays: dict[str, np.ndarray] = {}
+    tree = _encode(result, folder, "", arrays)
+    np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
+    (folder / "result.json").write_text(json.dumps(tree, indent=1, default=str), encoding="utf-8")
+    (folder / PAGE).write_text(render(result), encoding="utf-8")
+
+
+def load(folder: Path) -> JobResult:
+    """Read what `save` wrote; a field that this version does not know is left out."""
+    with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+        result: JobResult = _decode(
+            json.loads((folder / "result.json").read_text(encoding="utf-8")), folder, arrays
+        )
+    return result
+
+
+def _encode(value: Any, folder: Path, place: str, arrays: dict[str, np.ndarray]) -> Any:
+    """A value as JSON; {IS: ...} stands for what JSON does not have."""
+    if isinstance(value, pd.DataFrame):
+        value.to_parquet(folder / f"{place}.parquet", index=False)
+        return {IS: "table", "file": f"{place}.parquet"}
+    if isinstance(value, np.ndarray):
+        arrays[place] = value
+        return {IS: "array", "name": place}
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = f"{type(value).__module__}:{type(value).__qualname__}"
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {IS: kind, "fields": _encode(value, folder, place, arrays)}
+    if isinstance(value, Mapping):
+        inside = f"{place}." if place else ""
+        return {str(k): _encode(v, folder, f"{inside}{k}", arrays) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(v, folder, f"{place}.{i}", arrays) for i, v in enumerate(value)]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _decode(value: Any, folder: Path, arrays: Mapping[str, np.ndarray]) -> Any:
+    if isinstance(value, list):
+        return [_decode(v, folder, arrays) for v in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get(IS)
+    if kind == "table":
+        return pd.read_parquet(folder / value["file"])
+    if kind == "array":
+        return arrays[value["name"]]
+    found = {k: _decode(v, folder, arrays) for k, v in value.get("fields", value).items()}
+    return _class(kind)(found) if kind else found
+
+
+def _class(kind: str) -> Callable[[dict[str, Any]], Any]:
+    """A constructor of one of our dataclasses; nothing else is ever imported or called."""
+    module, _, name = kind.partition(":")
+    found = getattr(import_module(module), name) if module.startswith("benchmark.") else None
+    if not (isinstance(found, type) and is_dataclass(found)):
+        raise ValueError(f"{kind} is no part of a result")
+    known = {field.name for field in fields(found)}
+    return lambda values: found(**{k: v for k, v in values.items() if k in known})
