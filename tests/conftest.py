@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,13 @@ def digits(seed: int, n: int) -> Tensor:
 
 
 def stopped_at_batch_three(make: Callable[[], Victim], data: Tensor, folder: Path) -> Victim:
-    """A victim whose training was stopped by hand at batch 3 (counted from 0), and then resumed."""
+    """A victim whose training met Ctrl-C in batch 3 (counted from 0), and was then resumed."""
     batches = iter(range(100))
     folder.mkdir()
 
     def stop_at_third(rows: np.ndarray) -> Tensor:
         if next(batches) == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return data[rows]
 
     for read in (stop_at_third, data.__getitem__):

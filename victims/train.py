@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,6 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from victims.base import Victim
+from victims.interrupt import HeldSignals
 
 log = logging.getLogger(__name__)
 
@@ -90,11 +92,11 @@ class Progress(pl.Callback):
         self.done: int = self.resumed["done"] if self.resumed else 0
         self.history: list[dict[str, float]] = self.resumed["history"] if self.resumed else []
         self.written = time.monotonic()
+        self.signals = HeldSignals()
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take up weights and optimisers where the checkpoint left them."""
+        """Take up the optimisers where the checkpoint left them."""
         if self.resumed:
-            module.load_state_dict(self.resumed["weights"])
             for optimizer, state in zip(
                 trainer.optimizers, self.resumed["optimizers"], strict=True
             ):
@@ -105,6 +107,7 @@ class Progress(pl.Callback):
         self.bar = training_bar(self.title, steps) if self.shared is None else self.shared
         skip(self.bar, self.done)
         self.log_every = max(1, steps // 200)
+        self.signals.hold()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int
@@ -113,14 +116,18 @@ class Progress(pl.Callback):
         torch.manual_seed((self.seed + self.done * 0x9E3779B97F4A7C15) % 2**63)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
-        """Count the step; note the losses and write the checkpoint when it is time."""
+        """Count the step and note the losses; checkpoint when it is time or a signal has come."""
         self.done += 1
         self.bar.update()
         if self.done % self.log_every == 0:
             self.bar.set_postfix({k: f"{v:.3f}" for k, v in module.losses.items()}, refresh=False)
             self.history.append({"step": self.done, **module.losses})
-        if time.monotonic() - self.written >= self.training.checkpoint_every_s:
+        told = self.signals.arrived is not None
+        if told or time.monotonic() - self.written >= self.training.checkpoint_every_s:
             self.save(trainer, module)
+        if told:
+            log.warning("%s: stopped after step %d, which is kept", self.title, self.done)
+            self.signals.deliver()
 
     def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Replace the checkpoint, atomically."""
@@ -135,13 +142,9 @@ class Progress(pl.Callback):
         os.replace(partial, self.path)
         self.written = time.monotonic()
 
-    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
-        """Keep what is done when stopped by hand; after an error the last checkpoint stays."""
-        if isinstance(exception, KeyboardInterrupt) and hasattr(self, "bar"):
-            self.save(trainer, module)
-
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """Close the bar, also after an error, unless others go on with it."""
+        """Let signals through again and close the bar, unless others go on with it."""
+        self.signals.release()
         if hasattr(self, "bar") and self.shared is None:
             self.bar.close()
 
@@ -167,11 +170,14 @@ def fit(
     """
     work.mkdir(parents=True, exist_ok=True)
     progress = Progress(work, seed, training, title, bar)
+    if progress.resumed:
+        victim.load_state_dict(progress.resumed["weights"])
     if progress.done < victim.steps:
         batches = Batches(records, size, victim.batch_size, progress.done, victim.steps, seed)
-        trainer = _trainer(training, progress)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
+            warnings.filterwarnings("ignore", ".*srun.*")  # on a login node; we start no processes
+            trainer = _trainer(training, progress)
             trainer.fit(victim, DataLoader(batches, batch_size=None))
     save_file({k: v.contiguous().cpu() for k, v in victim.state_dict().items()}, folder / WEIGHTS)
     pd.DataFrame(progress.history).to_csv(folder / LOSSES, index=False)
@@ -210,6 +216,7 @@ def _trainer(training: Training, progress: Progress) -> pl.Trainer:
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[progress],
+        plugins=[LightningEnvironment()],  # under SLURM too: requeueing is the launcher's affair
     )
 
 
