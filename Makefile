@@ -25,7 +25,7 @@ test: $(INSTALLED) ## Run the fast test suite
 	$(BIN)/python -m pytest -n 2 -m 'not slow'
 
 slow: $(INSTALLED) ## Run the slow tests
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark import output, record
+from benchmark.cluster import requeue_when_told
 from benchmark.config import build, register_resolvers
 from benchmark.result import JobResult
 from victims.access import NonFiniteLoss, UserError
@@ -35,6 +36,7 @@ def main(config: DictConfig) -> None:
     A job of a sweep that fails leaves its record in the store, and the sweep goes on.
     """
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
+    requeue_when_told()
     try:
         _job(config)
     except Exception as error:
