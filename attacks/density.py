@@ -1,0 +1,110 @@
+"""Estimates of a probability density from points: kernels, and a normalising flow."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from scipy.stats import gaussian_kde
+from torch import Tensor, nn
+from tqdm import tqdm
+from zuko.flows import NSF
+
+from attacks.base import Learnt
+from victims.access import UserError
+
+
+class Density(Protocol):
+    """A density over points in few dimensions, each of them about standard normal."""
+
+    def learn(self, points: np.ndarray, title: str) -> Learnt:
+        """What determines the density of these points (m, d); title: for a progress bar."""
+        ...
+
+    def log(self, learnt: Learnt, points: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at points (n, d): (n,)."""
+        ...
+
+
+class Kernels:
+    """Gaussian kernels of the points' covariance, scaled by Scott's rule (scipy's gaussian_kde)."""
+
+    def learn(self, points: np.ndarray, title: str) -> Learnt:
+        """The points themselves."""
+        return {"points": points}
+
+    def log(self, learnt: Learnt, points: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at points (n, d): (n,)."""
+        known = learnt["points"]
+        try:
+            return gaussian_kde(known.T).logpdf(points.T)
+        except (np.linalg.LinAlgError, ValueError) as error:
+            raise UserError(
+                f"attack components: a kernel density of {len(known)} records in "
+                f"{known.shape[1]} dimensions cannot be had; lower components"
+            ) from error
+
+
+class Flow:
+    """Neural spline flow (Durkan, Bekasov, Murray, Papamakarios 2019, arXiv 1906.04032) by zuko.
+
+    Trained by Adam on four fifths of the points; the weights kept are those that give the rest the
+    highest likelihood, looked at twenty times.
+    transforms, width: of the flow; steps, batch_size, learning_rate: of its training.
+    """
+
+    def __init__(
+        self,
+        transforms: int,
+        width: int,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+    ) -> None:
+        sizes = {"transforms": transforms, "width": width, "steps": steps, "batch_size": batch_size}
+        for name, value in sizes.items():
+            if value < 1:
+                raise UserError(f"attack density {name}={value}: at least 1 is needed")
+        self.transforms, self.width = transforms, width
+        self.steps, self.batch_size = steps, batch_size
+        self.learning_rate, self.seed = learning_rate, seed
+
+    def learn(self, points: np.ndarray, title: str) -> Learnt:
+        """The flow's weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            flow = self._train(torch.from_numpy(points).float(), title)
+        return {name: value.numpy() for name, value in flow.state_dict().items()}
+
+    def log(self, learnt: Learnt, points: np.ndarray) -> np.ndarray:
+        """Logarithm of the density at points (n, d): (n,)."""
+        flow = self._flow(points.shape[1])
+        flow.load_state_dict({name: torch.from_numpy(value) for name, value in learnt.items()})
+        with torch.no_grad():
+            return flow().log_prob(torch.from_numpy(points).float()).double().numpy()
+
+    def _flow(self, d: int) -> NSF:
+        return NSF(d, transforms=self.transforms, hidden_features=[self.width] * 2)
+
+    def _train(self, points: Tensor, title: str) -> NSF:
+        flow = self._flow(points.shape[1])
+        points = points[torch.randperm(len(points))]
+        held_out, known = points[: len(points) // 5], points[len(points) // 5 :]
+        optimizer = torch.optim.Adam(flow.parameters(), self.learning_rate)
+        best, kept = -np.inf, flow.state_dict()
+        for step in tqdm(range(self.steps), desc=title, unit="step", leave=False, mininterval=1.0):
+            batch = known[torch.randint(len(known), (self.batch_size,))]
+            optimizer.zero_grad(set_to_none=True)
+            (-flow().log_prob(batch).mean()).backward()
+            nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
+            optimizer.step()
+            if (step + 1) % max(1, self.steps // 20) == 0:
+                with torch.no_grad():
+                    likelihood = float(flow().log_prob(held_out).mean())
+                if likelihood > best:
+                    best = likelihood
+                    kept = {name: value.clone() for name, value in flow.state_dict().items()}
+        flow.load_state_dict(kept)
+        return flow

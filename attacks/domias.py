@@ -1,0 +1,70 @@
+"""Density ratio attack: where the victim's samples are denser than the attacker's own records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.base import Learns, Learnt
+from attacks.density import Density
+from attacks.features import PrincipalComponents
+from victims.access import FullBlackBoxWithReference, UserError
+
+LEAST = 8
+"""Records that two densities in few dimensions can be estimated from at all."""
+
+
+class DensityRatio(Learns):
+    """DOMIAS: score = log density of released samples minus log density of reference records.
+
+    Source: van Breugel, Sun, Qian, van der Schaar 2023, AISTATS, arXiv 2302.12580, and its code: a
+    ratio of densities p_G(x) / p_R(x), by kernels (scipy's gaussian_kde) or a block neural
+    autoregressive flow. Deviations: a neural spline flow; both densities are of the first principal
+    components of the released samples, each divided by its standard deviation (the ratio does not
+    depend on such scales); the logarithm, so that no ratio overflows.
+    density: one of `attacks.density`. components: dimensions, at most half of the reference
+    records.
+    """
+
+    access = FullBlackBoxWithReference
+
+    def __init__(self, density: Density, components: int, seed: int) -> None:
+        self.density, self.seed = density, seed
+        self.feature = PrincipalComponents(components, seed)
+
+    def learn(self, view: FullBlackBoxWithReference, work: Path) -> Learnt:
+        """The axes and their scales, and both densities."""
+        if min(len(view.reference), len(view.released)) < LEAST:
+            raise UserError(
+                f"split.reference={len(view.reference)}, bank.size={len(view.released)}: a ratio "
+                f"of densities needs at least {LEAST} of each"
+            )
+        space = self.feature.learn(view)
+        released = torch.cat([self.feature(space, block) for _, block in view.blocks()]).numpy()
+        spread = released.std(0)
+        kept = np.flatnonzero(spread > 1e-4 * spread.max())[: len(view.reference) // 2]
+        space["axes"] = space["axes"][kept] / spread[kept, None]
+        points = {
+            "released": (released / np.where(spread > 0, spread, 1))[:, kept].astype(np.float64),
+            "reference": self._points(space, torch.from_numpy(view.reference)),
+        }
+        learnt = dict(space)
+        for name, of in points.items():
+            found = self.density.learn(of, f"density of {name} records")
+            learnt |= {f"{name}.{key}": value for key, value in found.items()}
+        return learnt
+
+    def judge(self, learnt: Learnt, view: FullBlackBoxWithReference, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> logarithm of the ratio (n,)."""
+        points = self._points(learnt, queries.cpu())
+        return self._log("released", learnt, points) - self._log("reference", learnt, points)
+
+    def _points(self, space: Learnt, records: Tensor) -> np.ndarray:
+        return self.feature(space, records).double().numpy()
+
+    def _log(self, name: str, learnt: Learnt, points: np.ndarray) -> np.ndarray:
+        own = {k.removeprefix(f"{name}."): v for k, v in learnt.items() if k.startswith(f"{name}.")}
+        return self.density.log(own, points)
