@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
-from scipy.stats import beta, mannwhitneyu, norm, rankdata
+from scipy.stats import beta, mannwhitneyu, nhypergeom, norm, rankdata
 
 FPR_COLUMNS = {"tpr_at_10": 0.1, "tpr_at_1": 0.01, "tpr_at_0p1": 0.001}
 """Column of `summary` -> false positive rate at which it gives the true positive rate."""
@@ -167,6 +167,22 @@ def tpr_at_fpr(
     best = int(np.searchsorted(false, allowed, side="right")) - 1
     low, high = clopper_pearson(int(true[best]), len(x), level)
     return TprAtFpr(float(true[best] / len(x)), low, high, float(thresholds[best]))
+
+
+def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> float:
+    """P-value of "the attack guesses" for the true positive rate at a false positive rate.
+
+    If scores say nothing, members and non-members are in random order, and the members above the
+    (k + 1)-th non-member, k = fpr * n, follow the negative hypergeometric distribution: exact for
+    every continuous score, conservative where scores tie. 1 where `tpr_at_fpr` is not resolved.
+    """
+    x, y = _scores(members, non_members)
+    allowed = int(fpr * len(y) * (1 + 1e-12))
+    if allowed < 1:
+        return 1.0
+    limit = np.sort(y)[::-1][allowed] if allowed < len(y) else -np.inf
+    found = int((x > limit).sum())
+    return float(nhypergeom.sf(found - 1, len(x) + len(y), len(x), allowed + 1)) if found else 1.0
 
 
 def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple[float, float]:

@@ -106,7 +106,7 @@ def obtain(
         _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
 
     folder = store.get("victim", config, train, note)
-    victim = load(_initial(recipe, dataset), folder).to(_device(machine.accelerator))  # type: ignore[assignment]
+    victim = load(_initial(recipe, dataset), folder).to(device_of(machine.accelerator))  # type: ignore[assignment]
     bank = {"model": key(config), "size": recipe.bank, "seed": recipe.seed}
     bank_folder = store.get(
         "bank", bank, lambda partial: release(victim, partial, recipe.bank, recipe.seed), note
@@ -172,5 +172,6 @@ def _write_grid(victim: Victim, path: Path, seed: int) -> None:
         grid.save(path)
 
 
-def _device(accelerator: str) -> torch.device:
+def device_of(accelerator: str) -> torch.device:
+    """The device that the setting machine.accelerator names."""
     return torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)

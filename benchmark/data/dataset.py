@@ -130,6 +130,13 @@ def read(folder: Path) -> Dataset:
     )
 
 
+def in_memory(values: np.ndarray) -> Dataset:
+    """A data set of records (n, *shape) that are at hand and need no file."""
+    digests = np.empty((len(values), DIGEST_BYTES), np.uint8)
+    digests[:] = list(_digests(values))
+    return Dataset(values, digests)
+
+
 def _digests(block: np.ndarray) -> Iterator[np.ndarray]:
     for row in np.ascontiguousarray(block):
         yield np.frombuffer(sha256(row.tobytes()).digest()[:DIGEST_BYTES], np.uint8)

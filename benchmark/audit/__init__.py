@@ -1,0 +1,1 @@
+"""Audit a generator of your own."""

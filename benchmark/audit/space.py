@@ -1,0 +1,197 @@
+"""The space in which an audit compares records: pixels in [-1, 1], or standardised columns.
+
+Tables: a numeric column is standardised by the reference or synthetic records, never by members, so
+that nothing about them enters the yardstick; a binary column is 0 or 1; a category is one-hot over
+1 / sqrt(2), so that two different categories are 1 apart. A category that was never released gets a
+place of its own: it is as far from all others as they are from each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmark.audit.inputs import Records, some
+from benchmark.data.dataset import Dataset, in_memory
+from victims.access import UserError
+
+MAX_CATEGORIES = 500
+"""Different values of a column of categories; more is free text, a date or an identifier."""
+UNITS = 1000.0
+"""Ratio of two inputs' spreads of a column that different units explain, a bad generator hardly."""
+
+
+@dataclass(frozen=True)
+class ImageSpace:
+    """Pixels in [-1, 1]; a model of this audit works with pixels in [low, high]."""
+
+    shape: tuple[int, ...]
+    low: float = -1.0
+    high: float = 1.0
+
+    def records(self, given: Records) -> Dataset:
+        """The images as they were read."""
+        return given.images
+
+    def from_model(self, x: Tensor) -> Tensor:
+        """A model's output (n, *shape) in [low, high] to [-1, 1]; differentiable."""
+        return (x - self.low) * (2 / (self.high - self.low)) - 1
+
+    def to_model(self, x: Tensor) -> Tensor:
+        """The inverse of `from_model`."""
+        return (x + 1) * ((self.high - self.low) / 2) + self.low
+
+
+class TableSpace:
+    """Columns of a table as numbers whose squared differences add up to a fair distance.
+
+    given: all inputs, by name, with equal columns; basis: the one that standardises.
+    categorical: columns whose numbers are codes.
+    kinds: column -> numeric, binary, category, or constant (left out).
+    Raises UserError for columns that cannot be compared.
+    """
+
+    def __init__(self, given: Mapping[str, Records], basis: str, categorical: Sequence[str]):
+        frames = {name: records.table for name, records in given.items()}
+        columns = list(frames[basis].columns)
+        if unknown := set(categorical) - set(columns):
+            raise UserError(f"records.categorical: no column is named {some(sorted(unknown))}")
+        self.kinds = {c: _kind(c, frames, basis, c in categorical) for c in columns}
+        self.levels = {
+            c: _levels(c, frames) for c, kind in self.kinds.items() if kind == "category"
+        }
+        numeric = [c for c, kind in self.kinds.items() if kind in ("numeric", "binary")]
+        for column in numeric:
+            _check_units(column, frames, basis)
+        values = frames[basis][numeric].astype(np.float64)
+        scaled = np.array([self.kinds[c] == "numeric" for c in numeric], bool)
+        self.numeric = numeric
+        self.mean = np.where(scaled, values.mean().to_numpy(), 0.0)
+        self.scale = np.where(scaled, values.std(ddof=0).to_numpy(), 1.0)
+        self.constants = {
+            c: frames[basis][c].iloc[0] for c, kind in self.kinds.items() if kind == "constant"
+        }
+        if not numeric and not self.levels:
+            raise UserError(f"{basis}: every column is constant, there is nothing to compare")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape (d,) of one encoded record."""
+        return (len(self.numeric) + sum(map(len, self.levels.values())),)
+
+    def records(self, given: Records) -> Dataset:
+        """A table's rows as (n, d) float32."""
+        parts = [(given.table[self.numeric].to_numpy(np.float64) - self.mean) / self.scale]
+        for column, levels in self.levels.items():
+            codes = pd.Index(levels).get_indexer(pd.Index(given.table[column].astype(str)))
+            parts.append(np.eye(len(levels), dtype=np.float32)[codes] * 0.5**0.5)
+        return in_memory(np.concatenate(parts, axis=1).astype(np.float32))
+
+    def from_model(self, x: Tensor) -> Tensor:
+        """A model's rows (n, columns), in the order of the columns, encoded; differentiable."""
+        kept = torch.tensor([c in self.numeric for c in self.kinds], device=x.device)
+        mean, scale = (torch.from_numpy(part).to(x) for part in (self.mean, self.scale))
+        return (x[:, kept] - mean) / scale
+
+    def to_model(self, x: Tensor) -> Tensor:
+        """Encoded rows as a model knows them; columns that were left out get their constant."""
+        rows = x.new_zeros(len(x), len(self.kinds))
+        mean, scale = (torch.from_numpy(part).to(x) for part in (self.mean, self.scale))
+        places = {c: i for i, c in enumerate(self.kinds)}
+        rows[:, [places[c] for c in self.numeric]] = x * scale + mean
+        for column, value in self.constants.items():
+            rows[:, places[column]] = float(value)
+        return rows
+
+    def refuse_categories(self, what: str) -> None:
+        """Raise UserError where a network cannot know the columns: it sees numbers only."""
+        if self.levels:
+            raise UserError(
+                f"{what}: a network sees numbers, but {some(list(self.levels))} hold categories; "
+                f"encode the data as the network sees it, or hand in its samples instead"
+            )
+
+
+def agree(given: Mapping[str, Records]) -> dict[str, Records]:
+    """The inputs, tables with their columns in one order; raises UserError where they differ."""
+    names = list(given)
+    first = given[names[0]]
+    for name in names[1:]:
+        if given[name].is_image != first.is_image:
+            kinds = ["images" if given[n].is_image else "a table" for n in (names[0], name)]
+            raise UserError(f"{names[0]} holds {kinds[0]} but {name} holds {kinds[1]}")
+    if first.is_image:
+        for name in names[1:]:
+            shapes = [given[n].images.shape for n in (names[0], name)]
+            if shapes[0] != shapes[1]:
+                text = ["x".join(map(str, shape)) for shape in shapes]
+                raise UserError(
+                    f"images of {names[0]} are {text[0]} (channels x height x width), those of "
+                    f"{name} {text[1]}; they must be equal (records.channels=1 or 3 reads all "
+                    f"as grey or colour)"
+                )
+        return dict(given)
+    for name in names[1:]:
+        _same_columns(first, given[name])
+    order = list(first.table.columns)
+    return {
+        name: Records(name, records.ids, records.table[order]) for name, records in given.items()
+    }
+
+
+def _same_columns(first: Records, other: Records) -> None:
+    ours, theirs = list(first.table.columns), list(other.table.columns)
+    missing, extra = [c for c in ours if c not in theirs], [c for c in theirs if c not in ours]
+    if missing or extra:
+        parts = [f"{other.name} has no column {some(missing)}"] if missing else []
+        parts += [f"{first.name} has no column {some(extra)}"] if extra else []
+        raise UserError(
+            f"columns differ: {' and '.join(parts)}; records.ignore=[...] leaves columns out"
+        )
+
+
+def _kind(column: str, frames: Mapping[str, pd.DataFrame], basis: str, coded: bool) -> str:
+    is_number = {n: pd.api.types.is_numeric_dtype(f[column]) for n, f in frames.items()}
+    if not coded and len(set(is_number.values())) > 1:
+        numbers = some([name for name, yes in is_number.items() if yes])
+        text = some([name for name, yes in is_number.items() if not yes])
+        raise UserError(
+            f"column {column!r} holds numbers in {numbers} but text in {text}; mend one, or "
+            f"records.categorical=[{column}]"
+        )
+    if frames[basis][column].nunique() == 1:
+        return "constant"
+    if coded or not any(is_number.values()):
+        return "category"
+    binary = all(f[column].isin((0, 1)).all() for f in frames.values())
+    return "binary" if binary else "numeric"
+
+
+def _levels(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """All values of a category, sorted; more than MAX_CATEGORIES are none."""
+    levels = sorted(set().union(*(frame[column].astype(str).unique() for frame in frames.values())))
+    if len(levels) > MAX_CATEGORIES:
+        raise UserError(
+            f"column {column!r} has {len(levels)} different values, more than {MAX_CATEGORIES}: is "
+            f"it text, a date or an identifier? records.ignore=[{column}] leaves it out"
+        )
+    return levels
+
+
+def _check_units(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> None:
+    """Raise UserError where the basis and another input hardly have the same unit."""
+    ends = {n: np.quantile(f[column].to_numpy(np.float64), (0.01, 0.99)) for n, f in frames.items()}
+    low, high = ends[basis]
+    for name, (a, b) in ends.items():
+        if b == a or high == low:  # nearly always the same value: no spread to compare
+            continue
+        if a > high or b < low or not 1 / UNITS <= (high - low) / (b - a) <= UNITS:
+            raise UserError(
+                f"column {column!r}: 98% of {name} lie in [{a:.4g}, {b:.4g}], of {basis} in "
+                f"[{low:.4g}, {high:.4g}]; is the unit or the scaling another?"
+            )

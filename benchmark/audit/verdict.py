@@ -1,0 +1,158 @@
+"""From scores to a verdict: thresholds with their sources, plain words, and limits for CI.
+
+All statements of a verdict hold together with the chosen confidence: with k rows in the table, 2k
+statements are made (AUROC and records found, each), so each is made at 1 - (1 - confidence) / 2k
+(Bonferroni). Picking the strongest of several attacks would otherwise find a leak by chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from benchmark import metrics
+from benchmark.checks import Check
+from benchmark.keys import plain
+from benchmark.result import JobResult, name
+from victims.access import UserError
+
+WORDS = {
+    "leak": "The generator gives away who was in its training data.",
+    "no leak found": "No leak was found by the attacks that were run.",
+    "inconclusive": "There are too few records to tell.",
+    "invalid": "The numbers are not valid; see the checks.",
+}
+LIMITS = ("auroc_lower", "auroc_upper", "found_upper")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one row of the table proves; low and high at the simultaneous level.
+
+    found: share of the members found at the false alarm rate, NaN where it is not resolved;
+    p_found: of the hypothesis that this is guessing.
+    """
+
+    name: str
+    access: str
+    auroc: float
+    low: float
+    high: float
+    found: float
+    found_low: float
+    found_high: float
+    p_found: float
+    members: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """word: a key of WORDS. strongest: by the AUROC's lower end; sharpest: by records found.
+
+    upper: no attack's AUROC is higher. level: of each statement. exceeded: limits of fail_if that
+    were exceeded, with what was found.
+    """
+
+    word: str
+    strongest: Evidence
+    sharpest: Evidence
+    upper: float
+    found_upper: float
+    level: float
+    exceeded: dict[str, str]
+    thresholds: dict[str, dict[str, Any]]
+    limits: dict[str, float | None]
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a limit is exceeded, else 0."""
+        return 3 if self.exceeded else 0
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raise UserError for thresholds and limits that make no sense, before any work."""
+    for title, threshold in plain(config.thresholds).items():
+        value = threshold["value"] if isinstance(threshold, Mapping) else None
+        if not isinstance(value, int | float) or not 0 < value < 1:
+            raise UserError(
+                f"thresholds.{title}: {threshold}; needed are a value in (0, 1) and its source"
+            )
+        if not str(threshold.get("source") or "").strip():
+            raise UserError(f"thresholds.{title}.source: a threshold needs a source")
+    for title, value in plain(config.fail_if).items():
+        if title not in LIMITS:
+            raise UserError(f"fail_if.{title}: allowed are {', '.join(LIMITS)}")
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise UserError(f"fail_if.{title}={value}: allowed are null and numbers in [0, 1]")
+
+
+def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict:
+    """The verdict on a table of attacks; all thresholds come from the config."""
+    thresholds, limits = plain(config.thresholds), plain(config.fail_if)
+    values = {title: threshold["value"] for title, threshold in thresholds.items()}
+    rows = list(result.scored())
+    level = 1 - (1 - values["confidence"]) / (2 * len(rows))
+    found = [_evidence(*row, values["false_alarms"], level) for row in rows]
+    strongest = max(found, key=lambda e: e.low)
+    resolved = [e for e in found if not np.isnan(e.found)]
+    sharpest = min(resolved, key=lambda e: (e.p_found, -e.found)) if resolved else strongest
+    upper = max(e.high for e in found)
+    found_upper = max((e.found_high for e in resolved), default=np.nan)
+    if any(check.level == "error" for check in checks):
+        word = "invalid"
+    elif strongest.low > 0.5 or any(e.p_found < 1 - level for e in found):
+        word = "leak"
+    else:
+        word = "no leak found" if upper <= values["small"] else "inconclusive"
+    measured = {
+        "auroc_lower": strongest.low,
+        "auroc_upper": upper,
+        "found_upper": found_upper,
+    }
+    exceeded = _exceeded(limits, measured, word)
+    return Verdict(
+        word, strongest, sharpest, upper, found_upper, level, exceeded, thresholds, limits
+    )
+
+
+def _evidence(
+    row: pd.Series, scores: np.ndarray, member: np.ndarray, fpr: float, level: float
+) -> Evidence:
+    x, y = scores[member], scores[~member]
+    low, high = metrics.auroc_interval(x, y, level)
+    rate = metrics.tpr_at_fpr(x, y, fpr, level)
+    return Evidence(
+        name=name(row),
+        access=str(row["access"]),
+        auroc=float(row["auroc"]),
+        low=low,
+        high=high,
+        found=rate.tpr,
+        found_low=rate.low,
+        found_high=rate.high,
+        p_found=metrics.found_p_value(x, y, fpr),
+        members=len(x),
+    )
+
+
+def _exceeded(
+    limits: Mapping[str, float | None], measured: Mapping[str, float], word: str
+) -> dict[str, str]:
+    """Limits that are exceeded, or cannot be judged: what cannot be ruled out fails."""
+    texts = {}
+    for title, limit in limits.items():
+        if limit is None:
+            continue
+        value = measured[title]
+        if word == "invalid":
+            texts[title] = "the numbers are not valid"
+        elif np.isnan(value):
+            texts[title] = "too few non-members to resolve it"
+        elif value > limit:
+            texts[title] = f"{value:.3f} is above {limit:g}"
+    return texts
