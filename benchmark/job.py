@@ -70,7 +70,7 @@ class Plan:
 
 def run(config: DictConfig) -> JobResult:
     """Do one job; whatever the store holds is not done again."""
-    _set_up(config.machine)
+    set_up(config.machine)
     plan = prepare(config)
     note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
 
@@ -124,7 +124,7 @@ def _with_references(plan: Plan) -> Plan:
     return plan
 
 
-def _set_up(machine: DictConfig) -> None:
+def set_up(machine: DictConfig) -> None:
     """Threads and progress bars; neither may change a score beyond float rounding."""
     if machine.threads:
         torch.set_num_threads(machine.threads)
@@ -214,7 +214,7 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
         chunks = []
         for start in range(0, len(rows), CHUNK):
             queries = plan.dataset.records(rows[start : start + CHUNK])
-            chunks.append(_chunk(scratch / f"{start}.npy", name, score, queries))
+            chunks.append(scored(scratch / f"{start}.npy", name, score, queries))
         np.save(folder / "scores.npy", np.concatenate(chunks))
 
     folder = plan.store.get("scores", config, make, {"attack": name})
@@ -255,7 +255,7 @@ def _filed_under(
     }
 
 
-def _chunk(path: Path, name: str, score: Score, queries: Tensor) -> np.ndarray:
+def scored(path: Path, name: str, score: Score, queries: Tensor) -> np.ndarray:
     """Scores of some queries, from the file that an interrupted attack left, or made now."""
     if path.exists():
         return np.load(path)

@@ -58,10 +58,12 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
 
 
-def write(result: JobResult, folder: Path | str, page: Path | None = None) -> Path:
+def write(
+    result: JobResult, folder: Path | str, page: Path | str | None = None
+) -> Path:
     """Write table.csv, table.parquet, scores.parquet, config.yaml and index.html; return the last.
 
-    page: the page as it was rendered before; None renders it now.
+    page: file of the page as it was rendered before, or its HTML; None renders a job's now.
     In the CSV a number that cannot be resolved reads n/a, in parquet it is missing.
     Raises UserError when the folder cannot be written to.
     """
@@ -73,7 +75,7 @@ def write(result: JobResult, folder: Path | str, page: Path | None = None) -> Pa
         result.rows.to_parquet(folder / "table.parquet", index=False)
         result.scores.to_parquet(folder / "scores.parquet", index=False)
         (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
-        written.write_bytes(page.read_bytes() if page else _rendered(result))
+        written.write_bytes(page.read_bytes() if isinstance(page, Path) else _encoded(result, page))
     except OSError as error:
         raise UserError(
             f"output folder {folder}: {error.strerror or error}; "
@@ -82,10 +84,10 @@ def write(result: JobResult, folder: Path | str, page: Path | None = None) -> Pa
     return written
 
 
-def _rendered(result: JobResult) -> bytes:
+def _encoded(result: JobResult, page: str | None) -> bytes:
     from benchmark.page import render  # matplotlib takes a second to import
 
-    return render(result).encode()
+    return (render(result) if page is None else page).encode()
 
 
 def _plain_table(title: str) -> Table:

@@ -30,11 +30,11 @@ PAIRS = 8
 
 def render(result: JobResult) -> str:
     """The page as HTML; every text in it is escaped."""
-    template = _environment().get_template("job.html.j2")
+    template = environment().get_template("job.html.j2")
     return template.render(
         title=result.title,
         headline=headline(result),
-        rows=[_row(row) for _, row in result.rows.iterrows()],
+        rows=[row_texts(row) for _, row in result.rows.iterrows()],
         tpr_headings=list(TPR_COLUMNS.values()),
         checks=result.checks,
         curves=_curves(result),
@@ -65,7 +65,8 @@ def headline(result: JobResult) -> list[str]:
     ]
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of this package; whatever they are given is escaped."""
     # Always on: by default jinja2 would not escape, and a name can come from anyone's config.
     loader = PackageLoader("benchmark", "templates")
     environment = Environment(
@@ -79,7 +80,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _row(row: pd.Series) -> dict[str, Any]:
+def row_texts(row: pd.Series) -> dict[str, Any]:
     """One table row as texts, and the numbers that its interval mark needs."""
     return {
         "attack": row["attack"],
@@ -114,19 +115,20 @@ def _curves(result: JobResult) -> dict[str, Markup]:
     if result.ok.empty:
         return {}
     return {
-        "Linear axes": _svg(figures.roc(result, log=False), "roc"),
-        "Logarithmic axes": _svg(figures.roc(result, log=True), "roc-log"),
+        "Linear axes": inline(figures.roc(result, log=False), "roc"),
+        "Logarithmic axes": inline(figures.roc(result, log=True), "roc-log"),
     }
 
 
 def _histograms(result: JobResult) -> list[tuple[str, Markup]]:
     return [
-        (name(row), _svg(figures.histogram(scores, member), f"hist-{i}"))
+        (name(row), inline(figures.histogram(scores, member), f"hist-{i}"))
         for i, (row, scores, member) in enumerate(result.scored())
     ]
 
 
-def _svg(figure: Any, prefix: str) -> Markup:
+def inline(figure: Any, prefix: str) -> Markup:
+    """A figure as SVG for a template; prefix makes its ids unique."""
     # matplotlib escapes the texts that it writes into an SVG.
     return Markup(figures.svg(figure, prefix))
 

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,12 +74,11 @@ def load_program(where: str, path: Path) -> Any:
 def _entries(where: str, path: Path) -> list[str]:
     try:
         with ZipFile(path) as archive:
+            if torn := archive.testzip():  # torch would load whatever stands there
+                raise UserError(f"{where}={path}: the model file is damaged (checksum of {torn})")
             return archive.namelist()
-    except BadZipFile as error:
-        with path.open("rb") as stream:
-            start = stream.read(2)
-        # Protocols 2 to 5 start so, and so do torch's files from before 1.6.
-        if start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+    except (BadZipFile, NotImplementedError, zlib.error) as error:
+        if starts_as_pickle(path):
             raise _pickle(where, path) from error
         raise UserError(
             f"{where}={path}: the model file is damaged or of another kind; allowed are "
@@ -86,6 +86,13 @@ def _entries(where: str, path: Path) -> list[str]:
         ) from error
     except OSError as error:
         raise UserError(f"{where}={path}: cannot be read ({error.strerror})") from error
+
+
+def starts_as_pickle(path: Path) -> bool:
+    """Whether a file begins as pickles of protocol 2 to 5 do, and torch's files from before 1.6."""
+    with path.open("rb") as stream:
+        start = stream.read(2)
+    return start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
 def _pickle(where: str, path: Path) -> UserError:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
-from torch import Tensor
+from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from attacks.base import Attack, Reconstructs
+from attacks.base import Attack, Learns, Particular, Reconstructs
 from attacks.calibration import Calibration
 from attacks.full_black_box import NearestSample
 from benchmark import metrics
-from benchmark.audit.case import Case, Queries
+from benchmark.audit.case import Case, Queries, content
 from benchmark.config import build, build_all
-from benchmark.job import scored
+from benchmark.job import Score, scored
 from benchmark.store import WORK, Store, plain, read_meta
-from victims.access import FullBlackBox, NoAccess, PartialBlackBox, UserError, setting
+from victims.access import (
+    FullBlackBox,
+    PartialBlackBox,
+    UserError,
+    setting,
+)
 
 CANDIDATES = 5
 """Nearest reference records by L2 that the distance ranks again, as for the released samples."""
@@ -79,7 +84,9 @@ def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
     access = setting(attack.access)
     try:
         view = case.view(attack.access)
-    except NoAccess as error:
+        if isinstance(attack, Particular):
+            attack.refuse(case.space.shape)
+    except UserError as error:
         return Step(name, access, f"not run: {error}", None)
     released = len(getattr(view, "released", ()))
     needed = getattr(attack, "samples_needed", 0)
@@ -91,8 +98,8 @@ def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
     member = case.queries.is_member[places]
     against = f" against {released} released samples" if released else ""
     what = f"{member.sum()} members and {(~member).sum()} non-members{against}"
-    if asked.calibrations and "reference" in case.data and isinstance(attack, Reconstructs):
-        what += f", with and without {len(case.data['reference'].values)} reference records"
+    if asked.calibrations and "reference" in case.parts and isinstance(attack, Reconstructs):
+        what += f", with and without {len(case.parts['reference'])} reference records"
     return Step(name, access, what, places)
 
 
@@ -127,59 +134,61 @@ def _variants(
     """Scores and seconds, raw ("none") and by calibration where that is possible."""
     chosen = asked.attacks[name]
     view = case.view(chosen.access)
-    searches = issubclass(chosen.access, PartialBlackBox)
-    job = Job(name, lambda q: chosen.score(view, q), SEARCHED if searches else CHUNK)
+    filed = {"attack": plain(asked.config.attack[name]), **case.fingerprint(chosen.access)}
+    score, learning = _ready(asked.store, filed, name, chosen, view)
+    rows = SEARCHED if issubclass(chosen.access, PartialBlackBox) else CHUNK
     if isinstance(view, FullBlackBox):
-        config = {"attack": plain(asked.config.attack[name]), "model": case.digest(chosen.access)}
-        raw, seconds = _stored(asked.store, config, job, queries)
-    else:  # a discriminator is quick, and no content stands for it
-        raw, seconds = _timed(job, queries, None)
-    yield "none", (raw, seconds)
-    if "reference" not in case.data or not isinstance(chosen, Reconstructs):
-        return
-    reference = case.data["reference"]
-    nearest = NearestSample(
-        build(asked.config.distance, "distance"), min(CANDIDATES, len(reference.values))
-    )
-    job = Job(f"{name}, reference", lambda q: nearest.score(case.reference(), q), CHUNK)
-    config = {
-        "distance": plain(asked.config.distance),
-        "model": sha256(reference.digests.tobytes()).hexdigest(),
-    }
-    other, seconds = _stored(asked.store, config, job, queries)
-    for variant, calibration in asked.calibrations.items():
-        yield variant, (calibration.combine(raw, other[None]), seconds)
+        raw, seconds = _stored(asked.store, filed, name, score, queries, rows)
+    else:  # a discriminator is quick, and no array stands for it
+        start = time.monotonic()
+        raw = np.concatenate([score(block) for _, block in queries.blocks(rows)])
+        seconds = time.monotonic() - start
+    yield "none", (raw, seconds + learning)
+    if "reference" in case.parts and isinstance(chosen, Reconstructs):
+        other, seconds = _by_reference(asked, case, queries)
+        for variant, calibration in asked.calibrations.items():
+            yield variant, (calibration.combine(raw, other[None]), seconds)
 
 
-@dataclass(frozen=True)
-class Job:
-    """Scoring of queries, `rows` at a time."""
+def _by_reference(asked: Attacks, case: Case, queries: Queries) -> tuple[np.ndarray, float]:
+    """Scores of the nearest reference record, whatever reconstructs the query from the victim.
 
-    title: str
-    score: Callable[[Tensor], np.ndarray]
-    rows: int
+    Deviation from Chen et al. 2020, section 5: they reconstruct from a reference generator.
+    """
+    distance = build(asked.config.distance, "distance")
+    view = case.reference()
+    nearest = NearestSample(distance, min(CANDIDATES, len(view.released)))
+    filed = {"distance": plain(asked.config.distance), "reference": content(view.released)}
+    score = partial(nearest.score, view)
+    return _stored(asked.store, filed, "reference", score, queries, CHUNK)
+
+
+def _ready(
+    store: Store, filed: dict[str, Any], name: str, chosen: Attack, view: Any
+) -> tuple[Score, float]:
+    """An attack's scoring function, and the seconds it took to learn what that needs to know."""
+    if not isinstance(chosen, Learns):
+        return partial(chosen.score, view), 0.0
+
+    def make(folder: Path) -> None:
+        save_file(chosen.learn(view, folder / WORK), folder / "learnt.safetensors")
+
+    folder = store.get("learnt", filed, make, {"attack": name})
+    learnt = load_file(folder / "learnt.safetensors")
+    return partial(chosen.judge, learnt, view), float(read_meta(folder)["seconds"])
 
 
 def _stored(
-    store: Store, config: dict[str, Any], job: Job, queries: Queries
+    store: Store, filed: dict[str, Any], name: str, score: Score, queries: Queries, rows: int
 ) -> tuple[np.ndarray, float]:
     """Scores (q,) from the store or made now, and the seconds they took when made."""
 
     def make(folder: Path) -> None:
-        np.save(folder / "scores.npy", _timed(job, queries, folder / WORK)[0])
+        chunks = []
+        for start, block in tqdm(queries.blocks(rows), desc=name, unit="chunk", leave=False):
+            chunks.append(scored(folder / WORK / f"{start}.npy", name, score, block))
+        np.save(folder / "scores.npy", np.concatenate(chunks))
 
-    digest = sha256(np.ascontiguousarray(queries.digests()).tobytes()).hexdigest()
-    folder = store.get("audit", config | {"queries": digest}, make, {"job": job.title})
+    config = {**filed, "queries": content(queries.digests())}
+    folder = store.get("audit", config, make, {"attack": name})
     return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"])
-
-
-def _timed(job: Job, queries: Queries, scratch: Path | None) -> tuple[np.ndarray, float]:
-    """Scores a chunk at a time, kept in `scratch` so that a killed audit goes on from there."""
-    start, chunks = time.monotonic(), []
-    places = np.arange(len(queries.rows))
-    steps = range(0, len(places), job.rows)
-    for first in tqdm(steps, desc=job.title, unit="chunk", leave=False):
-        some = queries.records(places[first : first + job.rows])
-        path = scratch and scratch / f"{first}.npy"
-        chunks.append(scored(path, job.score, some))
-    return np.concatenate(chunks), time.monotonic() - start

@@ -120,7 +120,7 @@ def _check(
 ) -> None:
     """Shape, finite values, the same output for the same input, alone or in company."""
     try:
-        first, again, alone = model(x), model(x), model(x[:1])
+        first, again, pair = model(x), model(x), model(x[:2])
     except UserError:
         raise
     except Exception as error:  # anyone's code
@@ -141,7 +141,7 @@ def _check(
             f"{name}: it gives another output when it is asked again with the same input; attacks "
             f"need a deterministic model (evaluation mode, noise as part of the input)"
         )
-    if float((first[:1] - alone).abs().max()) > EQUAL * spread:
+    if float((first[:2] - pair).abs().max()) > EQUAL * spread:
         raise UserError(
             f"{name}: an output depends on what else is in the batch; is the model in evaluation "
             f"mode (batch normalisation)?"

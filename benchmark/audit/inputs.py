@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
+from benchmark.audit.archives import starts_as_pickle
 from benchmark.audit.pictures import from_array, from_folder
 from benchmark.data.dataset import Dataset
 from benchmark.store import Store
@@ -112,7 +113,7 @@ def by_index(data: Records, name: str, source: Any) -> Records:
     if unknown:
         raise UserError(
             f"{name}={source}: {len(unknown)} of {len(wanted)} ids are not in data, "
-            f"the first is {unknown[0]!r}; ids in data look like {data.ids[0]!r}"
+            f"the first is {unknown[0]!r}; ids in data look like {str(data.ids[0])!r}"
         )
     check_unique(f"{name}={source}", np.asarray(wanted))
     return data.take(np.array([row_of[id] for id in wanted]), name)
@@ -124,7 +125,7 @@ def check_unique(where: str, ids: np.ndarray) -> None:
     if counts.max() > 1:
         twice = values[counts > 1]
         raise UserError(
-            f"{where}: {len(twice)} ids stand there more than once, the first is {twice[0]!r}"
+            f"{where}: {len(twice)} ids stand there more than once, the first is {str(twice[0])!r}"
         )
 
 
@@ -142,7 +143,7 @@ def load_array(name: str, path: Path) -> np.ndarray:
                 )
             return found[found.files[0]]
     except (OSError, ValueError, EOFError, BadZipFile, KeyError) as error:
-        if "allow_pickle" in str(error) or "pickled" in str(error):
+        if starts_as_pickle(path) or "Python objects" in str(error):
             raise UserError(
                 f"{name}={path}: it is a pickle of Python objects, which can run code when it is "
                 f"opened, and is refused; save an array of numbers"
@@ -248,6 +249,8 @@ def some(names: Sequence[Any] | pd.Index) -> str:
     return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
 
 
-def folder_of(source: Any) -> str:
-    """How an input is named in a report: the last part of its path, or what it is in memory."""
-    return os.path.basename(os.fspath(source)) if isinstance(source, str | Path) else "in memory"
+def name_of(source: Any) -> str | None:
+    """How an input is named in a report: the last part of its path, or its type."""
+    if source is None or isinstance(source, str | Path):
+        return None if source is None else os.path.basename(os.path.normpath(source))
+    return type(source).__name__

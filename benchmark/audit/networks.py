@@ -71,7 +71,8 @@ def as_network(model: Any) -> Network:
         return model
     if not isinstance(model, nn.Module):
         return Network(model)
-    model.requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
     if not isinstance(model, torch.fx.GraphModule):
         return Network(model.eval(), module=model)
     # A program of torch.export: its mode was fixed when it was exported, its input is in the graph.

@@ -38,7 +38,8 @@ class Evidence:
     p_found: of the hypothesis that this is guessing.
     """
 
-    name: str
+    attack: str
+    calibrated: str
     access: str
     auroc: float
     low: float
@@ -48,6 +49,11 @@ class Evidence:
     found_high: float
     p_found: float
     members: int
+
+    @property
+    def name(self) -> str:
+        """The attack, and its calibration if it has one."""
+        return name(pd.Series({"attack": self.attack, "calibrated": self.calibrated}))
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,8 @@ def _evidence(
     low, high = metrics.auroc_interval(x, y, level)
     rate = metrics.tpr_at_fpr(x, y, fpr, level)
     return Evidence(
-        name=name(row),
+        attack=str(row["attack"]),
+        calibrated=str(row["calibrated"]),
         access=str(row["access"]),
         auroc=float(row["auroc"]),
         low=low,

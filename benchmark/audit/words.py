@@ -11,11 +11,12 @@ from benchmark.audit.verdict import WORDS, Evidence, Verdict
 
 if TYPE_CHECKING:
     from benchmark.audit.attack import Step
-    from benchmark.audit.report import Facts
+    from benchmark.audit.facts import Facts
 
 KNOWS = {
     "full_black_box": "the released samples and nothing else",
     "partial_black_box": "a generator that it may ask for the record behind any latent code",
+    "full_black_box_with_reference": "the released samples, and other records of the same kind",
     "white_box": "the generator itself, so that it can follow its gradient",
     "accessible_discriminator": "the discriminator",
 }
@@ -86,10 +87,17 @@ def meaning(verdict: Verdict) -> list[str]:
     rate = verdict.thresholds["false_alarms"]["value"]
     sentences = [
         f"Take one record that was used for training and one that was not. The strongest attack "
-        f"says correctly which is which in {100 * best.auroc:.0f} of 100 such pairs (between "
-        f"{100 * best.low:.0f} and {100 * best.high:.0f}); tossing a coin does in 50."
+        f"says correctly which is which in {100 * best.auroc:.1f} of 100 such pairs (between "
+        f"{100 * best.low:.1f} and {100 * best.high:.1f}); tossing a coin does in 50."
     ]
     if np.isnan(sharp.found):
+        return sentences
+    if sharp.p_found >= 1 - verdict.level:
+        sentences.append(
+            f"An attacker who accepts false alarms on {rate:.0%} of the non-members learns nothing "
+            f"that is sure about any single record: members set off no more alarms than chance "
+            f"explains."
+        )
         return sentences
     for prior in BELIEFS:
         low, middle, high = (

@@ -1,0 +1,156 @@
+"""What else an audit knows: counts, copies, checks, and the most exposed records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from attacks.nearest import nearest
+from benchmark import checks
+from benchmark.audit.case import Case
+from benchmark.audit.verdict import Verdict
+from benchmark.checks import Check
+from benchmark.result import JobResult
+from victims.access import FullBlackBox
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Counts of what was audited. copied: queries that stand among the released records as is."""
+
+    given_members: int
+    given_non_members: int
+    members: int
+    non_members: int
+    released: int
+    copied_members: int
+    copied_non_members: int
+    shared: int
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """A member that the strongest attack is surest of.
+
+    above: share of the non-members that score at least as high. closest: row of the nearest
+    released record, its squared distance. record, match: both as they were read, or None.
+    """
+
+    id: str
+    score: float
+    above: float
+    closest: int
+    distance: float
+    record: Any = None
+    match: Any = None
+
+
+def facts_of(case: Case) -> Facts:
+    """Count, and compare the queries with the released records."""
+    queries = case.queries
+    member = queries.is_member
+    copied = np.zeros(len(member), bool)
+    if (released := case.released) is not None:
+        size = released.digests.shape[1]
+        known = np.ascontiguousarray(released.digests).view(f"V{size}").ravel()
+        copied = np.isin(np.ascontiguousarray(queries.digests()).view(f"V{size}").ravel(), known)
+    return Facts(
+        given_members=len(case.given["members"]),
+        given_non_members=len(case.given["non_members"]),
+        members=int(member.sum()),
+        non_members=int((~member).sum()),
+        released=0 if released is None else len(released.values),
+        copied_members=int((copied & member).sum()),
+        copied_non_members=int((copied & ~member).sum()),
+        shared=case.shared,
+        duplicates=case.duplicates,
+    )
+
+
+def checks_of(
+    config: DictConfig, case: Case, facts: Facts, rows: pd.DataFrame, scores: pd.DataFrame
+) -> list[Check]:
+    """Everything a reader should doubt, beside the numbers."""
+    found = _duplicates(config, facts) + checks.too_few_queries(facts.members, facts.non_members)
+    if constants := getattr(case.space, "constants", {}):
+        message = f"{', '.join(constants)}: one value among the released records; left out"
+        found.append(Check("constant columns", "warning", message))
+    if (released := case.released) is not None:
+        places = np.flatnonzero(~case.queries.is_member)[: checks.DIVERSITY_ROWS]
+        found += checks.mode_collapse(released.values, case.queries.records(places).numpy())
+    found += checks.weaker_beats_stronger(
+        {str(k): v for k, v in row.items()}
+        for row in rows[rows["status"] == "ok"].to_dict("records")
+    )
+    for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
+        member = group["member"].to_numpy(bool)
+        values = group["score"].to_numpy(float)
+        found += checks.tied_scores(str(name), values[member], values[~member])
+        found += checks.sign_error(str(name), values[member], values[~member])
+    return found
+
+
+def _duplicates(config: DictConfig, facts: Facts) -> list[Check]:
+    found = []
+    if facts.shared:
+        share = facts.shared / min(facts.given_members, facts.given_non_members)
+        message = (
+            f"{facts.shared} records are members and non-members at once ({share:.1%} of the "
+            f"smaller input): for them there is no right answer, they were left out"
+        )
+        too_many = share > config.thresholds.overlap.value
+        found.append(Check("overlap", "error" if too_many else "warning", message))
+    if facts.duplicates:
+        message = f"{facts.duplicates} repeated records were left out: each content is asked once"
+        found.append(Check("duplicates", "warning", message))
+    return found
+
+
+def exposed_of(
+    config: DictConfig, case: Case, result: JobResult, verdict: Verdict
+) -> list[Exposed]:
+    """The members that the strongest attack is surest of."""
+    best_row = verdict.strongest.attack, verdict.strongest.calibrated
+    ours = (result.scores["attack"] == best_row[0]) & (result.scores["calibrated"] == best_row[1])
+    group = result.scores[ours]
+    scores, member = group["score"].to_numpy(float), group["member"].to_numpy(bool)
+    places = group["query"].to_numpy(int)
+    best = np.argsort(-np.where(member, scores, -np.inf), kind="stable")[: config.exposed]
+    best = best[member[best]]
+    others = np.sort(scores[~member])
+    above = (len(others) - np.searchsorted(others, scores[best], side="left")) / len(others)
+    near, distance = _closest(case, places[best])
+    shown = [_shown(config, case, int(p), int(n)) for p, n in zip(places[best], near, strict=True)]
+    return [
+        Exposed(
+            str(case.queries.ids[places[i]]), float(scores[i]), float(a), int(n), float(d), *pair
+        )
+        for i, a, n, d, pair in zip(best, above, near, distance, shown, strict=True)
+    ]
+
+
+def _closest(case: Case, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and distance of the released record next to each of these queries; -1 without any."""
+    if "released" not in case.parts:
+        return np.full(len(places), -1), np.full(len(places), np.nan)
+    view = case.view(FullBlackBox)
+    squared, indices = nearest(view.blocks(), case.queries.records(places), 1)
+    return indices[:, 0], np.sqrt(squared[:, 0])
+
+
+def _shown(config: DictConfig, case: Case, place: int, near: int) -> tuple[Any, Any]:
+    """A query and the released record next to it as they were read, only where that is asked."""
+    if not config.show_records:
+        return None, None
+    row = int(case.queries.rows[place])  # a member: those come first
+    if case.given["members"].is_image:
+        query = case.queries.records(np.array([place]))[0].numpy()
+        return query, None if near < 0 else np.asarray(case.parts["released"][near])
+    table = case.given.get("samples", case.given.get("generated"))
+    match = None if table is None or near < 0 else table.table.iloc[near].to_dict()
+    return case.given["members"].table.iloc[row].to_dict(), match

@@ -1,0 +1,90 @@
+"""The page of an audit: one HTML file that needs no network, for somebody who must decide."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmark import figures
+from benchmark.audit import words
+from benchmark.page import environment, inline, row_texts
+from benchmark.result import TPR_COLUMNS, number, percent, to_yaml
+
+if TYPE_CHECKING:
+    from benchmark.audit.facts import Exposed
+    from benchmark.audit.report import Audit
+
+
+def render(audit: Audit) -> str:
+    """The page as HTML; every text in it is escaped."""
+    verdict, result = audit.verdict, audit.result
+    template = environment().get_template("audit.html.j2")
+    limits = [limit for limit, value in verdict.limits.items() if value is not None]
+    return template.render(
+        title=result.title,
+        word=verdict.word,
+        headline=words.headline(verdict, audit.facts),
+        gate=[
+            (f"{limit}={verdict.limits[limit]:g}", verdict.exceeded.get(limit)) for limit in limits
+        ],
+        checks=result.checks,
+        meaning=words.meaning(verdict),
+        next_steps=words.next_steps(verdict, audit.facts),
+        rows=[row_texts(row) for _, row in result.rows.iterrows()],
+        tpr_headings=list(TPR_COLUMNS.values()),
+        curve=None if result.ok.empty else inline(figures.roc(result, log=True), "roc-log"),
+        assumed=words.assumed(audit.steps),
+        not_tried=words.not_tried(audit.steps),
+        strongest=verdict.strongest.name,
+        statements=2 * len(result.ok),
+        level=f"{verdict.level:.2%}",
+        confidence=f"{verdict.thresholds['confidence']['value']:.0%}",
+        thresholds=[{"name": name, **entry} for name, entry in verdict.thresholds.items()],
+        details={
+            "Counts": to_yaml(asdict(audit.facts)),
+            "Configuration": to_yaml(result.config),
+            "Provenance": to_yaml(result.provenance),
+        },
+        **_exposed(audit.exposed),
+    )
+
+
+def _exposed(records: list[Exposed]) -> dict[str, Any]:
+    """Texts of the most exposed records, and their pictures or cells where they may be shown."""
+    pictures = any(isinstance(record.record, np.ndarray) for record in records)
+    tables = [record for record in records if isinstance(record.record, dict)]
+    cells: list[tuple[str, list[str]]] = []
+    for record in tables:
+        cells.append((record.id, _texts(record.record)))
+        if record.match is not None:
+            cells.append(("closest released", _texts(record.match)))
+    return {
+        "exposed": [_record(record) for record in records],
+        "pictures": pictures,
+        "shown": pictures or bool(tables),
+        "columns": list(tables[0].record) if tables else [],
+        "cells": cells,
+    }
+
+
+def _record(record: Exposed) -> dict[str, Any]:
+    picture = None
+    if isinstance(record.record, np.ndarray):
+        sheet = record.record[None]
+        if record.match is not None:
+            sheet = np.stack([record.record, record.match])
+        picture = figures.data_uri(figures.tile(sheet, columns=2, gap=1))
+    return {
+        "id": record.id,
+        "score": f"{record.score + 0.0:.4g}",
+        "above": "none" if record.above == 0 else percent(record.above),
+        "closest": "n/a" if record.closest < 0 else str(record.closest),
+        "distance": number(record.distance),
+        "picture": picture,
+    }
+
+
+def _texts(cells: dict[str, Any]) -> list[str]:
+    return [f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells.values()]

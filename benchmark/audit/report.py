@@ -1,0 +1,148 @@
+"""One audit from what was handed in to a verdict, and everything that is written of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+
+from benchmark import output
+from benchmark.audit import words
+from benchmark.audit.arguments import SOURCES
+from benchmark.audit.attack import Step, attack, choose, plan
+from benchmark.audit.facts import Exposed, Facts, checks_of, exposed_of, facts_of
+from benchmark.audit.gather import open_case
+from benchmark.audit.inputs import name_of
+from benchmark.audit.verdict import Verdict, check_settings, judge
+from benchmark.job import set_up
+from benchmark.keys import plain
+from benchmark.provenance import provenance
+from benchmark.result import JobResult
+from benchmark.store import Store
+from victims.access import UserError
+
+SCHEMA = 1
+"""Version of audit.json: raised when a field changes its meaning or goes."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found. result: table, scores, checks; verdict: what follows from them."""
+
+    result: JobResult
+    verdict: Verdict
+    steps: list[Step]
+    facts: Facts
+    exposed: list[Exposed]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where a limit of fail_if is exceeded."""
+        return self.verdict.exit_code
+
+    def print(self, console: Console | None = None) -> None:
+        """The table, the checks and the headline."""
+        output.print_table(self.result, console)
+        console = console or output.terminal()
+        for sentence in words.headline(self.verdict, self.facts):
+            console.print(sentence, markup=False, soft_wrap=True)
+        for limit, why in self.verdict.exceeded.items():
+            console.print(f"fail_if.{limit}: {why}", markup=False, soft_wrap=True)
+
+    def write(self, folder: Path | str) -> Path:
+        """Write audit.json, index.html, the scores and the table; return the page."""
+        from benchmark.audit.page import render  # matplotlib: not needed for the numbers alone
+
+        folder = Path(folder)
+        page = output.write(self.result, folder, render(self))
+        (folder / "audit.json").write_text(json.dumps(self.summary(), indent=1), encoding="utf-8")
+        return page
+
+    def summary(self) -> dict[str, Any]:
+        """The verdict as plain numbers and text: the content of audit.json."""
+        verdict = self.verdict
+        rows = self.result.rows.replace({np.nan: None}).to_dict("records")
+        return _without_nan(
+            {
+                "schema": SCHEMA,
+                "verdict": verdict.word,
+                "headline": words.headline(verdict, self.facts),
+                "strongest": asdict(verdict.strongest),
+                "sharpest": asdict(verdict.sharpest),
+                "auroc_lower": verdict.strongest.low,
+                "auroc_upper": verdict.upper,
+                "found_upper": verdict.found_upper,
+                "level_of_each_statement": verdict.level,
+                "thresholds": verdict.thresholds,
+                "fail_if": verdict.limits,
+                "exceeded": verdict.exceeded,
+                "exit_code": verdict.exit_code,
+                "facts": asdict(self.facts),
+                "attacks": rows,
+                "checks": [asdict(check) for check in self.result.checks],
+                "exposed": [{"id": e.id, "score": e.score, "above": e.above} for e in self.exposed],
+                "assumed": words.assumed(self.steps),
+                "not_tried": words.not_tried(self.steps),
+                "next_steps": words.next_steps(verdict, self.facts),
+                "provenance": self.result.provenance,
+            }
+        )
+
+
+def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None = None) -> Audit:
+    """One audit. sources: name -> path or object, see SOURCES; config: as conf/audit.yaml.
+
+    Raises UserError, one line, before any attack for whatever cannot be used.
+    """
+    if unknown := set(sources) - set(SOURCES):
+        raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
+    set_up(config.machine)
+    check_settings(config)
+    store = Store(Path(config.machine.store))
+    store.check()
+    asked = choose(config, store)
+    case = open_case(config, sources, store)
+    steps = plan(asked, case)
+    if console is not None:
+        _print_plan(console, steps)
+    rows, scores = attack(asked, case, steps)
+    facts = facts_of(case)
+    result = JobResult(
+        title=f"Audit of {_subject(sources)}: {facts.members} members, {facts.non_members} "
+        f"non-members",
+        config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
+        provenance=provenance(),
+        rows=rows,
+        scores=scores,
+        checks=checks_of(config, case, facts, rows, scores),
+    )
+    verdict = judge(result, result.checks, config)
+    return Audit(result, verdict, steps, facts, exposed_of(config, case, result, verdict))
+
+
+def _print_plan(console: Console, steps: list[Step]) -> None:
+    console.print("Plan:")
+    for step in steps:
+        console.print(f"  {step.name.replace('_', ' ')}: {step.what}", markup=False, soft_wrap=True)
+
+
+def _subject(sources: Mapping[str, Any]) -> str:
+    names = [name_of(sources[n]) for n in ("samples", "generator", "discriminator") if n in sources]
+    return ", ".join(str(name) for name in names if name)
+
+
+def _without_nan(tree: Any) -> Any:
+    """JSON has no NaN: null."""
+    if isinstance(tree, Mapping):
+        return {str(name): _without_nan(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_without_nan(value) for value in tree]
+    if isinstance(tree, np.generic):
+        tree = tree.item()
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree

@@ -1,0 +1,204 @@
+"""Whole audits: right verdicts, what is written, what is not computed twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from audit_models import Decoder, closeness, table
+from conftest import digits
+
+from attacks.full_black_box import NearestSample
+from benchmark.audit.__main__ import main
+from benchmark.audit.report import Audit
+
+Audited = Callable[..., Audit]
+N = 200
+
+
+def resampled(frame: pd.DataFrame, seed: int, n: int) -> pd.DataFrame:
+    return frame.iloc[np.random.default_rng(seed).integers(0, len(frame), n)]
+
+
+@pytest.fixture
+def inputs() -> dict[str, pd.DataFrame]:
+    return {"members": table(0, N), "non_members": table(1, N)}
+
+
+def test_a_resampler_leaks_and_the_true_distribution_does_not(audited: Audited, inputs) -> None:
+    leaking = audited(**inputs, samples=resampled(inputs["members"], 2, 4 * N))
+    assert leaking.verdict.word == "leak"
+    assert leaking.verdict.strongest.auroc > 0.95
+    expected = len(resampled(inputs["members"], 2, 4 * N).drop_duplicates())
+    assert leaking.facts.copied_members == expected
+    assert leaking.facts.copied_non_members == 0
+    assert all(exposed.above == 0 for exposed in leaking.exposed)
+    safe = audited(**inputs, samples=table(3, 4 * N))
+    assert safe.verdict.word == "no leak found"
+    assert safe.facts.copied_members == 0
+
+
+def test_half_a_resampler_leaks_half(audited: Audited, inputs) -> None:
+    copied = inputs["members"].iloc[: N // 2]
+    found = audited(**inputs, samples=pd.concat([copied, table(3, N)])).verdict
+    assert found.sharpest.found == pytest.approx(0.5, abs=0.03)
+    assert found.sharpest.found_low < 0.5 < found.sharpest.found_high
+
+
+def test_twenty_records_are_too_few_to_clear_a_generator(audited: Audited) -> None:
+    found = audited(members=table(0, 20), non_members=table(1, 20), samples=table(2, 100))
+    assert found.verdict.word == "inconclusive"
+    assert "few queries" in {check.name for check in found.result.checks}
+    assert np.isnan(found.verdict.sharpest.found)
+
+
+def test_reference_records_add_calibrated_rows(audited: Audited, inputs) -> None:
+    found = audited(**inputs, samples=table(3, N), reference=table(4, N))
+    kinds = found.result.rows.set_index("attack")["calibrated"]
+    assert list(kinds["full_black_box"]) == ["none", "difference"]
+    scores = found.result.scores.set_index(["attack", "calibrated"])["score"]
+    victim = scores["full_black_box", "none"].to_numpy()
+    alone = audited(**inputs, samples=table(4, N), reference=table(4, N))
+    same = alone.result.scores.set_index(["attack", "calibrated"])["score"]
+    # Victim and reference release the same records: calibrated scores are all zero.
+    assert np.allclose(same["full_black_box", "difference"], 0)
+    assert not np.allclose(scores["full_black_box", "difference"], victim)
+
+
+def test_records_on_both_sides_are_left_out_and_named(audited: Audited, inputs) -> None:
+    both = pd.concat([inputs["non_members"], inputs["members"].iloc[:10]])
+    found = audited(members=inputs["members"], non_members=both, samples=table(3, N))
+    assert found.facts.shared == 10
+    assert (found.facts.members, found.facts.non_members) == (N - 10, N)
+    (check,) = [check for check in found.result.checks if check.name == "overlap"]
+    assert check.level == "warning"
+    many = pd.concat([inputs["non_members"], inputs["members"].iloc[:50]])
+    found = audited(
+        "fail_if.auroc_lower=0.9", members=inputs["members"], non_members=many, samples=table(3, N)
+    )
+    assert found.verdict.word == "invalid"
+    assert found.exit_code == 3  # what is not valid keeps no limit
+
+
+def test_repeated_records_are_asked_once(audited: Audited, inputs) -> None:
+    twice = pd.concat([inputs["members"], inputs["members"].iloc[:30]])
+    found = audited(members=twice, non_members=inputs["non_members"], samples=table(3, N))
+    assert found.facts.duplicates == 30
+    assert found.facts.members == N
+
+
+def test_index_files_pick_from_one_table(audited: Audited, tmp_path: Path) -> None:
+    everything = table(0, 2 * N)
+    everything.to_csv(tmp_path / "all.csv", index=False)
+    np.save(tmp_path / "in.npy", np.arange(N))
+    (tmp_path / "out.txt").write_text("\n".join(map(str, range(N, 2 * N))))
+    samples = everything.iloc[:N]
+    by_index = audited(
+        data=tmp_path / "all.csv", members=tmp_path / "in.npy", non_members=tmp_path / "out.txt",
+        samples=samples,
+    )  # fmt: skip
+    assert by_index.verdict.strongest.auroc == 1
+    assert set(by_index.result.scores.loc[by_index.result.scores["member"], "id"]) == {
+        str(i) for i in range(N)
+    }
+
+
+@pytest.fixture
+def memoriser() -> tuple[torch.Tensor, torch.Tensor, Decoder]:
+    members, others = digits(0, 40), digits(1, 40)
+    return members, others, Decoder(members)
+
+
+def test_images_with_generator_and_discriminator_run_every_attack(
+    audited: Audited, memoriser
+) -> None:
+    members, others, generator = memoriser
+    found = audited(
+        "bank.size=200", "attack.white_box.max_evals=40",
+        members=members.numpy(), non_members=others.numpy(), generator=generator,
+        discriminator=closeness(members),
+    )  # fmt: skip
+    rows = found.result.rows.set_index("attack")
+    assert (rows["status"] == "ok").all()
+    assert rows.loc["white_box", "auroc"] > 0.9
+    assert rows.loc["discriminator", "auroc"] == 1
+
+
+def test_a_generator_that_never_saw_the_members_is_cleared_of_a_leak(audited: Audited) -> None:
+    found = audited(
+        "bank.size=200",
+        members=digits(0, 40).numpy(), non_members=digits(1, 40).numpy(),
+        generator=Decoder(digits(2, 40)), discriminator=closeness(digits(2, 40)),
+    )  # fmt: skip
+    assert found.verdict.word in ("no leak found", "inconclusive")
+
+
+def test_a_second_audit_scores_nothing_again(
+    audited: Audited, inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = table(3, N)
+    first = audited(**inputs, samples=samples, reference=table(4, N))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(NearestSample, "score", refuse)
+    second = audited("fail_if.auroc_upper=0.5", **inputs, samples=samples, reference=table(4, N))
+    pd.testing.assert_frame_equal(first.result.scores, second.result.scores)
+    assert second.exit_code == 3
+    with pytest.raises(AssertionError):  # other samples are other scores
+        audited(**inputs, samples=table(5, N))
+
+
+def test_the_written_verdict_follows_from_the_scores(
+    audited: Audited, inputs, tmp_path: Path
+) -> None:
+    found = audited(**inputs, samples=resampled(inputs["members"], 2, N), reference=table(4, N))
+    page = found.write(tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert written["verdict"] == "leak"
+    assert written["auroc_lower"] == found.verdict.strongest.low
+    assert len(written["attacks"]) == len(found.result.rows)
+    scores = pd.read_parquet(tmp_path / "out" / "scores.parquet")
+    assert set(scores.columns) >= {"attack", "id", "member", "score"}
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_the_command_audits_files_and_returns_three_above_a_limit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "my data, (1)"
+    folder.mkdir()
+    table(0, N).to_csv(folder / "members.csv", index=False)
+    table(1, N).to_parquet(folder / "non_members.parquet", index=False)
+    table(0, N).to_csv(folder / "samples.csv.gz", index=False)
+    words = [f"members={folder}/members.csv", f"non_members={folder}/non_members.parquet"]
+    words += [f"samples={folder}/samples.csv.gz", f"machine.store={tmp_path}/store"]
+    words += [f"hydra.run.dir={tmp_path}/out"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert printed.index("Plan:") < printed.index("AUROC")
+    assert "gives away" in printed
+    assert (tmp_path / "out" / "index.html").exists()
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "fail_if.auroc_upper=0.6"])
+    assert ended.value.code == 3
+    assert "fail_if.auroc_upper: 1.000 is above 0.6" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_module_can_be_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmark.audit", "members=/no, file"]
+    command += [f"hydra.run.dir={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")

@@ -1,0 +1,179 @@
+"""Verdicts: rates of false alarms, limits, and sentences that agree with the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import DictConfig
+from scipy.stats import hypergeom
+
+from benchmark import metrics
+from benchmark.audit import words
+from benchmark.audit.facts import Facts
+from benchmark.audit.verdict import Verdict, judge
+from benchmark.checks import Check
+from benchmark.result import JobResult
+
+Config = Callable[..., DictConfig]
+FEW = np.arange(0.0, 80, 2), np.arange(1.0, 80, 2)  # 40 and 40 scores, in turn
+
+
+def result(*groups: tuple[np.ndarray, np.ndarray], access: str = "full_black_box") -> JobResult:
+    """One row for each pair of members' and non-members' scores."""
+    rows, scores = [], []
+    for i, (x, y) in enumerate(groups):
+        base = {"attack": f"attack_{i}", "access": access, "calibrated": "none"}
+        rows.append(base | {"status": "ok"} | metrics.summary(x, y))
+        member = np.arange(len(x) + len(y)) < len(x)
+        columns = {"member": member, "score": np.concatenate([x, y])}
+        scores.append(pd.DataFrame({"attack": f"attack_{i}", "calibrated": "none"} | columns))
+    return JobResult("t", {}, {}, pd.DataFrame(rows), pd.concat(scores))
+
+
+def verdict(config: DictConfig, *groups: Any, checks: list[Check] | None = None) -> Verdict:
+    return judge(result(*groups), checks or [], config)
+
+
+def guesses(seed: int, n: int = 300, attacks: int = 6) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    return [(rng.normal(size=n), rng.normal(size=n)) for _ in range(attacks)]
+
+
+def test_guessing_attacks_raise_no_more_alarms_than_promised(audit_config: Config) -> None:
+    config = audit_config()
+    found = [verdict(config, *guesses(seed, 300, 4)).word for seed in range(40)]
+    # 5% may be wrong: more than 6 of 40 happens by chance once in 300 times.
+    assert found.count("leak") <= 6
+    assert found.count("no leak found") > 20
+
+
+def test_the_strongest_of_many_needs_more_than_its_own_interval(audit_config: Config) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=1000), rng.normal(size=1000)
+    shifted = x + 0.14  # its own 95% interval just lies above 0.5
+    assert metrics.auroc_interval(shifted, y)[0] > 0.5
+    alone = verdict(audit_config(), (shifted, y))
+    among = verdict(audit_config(), (shifted, y), *guesses(1, 1000, 19))
+    assert among.strongest.low < alone.strongest.low
+    assert among.level == pytest.approx(1 - 0.05 / 40)
+
+
+def test_a_few_memorised_records_are_a_leak_though_the_auroc_is_a_guess(
+    audit_config: Config,
+) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=1000), rng.normal(size=1000)
+    x[:40] += 10
+    found = verdict(audit_config(), (x, y))
+    assert found.strongest.low < 0.5
+    assert found.word == "leak"
+    assert found.sharpest.found == pytest.approx(0.05, abs=0.01)
+
+
+def test_too_few_records_are_inconclusive_and_errors_invalid(audit_config: Config) -> None:
+    assert verdict(audit_config(), FEW).word == "inconclusive"
+    broken = Check("overlap", "error", "they share records")
+    assert verdict(audit_config(), FEW, checks=[broken]).word == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("limit", "exceeded"),
+    [
+        ("auroc_lower=0.5", True),
+        ("auroc_lower=0.9", False),
+        ("auroc_upper=0.6", True),
+        ("auroc_upper=0.99", False),
+        ("found_upper=0.01", True),
+        ("found_upper=0.9", False),
+    ],
+)
+def test_limits(audit_config: Config, limit: str, exceeded: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=400) + 1, rng.normal(size=400)
+    found = verdict(audit_config(f"fail_if.{limit}"), (x, y))
+    assert bool(found.exceeded) == exceeded
+    assert found.exit_code == (3 if exceeded else 0)
+
+
+def test_what_cannot_be_ruled_out_fails(audit_config: Config) -> None:
+    assert verdict(audit_config("fail_if.auroc_upper=0.6"), FEW).exit_code == 3
+    found = verdict(audit_config("fail_if.found_upper=0.9"), FEW)
+    assert found.exceeded == {"found_upper": "too few non-members to resolve it"}
+    broken = Check("overlap", "error", "they share records")
+    good = verdict(audit_config("fail_if.auroc_lower=0.9"), *guesses(0), checks=[broken])
+    assert good.exceeded == {"auroc_lower": "the numbers are not valid"}
+
+
+def facts(**changes: Any) -> Facts:
+    base = dict.fromkeys(Facts.__dataclass_fields__, 0)
+    return Facts(**base | {"members": 300, "non_members": 300, "given_members": 300} | changes)
+
+
+def sentences(found: Verdict, known: Facts) -> str:
+    parts = words.headline(found, known) + words.meaning(found) + words.next_steps(found, known)
+    return " ".join(parts)
+
+
+def test_sentences_agree_with_the_numbers(audit_config: Config) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=300) + 2, rng.normal(size=300)
+    found = verdict(audit_config(), (x, y))
+    text = sentences(found, facts(copied_members=7))
+    assert f"AUROC {metrics.auroc(x, y):.3f} [{found.strongest.low:.3f}" in text
+    rate = metrics.tpr_at_fpr(x, y, 0.01).tpr
+    assert f"finds {round(300 * rate)} of 300 members" in text
+    assert "guessing finds about 3" in text
+    assert "7 of 300 members and 0 of 300 non-members" in text
+    assert "Remove released records" in text
+    prior, share = 0.01, rate
+    believed = prior * share / (prior * share + (1 - prior) * 0.01)
+    assert (
+        f"used is 1%, and sees the attack attack 0 raise an alarm for it (false alarms: 1%), should then think it is {believed:.0%}"
+        in text
+    )
+
+
+def test_no_leak_claims_no_more_than_was_shown(audit_config: Config) -> None:
+    found = verdict(audit_config(), *guesses(3, 2000))
+    text = sentences(found, facts())
+    assert found.word == "no leak found"
+    assert "and for nothing else" in text
+    assert "learns nothing" in text
+    assert "Train" not in text
+
+
+def test_inconclusive_names_a_number_of_records_that_suffices(audit_config: Config) -> None:
+    found = verdict(audit_config(), FEW)
+    (step,) = [s for s in words.next_steps(found, facts()) if "Give more records" in s]
+    needed = int("".join(sign for sign in step.split("members")[0] if sign.isdigit()))
+    # The interval of an attack that guesses, with that many records a side, ends under 0.6.
+    x = np.random.default_rng(0).permutation(2 * needed).astype(float)
+    low, high = metrics.auroc_interval(x[:needed], x[needed:], found.level)
+    assert (high - low) / 2 == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("k", [0, 1, 3, 8])
+def test_records_found_p_value_is_that_of_random_orders(k: int) -> None:
+    """Members above the (k + 1)-th non-member, counted over all orders by another formula."""
+    m, n = 12, 30
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=m) + 1, rng.normal(size=n)
+    fpr = (k + 0.5) / n
+    if k == 0:
+        assert metrics.found_p_value(x, y, fpr) == 1
+        return
+    found = int((x > np.sort(y)[::-1][k]).sum())
+    # At least `found` members before the (k + 1)-th non-member: among the first found + k scores
+    # there are at most k non-members.
+    expected = hypergeom(m + n, n, found + k).cdf(k)
+    assert metrics.found_p_value(x, y, fpr) == pytest.approx(expected)
+
+
+def test_records_found_p_value_is_conservative_under_ties() -> None:
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, 5, (2, 200)).astype(float) for _ in range(500)]
+    assert np.mean([metrics.found_p_value(x, y, 0.05) <= 0.05 for x, y in draws]) <= 0.05
