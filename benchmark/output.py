@@ -58,9 +58,7 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
 
 
-def write(
-    result: JobResult, folder: Path | str, page: Path | str | None = None
-) -> Path:
+def write(result: JobResult, folder: Path | str, page: Path | str | None = None) -> Path:
     """Write table.csv, table.parquet, scores.parquet, config.yaml and index.html; return the last.
 
     page: file of the page as it was rendered before, or its HTML; None renders a job's now.

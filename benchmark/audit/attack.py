@@ -68,7 +68,14 @@ def choose(config: DictConfig, store: Store) -> Attacks:
     attacks = build_all(config.attack, "attack")
     if not attacks:
         raise UserError("attack=[]: no attack is selected")
-    return Attacks(config, store, attacks, build_all(config.calibration, "calibration"))
+    calibrations = build_all(config.calibration, "calibration")
+    for name, calibration in calibrations.items():
+        if calibration.inside or calibration.outside > 1:
+            raise UserError(
+                f"calibration={name}: it needs reference models trained for it; an audit has "
+                f"reference records: choose difference or none"
+            )
+    return Attacks(config, store, attacks, calibrations)
 
 
 def plan(asked: Attacks, case: Case) -> list[Step]:
@@ -146,8 +153,9 @@ def _variants(
     yield "none", (raw, seconds + learning)
     if "reference" in case.parts and isinstance(chosen, Reconstructs):
         other, seconds = _by_reference(asked, case, queries)
+        unseen = np.zeros((1, len(other)), bool)
         for variant, calibration in asked.calibrations.items():
-            yield variant, (calibration.combine(raw, other[None]), seconds)
+            yield variant, (calibration.combine(raw, other[None], unseen), seconds)
 
 
 def _by_reference(asked: Attacks, case: Case, queries: Queries) -> tuple[np.ndarray, float]:
