@@ -20,17 +20,15 @@ from tqdm import tqdm
 
 from attacks.base import Attack, Learns, Particular, Reconstructs
 from attacks.calibration import Calibration
-from attacks.ensemble import Ensemble
-from benchmark import checks, judging, knowledge
+from benchmark import checks, knowledge, metrics
 from benchmark.config import build, build_all
-from benchmark.data.dataset import Dataset, read
+from benchmark.data.dataset import Dataset, Source, read
 from benchmark.data.split import Split
 from benchmark.models import GRID, Model, Recipe, obtain, obtain_all
-from benchmark.references import membership, recipes, refuse_unless_enough, suffices
+from benchmark.references import membership, recipes
 from benchmark.result import JobResult, Strip
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain, read_meta
-from benchmark.table import Raw, Table
 from victims.access import NoAccess, UserError, setting
 
 log = logging.getLogger(__name__)
@@ -56,8 +54,7 @@ class Plan:
     split: Split
     attacks: dict[str, Attack]
     calibrations: dict[str, Calibration]
-    ensembles: dict[str, Ensemble]
-    references: list[Recipe] = dataclasses.field(default_factory=list)
+    references: list[Recipe]
     """Recipes of the reference models; empty where nothing needs them."""
 
     @property
@@ -70,11 +67,6 @@ class Plan:
         """Which reference model was trained on which query: (models, 2q) bool."""
         return membership(self.references, self.queries[0])
 
-    @property
-    def table(self) -> Table:
-        """How raw scores become the rows of the table."""
-        return Table(*self.queries, self.inside, self.calibrations, self.ensembles)
-
 
 def run(config: DictConfig) -> JobResult:
     """Do one job; whatever the store holds is not done again."""
@@ -83,12 +75,12 @@ def run(config: DictConfig) -> JobResult:
     note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
 
     seed = sub_seed(config.seed, "victim")
-    recipe = Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim")
+    members, bank = plan.split.members, config.bank.size
+    recipe = Recipe(config.victim, members, seed, bank, "victim", config.dp)
     made = plan.dataset, plan.store, config.machine, note
     victim = obtain(recipe, *made)
     references = obtain_all(plan.references, *made)
-    raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
-    rows, scores = plan.table.build(raws)
+    rows, scores = _table(plan, victim, references)
     return _result(plan, victim, rows, scores)
 
 
@@ -113,21 +105,25 @@ def prepare(config: DictConfig) -> Plan:
         if isinstance(attack, Particular):
             attack.refuse(dataset.shape)
     _refuse_without_access(config, dataset, split, attacks)
-    ensembles = build_all(config.ensemble, "ensemble")
-    return _with_references(Plan(config, store, dataset, split, attacks, calibrations, ensembles))
+    _refuse_without_privacy(config, source, dataset, len(split.members))
+    plan = Plan(config, store, dataset, split, attacks, calibrations, [])
+    return _with_references(plan) if calibrations else plan
 
 
 def _with_references(plan: Plan) -> Plan:
     """Choose what the reference models are trained on; refuse calibrations that need others."""
-    if not plan.calibrations and not plan.ensembles:
-        return plan
     references = build(plan.config.reference, "reference", _recursive_=False)
     seed, bank = plan.config.seed, plan.config.bank.size
-    chosen = dataclasses.replace(plan, references=recipes(references, plan.split, seed, bank))
+    plan = dataclasses.replace(plan, references=recipes(references, plan.split, seed, bank))
+    seen, unseen = plan.inside.sum(0).min(), (~plan.inside).sum(0).min()
     for name, calibration in plan.calibrations.items():
-        refuse_unless_enough(chosen.inside, name, calibration)
-    wanted = [suffices(chosen.inside, ensemble) for ensemble in plan.ensembles.values()]
-    return chosen if plan.calibrations or any(wanted) else plan
+        if seen < calibration.inside or unseen < calibration.outside:
+            raise UserError(
+                f"calibration={name}: each query needs {calibration.inside} reference models "
+                f"trained on it and {calibration.outside} that are not, there are {seen} and "
+                f"{unseen}; choose reference=halves or raise reference.count={references.count}"
+            )
+    return plan
 
 
 def set_up(machine: DictConfig) -> None:
@@ -162,21 +158,66 @@ def _refuse_without_access(
         raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
 
 
+def _refuse_without_privacy(
+    config: DictConfig, source: Source, dataset: Dataset, members: int
+) -> None:
+    """With dp=on, refuse what cannot be trained privately, or would be private in name only."""
+    if not config.dp:
+        return
+    privacy = build(config.dp, "dp")
+    victim = build(config.victim, "victim", shape=dataset.shape)
+    victim.make_private()
+    privacy.check(victim, members)
+    if getattr(source, "fitted", False) and not privacy.public_encoding:
+        raise UserError(
+            f"data.encode={config.data.encode}: it is measured on all records, the members too, "
+            "which no accountant sees; choose data.encode=none, or say that ranges and quantiles "
+            "are public knowledge with dp.public_encoding=true"
+        )
+
+
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def _raw(plan: Plan, name: str, victim: Model, references: list[Model]) -> Raw:
-    """Raw scores of one attack under the victim and, where these compare, the reference models."""
+def _table(plan: Plan, victim: Model, references: list[Model]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows of the table, and all scores in tidy form."""
+    _, is_member = plan.queries
+    rows: list[dict[str, Any]] = []
+    scores: list[pd.DataFrame] = []
+    for name, attack in plan.attacks.items():
+        base = {"attack": name, "access": setting(attack.access), "warnings": ""}
+        found = _variants(plan, name, victim, references)
+        for variant in ("none", *plan.calibrations):
+            if variant not in found:
+                rows.append({**base, "calibrated": variant, "status": "no access"})
+                continue
+            values, seconds = found[variant]
+            summary = metrics.summary(values[is_member], values[~is_member])
+            rows.append(
+                {**base, "calibrated": variant, "status": "ok", "seconds": seconds, **summary}
+            )
+            scores.append(_tidy(name, variant, values, plan))
+    return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
+
+
+def _variants(
+    plan: Plan, name: str, victim: Model, references: list[Model]
+) -> dict[str, tuple[np.ndarray, float]]:
+    """Scores and seconds, raw ("none") and by calibration; what lacks the access is left out."""
     access = plan.attacks[name].access
     if not (victim.victim.can_grant(access) and knowledge.suffices(access, plan.split)):
-        return Raw(setting(access))
-    scores, seconds = _scores(plan, name, victim)
+        return {}
+    variants = {"none": _scores(plan, name, victim)}
     comparable = all(model.victim.can_grant(access) for model in references)
     if not references or not comparable or knowledge.is_of_members(access):
-        return Raw(setting(access), scores, None, seconds)
+        return variants
     found = [_scores(plan, name, reference) for reference in references]
     stacked = np.stack([scores for scores, _ in found])
-    return Raw(setting(access), scores, stacked, seconds, sum(seconds for _, seconds in found))
+    seconds = sum(seconds for _, seconds in found)
+    for variant, calibration in plan.calibrations.items():
+        scores = calibration.combine(variants["none"][0], stacked, plan.inside)
+        variants[variant] = scores, seconds
+    return variants
 
 
 def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
@@ -247,13 +288,19 @@ def scored(path: Path, name: str, score: Score, queries: Tensor) -> np.ndarray:
     return scores
 
 
+def _tidy(name: str, variant: str, values: np.ndarray, plan: Plan) -> pd.DataFrame:
+    rows, is_member = plan.queries
+    return pd.DataFrame(
+        {"attack": name, "calibrated": variant, "query": rows, "member": is_member, "score": values}
+    )
+
+
 # --- result ---------------------------------------------------------------------------------------
 
 
 def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame) -> JobResult:
     config = plain(plan.config)
     meta = read_meta(victim.folder)
-    comparisons = judging.compare(scores)
     return JobResult(
         title=f"{config['victim']['_target_'].split('.')[-1]}, {plan.dataset.facts.get('name')}, "
         f"{len(plan.split.members)} training records, seed {config['seed']}",
@@ -266,14 +313,20 @@ def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame)
             "duplicates dropped": plan.split.duplicates,
             "store": str(plan.store.root),
         },
-        rows=rows.assign(best=judging.best(rows, comparisons)),
+        rows=rows.assign(**_promise(victim)),
         scores=scores,
-        comparisons=comparisons,
-        sets=judging.set_curves(scores),
         samples=np.array(victim.released[:GRID]) if plan.dataset.is_image else None,
         strips=_strips(plan, victim) if plan.dataset.is_image else {},
         checks=_checks(plan, victim, rows, scores),
     )
+
+
+def _promise(victim: Model) -> dict[str, float]:
+    """The victim's columns of the table: what private training has spent, and how."""
+    spent = victim.privacy or {"epsilon": np.inf}
+    columns = {"epsilon": "epsilon", "delta": "delta", "sigma": "noise_multiplier"}
+    columns |= {"clipping_norm": "max_grad_norm"}
+    return {column: spent.get(name, np.nan) for column, name in columns.items()}
 
 
 def _checks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from benchmark.figures import tile
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain
 from victims.base import Victim
+from victims.budget import SPENT, Ledger
 from victims.train import Training, fit, load, skip, training_bar
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Recipe:
 
     victim: its config. rows: (n,) row numbers of its training records, in order.
     seed: for initial weights, batches and noise. bank: how many samples it releases.
+    dp: the config of private training; empty or None for training without.
     """
 
     victim: DictConfig
@@ -42,6 +45,7 @@ class Recipe:
     seed: int
     bank: int
     title: str
+    dp: DictConfig | None = None
 
     def config(self, dataset: Dataset) -> dict[str, Any]:
         """What the trained model is filed under: the records by content, nothing of the machine."""
@@ -51,6 +55,7 @@ class Recipe:
             "records": dataset.digest(self.rows),
             "count": len(self.rows),
             "seed": self.seed,
+            **({"dp": plain(self.dp)} if self.dp else {}),
         }
 
 
@@ -73,6 +78,12 @@ class Model:
         """Latent codes of the released samples."""
         return np.load(self.bank_folder / "codes.npy")
 
+    @cached_property
+    def privacy(self) -> dict[str, Any] | None:
+        """What private training has spent (see `Ledger`), or None for training without."""
+        path = self.folder / SPENT
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
 
 def obtain(
     recipe: Recipe,
@@ -92,6 +103,7 @@ def obtain(
         victim = _initial(recipe, dataset)
         log.info("%s: training on %d records", recipe.title, len(recipe.rows))
         training = Training(machine.accelerator, machine.precision, machine.checkpoint_every_s)
+        ledger = _made_private(recipe, victim)
         fit(
             victim,
             lambda rows: dataset.records(recipe.rows[rows]),
@@ -103,6 +115,8 @@ def obtain(
             recipe.title,
             bar,
         )
+        if ledger is not None:
+            ledger.write(victim, folder)
         _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
 
     folder = store.get("victim", config, train, note)
@@ -156,7 +170,25 @@ def release(victim: Victim, folder: Path, size: int, seed: int, rows: int = 256)
 def _initial(recipe: Recipe, dataset: Dataset) -> Victim:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(recipe.seed, "weights"))
-        return build(recipe.victim, "victim", shape=dataset.shape)
+        victim: Victim = build(recipe.victim, "victim", shape=dataset.shape)
+        if recipe.dp:
+            victim.make_private()
+        return victim
+
+
+def _made_private(recipe: Recipe, victim: Victim) -> Ledger | None:
+    """Give a victim the mechanism of private training where its recipe asks for that."""
+    if not recipe.dp:
+        return None
+    steps = victim.steps
+    ledger = build(recipe.dp, "dp").attach(victim, len(recipe.rows))
+    log.info("%s: private, noise multiplier %.3g", recipe.title, ledger.noise_multiplier)
+    if victim.steps < steps:
+        log.warning(
+            "%s: training stops after %d of %d steps, where dp.epsilon=%g is spent",
+            *(recipe.title, victim.steps, steps, recipe.dp.epsilon),
+        )
+    return ledger
 
 
 def _prior(seed: int, name: str, n: int, z_dim: int) -> np.ndarray:

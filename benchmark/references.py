@@ -8,8 +8,6 @@ from typing import Protocol
 import numpy as np
 from omegaconf import DictConfig
 
-from attacks.calibration import Calibration
-from attacks.ensemble import Ensemble
 from benchmark.data.split import Split
 from benchmark.models import Recipe
 from benchmark.seeds import sub_seed
@@ -17,10 +15,15 @@ from victims.access import UserError
 
 
 class References(Protocol):
-    """A set of reference models: how many, and what each is trained on."""
+    """A set of reference models: how many, and what each is trained on.
+
+    dp: the config of their private training, as `Recipe` has it. By default it is the victim's: the
+    attacker knows how the victim was trained, and imitates it.
+    """
 
     victim: DictConfig
     count: int
+    dp: DictConfig | None
 
     def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """Row numbers (n,) of the training records of model i; raises UserError if impossible."""
@@ -33,8 +36,11 @@ class Single:
     count: how many models. members: training records of each, drawn from split.reference anew.
     """
 
-    def __init__(self, victim: DictConfig, count: int, members: int) -> None:
+    def __init__(
+        self, victim: DictConfig, count: int, members: int, dp: DictConfig | None = None
+    ) -> None:
         self.victim, self.count, self.members = victim, _at_least_one(count), members
+        self.dp = dp
 
     def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """A draw without replacement from the attacker's records, model i's own."""
@@ -59,8 +65,11 @@ class Halves:
     half. Deviation: their sizes vary, these have one size.
     """
 
-    def __init__(self, victim: DictConfig, count: int, members: int) -> None:
+    def __init__(
+        self, victim: DictConfig, count: int, members: int, dp: DictConfig | None = None
+    ) -> None:
         self.victim, self.count, self.members = victim, _at_least_one(count), members
+        self.dp = dp
 
     def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """The half of the queries that is model i's, and as many own records as it lacks."""
@@ -86,6 +95,7 @@ def recipes(references: References, split: Split, seed: int, bank: int) -> list[
             _model_seed(i, seed),
             bank,
             f"reference model {i + 1} of {references.count}",
+            references.dp,
         )
         for i in range(references.count)
     ]
@@ -94,28 +104,6 @@ def recipes(references: References, split: Split, seed: int, bank: int) -> list[
 def membership(models: Sequence[Recipe], queries: np.ndarray) -> np.ndarray:
     """Which reference model was trained on which query: (models, queries) bool."""
     return np.array([np.isin(queries, model.rows) for model in models]).reshape(-1, len(queries))
-
-
-def suffices(inside: np.ndarray, combiner: Calibration | Ensemble) -> bool:
-    """Whether each query is in, and out of, as many models as a calibration or ensemble needs."""
-    seen, unseen = _fewest(inside)
-    return seen >= combiner.inside and unseen >= combiner.outside
-
-
-def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration) -> None:
-    """Raise UserError where `inside` (models, queries) does not suffice for a calibration."""
-    if not suffices(inside, calibration):
-        seen, unseen = _fewest(inside)
-        raise UserError(
-            f"calibration={name}: each query needs {calibration.inside} reference models trained "
-            f"on it and {calibration.outside} that are not, there are {seen} and {unseen}; "
-            f"choose reference=halves or raise reference.count={len(inside)}"
-        )
-
-
-def _fewest(inside: np.ndarray) -> tuple[int, int]:
-    """In how many models a query is at least, and out of how many."""
-    return int(inside.sum(0).min()), int((~inside).sum(0).min())
 
 
 def _own_records(i: int, split: Split, seed: int) -> np.ndarray:

@@ -48,11 +48,10 @@ class JobResult:
     rows: one row per (attack, calibration); columns attack, access, calibrated ("none" or the
         calibration's name), auroc, auroc_low, auroc_high, average_precision, balanced_accuracy,
         advantage, the TPR_COLUMNS each with `_low` and `_high`, n_members, n_non_members, seconds,
-        warnings, status ("ok", or why there is no number: "no access", ...), best (whether it is
-        the best AUROC or not significantly worse). NaN = not resolvable, shown as n/a.
+        warnings, status ("ok", "no access" or "failed: ..."); epsilon, delta, sigma and
+        clipping_norm of the victim's private training (without it infinite, the others NaN).
+        NaN = not resolvable, shown as n/a.
     scores: tidy; attack, calibrated, query (int), member (bool), score (float64).
-    comparisons: AUROC differences of every two rows, `benchmark.judging.COMPARISONS`.
-    sets: accuracy on sets of records, `benchmark.judging.CURVES`.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
     """
 
@@ -64,8 +63,6 @@ class JobResult:
     samples: np.ndarray | None = None
     strips: dict[str, Strip] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
-    comparisons: pd.DataFrame = field(default_factory=pd.DataFrame)
-    sets: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def ok(self) -> pd.DataFrame:
@@ -92,11 +89,6 @@ def number(value: float, digits: int = 3) -> str:
     return "n/a" if pd.isna(value) else f"{value:.{digits}f}"
 
 
-def p_value(value: float) -> str:
-    """A p-value for a reader: 0.032, or < 0.001."""
-    return "< 0.001" if value < 0.001 else number(value)
-
-
 def percent(value: float) -> str:
     """A rate in percent; NaN is n/a."""
     return "n/a" if pd.isna(value) else f"{100 * value:.1f}%"
@@ -109,15 +101,12 @@ def interval(row: pd.Series) -> str:
     return f"{row['auroc']:.3f} [{number(row['auroc_low'])}, {number(row['auroc_high'])}]"
 
 
-def mark(row: pd.Series) -> str:
-    """A star for the best AUROC and for every row that is not significantly worse."""
-    return "*" if bool(row.get("best", False)) else ""
-
-
-MARKED = (
-    "* the best AUROC, or not significantly worse: DeLong's paired test on the same queries, "
-    "Holm-corrected over all pairs, 5%"
-)
+def privacy(row: pd.Series) -> tuple[str, str] | None:
+    """What private training of the victim promises (epsilon; the rest), None without it."""
+    if not np.isfinite(row.get("epsilon", np.inf)):
+        return None
+    how = f"δ = {row['delta']:.2g}, σ = {row['sigma']:.3g}, C = {row['clipping_norm']:.3g}"
+    return f"{row['epsilon']:.3g}", how
 
 
 def duration(seconds: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,6 +22,7 @@ from victims.access import (
     WhiteBox,
     of_victim,
 )
+from victims.private import Mechanism, independent
 
 AnyView = TypeVar("AnyView", bound=View)
 
@@ -33,7 +35,19 @@ class Victim(pl.LightningModule):
     steps: how many training batches; batch_size: records in each.
     A subclass builds its networks, writes `training_step` and `decode`, and defines
     `discriminate` where it has a discriminator.
+
+    For private training a subclass also says which networks real records reach, gives `learn` one
+    loss a record, and lets nothing else depend on them: not on how many are in a batch either.
     """
+
+    reached: ClassVar[tuple[str, ...]] = ()
+    """Names of the networks that see a real record or a gradient that comes from one."""
+
+    queries: ClassVar[int] = 1
+    """How often `training_step` calls `learn` on one batch."""
+
+    private_steps: Tensor
+    """How often `learn` has spent from the privacy budget; a buffer, only after `make_private`."""
 
     def __init__(self, shape: tuple[int, ...], z_dim: int, steps: int, batch_size: int) -> None:
         super().__init__()
@@ -43,6 +57,7 @@ class Victim(pl.LightningModule):
         self.automatic_optimization = False
         self.shape, self.z_dim, self.steps, self.batch_size = shape, z_dim, steps, batch_size
         self.losses: dict[str, float] = {}
+        self.mechanism: Mechanism | None = None
 
     # --- what a subclass provides -------------------------------------------------------------
 
@@ -65,6 +80,55 @@ class Victim(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         optimizer.step()
+
+    def learn(
+        self,
+        optimizer: Optimizer | Any,
+        losses: Callable[..., Tensor],
+        batch: tuple[Tensor, ...],
+        name: str,
+        made: tuple[Tensor, ...] = (),
+    ) -> None:
+        """One step of a network that real records reach, down the mean of their losses.
+
+        losses: (*batch) -> (n,), where row i depends on row i of each tensor of the batch alone, at
+        least after `make_private`. made: what the caller has computed from the whole batch already,
+        handed to `losses` as further arguments; private training computes it anew, per record.
+        Private training clips each record's gradient and adds noise, and notes no loss: it would be
+        a number about the records that no noise protects.
+        """
+        if self.mechanism is None:
+            self.descend(optimizer, losses(*batch, *made).mean(), name)
+            return
+        if not self.mechanism.step(self, optimizer, losses, batch).isfinite().all():
+            raise NonFiniteLoss(f"the {name} loss of a record became infinite or not a number")
+
+    def note(self, **losses: Tensor) -> None:
+        """Keep the means of parts of a loss (n,) for the loss curve; not in private training."""
+        if self.mechanism is None:
+            self.losses |= {name: loss.mean().item() for name, loss in losses.items()}
+
+    def partners(self, fake: Tensor, real: Tensor) -> Tensor:
+        """A generated record of `fake` (m, *shape) for each real one (n, *shape), independently.
+
+        In private training n is secret: what is generated must not depend on it, so m is fixed, and
+        each record draws its partner by itself, as a record alone in the batch would.
+        """
+        return fake if self.mechanism is None else fake[torch.randint(len(fake), (len(real),))]
+
+    def make_private(self) -> None:
+        """Become the version for private training; before weights are trained or loaded.
+
+        Networks that real records reach treat each by itself: group instead of batch normalisation.
+        Raises UserError for a victim that cannot be trained privately.
+        """
+        if not self.reached:
+            raise UserError(
+                f"dp=on: a {type(self).__name__} cannot be trained privately; use dp=off"
+            )
+        for name in self.reached:
+            setattr(self, name, independent(getattr(self, name)))
+        self.register_buffer("private_steps", torch.zeros((), dtype=torch.int64))
 
     # --- release and access -------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ class DCGAN(Adversarial):
     width: channels next to the image; learning_rate, beta1: Adam's.
     """
 
+    reached = ("discriminator",)
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -51,13 +53,15 @@ class DCGAN(Adversarial):
     def training_step(self, real: Tensor, _: int) -> None:
         """One discriminator and one generator step on a batch (n, c, h, w)."""
         optimize_d, optimize_g = self.optimizers()  # type: ignore[attr-defined]
-        fake = self.generator(self.prior(len(real)))
-
-        on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
-        d_loss = telling_apart(on_real, on_fake)
-        self.descend(optimize_d, d_loss, "discriminator")
+        fake = self.generator(self.prior(self.batch_size))
+        pairs = real, self.partners(fake.detach(), real)
+        self.learn(optimize_d, self.discriminator_losses, pairs, "discriminator")
 
         self.discriminator.requires_grad_(False)  # saves half of the generator step's backward pass
         on_fake = self.discriminator(fake)
-        self.descend(optimize_g, passing(on_fake), "generator")
+        self.descend(optimize_g, passing(on_fake).mean(), "generator")
         self.discriminator.requires_grad_(True)
+
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss (n,) for each real record and its generated one."""
+        return telling_apart(self.discriminator(real), self.discriminator(fake))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
-from torch.nn.functional import mse_loss, relu
+from torch.nn.functional import relu
 from torch.optim import Adam, Optimizer
 
 from victims.access import UserError
@@ -23,9 +24,10 @@ class MedGAN(Adversarial):
     sees a record beside its minibatch's average; Adam 1e-3 with L2 0.001 on what it updates.
     Deviations: batch normalisation uses batch statistics in the discriminator's steps too; one
     batch size for both phases; the average beside a single query is that of the training batches
-    (see `AveragingDiscriminator`); released binary records are the decoder's probabilities. The
-    paper rounds them; round at 0.5 for its samples. Unrounded they have a gradient for the white
-    box, and the nearest-sample attack sees at least what it would see of the rounded ones.
+    (see `AveragingDiscriminator`); private training does without it; released binary records are
+    the decoder's probabilities. The paper rounds them; round at 0.5 for its samples. Unrounded they
+    have a gradient for the white box, and the nearest-sample attack sees at least what it would see
+    of the rounded ones.
 
     kind: `binary` (records in {0, 1}, released in [0, 1]) or `count` (released >= 0).
     z_dim: dimension of latent code and autoencoder alike (the shortcuts need them equal).
@@ -35,6 +37,7 @@ class MedGAN(Adversarial):
     learning_rate, weight_decay: Adam's (weight_decay is the gradient's L2 coefficient).
     """
 
+    reached = ("encoder", "decoder", "discriminator")
     discriminator: AveragingDiscriminator
     done: Tensor
 
@@ -59,11 +62,17 @@ class MedGAN(Adversarial):
         self.decoder = nn.Linear(z_dim, shape[0])
         hidden = [Shortcut(z_dim, nn.ReLU()) for _ in range(layers - 1)]
         self.generator = nn.Sequential(*hidden, Shortcut(z_dim, last))
-        self.discriminator = AveragingDiscriminator(shape[0], tuple(widths))
+        self.widths = tuple(widths)
+        self.discriminator = AveragingDiscriminator(shape[0], self.widths)
         self.register_buffer("done", torch.zeros((), dtype=torch.int64))
         self.kind, self.pretrain_steps = kind, pretrain_steps
         self.discriminator_steps = discriminator_steps
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
+
+    def make_private(self) -> None:
+        """The discriminator without the average: it would show it the other records too."""
+        super().make_private()
+        self.discriminator = AveragingDiscriminator(self.shape[0], self.widths, averaging=False)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, z_dim) to probabilities or expected counts (n, d)."""
@@ -88,24 +97,26 @@ class MedGAN(Adversarial):
         adversarial_steps = int(self.done) - self.pretrain_steps
         self.done += 1
         if adversarial_steps < 0:
-            self.descend(optimize_a, self.autoencoder_loss(real), "autoencoder")
+            self.learn(optimize_a, self.autoencoder_losses, (real,), "autoencoder")
             return
         self.discriminator.remember(real)
         with torch.no_grad():
-            fake = self.decode(self.prior(len(real)))
-        on_real, on_fake = self.discriminator(real), self.discriminator(fake)
-        d_loss = telling_apart(on_real, on_fake)
-        self.descend(optimize_d, d_loss, "discriminator")
+            fake = self.partners(self.decode(self.prior(self.batch_size)), real)
+        self.learn(optimize_d, self.discriminator_losses, (real, fake), "discriminator")
         if (adversarial_steps + 1) % self.discriminator_steps == 0:
-            on_fake = self.discriminator(self.decode(self.prior(len(real))))
-            self.descend(optimize_g, passing(on_fake), "generator")
+            on_fake = self.discriminator(self.decode(self.prior(self.batch_size)))
+            self.descend(optimize_g, passing(on_fake).mean(), "generator")
 
-    def autoencoder_loss(self, real: Tensor) -> Tensor:
-        """Cross-entropy summed over binary columns, or mean squared error of counts."""
+    def autoencoder_losses(self, real: Tensor) -> Tensor:
+        """Cross-entropies (n,) summed over binary columns, or mean squared errors of counts."""
         output = self.decoder(self.encoder(real))
         if self.kind == "count":
-            return mse_loss(relu(output), real)
-        return cross_entropy(output, real, reduction="none").sum(1).mean()
+            return (relu(output) - real).square().mean(1)
+        return cross_entropy(output, real, reduction="none").sum(1)
+
+    def discriminator_losses(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss (n,) for each real record and its generated one."""
+        return telling_apart(self.discriminator(real), self.discriminator(fake))
 
 
 class Shortcut(nn.Module):
@@ -129,27 +140,34 @@ class AveragingDiscriminator(nn.Module):
     the mean of all real batches of the adversarial phase, so that the output for a query does not
     depend on the queries beside it. The stored average is part of what a released discriminator
     is, and comes from training records.
+    averaging: without it a record is judged alone.
     """
 
     average: Tensor
     batches: Tensor
 
-    def __init__(self, d: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, d: int, widths: tuple[int, ...], averaging: bool = True) -> None:
         super().__init__()
+        self.averaging = averaging
+        sizes = (2 * d if averaging else d, *widths)
         layers: list[nn.Module] = []
-        for before, after in zip((2 * d, *widths), widths, strict=False):
+        for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear((2 * d, *widths)[-1], 1))
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
         self.register_buffer("average", torch.zeros(d))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def remember(self, real: Tensor) -> None:
         """Take a real batch (n, d) into the stored average."""
+        if not self.averaging:
+            return
         self.batches += 1
         self.average += (real.mean(0) - self.average) / self.batches
 
     def forward(self, x: Tensor) -> Tensor:
         """Records to logits."""
+        if not self.averaging:
+            return self.layers(x).squeeze(1)
         average = x.mean(0) if self.training else self.average
         return self.layers(torch.cat([x, average.expand_as(x)], 1)).squeeze(1)
 

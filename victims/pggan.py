@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -12,9 +13,17 @@ from torch.optim import Adam, Optimizer
 from victims.access import UserError
 from victims.base import Adversarial
 from victims.ema import averaged, follow
-from victims.losses import gradient_penalty
+from victims.losses import gradient_penalty, mixing
 from victims.networks import stages
-from victims.progressive import GrowingCritic, GrowingGenerator, doubled, halved
+from victims.progressive import (
+    GrowingCritic,
+    GrowingGenerator,
+    NoDeviation,
+    doubled,
+    halved,
+)
+
+Critic = Callable[[Tensor], Tensor]
 
 
 class PGGAN(Adversarial):
@@ -36,6 +45,7 @@ class PGGAN(Adversarial):
     Raises UserError where the steps do not suffice to reach the full resolution.
     """
 
+    reached = ("discriminator",)
     discriminator: GrowingCritic
     images_shown: Tensor
 
@@ -68,6 +78,11 @@ class PGGAN(Adversarial):
         # A buffer: stage and fade follow from it, also when training is resumed.
         self.register_buffer("images_shown", torch.zeros((), dtype=torch.int64))
 
+    def make_private(self) -> None:
+        """The critic without minibatch deviation: it would judge a record by the others too."""
+        super().make_private()
+        self.discriminator.deviation = NoDeviation()
+
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, z_dim) to images (n, c, h, w) at full resolution."""
         return self.average(z).clamp(-1.0, 1.0)
@@ -97,19 +112,25 @@ class PGGAN(Adversarial):
         real = self.shrink(real, stage, alpha)
 
         with torch.no_grad():
-            fake = self.generator(self.prior(len(real)), stage, alpha)
-        on_real = critic(real)
-        self.discriminator.deviation.remember()
-        loss = critic(fake).mean() - on_real.mean() + self.drift * on_real.square().mean()
-        loss = loss + self.penalty * gradient_penalty(critic, real, fake)
-        self.descend(optimize_critic, loss, "critic")
+            fake = self.generator(self.prior(self.batch_size), stage, alpha)
+        self.discriminator.requires_grad_(False)
+        self.discriminator.used(stage, alpha).requires_grad_(True)
+        pairs = real, self.partners(fake, real), mixing(real)
+        self.learn(optimize_critic, partial(self.critic_losses, critic), pairs, "critic")
 
         self.discriminator.requires_grad_(False)  # saves half of the generator's backward pass
-        fake = self.generator(self.prior(len(real)), stage, alpha)
+        fake = self.generator(self.prior(self.batch_size), stage, alpha)
         self.descend(optimize_g, -critic(fake).mean(), "generator")
         self.discriminator.requires_grad_(True)
         follow(self.average, self.generator, self.decay)
-        self.images_shown += len(real)
+        self.images_shown += self.batch_size
+
+    def critic_losses(self, critic: Critic, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+        """The critic's loss (n,) for each real record and its generated one, penalty included."""
+        on_real = critic(real)
+        self.discriminator.deviation.remember()
+        loss = critic(fake) - on_real + self.drift * on_real.square()
+        return loss + self.penalty * gradient_penalty(critic, real, fake, share)
 
     def shrink(self, real: Tensor, stage: int, alpha: float) -> Tensor:
         """Full-size images (n, c, h, w) at a stage's resolution, as sharp as its fade-in allows."""

@@ -81,6 +81,17 @@ class MinibatchDeviation(nn.Module):
         self.typical.lerp_(self.latest, share)
 
 
+class NoDeviation(nn.Module):
+    """Stands in for `MinibatchDeviation` in private training: appends a map of zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Append zeros to the features."""
+        return torch.cat([x, torch.zeros_like(x[:, :1])], 1)
+
+    def remember(self) -> None:
+        """There is nothing to remember."""
+
+
 class GrowingGenerator(nn.Module):
     """Generator with an output at every stage: (n, z_dim) -> (n, c, 4 * 2^stage, 4 * 2^stage).
 
@@ -119,6 +130,8 @@ class GrowingGenerator(nn.Module):
 class GrowingCritic(nn.Module):
     """The generator's mirror: (n, c, 4 * 2^stage, 4 * 2^stage) -> (n,)."""
 
+    deviation: MinibatchDeviation | NoDeviation
+
     def __init__(self, shape: tuple[int, ...], width: int, max_channels: int) -> None:
         super().__init__()
         channels = _channels(shape, width, max_channels)
@@ -144,6 +157,11 @@ class GrowingCritic(nn.Module):
             if i == stage - 1 and alpha < 1.0:
                 y = torch.lerp(self.from_image[i](halved(x)), y, alpha)
         return self.head(self.deviation(y))
+
+    def used(self, stage: int, alpha: float) -> nn.Module:
+        """What `forward` uses: an optimiser that sees more would move the rest by noise alone."""
+        images = self.from_image[stage if alpha == 1.0 else stage - 1 : stage + 1]
+        return nn.ModuleList([*images, *self.blocks[:stage], self.head])
 
 
 def _channels(shape: tuple[int, ...], width: int, max_channels: int) -> list[int]:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -63,6 +64,31 @@ class Batches(TorchDataset[Tensor]):
             e: np.random.default_rng([self.seed, e]).permutation(self.size) for e in set(epochs)
         }
         return np.array([orders[e][p] for e, p in zip(epochs, places, strict=True)])
+
+
+class PoissonBatches(Batches):
+    """Batches for private training, by Opacus' sampler: batch t has each record with chance `rate`.
+
+    Independently of the others, so that batches differ in size and may be empty; a function of
+    (seed, t) all the same.
+    """
+
+    def __init__(
+        self, records: Records, size: int, rate: float, first: int, last: int, seed: int
+    ) -> None:
+        super().__init__(records, size, 0, first, last, seed)
+        self.rate = rate
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers (n,), n >= 0, of the training records in batch `step`, in order."""
+        (own,) = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)
+        sampler = UniformWithReplacementSampler(
+            num_samples=self.size,
+            sample_rate=self.rate,
+            generator=torch.Generator().manual_seed(int(own)),
+            steps=1,
+        )
+        return np.array(next(iter(sampler)), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -166,6 +192,7 @@ def fit(
     bar: counts the steps of several trainings; without it this one shows its own.
     work: where the checkpoint lives; a later call with the same arguments goes on from it, and
     ends in the weights of an uninterrupted run (bit for bit on a CPU with as many threads).
+    A victim that has a mechanism is trained privately, on Poisson batches.
     Raises NonFiniteLoss, with the last good checkpoint kept in `work`.
     """
     work.mkdir(parents=True, exist_ok=True)
@@ -173,7 +200,10 @@ def fit(
     if progress.resumed:
         victim.load_state_dict(progress.resumed["weights"])
     if progress.done < victim.steps:
-        batches = Batches(records, size, victim.batch_size, progress.done, victim.steps, seed)
+        span = progress.done, victim.steps, seed
+        batches = Batches(records, size, victim.batch_size, *span)
+        if victim.mechanism is not None:
+            batches = PoissonBatches(records, size, victim.mechanism.sample_rate, *span)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*srun.*")  # on a login node; we start no processes

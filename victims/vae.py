@@ -52,6 +52,7 @@ class VAE(Encoding):
     Source: Kingma, Welling 2014, arXiv 1312.6114: Gaussian codes, one draw a record, for tables one
     hidden layer of tanh units on each side. Deviations: images use DCGAN's networks; a Gaussian
     likelihood has a fixed standard deviation, not one from the decoder; Adam instead of Adagrad.
+    Private training does not standardise columns: their means and deviations are the members'.
     Released is the likelihood's mean: a probability in [0, 1] where it is Bernoulli.
 
     width: channels next to the image, or hidden units for a table.
@@ -61,6 +62,8 @@ class VAE(Encoding):
     learning_rate: Adam's.
     Raises UserError for a Bernoulli likelihood of records outside [0, 1].
     """
+
+    reached = ("encoder", "decoder")
 
     def __init__(
         self,
@@ -92,6 +95,11 @@ class VAE(Encoding):
             self.columns = Standardise(shape[0]) if likelihood == "gaussian" else None
         self.likelihood, self.sigma, self.learning_rate = likelihood, sigma, learning_rate
 
+    def make_private(self) -> None:
+        """Columns as they are: what standardises them would be measured on the members."""
+        super().make_private()
+        self.columns = None
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Records (n, *shape) to mean and log variance of their codes, (n, z_dim) each."""
         return super().encode(self.columns(x) if self.columns else x)
@@ -121,12 +129,16 @@ class VAE(Encoding):
                 f"victim.likelihood=bernoulli: a record holds {worst[0].item():g}, outside [0, 1]; "
                 "use victim.likelihood=gaussian"
             )
+        batch = real, self.prior(len(real))
+        self.learn(self.optimizers(), self.negative_elbos, batch, "negative elbo")
+
+    def negative_elbos(self, real: Tensor, noise: Tensor) -> Tensor:
+        """Minus the evidence lower bound (n,) of each record, its code drawn with its noise."""
         mean, log_variance = self.encode(real)
-        z = code(mean, log_variance, self.prior(len(real)))
-        reconstruction, divergence = self.reconstruction_loss(z, real), kl(mean, log_variance)
-        self.descend(self.optimizers(), (reconstruction + divergence).mean(), "negative elbo")  # type: ignore[arg-type]
-        self.losses |= {"reconstruction": reconstruction.mean().item()}
-        self.losses |= {"divergence": divergence.mean().item()}
+        reconstruction = self.reconstruction_loss(code(mean, log_variance, noise), real)
+        divergence = kl(mean, log_variance)
+        self.note(reconstruction=reconstruction, divergence=divergence)
+        return reconstruction + divergence
 
 
 class Standardise(nn.Module):

@@ -33,6 +33,9 @@ class VAEGAN(Encoding, Adversarial):
     code_rate: of the two discriminators.
     """
 
+    reached = ("encoder", "generator", "discriminator", "code_discriminator")
+    queries = 3
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -57,6 +60,7 @@ class VAEGAN(Encoding, Adversarial):
             nn.Linear(code_width, code_width),
             nn.LeakyReLU(0.01),
             nn.Linear(code_width, 1),
+            nn.Flatten(0),
         )
         self.reconstruction, self.margin = reconstruction, margin
         self.rates = (discriminator_rate, code_rate, learning_rate)
@@ -77,24 +81,40 @@ class VAEGAN(Encoding, Adversarial):
     def training_step(self, real: Tensor, _: int) -> None:
         """One step of each discriminator, then one of encoder and generator, on (n, c, h, w)."""
         optimize_d, optimize_c, optimize_g = self.optimizers()  # type: ignore[attr-defined]
-        n, prior = len(real), self.prior(len(real))
-        codes = code(*self.encode(real), self.prior(n))
-        fake = self.generator(torch.cat([codes, prior]))  # reconstructions, then samples
+        prior, noise = self.prior(len(real)), self.prior(len(real))
+        codes, fake = self.autoencode(real, noise, prior)
 
-        d_loss = hinge(self.discriminator(real), self.discriminator(fake.detach()), self.margin)
-        self.descend(optimize_d, d_loss, "discriminator")
-        on_prior, on_codes = map(self.code_discriminator, (prior, codes.detach()))
-        c_loss = telling_apart(on_prior, on_codes)
-        self.descend(optimize_c, c_loss, "code discriminator")
+        judged = real, *in_blocks(fake.detach(), real)
+        self.learn(optimize_d, self.discriminator_losses, judged, "discriminator")
+        self.learn(optimize_c, self.code_losses, (prior, codes.detach()), "code discriminator")
 
         judges = nn.ModuleList([self.discriminator, self.code_discriminator]).requires_grad_(False)
-        on_codes = self.code_discriminator(codes)
-        error = (real - fake[:n]).abs().flatten(1).sum(1).mean()
-        loss = -self.discriminator(fake).mean() + self.reconstruction * error
-        loss = loss + passing(on_codes)
-        self.descend(optimize_g, loss, "generator")
-        self.losses["reconstruction"] = error.item()
+        batch = real, noise, prior
+        self.learn(optimize_g, self.generator_losses, batch, "generator", made=(codes, fake))
         judges.requires_grad_(True)
+
+    def autoencode(self, real: Tensor, noise: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes (n, z_dim) of records, and (2n, ...) reconstructions, then samples from `prior`."""
+        codes = code(*self.encode(real), noise)
+        return codes, self.generator(torch.cat([codes, prior]))
+
+    def discriminator_losses(self, real: Tensor, reconstruction: Tensor, sample: Tensor) -> Tensor:
+        """The image discriminator's loss (n,) for each record and what was generated for it."""
+        on_fake = self.discriminator(torch.cat([reconstruction, sample]))
+        return hinge(self.discriminator(real), on_fake, self.margin)
+
+    def code_losses(self, prior: Tensor, codes: Tensor) -> Tensor:
+        """The code discriminator's loss (n,) for each draw from the prior and record's code."""
+        return telling_apart(*map(self.code_discriminator, (prior, codes)))
+
+    def generator_losses(self, real: Tensor, noise: Tensor, prior: Tensor, *made: Tensor) -> Tensor:
+        """The loss (n,) of encoder and generator for each record; `made` by `autoencode`."""
+        codes, fake = made or self.autoencode(real, noise, prior)
+        error = (real - in_blocks(fake, real)[0]).abs().flatten(1).sum(1)
+        self.note(reconstruction=error)
+        on_codes = self.code_discriminator(codes)
+        on_fake = in_blocks(self.discriminator(fake), real).mean(0)
+        return passing(on_codes) + self.reconstruction * error - on_fake
 
 
 class LarsenVAEGAN(Encoding, Adversarial):
@@ -110,6 +130,8 @@ class LarsenVAEGAN(Encoding, Adversarial):
     learning_rate: RMSprop's.
     """
 
+    reached = ("encoder", "generator", "discriminator")
+    queries = 3
     discriminator: ConvDiscriminator
 
     def __init__(
@@ -142,39 +164,70 @@ class LarsenVAEGAN(Encoding, Adversarial):
     def training_step(self, real: Tensor, _: int) -> None:
         """One step of each network on a batch (n, c, h, w)."""
         optimize_d, optimize_e, optimize_g = self.optimizers()  # type: ignore[attr-defined]
-        n = len(real)
-        mean, log_variance = self.encode(real)
-        codes = code(mean, log_variance, self.prior(n))
-        both = torch.cat([codes.detach(), self.prior(n)])
+        noise, prior = self.prior(len(real)), self.prior(len(real))
+        encoded = self.encode(real)
+        codes = code(*encoded, noise)
+        both = torch.cat([codes.detach(), prior])
         fake = self.generator(both)  # reconstructions, then samples
 
-        on_real, on_fake = self.discriminator(real), self.discriminator(fake.detach())
-        d_loss = telling_apart(on_real, on_fake)
-        self.descend(optimize_d, d_loss, "discriminator")
+        judged = real, *in_blocks(fake.detach(), real)
+        self.learn(optimize_d, self.discriminator_losses, judged, "discriminator")
 
         self.discriminator.requires_grad_(False)
-        with torch.no_grad():
-            target = self.discriminator.features(real)
+        target = self.target(real)
         self.generator.requires_grad_(False)  # the encoder's step leaves the generator alone
-        error = feature_error(self.discriminator.features(self.generator(codes)), target)
-        self.descend(optimize_e, error + kl(mean, log_variance).mean(), "encoder")
+        made = *encoded, codes, target
+        self.learn(optimize_e, self.encoder_losses, (real, noise), "encoder", made=made)
         self.generator.requires_grad_(True)
 
+        batch = real, codes.detach(), prior
+        self.learn(optimize_g, self.generator_losses, batch, "generator", made=(fake, target))
+        self.discriminator.requires_grad_(True)
+
+    @torch.no_grad()
+    def target(self, real: Tensor) -> Tensor:
+        """The features (n, ...) of real records that reconstructions should have."""
+        return self.discriminator.features(real)
+
+    def discriminator_losses(self, real: Tensor, reconstruction: Tensor, sample: Tensor) -> Tensor:
+        """The discriminator's loss (n,) for each record and what was generated for it."""
+        on_real = self.discriminator(real)
+        return telling_apart(on_real, self.discriminator(torch.cat([reconstruction, sample])))
+
+    def encoder_losses(self, real: Tensor, noise: Tensor, *made: Tensor) -> Tensor:
+        """The encoder's loss (n,) for each record; `made`: its encoding, code and target."""
+        if not made:
+            encoded = self.encode(real)
+            made = *encoded, code(*encoded, noise), self.target(real)
+        mean, log_variance, codes, target = made
+        error = feature_errors(self.discriminator.features(self.generator(codes)), target)
+        return error + kl(mean, log_variance)
+
+    def generator_losses(self, real: Tensor, codes: Tensor, prior: Tensor, *made: Tensor) -> Tensor:
+        """The generator's loss (n,) for each record; `made`: what was generated, its target."""
+        fake, target = made or (self.generator(torch.cat([codes, prior])), self.target(real))
         features = self.discriminator.features(fake)
         on_fake = self.discriminator.head(features).flatten()
-        loss = self.gamma * feature_error(features[:n], target)
-        self.descend(optimize_g, loss + passing(on_fake), "generator")
-        self.discriminator.requires_grad_(True)
+        loss = self.gamma * feature_errors(in_blocks(features, real)[0], target)
+        return loss + in_blocks(passing(on_fake), real).mean(0)
+
+
+def in_blocks(values: Tensor, real: Tensor) -> Tensor:
+    """Two blocks of n rows, one row for each of n real records: (2n, ...) -> (2, n, ...)."""
+    return values.unflatten(0, (2, len(real)))
 
 
 def hinge(on_real: Tensor, on_fake: Tensor, margin: float) -> Tensor:
-    """The discriminator's hinge loss, zero once real > margin and fake < -margin; outputs (n,)."""
-    return relu(margin - on_real).mean() + relu(margin + on_fake).mean()
+    """The discriminator's hinge losses (n,), zero once real > margin and fake < -margin.
+
+    on_real: (n,). on_fake: (2n,), two generated records to a real one; their mean counts.
+    """
+    return relu(margin - on_real) + in_blocks(relu(margin + on_fake), on_real).mean(0)
 
 
-def feature_error(features: Tensor, target: Tensor) -> Tensor:
-    """Minus the log-likelihood, up to a constant, under N(features, 1); mean over the batch."""
-    return 0.5 * (features - target).square().flatten(1).sum(1).mean()
+def feature_errors(features: Tensor, target: Tensor) -> Tensor:
+    """Minus the log-likelihoods (n,), up to a constant, under N(features, 1)."""
+    return 0.5 * (features - target).square().flatten(1).sum(1)
 
 
 def spectral(network: ConvDiscriminator) -> ConvDiscriminator:

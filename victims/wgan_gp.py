@@ -11,7 +11,7 @@ from torch.optim import Adam, Optimizer
 
 from victims.access import UserError
 from victims.base import Adversarial
-from victims.losses import gradient_penalty
+from victims.losses import gradient_penalty, mixing
 from victims.networks import Norm, stages
 
 
@@ -31,6 +31,7 @@ class WGANGP(Adversarial):
     Raises UserError where the networks do not fit records of this shape.
     """
 
+    reached = ("discriminator",)
     critic_steps: Tensor
 
     def __init__(
@@ -72,17 +73,20 @@ class WGANGP(Adversarial):
         """One critic step on a batch (n, *shape), and a generator step when it is its turn."""
         optimize_critic, optimize_g = self.optimizers()  # type: ignore[attr-defined]
         with torch.no_grad():
-            fake = self.generator(self.prior(len(real)))
-        distance = self.discriminator(real).mean() - self.discriminator(fake).mean()
-        penalty = gradient_penalty(self.discriminator, real, fake)
-        self.descend(optimize_critic, self.penalty * penalty - distance, "critic")
+            fake = self.partners(self.generator(self.prior(self.batch_size)), real)
+        self.learn(optimize_critic, self.critic_losses, (real, fake, mixing(real)), "critic")
 
         self.critic_steps += 1
         if self.critic_steps % self.n_critic == 0:
             self.discriminator.requires_grad_(False)  # saves half of this backward pass
-            fake = self.generator(self.prior(len(real)))
+            fake = self.generator(self.prior(self.batch_size))
             self.descend(optimize_g, -self.discriminator(fake).mean(), "generator")
             self.discriminator.requires_grad_(True)
+
+    def critic_losses(self, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+        """The critic's loss (n,) for each real record and its generated one, penalty included."""
+        penalty = gradient_penalty(self.discriminator, real, fake, share)
+        return self.penalty * penalty - (self.discriminator(real) - self.discriminator(fake))
 
 
 class Residual(nn.Module):

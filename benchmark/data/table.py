@@ -82,6 +82,11 @@ class Table:
         people = None if owners is None else np.unique(owners, return_inverse=True)[1]
         write(folder, [values.astype(np.float32)], len(values), people, facts)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether the encoding is measured on the records: ranges or quantiles of all of them."""
+        return self.encode in ("unit", "bins")
+
     def path(self) -> Path:
         """The file; raises UserError where it does not exist."""
         return find(self.file.name, [self.file.parent], self.advice)

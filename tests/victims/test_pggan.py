@@ -227,6 +227,7 @@ def test_the_papers_sizes_build_and_take_a_step(config, monkeypatch):
     monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
     monkeypatch.setattr(victim, "manual_backward", lambda loss: loss.backward())
     victim.images_shown.fill_(10**7)  # the full resolution
+    victim.batch_size = 2
     victim.training_step(torch.rand(2, 3, 64, 64) * 2 - 1, 0)
     assert set(victim.losses) == {"critic", "generator"}
     assert victim.generate(torch.randn(2, 100)).shape == (2, 3, 64, 64)

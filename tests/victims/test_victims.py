@@ -10,12 +10,13 @@ import pytest
 import torch
 from conftest import digits, names
 from omegaconf import DictConfig
+from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.config import build
 from victims.access import AccessibleDiscriminator, NoAccess, UserError, WhiteBox
 from victims.base import NonFiniteLoss, Victim
-from victims.train import CHECKPOINT, Batches, Training, fit, load
+from victims.train import CHECKPOINT, WEIGHTS, Batches, Training, fit, load
 
 OFTEN = Training(checkpoint_every_s=0)
 TABLES = {"medgan", "vae_table", "wgan_gp_table"}
@@ -32,12 +33,31 @@ def records(name: str) -> Tensor:
 def make(
     request: pytest.FixtureRequest, config: Callable[..., DictConfig]
 ) -> tuple[Callable[[], Victim], Tensor]:
-    data = records(request.param)
-    settings = config(f"victim={request.param}").victim
+    return maker(request.param, "dp=off", config)
+
+
+@pytest.fixture(params=[f"{name} dp={dp}" for name in names("victim") for dp in ("off", "on")])
+def either(
+    request: pytest.FixtureRequest, config: Callable[..., DictConfig]
+) -> tuple[Callable[[], Victim], Tensor]:
+    return maker(*request.param.split(), config)
+
+
+def maker(
+    name: str, dp: str, config: Callable[..., DictConfig]
+) -> tuple[Callable[[], Victim], Tensor]:
+    """Makes new victims, private ones with a given noise, and records to train them on."""
+    data = records(name)
+    settings = config(f"victim={name}", dp)
 
     def victim() -> Victim:
         torch.manual_seed(1)
-        return build(settings, "victim", shape=tuple(data.shape[1:]))
+        made: Victim = build(settings.victim, "victim", shape=tuple(data.shape[1:]))
+        if settings.dp:
+            made.make_private()
+            noise = build(settings.dp, "dp", epsilon=None, noise_multiplier=1.0)
+            noise.attach(made, len(data))
+        return made
 
     return victim, data
 
@@ -52,9 +72,9 @@ def samples(victim: Victim, folder: Path) -> Tensor:
 
 
 def test_it_trains_and_reloads_to_the_same_samples(
-    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
+    either: tuple[Callable[[], Victim], Tensor], tmp_path: Path
 ) -> None:
-    fresh, data = make
+    fresh, data = either
     victim = fresh()
     train(victim, data, tmp_path)
     first = samples(victim, tmp_path)
@@ -64,9 +84,9 @@ def test_it_trains_and_reloads_to_the_same_samples(
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(
-    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    either: tuple[Callable[[], Victim], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh, data = make
+    fresh, data = either
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     whole.mkdir()
     halves.mkdir()
@@ -90,12 +110,15 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert torch.load(halves / "work" / CHECKPOINT, weights_only=True)["done"] == victim.steps // 2
     train(fresh(), data, halves)
     assert torch.equal(samples(fresh(), halves), samples(fresh(), whole))
+    counts = [load_file(folder / WEIGHTS).get("private_steps") for folder in (whole, halves)]
+    expected = victim.steps * victim.queries if victim.mechanism else None
+    assert counts == [expected, expected]
 
 
 def test_a_row_does_not_depend_on_the_other_rows(
-    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
+    either: tuple[Callable[[], Victim], Tensor], tmp_path: Path
 ) -> None:
-    fresh, data = make
+    fresh, data = either
     train(fresh(), data, tmp_path)
     victim = load(fresh(), tmp_path)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))

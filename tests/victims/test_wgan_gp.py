@@ -8,7 +8,7 @@ from torch import nn
 
 from benchmark.config import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, NoAccess, UserError, WhiteBox
-from victims.losses import gradient_penalty
+from victims.losses import gradient_penalty, mixing
 from victims.networks import ConvDiscriminator, ConvGenerator
 from victims.train import Training, fit, load
 from victims.wgan_gp import WGANGP, MLPCritic, MLPGenerator, ResidualCritic, ResidualGenerator
@@ -76,25 +76,24 @@ def test_the_generator_steps_once_in_n_critic(monkeypatch):
     monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
     monkeypatch.setattr(victim, "descend", lambda optimizer, loss, name: taken.append(name))
     for i in range(6):
-        victim.training_step(records("table"), i)
+        victim.training_step(records("table")[: victim.batch_size], i)
     assert taken == ["critic", "critic", "critic", "generator"] * 2
 
 
 def test_penalty_of_a_linear_critic_has_a_closed_form():
     weight = torch.tensor([3.0, -4.0, 12.0])
     real, fake = torch.randn(7, 3), torch.randn(7, 3)
-    penalty = gradient_penalty(lambda x: x @ weight, real, fake)
-    assert penalty.item() == pytest.approx((13.0 - 1.0) ** 2, rel=1e-6)
+    penalty = gradient_penalty(lambda x: x @ weight, real, fake, mixing(real))
+    torch.testing.assert_close(penalty, torch.full((7,), (13.0 - 1.0) ** 2))
 
 
 def test_penalty_and_its_weight_gradient_match_one_record_at_a_time():
     torch.manual_seed(3)
     critic = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1), nn.Flatten(0)).double()
     real, fake = torch.randn(5, 4).double(), torch.randn(5, 4).double()
-    torch.manual_seed(4)
-    penalty = gradient_penalty(critic, real, fake)
-    torch.manual_seed(4)
-    between = fake + torch.rand(5, 1) * (real - fake)
+    share = mixing(real)
+    penalty = gradient_penalty(critic, real, fake, share).mean()
+    between = fake + share * (real - fake)
 
     def reference(first, first_bias, second, _):
         hidden = torch.tanh(between @ first.T + first_bias)
@@ -183,7 +182,7 @@ def test_the_table_victim_learns_the_rates_of_counts():
 def test_the_papers_sizes_build_and_take_a_step(config, monkeypatch, name):
     torch.manual_seed(0)
     victim = build(config(f"victim={name}", "scale=paper").victim, "victim", shape=(3, 64, 64))
-    victim.n_critic = 1  # so that one batch moves both networks
+    victim.n_critic, victim.batch_size = 1, 4  # so that one small batch moves both networks
     optimizers = victim.configure_optimizers()
     monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
     monkeypatch.setattr(victim, "manual_backward", lambda loss: loss.backward())

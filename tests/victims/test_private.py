@@ -1,0 +1,316 @@
+"""Private training: each record's gradient, Opacus' clipping and noise, and what is spent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import digits, names
+from omegaconf import DictConfig
+from opacus import GradSampleModule
+from opacus.accountants import RDPAccountant
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from benchmark.config import build
+from victims import private
+from victims.access import UserError
+from victims.base import NonFiniteLoss, Victim
+from victims.budget import SPENT, Privacy
+from victims.private import BudgetSpent, Mechanism, independent, per_record
+from victims.train import PoissonBatches, Training, fit
+
+Config = Callable[..., DictConfig]
+
+
+@pytest.fixture(autouse=True)
+def _few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fractional orders are slow and only tighten RDP's bound."""
+    monkeypatch.setattr(RDPAccountant, "DEFAULT_ALPHAS", [1.25, 1.5, *range(2, 65)])
+
+
+def records(victim: str) -> Tensor:
+    if "table" in victim or victim == "medgan":
+        return (torch.rand(24, 20, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    return digits(0, 24)
+
+
+def make(config: Config, name: str, *overrides: str, **dp: Any) -> tuple[Victim, Tensor]:
+    data, settings = records(name), config(f"victim={name}", "dp=on", *overrides)
+    torch.manual_seed(1)
+    victim: Victim = build(settings.victim, "victim", shape=tuple(data.shape[1:]))
+    victim.make_private()
+    build(settings.dp, "dp", **({"epsilon": None, "noise_multiplier": 1.0} | dp)).attach(victim, 24)
+    return victim, data
+
+
+def train(victim: Victim, data: Tensor, folder: Path) -> None:
+    fit(victim, data.__getitem__, len(data), folder, folder / "work", 5, Training())
+
+
+def one_by_one(victim: Victim, parameters: list[nn.Parameter], losses: Any, batch: Any) -> Any:
+    """Gradients by ordinary autograd, a record at a time."""
+    found = []
+    for i in range(len(batch[0])):
+        loss = losses(*(rows[i : i + 1] for rows in batch)).sum()
+        slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+        pairs = zip(parameters, slopes, strict=True)
+        found.append([torch.zeros_like(p) if g is None else g.detach() for p, g in pairs])
+    return [torch.stack(rows) for rows in zip(*found, strict=True)]
+
+
+@pytest.mark.parametrize("name", names("victim"))
+def test_gradients_are_those_of_a_loop_over_records(
+    config: Config, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every loss that a victim trains privately, in training mode, after some steps."""
+    victim, data = make(config, name)
+    compared: list[int] = []
+
+    def both_ways(victim: Any, parameters: Any, losses: Any, batch: Any) -> Any:
+        # In double precision: in single, |x| and relu flip their slopes where both ways round apart.
+        victim.double()
+        exact = [rows.double() for rows in batch]
+        with private._still(victim):  # one set of vectors of the spectral norms for both
+            gradients, values = per_record(victim, parameters, losses, exact)
+            with torch.enable_grad():
+                expected = one_by_one(victim, parameters, losses, exact)
+        for gradient, slope in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(gradient, slope, rtol=1e-5, atol=1e-7)
+        assert not len(values) or max(float(slope.abs().max()) for slope in expected) > 1e-3
+        victim.float()
+        compared.append(len(values))
+        return [gradient.float() for gradient in gradients], values.float()
+
+    counts, step = [], victim.training_step
+
+    def counted(*batch: Any) -> None:
+        before = int(victim.private_steps)
+        step(*batch)
+        counts.append(int(victim.private_steps) - before)
+
+    monkeypatch.setattr(private, "per_record", both_ways)
+    monkeypatch.setattr(victim, "training_step", counted)
+    train(victim, data, tmp_path)
+    assert counts == [victim.queries] * victim.steps  # as many as are accounted
+    assert sum(compared) > 0
+
+
+@pytest.mark.parametrize("name", names("victim"))
+def test_only_the_declared_networks_see_real_records_and_only_through_private_steps(
+    config: Config, name: str, tmp_path: Path
+) -> None:
+    """Clipped to nearly nothing under noise of size 1, other records must end in the same bits."""
+    states = []
+    for i, change in enumerate((lambda x: x, lambda x: 0.5 * x.flip(-1))):
+        victim, data = make(config, name, noise_multiplier=1e20, max_grad_norm=1e-20)
+        (tmp_path / str(i)).mkdir()
+        train(victim, change(data), tmp_path / str(i))
+        states.append(victim.state_dict())
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
+
+
+@pytest.mark.parametrize("name", names("victim"))
+def test_an_empty_batch_is_a_step_of_noise(config: Config, name: str, tmp_path: Path) -> None:
+    victim, data = make(config, name)
+    victim.mechanism = Mechanism(1.0, 1.0, 1e-9, victim.batch_size, 4, 1000)
+    before = {key: value.clone() for key, value in victim.state_dict().items()}
+    train(victim, data, tmp_path)
+    after = victim.state_dict()
+    assert victim.private_steps == victim.steps * victim.queries
+    for network in victim.reached:
+        changed = [k for k in after if k.startswith(network + ".") and after[k].is_floating_point()]
+        assert any(not torch.equal(before[key], after[key]) for key in changed), network
+    assert all(torch.isfinite(value).all() for value in after.values())
+
+
+def net() -> nn.Module:
+    torch.manual_seed(3)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)
+    )
+
+
+class Plain(nn.Module):
+    """A module with a network, and the count that a private step needs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("private_steps", torch.zeros((), dtype=torch.int64))
+
+
+@pytest.mark.parametrize("micro_batch", [3, 64])
+def test_the_noised_sum_is_that_of_opacus_own_hooks(micro_batch: int) -> None:
+    x, y = torch.randn(10, 1, 8, 8), torch.randn(10, 2) * 5
+    settings = {"noise_multiplier": 0.7, "max_grad_norm": 2.0, "expected_batch_size": 8}
+    theirs = GradSampleModule(net(), loss_reduction="mean")
+    optimizer = DPOptimizer(torch.optim.SGD(theirs.parameters(), 0.1), **settings)
+    mse_loss(theirs(x), y).backward()
+    torch.manual_seed(0)
+    optimizer.step()
+
+    ours = Plain(net())
+    mechanism = Mechanism(0.7, 2.0, 0.5, 8, micro_batch, 1)
+    losses = lambda x, y: (ours.network(x) - y).square().mean(1)  # noqa: E731
+    torch.manual_seed(0)
+    mechanism.step(ours, torch.optim.SGD(ours.parameters(), 0.1), losses, (x, y))
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_the_limit_holds_and_a_bad_loss_costs_nothing() -> None:
+    victim = Plain(nn.Linear(2, 1))
+    before = victim.network.weight.clone()
+    mechanism = Mechanism(1.0, 1.0, 0.5, 4, 2, limit=1)
+    optimizer = torch.optim.SGD(victim.parameters(), 0.1)
+    losses = lambda x: victim.network(x).squeeze(1)  # noqa: E731
+    x = torch.randn(4, 2)
+    x[3] = torch.inf
+    assert not mechanism.step(victim, optimizer, losses, (x,)).isfinite().all()
+    assert torch.equal(before, victim.network.weight)
+    assert victim.private_steps == 0
+    mechanism.step(victim, optimizer, losses, (x[:3],))
+    with pytest.raises(BudgetSpent):
+        mechanism.step(victim, optimizer, losses, (x[:3],))
+
+
+def test_a_loss_that_is_not_finite_stops_private_training(config: Config, tmp_path: Path) -> None:
+    victim, data = make(config, "dcgan")
+    data[:] = torch.nan
+    with pytest.raises(NonFiniteLoss, match="discriminator loss of a record"):
+        train(victim, data, tmp_path)
+
+
+def test_group_instead_of_batch_normalisation_keeps_scale_and_shift() -> None:
+    norm = nn.BatchNorm2d(32)
+    nn.init.normal_(norm.weight)
+    group = independent(nn.Sequential(nn.Conv2d(1, 32, 3), norm))[1]
+    assert isinstance(group, nn.GroupNorm)
+    assert torch.equal(group.weight, norm.weight)
+    assert group.num_groups == 2
+
+
+def test_poisson_batches() -> None:
+    batches = PoissonBatches(torch.from_numpy, 50, 0.2, 0, 2000, seed=3)
+    sizes = np.array([len(batches[i]) for i in range(2000)])
+    assert abs(sizes.mean() - 10) < 4 * np.sqrt(8 / 2000)
+    assert abs(sizes.var() - 8) < 1.2  # binomial; fixed sizes would have none
+    assert torch.equal(PoissonBatches(torch.from_numpy, 50, 0.2, 7, 9, seed=3)[0], batches[7])
+    each = np.bincount(np.concatenate([batches[i].numpy() for i in range(2000)]), minlength=50)
+    assert abs(each / 2000 - 0.2).max() < 4.5 * np.sqrt(0.16 / 2000)
+
+
+def test_what_is_generated_does_not_depend_on_how_many_records_there_are(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The generator's step must not tell whether the batch had one record more."""
+    sizes = set()
+    for n in (0, 5, 20):
+        victim, data = make(config, "dcgan")
+        optimizers = victim.configure_optimizers()
+        monkeypatch.setattr(victim, "optimizers", lambda own=optimizers: own)
+        monkeypatch.setattr(victim, "manual_backward", lambda loss: loss.backward())
+        victim.generator.register_forward_hook(lambda _, z, made: sizes.add(len(made)))
+        victim.training_step(data[:n], 0)
+    assert sizes == {victim.batch_size}
+
+
+# --- the budget -----------------------------------------------------------------------------------
+
+
+def privacy(**changes: Any) -> Privacy:
+    settings = {"epsilon": None, "noise_multiplier": 1.0, "max_grad_norm": 1.0, "delta": None}
+    return Privacy(**(settings | {"accountant": "prv", "micro_batch": 8} | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"noise_multiplier": None}, "dp.epsilon and dp.noise_multiplier are null"),
+        ({"epsilon": 0.0}, "dp.epsilon=0"),
+        ({"noise_multiplier": -1.0}, "dp.noise_multiplier=-1"),
+        ({"max_grad_norm": float("inf")}, "dp.max_grad_norm=inf"),
+        ({"delta": 1.0}, "dp.delta=1"),
+        ({"accountant": "guess"}, "dp.accountant=guess: allowed are prv, rdp"),
+        ({"micro_batch": 0}, "dp.micro_batch=0"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        privacy(**changes)
+
+
+def test_settings_that_do_not_fit_the_records(config: Config) -> None:
+    victim, _ = make(config, "dcgan")
+    with pytest.raises(UserError, match=r"victim\.batch_size=8"):
+        privacy().check(victim, 7)
+    with pytest.raises(UserError, match=r"dp.delta=0.2.*1/8"):
+        privacy(delta=0.2).check(victim, 8)
+
+    class Other(Victim):
+        pass
+
+    with pytest.raises(UserError, match="Other cannot be trained privately"):
+        Other((1, 8, 8), 4, 1, 1).make_private()
+
+
+@pytest.mark.parametrize("accountant", ["prv", "rdp"])
+def test_noise_is_found_for_a_promise_and_kept(
+    config: Config, accountant: str, tmp_path: Path
+) -> None:
+    victim, data = make(config, "dcgan", epsilon=4.0, noise_multiplier=None, accountant=accountant)
+    ledger = privacy(epsilon=4.0, noise_multiplier=None, accountant=accountant).ledger(victim, 24)
+    assert victim.mechanism.noise_multiplier == ledger.noise_multiplier
+    train(victim, data, tmp_path)
+    ledger.write(victim, tmp_path)
+    spent = json.loads((tmp_path / SPENT).read_text())
+    assert 0.99 * 4.0 <= spent["epsilon"] <= 4.0
+    assert spent["delta"] < 1 / 24
+    assert spent["private_steps"] == victim.steps
+
+
+def test_training_stops_before_the_promise_is_broken(config: Config) -> None:
+    victim, _ = make(config, "dcgan", "victim.steps=100", epsilon=5.0, noise_multiplier=2.0)
+    ledger = privacy(noise_multiplier=2.0).ledger(victim, 24)
+    assert 0 < victim.steps < 100
+    assert victim.mechanism.limit == victim.steps
+    assert ledger.epsilon(victim.steps) <= 5.0 < ledger.epsilon(victim.steps + 1)
+    with pytest.raises(UserError, match="one step already costs"):
+        make(config, "dcgan", epsilon=0.1, noise_multiplier=0.5)
+
+
+def test_several_private_steps_on_one_batch_are_not_several_batches(config: Config) -> None:
+    """Three steps on one batch: dearer than three on batches of their own, as in dp-accounting."""
+    victim, _ = make(config, "vaegan")
+    ledger = privacy(noise_multiplier=2.0).ledger(victim, 24)
+    alone = privacy(noise_multiplier=2.0).ledger(make(config, "vae")[0], 24)
+    assert ledger.queries == 3
+    assert ledger.epsilon(10) > alone.epsilon(30) > alone.epsilon(10)
+
+
+def test_private_training_notes_no_loss_over_real_records(config: Config, tmp_path: Path) -> None:
+    for name, noted in (("vae", set()), ("dcgan", {"generator"})):
+        (tmp_path / name).mkdir()
+        victim, data = make(config, name)
+        train(victim, data, tmp_path / name)
+        assert set(victim.losses) == noted
+
+
+def test_the_penalty_is_inside_what_is_clipped(config: Config) -> None:
+    """WGAN-GP: ten times the penalty must not move the weights by more than clipping allows."""
+    moved = {}
+    for penalty in (0.0, 10.0):
+        victim, data = make(config, "wgan_gp_dcgan", f"victim.penalty={penalty}")
+        parameters = list(victim.discriminator.parameters())
+        pairs = data, digits(1, 24), torch.full((24, 1, 1, 1), 0.5)
+        gradients, _ = per_record(victim, parameters, victim.critic_losses, pairs)
+        moved[penalty] = torch.cat([g.flatten(1) for g in gradients], 1)
+    assert not torch.allclose(moved[0.0], moved[10.0], rtol=1e-2)

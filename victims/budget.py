@@ -1,0 +1,234 @@
+"""What private training promises and what it has spent, by Opacus' accountants."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from opacus.accountants import create_accountant
+
+from victims.access import UserError
+from victims.base import Victim
+from victims.private import Mechanism
+
+ACCOUNTANTS = ("prv", "rdp")
+SPENT = "privacy.json"
+
+NEAR = 0.99
+"""Share of a target epsilon that the noise found for it must at least use."""
+
+LOOSE = 1000.0
+"""Epsilon above which RDP's bound is good enough: the PRV accountant would take minutes."""
+
+FEW = (1.1, 1.3, 1.6, *range(2, 9), 10, 12, 16, 20, 24, 32, 48, 64, 128, 256, 512)
+"""Orders for a fast RDP bound; fractional ones are slow, and Opacus tries a hundred."""
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """What private training shall promise: that one record more or less hardly changes the victim.
+
+    epsilon: the promise. noise_multiplier: the noise, in units of max_grad_norm. One is enough:
+    noise is then what the promise needs for all of the victim's steps, or the promise what the
+    noise gives. With both, training stops before the promise is broken.
+    max_grad_norm: what each record's gradient is clipped to, in every private step.
+    delta: of the promise; None for a tenth of 1 / training records.
+    accountant: prv (Gopi, Lee, Wutschitz 2021, arXiv 2106.02848; tight) or rdp (Mironov 2017,
+    arXiv 1702.07476; faster). micro_batch: records whose gradients are in memory at once.
+    public_encoding: whether an encoding of columns that is measured on all records (data.encode)
+    may be taken for public knowledge; else it is refused.
+    Raises UserError for values outside these.
+    """
+
+    epsilon: float | None
+    noise_multiplier: float | None
+    max_grad_norm: float
+    delta: float | None
+    accountant: str
+    micro_batch: int
+    public_encoding: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epsilon is None and self.noise_multiplier is None:
+            raise UserError("dp.epsilon and dp.noise_multiplier are null: at least one is needed")
+        for name in ("epsilon", "noise_multiplier", "max_grad_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"dp.{name}={value}: a finite number above 0 is needed")
+        if self.delta is not None and not 0 < self.delta < 1:
+            raise UserError(f"dp.delta={self.delta}: a number between 0 and 1 is needed, or null")
+        if self.accountant not in ACCOUNTANTS:
+            raise UserError(
+                f"dp.accountant={self.accountant}: allowed are {', '.join(ACCOUNTANTS)}"
+            )
+        if self.micro_batch < 1:
+            raise UserError(f"dp.micro_batch={self.micro_batch}: at least 1 is needed")
+
+    def check(self, victim: Victim, size: int) -> None:
+        """Raise UserError where `victim` cannot be trained privately on `size` records; cheap."""
+        if victim.batch_size > size:
+            raise UserError(
+                f"victim.batch_size={victim.batch_size}: private training draws each of the {size} "
+                "training records with chance batch_size / records; lower victim.batch_size"
+            )
+        if self.delta is not None and self.delta >= 1 / size:
+            raise UserError(
+                f"dp.delta={self.delta}: with {size} training records a promise is only worth "
+                f"something below 1/{size}; lower dp.delta or leave it null"
+            )
+
+    def ledger(self, victim: Victim, size: int) -> Ledger:
+        """What `victim`'s steps on `size` records cost; for a target epsilon the noise is found."""
+        self.check(victim, size)
+        delta = 0.1 / size if self.delta is None else self.delta
+        rate = victim.batch_size / size
+        cost = partial(epsilon, rate=rate, delta=delta, accountant=self.accountant)
+        noise = self.noise_multiplier
+        if noise is None:
+            assert self.epsilon is not None
+            noise = math.sqrt(victim.queries) * noise_for(
+                self.epsilon,
+                lambda noise: cost(noise, victim.steps),
+                lambda noise: rdp(noise, victim.steps, rate, delta, FEW),
+            )
+        return Ledger(noise, self.max_grad_norm, delta, rate, victim.queries, self.accountant)
+
+    def attach(self, victim: Victim, size: int) -> Ledger:
+        """Give a victim (after `make_private`) its mechanism, and as many steps as it may take."""
+        ledger = self.ledger(victim, size)
+        if self.epsilon is not None and self.noise_multiplier is not None:
+            victim.steps = affordable(self.epsilon, ledger.epsilon, victim.steps)
+            if victim.steps == 0:
+                raise UserError(
+                    f"dp.epsilon={self.epsilon}: with dp.noise_multiplier={self.noise_multiplier} "
+                    f"one step already costs {ledger.epsilon(1):.3g}; raise one of the two"
+                )
+        victim.mechanism = Mechanism(
+            ledger.noise_multiplier,
+            self.max_grad_norm,
+            ledger.sample_rate,
+            victim.batch_size,
+            self.micro_batch,
+            limit=victim.steps * victim.queries,
+        )
+        return ledger
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What determines the price of private steps.
+
+    queries: private steps on one batch. They see the same records: if one is drawn, all of them
+    leak. So they count as one step on a batch drawn once, whose noise is sqrt(queries) times less
+    (Gaussian mechanisms compose to one), never as steps that each draw a batch of their own.
+    """
+
+    noise_multiplier: float
+    max_grad_norm: float
+    delta: float
+    sample_rate: float
+    queries: int
+    accountant: str
+
+    def epsilon(self, batches: int) -> float:
+        """Epsilon, at `delta`, of all private steps on this many batches."""
+        noise = self.noise_multiplier / math.sqrt(self.queries)
+        return epsilon(noise, batches, self.sample_rate, self.delta, self.accountant)
+
+    def write(self, victim: Victim, folder: Path) -> None:
+        """Note beside the weights what the steps that the victim has taken have spent."""
+        steps = int(victim.private_steps)
+        batches = -(-steps // self.queries)
+        facts = asdict(self) | {"private_steps": steps, "epsilon": self.epsilon(batches)}
+        (folder / SPENT).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def epsilon(noise: float, steps: int, rate: float, delta: float, accountant: str) -> float:
+    """Epsilon of `steps` Gaussian mechanisms on Poisson samples; an upper bound, by Opacus.
+
+    noise: in units of the sensitivity. rate: chance of each record to be in a batch.
+    The PRV accountant's own error, part of the figure, is kept under 0.01 or 0.5% of it. Where it
+    gives up, and above LOOSE, the figure is RDP's.
+    """
+    if steps == 0:
+        return 0.0
+    if accountant == "rdp":
+        return rdp(noise, steps, rate, delta)
+    bound = rdp(noise, steps, rate, delta, FEW)
+    if bound > LOOSE:
+        return bound
+    try:
+        error = min(max(0.01, bound / 200), 0.5)
+        return _opacus(accountant, noise, steps, rate, delta, eps_error=error)
+    except (RuntimeError, ValueError):
+        return bound
+
+
+def rdp(
+    noise: float, steps: int, rate: float, delta: float, orders: Sequence[float] | None = None
+) -> float:
+    """The RDP accountant's epsilon, an upper bound for any choice of orders (None: Opacus')."""
+    return _opacus("rdp", noise, steps, rate, delta, alphas=orders)
+
+
+def noise_for(
+    target: float, cost: Callable[[float], float], bound: Callable[[float], float]
+) -> float:
+    """The least noise, in units of the sensitivity, whose cost is at most `target`, within 1%.
+
+    cost: noise -> epsilon. bound: likewise, not much higher than cost and faster.
+    Raises UserError where no noise is enough.
+    """
+    high = 1.0
+    while bound(high) > target:
+        high *= 2
+        if high > 1e6:
+            raise UserError(f"dp.epsilon={target}: no amount of noise reaches it; raise it")
+    low = high
+    while bound(low) <= target:
+        low /= 2
+    high = _between(low, high, target, bound)
+    while cost(high) > target:
+        high *= 1.01
+    return _between(0.8 * high, high, target, cost)
+
+
+def affordable(target: float, cost: Callable[[int], float], steps: int) -> int:
+    """The largest number of steps up to `steps` whose cost is at most `target`."""
+    if cost(steps) <= target:
+        return steps
+    low, high = 0, steps
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(middle) <= target else (low, middle)
+    return low
+
+
+def _between(low: float, high: float, target: float, cost: Callable[[float], float]) -> float:
+    """Bisect for a noise, from a high one that costs at most `target`; so does the result."""
+    found = cost(high)
+    while found < NEAR * target and high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        price = cost(middle)
+        if price <= target:
+            high, found = middle, price
+        else:
+            low = middle
+    return high
+
+
+def _opacus(
+    accountant: str, noise: float, steps: int, rate: float, delta: float, **more: Any
+) -> float:
+    ledger = create_accountant(accountant)
+    ledger.history = [(noise, rate, steps)]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # hints on the orders of RDP that it tries
+        return float(ledger.get_epsilon(delta, **more))

@@ -1,0 +1,149 @@
+"""Private training: each record's gradient by itself, clipped and noised by Opacus.
+
+DP-SGD (Abadi et al. 2016, arXiv 1607.00133) needs the gradient of every record. Opacus takes them
+from hooks on layers, which cannot see through a gradient penalty's double backward; here they come
+from torch.func, which differentiates any loss that is written as a function of one record.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from opacus.optimizers import DPOptimizer
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn.utils.parametrize import ParametrizationList
+
+GROUP = 16
+"""Channels that are normalised together where a batch no longer may be (fewer: all of them)."""
+
+Losses = Callable[..., Tensor]
+
+
+class BudgetSpent(Exception):
+    """One more private step would break the promise; a bug, for training is planned to fit it."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """The Gaussian mechanism of a victim's private steps.
+
+    noise_multiplier: standard deviation of the noise in units of max_grad_norm, the norm that each
+    record's gradient is clipped to. sample_rate: chance of each record to be in a batch;
+    batch_size: the mean number of them, by which the noised sum is divided.
+    micro_batch: records whose gradients are in memory at once. limit: private steps in all.
+    The guarantee is for who does not know the seed of the noise and of the batches.
+    """
+
+    noise_multiplier: float
+    max_grad_norm: float
+    sample_rate: float
+    batch_size: int
+    micro_batch: int
+    limit: int
+
+    def step(self, victim: Any, optimizer: Any, losses: Losses, batch: Sequence[Tensor]) -> Tensor:
+        """One private step of `optimizer` down `losses`, counted in `victim.private_steps`.
+
+        batch: tensors with a row for each of n >= 0 records. Returns the losses (n,); where one is
+        not finite, no step is taken. Raises BudgetSpent at the limit.
+        """
+        if victim.private_steps >= self.limit:
+            raise BudgetSpent(f"all {self.limit} private steps are taken")
+        private = self.optimizer(optimizer)
+        private.zero_grad(set_to_none=True)
+        parts = list(zip(*(rows.split(self.micro_batch) for rows in batch), strict=True))
+        values = []
+        for i, part in enumerate(parts):
+            gradients, value = per_record(victim, private.params, losses, part)
+            values.append(value)
+            if not value.isfinite().all():
+                break
+            for parameter, gradient in zip(private.params, gradients, strict=True):
+                parameter.grad_sample = gradient
+            private.signal_skip_step(i < len(parts) - 1)
+            private.step()
+            private.zero_grad(set_to_none=True)
+        else:
+            victim.private_steps += 1
+        return torch.cat(values)
+
+    def optimizer(self, optimizer: Any) -> DPOptimizer:
+        """Opacus' optimiser around a victim's; it has no state of its own to be kept."""
+        return DPOptimizer(
+            getattr(optimizer, "optimizer", optimizer),  # Lightning wraps torch's
+            noise_multiplier=self.noise_multiplier,
+            max_grad_norm=self.max_grad_norm,
+            expected_batch_size=self.batch_size,
+        )
+
+
+def per_record(
+    victim: nn.Module, parameters: Sequence[nn.Parameter], losses: Losses, batch: Sequence[Tensor]
+) -> tuple[list[Tensor], Tensor]:
+    """Each record's gradient of its own loss: one (n, *p.shape) a parameter, and the losses (n,).
+
+    parameters: of `victim`, whose modules `losses` calls. batch: tensors (n, ...), n >= 0.
+    """
+    if len(batch[0]) == 0:
+        return [p.new_zeros(0, *p.shape) for p in parameters], batch[0].new_zeros(0)
+    names = {id(parameter): name for name, parameter in victim.named_parameters()}
+    names = {i: f"victim.{name}" for i, name in names.items()}
+    weights = {names[id(parameter)]: parameter.detach() for parameter in parameters}
+    caller = _Call(victim, losses)
+
+    def loss(weights: dict[str, Tensor], *record: Tensor) -> Tensor:
+        return functional_call(caller, weights, tuple(part[None] for part in record)).squeeze(0)
+
+    with torch.no_grad(), _still(victim):
+        each = vmap(grad_and_value(loss), (None, *[0] * len(batch)))
+        gradients, values = each(weights, *batch)
+    return [gradients[names[id(parameter)]] for parameter in parameters], values
+
+
+def independent(network: nn.Module) -> nn.Module:
+    """The network with group normalisation (Wu, He 2018, arXiv 1803.08494) in place of batch's.
+
+    Batch normalisation makes each record's gradient depend on all others: clipping it would bound
+    nothing. The scale and shift of each channel are taken over.
+    """
+    if isinstance(network, nn.BatchNorm1d | nn.BatchNorm2d):
+        channels = network.num_features
+        norm = nn.GroupNorm(math.gcd(channels, max(1, channels // GROUP)), channels)
+        norm.load_state_dict(
+            {k: v for k, v in network.state_dict().items() if k in norm.state_dict()}
+        )
+        return norm
+    for name, child in network.named_children():
+        setattr(network, name, independent(child))
+    return network
+
+
+class _Call(nn.Module):
+    """A function of tensors as a module that holds the victim: its weights can be swapped."""
+
+    def __init__(self, victim: nn.Module, function: Losses) -> None:
+        super().__init__()
+        self.victim, self.function = victim, function
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.function(*tensors)
+
+
+@contextmanager
+def _still(victim: nn.Module) -> Iterator[None]:
+    """Spectral normalisation moves its vectors now, from weights alone, then not for a while."""
+    moving = [m for m in victim.modules() if isinstance(m, ParametrizationList) and m.training]
+    for module in moving:
+        module()
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in moving:
+            module.train()
