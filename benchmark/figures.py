@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -60,6 +61,31 @@ def roc(result: JobResult, log: bool) -> Figure:
                 label=f"{row['auroc']:.3f}  {name(row)}",
             )
         _dress_roc(axes, floor if log else None)
+    return figure
+
+
+def set_accuracy(result: JobResult) -> Figure:
+    """Accuracy on sets of records against their size: each attack's best row, with its interval."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(5.6, 3.6)
+        shown: dict[str, str] = {}
+        for row, _, _ in result.scored():
+            shown.setdefault(row["attack"], row["calibrated"])
+        for i, (attack, calibrated) in enumerate(shown.items()):
+            ours = (result.sets["attack"] == attack) & (result.sets["calibrated"] == calibrated)
+            curve, colour = result.sets[ours], PALETTE[i % len(PALETTE)]
+            axes.fill_between(
+                curve["size"], curve["low"], curve["high"], color=colour, alpha=0.12, linewidth=0
+            )
+            label = name(pd.Series({"attack": attack, "calibrated": calibrated}))
+            axes.plot(curve["size"], curve["accuracy"], color=colour, linewidth=1.6, label=label)
+        axes.axhline(0.5, color="#888888", linestyle=":", linewidth=1.2, label="chance")
+        axes.set(xscale="log", xlim=(1, result.sets["size"].max()), ylim=(0, 1.02))
+        axes.set(xlabel="records in the set", ylabel="accuracy")
+        axes.xaxis.set_major_formatter("{x:g}")
+        _spread(axes)
+        for text in figure.legend(loc="outside right upper").get_texts():
+            text.set_parse_math(False)
     return figure
 
 

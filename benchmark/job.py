@@ -20,15 +20,17 @@ from tqdm import tqdm
 
 from attacks.base import Attack, Learns, Particular, Reconstructs
 from attacks.calibration import Calibration
-from benchmark import checks, knowledge, metrics
+from attacks.ensemble import Ensemble
+from benchmark import checks, judging, knowledge
 from benchmark.config import build, build_all
 from benchmark.data.dataset import Dataset, Source, read
 from benchmark.data.split import Split
 from benchmark.models import GRID, Model, Recipe, obtain, obtain_all
-from benchmark.references import membership, recipes
+from benchmark.references import membership, recipes, refuse_unless_enough, suffices
 from benchmark.result import JobResult, Strip
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain, read_meta
+from benchmark.table import Raw, Table
 from victims.access import NoAccess, UserError, setting
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ class Plan:
     split: Split
     attacks: dict[str, Attack]
     calibrations: dict[str, Calibration]
-    references: list[Recipe]
+    ensembles: dict[str, Ensemble]
+    references: list[Recipe] = dataclasses.field(default_factory=list)
     """Recipes of the reference models; empty where nothing needs them."""
 
     @property
@@ -66,6 +69,11 @@ class Plan:
     def inside(self) -> np.ndarray:
         """Which reference model was trained on which query: (models, 2q) bool."""
         return membership(self.references, self.queries[0])
+
+    @property
+    def table(self) -> Table:
+        """How raw scores become the rows of the table."""
+        return Table(*self.queries, self.inside, self.calibrations, self.ensembles)
 
 
 def run(config: DictConfig) -> JobResult:
@@ -80,7 +88,8 @@ def run(config: DictConfig) -> JobResult:
     made = plan.dataset, plan.store, config.machine, note
     victim = obtain(recipe, *made)
     references = obtain_all(plan.references, *made)
-    rows, scores = _table(plan, victim, references)
+    raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
+    rows, scores = plan.table.build(raws)
     return _result(plan, victim, rows, scores)
 
 
@@ -106,24 +115,21 @@ def prepare(config: DictConfig) -> Plan:
             attack.refuse(dataset.shape)
     _refuse_without_access(config, dataset, split, attacks)
     _refuse_without_privacy(config, source, dataset, len(split.members))
-    plan = Plan(config, store, dataset, split, attacks, calibrations, [])
-    return _with_references(plan) if calibrations else plan
+    ensembles = build_all(config.ensemble, "ensemble")
+    return _with_references(Plan(config, store, dataset, split, attacks, calibrations, ensembles))
 
 
 def _with_references(plan: Plan) -> Plan:
     """Choose what the reference models are trained on; refuse calibrations that need others."""
+    if not plan.calibrations and not plan.ensembles:
+        return plan
     references = build(plan.config.reference, "reference", _recursive_=False)
     seed, bank = plan.config.seed, plan.config.bank.size
-    plan = dataclasses.replace(plan, references=recipes(references, plan.split, seed, bank))
-    seen, unseen = plan.inside.sum(0).min(), (~plan.inside).sum(0).min()
+    chosen = dataclasses.replace(plan, references=recipes(references, plan.split, seed, bank))
     for name, calibration in plan.calibrations.items():
-        if seen < calibration.inside or unseen < calibration.outside:
-            raise UserError(
-                f"calibration={name}: each query needs {calibration.inside} reference models "
-                f"trained on it and {calibration.outside} that are not, there are {seen} and "
-                f"{unseen}; choose reference=halves or raise reference.count={references.count}"
-            )
-    return plan
+        refuse_unless_enough(chosen.inside, name, calibration)
+    wanted = [suffices(chosen.inside, ensemble) for ensemble in plan.ensembles.values()]
+    return chosen if plan.calibrations or any(wanted) else plan
 
 
 def set_up(machine: DictConfig) -> None:
@@ -179,45 +185,18 @@ def _refuse_without_privacy(
 # --- scores ---------------------------------------------------------------------------------------
 
 
-def _table(plan: Plan, victim: Model, references: list[Model]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows of the table, and all scores in tidy form."""
-    _, is_member = plan.queries
-    rows: list[dict[str, Any]] = []
-    scores: list[pd.DataFrame] = []
-    for name, attack in plan.attacks.items():
-        base = {"attack": name, "access": setting(attack.access), "warnings": ""}
-        found = _variants(plan, name, victim, references)
-        for variant in ("none", *plan.calibrations):
-            if variant not in found:
-                rows.append({**base, "calibrated": variant, "status": "no access"})
-                continue
-            values, seconds = found[variant]
-            summary = metrics.summary(values[is_member], values[~is_member])
-            rows.append(
-                {**base, "calibrated": variant, "status": "ok", "seconds": seconds, **summary}
-            )
-            scores.append(_tidy(name, variant, values, plan))
-    return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
-
-
-def _variants(
-    plan: Plan, name: str, victim: Model, references: list[Model]
-) -> dict[str, tuple[np.ndarray, float]]:
-    """Scores and seconds, raw ("none") and by calibration; what lacks the access is left out."""
+def _raw(plan: Plan, name: str, victim: Model, references: list[Model]) -> Raw:
+    """Raw scores of one attack under the victim and, where these compare, the reference models."""
     access = plan.attacks[name].access
     if not (victim.victim.can_grant(access) and knowledge.suffices(access, plan.split)):
-        return {}
-    variants = {"none": _scores(plan, name, victim)}
+        return Raw(setting(access))
+    scores, seconds = _scores(plan, name, victim)
     comparable = all(model.victim.can_grant(access) for model in references)
     if not references or not comparable or knowledge.is_of_members(access):
-        return variants
+        return Raw(setting(access), scores, None, seconds)
     found = [_scores(plan, name, reference) for reference in references]
     stacked = np.stack([scores for scores, _ in found])
-    seconds = sum(seconds for _, seconds in found)
-    for variant, calibration in plan.calibrations.items():
-        scores = calibration.combine(variants["none"][0], stacked, plan.inside)
-        variants[variant] = scores, seconds
-    return variants
+    return Raw(setting(access), scores, stacked, seconds, sum(seconds for _, seconds in found))
 
 
 def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
@@ -288,19 +267,13 @@ def scored(path: Path, name: str, score: Score, queries: Tensor) -> np.ndarray:
     return scores
 
 
-def _tidy(name: str, variant: str, values: np.ndarray, plan: Plan) -> pd.DataFrame:
-    rows, is_member = plan.queries
-    return pd.DataFrame(
-        {"attack": name, "calibrated": variant, "query": rows, "member": is_member, "score": values}
-    )
-
-
 # --- result ---------------------------------------------------------------------------------------
 
 
 def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame) -> JobResult:
     config = plain(plan.config)
     meta = read_meta(victim.folder)
+    comparisons = judging.compare(scores)
     return JobResult(
         title=f"{config['victim']['_target_'].split('.')[-1]}, {plan.dataset.facts.get('name')}, "
         f"{len(plan.split.members)} training records, seed {config['seed']}",
@@ -313,8 +286,10 @@ def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame)
             "duplicates dropped": plan.split.duplicates,
             "store": str(plan.store.root),
         },
-        rows=rows.assign(**_promise(victim)),
+        rows=rows.assign(best=judging.best(rows, comparisons), **_promise(victim)),
         scores=scores,
+        comparisons=comparisons,
+        sets=judging.set_curves(scores),
         samples=np.array(victim.released[:GRID]) if plan.dataset.is_image else None,
         strips=_strips(plan, victim) if plan.dataset.is_image else {},
         checks=_checks(plan, victim, rows, scores),

@@ -12,11 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmark.result import (
+    MARKED,
     TPR_COLUMNS,
     JobResult,
     better,
     duration,
     interval,
+    mark,
     percent,
     privacy,
     remarks,
@@ -53,6 +55,8 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         style = "bold" if better(row) else "dim" if row["status"] != "ok" else ""
         table.add_row(*map(escape, _cells(row, notes)), style=style)
     console.print(table)
+    if any(mark(row) for _, row in result.rows.iterrows()):
+        console.print(escape(f"  {MARKED}"))
     if promise := privacy(result.rows.iloc[0]):
         console.print(f"  differential privacy: ε = {promise[0]}, {promise[1]}")
     for i, note in enumerate(notes, 1):
@@ -62,8 +66,9 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
 
 
 def write(result: JobResult, folder: Path | str, page: Path | str | None = None) -> Path:
-    """Write table.csv, table.parquet, scores.parquet, config.yaml and index.html; return the last.
+    """Write a job's files into its folder and return the page.
 
+    table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, config.yaml, index.html.
     page: file of the page as it was rendered before, or its HTML; None renders a job's now.
     In the CSV a number that cannot be resolved reads n/a, in parquet it is missing.
     Raises UserError when the folder cannot be written to.
@@ -75,6 +80,8 @@ def write(result: JobResult, folder: Path | str, page: Path | str | None = None)
         result.rows.to_csv(folder / "table.csv", index=False, na_rep="n/a")
         result.rows.to_parquet(folder / "table.parquet", index=False)
         result.scores.to_parquet(folder / "scores.parquet", index=False)
+        result.comparisons.to_csv(folder / "comparisons.csv", index=False, na_rep="n/a")
+        result.sets.to_csv(folder / "sets.csv", index=False, na_rep="n/a")
         (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
         written.write_bytes(page.read_bytes() if isinstance(page, Path) else _encoded(result, page))
     except OSError as error:
@@ -118,4 +125,4 @@ def _cells(row: pd.Series, notes: list[str]) -> list[str]:
         marks.append(str(notes.index(remark) + 1))
     texts = [str(row[column]).replace("_", " ") for column in ("attack", "access", "calibrated")]
     rates = [percent(row[column]) for column in TPR_COLUMNS]
-    return [*texts, interval(row), *rates, duration(row["seconds"]), " ".join(marks)]
+    return [*texts, interval(row) + mark(row), *rates, duration(row["seconds"]), " ".join(marks)]

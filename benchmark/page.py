@@ -9,21 +9,27 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmark import figures
+from benchmark import figures, judging
 from benchmark.result import (
+    MARKED,
     TPR_COLUMNS,
     JobResult,
     Strip,
     better,
     duration,
     interval,
+    mark,
     name,
     number,
+    p_value,
     percent,
     privacy,
     remarks,
     to_yaml,
 )
+
+COMPARED = 12
+"""Rows of the table, the best ones, that are compared in pairs; the CSV has all."""
 
 PAIRS = 8
 """Pairs shown of members, and as many of non-members, per reconstruction attack."""
@@ -39,6 +45,8 @@ def render(result: JobResult) -> str:
         tpr_headings=list(TPR_COLUMNS.values()),
         checks=result.checks,
         curves=_curves(result),
+        matrix=_matrix(result),
+        sets=None if result.sets.empty else inline(figures.set_accuracy(result), "sets"),
         histograms=_histograms(result),
         samples=_samples(result.samples),
         strips={a: _groups(s) for a, s in result.strips.items() if s.queries.ndim == 4},
@@ -77,6 +85,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["marked"] = MARKED
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 
@@ -88,6 +97,7 @@ def row_texts(row: pd.Series) -> dict[str, Any]:
         "access": row["access"],
         "calibrated": row["calibrated"],
         "auroc": number(row["auroc"]),
+        "best": mark(row),
         "interval": f"[{number(row['auroc_low'])}, {number(row['auroc_high'])}]",
         "mark": None if pd.isna(row["auroc"]) else _mark(row),
         "tpr": [(percent(row[c]), _range(row, c)) for c in TPR_COLUMNS],
@@ -120,6 +130,22 @@ def _curves(result: JobResult) -> dict[str, Markup]:
         "Linear axes": inline(figures.roc(result, log=False), "roc"),
         "Logarithmic axes": inline(figures.roc(result, log=True), "roc-log"),
     }
+
+
+def _matrix(result: JobResult) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The best rows of the table, each against those below it: texts of the differences."""
+    pairs = judging.both_ways(result.comparisons)
+    rows = [row for row, _, _ in result.scored()][: COMPARED if pairs else 0]
+    keys = [(row["attack"], row["calibrated"]) for row in rows]
+    cells = [
+        [_difference(*pairs[a, b]) if i < j and (a, b) in pairs else {} for j, b in enumerate(keys)]
+        for i, a in enumerate(keys)
+    ]
+    return [(name(row), own) for row, own in zip(rows, cells, strict=True)]
+
+
+def _difference(difference: float, p: float) -> dict[str, Any]:
+    return {"difference": f"{difference:+.3f}", "p": p_value(p), "differs": p < judging.LEVEL}
 
 
 def _histograms(result: JobResult) -> list[tuple[str, Markup]]:

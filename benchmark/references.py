@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from omegaconf import DictConfig
 
+from attacks.calibration import Calibration
+from attacks.ensemble import Ensemble
 from benchmark.data.split import Split
 from benchmark.models import Recipe
 from benchmark.seeds import sub_seed
@@ -104,6 +106,28 @@ def recipes(references: References, split: Split, seed: int, bank: int) -> list[
 def membership(models: Sequence[Recipe], queries: np.ndarray) -> np.ndarray:
     """Which reference model was trained on which query: (models, queries) bool."""
     return np.array([np.isin(queries, model.rows) for model in models]).reshape(-1, len(queries))
+
+
+def suffices(inside: np.ndarray, combiner: Calibration | Ensemble) -> bool:
+    """Whether each query is in, and out of, as many models as a calibration or ensemble needs."""
+    seen, unseen = _fewest(inside)
+    return seen >= combiner.inside and unseen >= combiner.outside
+
+
+def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration) -> None:
+    """Raise UserError where `inside` (models, queries) does not suffice for a calibration."""
+    if not suffices(inside, calibration):
+        seen, unseen = _fewest(inside)
+        raise UserError(
+            f"calibration={name}: each query needs {calibration.inside} reference models trained "
+            f"on it and {calibration.outside} that are not, there are {seen} and {unseen}; "
+            f"choose reference=halves or raise reference.count={len(inside)}"
+        )
+
+
+def _fewest(inside: np.ndarray) -> tuple[int, int]:
+    """In how many models a query is at least, and out of how many."""
+    return int(inside.sum(0).min()), int((~inside).sum(0).min())
 
 
 def _own_records(i: int, split: Split, seed: int) -> np.ndarray:

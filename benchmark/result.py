@@ -48,10 +48,13 @@ class JobResult:
     rows: one row per (attack, calibration); columns attack, access, calibrated ("none" or the
         calibration's name), auroc, auroc_low, auroc_high, average_precision, balanced_accuracy,
         advantage, the TPR_COLUMNS each with `_low` and `_high`, n_members, n_non_members, seconds,
-        warnings, status ("ok", "no access" or "failed: ..."); epsilon, delta, sigma and
-        clipping_norm of the victim's private training (without it infinite, the others NaN).
-        NaN = not resolvable, shown as n/a.
+        warnings, status ("ok", or why there is no number: "no access", ...), best (whether it is
+        the best AUROC or not significantly worse); epsilon, delta, sigma and clipping_norm of the
+        victim's private training (without it infinite, the others NaN). NaN = not resolvable,
+        shown as n/a.
     scores: tidy; attack, calibrated, query (int), member (bool), score (float64).
+    comparisons: AUROC differences of every two rows, `benchmark.judging.COMPARISONS`.
+    sets: accuracy on sets of records, `benchmark.judging.CURVES`.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
     """
 
@@ -63,6 +66,8 @@ class JobResult:
     samples: np.ndarray | None = None
     strips: dict[str, Strip] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
+    comparisons: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sets: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def ok(self) -> pd.DataFrame:
@@ -89,6 +94,11 @@ def number(value: float, digits: int = 3) -> str:
     return "n/a" if pd.isna(value) else f"{value:.{digits}f}"
 
 
+def p_value(value: float) -> str:
+    """A p-value for a reader: 0.032, or < 0.001."""
+    return "< 0.001" if value < 0.001 else number(value)
+
+
 def percent(value: float) -> str:
     """A rate in percent; NaN is n/a."""
     return "n/a" if pd.isna(value) else f"{100 * value:.1f}%"
@@ -99,6 +109,17 @@ def interval(row: pd.Series) -> str:
     if pd.isna(row["auroc"]):
         return "n/a"
     return f"{row['auroc']:.3f} [{number(row['auroc_low'])}, {number(row['auroc_high'])}]"
+
+
+def mark(row: pd.Series) -> str:
+    """A star for the best AUROC and for every row that is not significantly worse."""
+    return "*" if bool(row.get("best", False)) else ""
+
+
+MARKED = (
+    "* the best AUROC, or not significantly worse: DeLong's paired test on the same queries, "
+    "Holm-corrected over all pairs, 5%"
+)
 
 
 def privacy(row: pd.Series) -> tuple[str, str] | None:

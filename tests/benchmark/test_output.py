@@ -29,6 +29,15 @@ def test_table_has_each_number_whole_at_100_columns(result):
     assert "\x1b" not in text
 
 
+def test_the_best_row_and_what_cannot_be_told_from_it_have_a_star(result):
+    text = printed(result)
+    stars = [line for line in text.splitlines() if "]* " in line]
+    assert len(stars) == 1
+    assert stars[0].startswith("accessible")
+    assert "* the best AUROC" in text
+    assert "*" not in printed(replace(result, rows=result.rows.drop(columns="best")))
+
+
 def test_row_without_access_reads_na_and_says_why(result):
     lines = printed(result).splitlines()
     line = next(line for line in lines if "encoder" in line)
@@ -76,6 +85,8 @@ def test_files_hold_what_the_table_shows(result, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "table.parquet"), result.rows)
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "scores.parquet"), result.scores)
     assert yaml.safe_load((folder / "config.yaml").read_text()) == result.config
+    for file, frame in {"comparisons": result.comparisons, "sets": result.sets}.items():
+        pd.testing.assert_frame_equal(pd.read_csv(folder / f"{file}.csv", na_filter=False), frame)
     csv = pd.read_csv(folder / "table.csv")
     assert list(csv.columns) == list(result.rows.columns)
     np.testing.assert_array_equal(csv["auroc"], result.rows["auroc"])

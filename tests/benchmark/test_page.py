@@ -78,6 +78,21 @@ def test_numbers_of_the_table_are_in_the_page(result):
         assert check.message in page
 
 
+def test_differences_sets_and_marks_are_in_the_page(result):
+    page = render(result)
+    best, *others = [row for row, _, _ in result.scored()]
+    assert page.count("Which attacks differ") == page.count("Sets of records") == 1
+    assert f"{best['auroc']:.3f}*" in page
+    assert f"{others[-1]['auroc']:.3f}*" not in page
+    for other in others:
+        difference = best["auroc"] - other["auroc"]
+        assert f"<b>{difference:+.3f}</b><small>&lt; 0.001" in page
+    one = result.scores[result.scores["attack"] == "white_box"]
+    alone = replace(result, scores=one, comparisons=pd.DataFrame(), sets=pd.DataFrame())
+    assert "Which attacks differ" not in render(alone)
+    assert "Sets of records" not in render(alone)
+
+
 def test_hostile_text_is_escaped_everywhere(result):
     evil = "<script>alert(1)</script>"
     rows = result.rows.assign(attack=evil, access=evil, warnings=evil)
@@ -88,6 +103,8 @@ def test_hostile_text_is_escaped_everywhere(result):
         provenance={evil: evil},
         rows=rows,
         scores=result.scores.assign(attack=evil),
+        comparisons=result.comparisons.assign(attack_a=evil, attack_b=evil),
+        sets=result.sets.assign(attack=evil),
         strips={evil: result.strips["white_box"]},
         checks=[replace(result.checks[0], name=evil, message=evil)],
     )
