@@ -1,1 +1,24 @@
-"""Audit a generator of your own."""
+"""Audit a generator of your own: `audit(...)` in Python, `python -m benchmark.audit` in a shell.
+
+from benchmark.audit import audit
+found = audit(members=train, non_members=holdout, samples=synthetic)
+found.print()
+found.write("audit")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmark.audit.generators import Discriminator, Generator
+    from benchmark.audit.report import Audit, audit
+
+__all__ = ["Audit", "Discriminator", "Generator", "audit"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, when they are asked for: torch takes seconds to import, --help does not."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from benchmark.audit import generators, report
+
+    return getattr(generators if hasattr(generators, name) else report, name)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -20,6 +21,7 @@ from benchmark.audit.facts import Exposed, Facts, checks_of, exposed_of, facts_o
 from benchmark.audit.gather import open_case
 from benchmark.audit.inputs import name_of
 from benchmark.audit.verdict import Verdict, check_settings, judge
+from benchmark.config import register_resolvers
 from benchmark.job import set_up
 from benchmark.keys import plain
 from benchmark.provenance import provenance
@@ -27,6 +29,7 @@ from benchmark.result import JobResult
 from benchmark.store import Store
 from victims.access import UserError
 
+CONF = Path(__file__).parents[2] / "conf"
 SCHEMA = 1
 """Version of audit.json: raised when a field changes its meaning or goes."""
 
@@ -93,6 +96,41 @@ class Audit:
                 "provenance": self.result.provenance,
             }
         )
+
+
+def audit(
+    members: Any,
+    non_members: Any,
+    *,
+    samples: Any = None,
+    generator: Any = None,
+    discriminator: Any = None,
+    reference: Any = None,
+    data: Any = None,
+    settings: Sequence[str] = (),
+) -> Audit:
+    """How well attackers tell members from non-members, by everything else that is given.
+
+    members, non_members, samples, reference: path, DataFrame or array: (n, d) for tables,
+    (n, h, w), (n, c, h, w) or (n, h, w, c) for images; with `data`, the first two are ids in it.
+    generator, discriminator: path, `my_module:function`, torch module, callable, or `Generator` and
+    `Discriminator`, which take the size of the latent code, the range of pixels and the prior.
+    settings: as on the command line, "attack=[full_black_box]" or "fail_if.auroc_upper=0.6".
+    Nothing is printed. Raises UserError, one line, for whatever cannot be used.
+    """
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("audit", list(settings))
+    given = {
+        "members": members,
+        "non_members": non_members,
+        "samples": samples,
+        "generator": generator,
+        "discriminator": discriminator,
+        "reference": reference,
+        "data": data,
+    }
+    return run(config, {name: source for name, source in given.items() if source is not None})
 
 
 def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None = None) -> Audit:
