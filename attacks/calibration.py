@@ -2,7 +2,8 @@
 
 A calibration wraps any attack without touching it: the raw scores under the victim and under each
 reference model are computed (and stored) once, and combined here. The attacker trained the
-reference models and knows what each has seen; the victim's membership is no argument.
+reference models and knows what each has seen; the victim's membership is no argument. A calibration
+may look at all queries at once (for a variance, for a population).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Difference:
     Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 5: minus the calibrated loss
     L(x, R(x|G_victim)) - L(x, R(x|G_reference)). Deviation: of several reference models, the mean.
     Difficulty calibration (Watson, Guo, Cormode, Sablayrolles 2022, arXiv 2111.08440) is the same
-    formula: its authors' code averages the score's difference over models trained without the
-    query. It needs no calibration of its own here.
+    formula: its authors' code sums or averages the score's difference over models trained without
+    the query. It needs no calibration of its own here.
     """
 
     inside, outside = 0, 1

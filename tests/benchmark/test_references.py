@@ -16,6 +16,7 @@ from benchmark.data.split import Split
 from benchmark.references import Halves, Single, membership, recipes
 from benchmark.seeds import sub_seed
 from benchmark.store import Store
+from benchmark.table import NOTHING_TO_LEARN
 from victims.access import UserError
 from victims.dcgan import DCGAN
 from victims.train import skip, training_bar
@@ -99,8 +100,10 @@ def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None
     assert len(trained) == 5
     # Another attack and another calibration find them there.
     more = ("attack=[full_black_box]", "calibration=[rmia_online]", "distance=l2")
-    job.run(config("reference=halves", *more))
+    again = job.run(config("reference=halves", *more, "ensemble=logistic"))
     assert len(list(Store(settings.machine.store).find("victim"))) == 5
+    assert list(again.rows["attack"]) == ["full_black_box", "full_black_box", "ensemble"]
+    assert (again.rows["status"] == "ok").all()
     assert list(result.rows["calibrated"]) == ["none", "lira_online", "difference"]
     assert (result.rows["status"] == "ok").all()
 
@@ -117,6 +120,13 @@ def test_a_calibration_without_its_models_is_refused_before_any_training(config:
         assert all(part in str(raised.value) for part in parts)
         assert "\n" not in str(raised.value)
         assert not list(Path(settings.machine.store).glob("victim/*"))
+
+
+def test_an_ensemble_alone_trains_no_models_that_it_could_not_learn_from(config: Config) -> None:
+    settings = config("attack=[discriminator]", "calibration=none", "ensemble=logistic")
+    rows = job.run(settings).rows
+    assert rows["status"].iloc[-1] == NOTHING_TO_LEARN
+    assert len(list(Store(settings.machine.store).find("victim"))) == 1
 
 
 @pytest.mark.parametrize(
