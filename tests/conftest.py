@@ -80,7 +80,7 @@ class Memoriser(Adversarial):
         codes = self.anchors.numpy().repeat(copies, 0)
         codes = (codes + 0.2 * generator.standard_normal(codes.shape)).astype(np.float32)
         released = self.generate(torch.from_numpy(codes)).numpy()
-        auxiliary = {"reference": digits(2000, 40).numpy(), "members": self.members[-10:].numpy()}
+        auxiliary = {"reference": digits(2000, 400).numpy(), "members": self.members[-10:].numpy()}
         return self.view(access, released, codes, batch_size, **auxiliary)
 
 
