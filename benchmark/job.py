@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-from collections.abc import Callable, Mapping
-from functools import partial, partialmethod
+from collections.abc import Iterator, Mapping
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from attacks.base import Attack, Learns, Particular, Reconstructs
+from attacks.base import Attack, Particular, Reconstructs
 from attacks.calibration import Calibration
 from attacks.ensemble import Ensemble
-from benchmark import checks, judging, knowledge
+from benchmark import checks, judging, knowledge, scoring
 from benchmark.config import build, build_all
 from benchmark.data.dataset import Dataset, Source, read
 from benchmark.data.split import Split
@@ -35,10 +33,8 @@ from victims.access import NoAccess, UserError, setting
 
 log = logging.getLogger(__name__)
 
-CHUNK = 512
-"""Queries whose scores are saved together: what a killed attack has to repeat at most."""
-
-Score = Callable[[Tensor], np.ndarray]
+ACCELERATORS = "cpu", "gpu"
+PRECISIONS = "32-true", "bf16-mixed"
 
 SHOWN = 8
 """Members, and as many non-members, in a strip of reconstructions."""
@@ -81,6 +77,7 @@ def run(config: DictConfig) -> JobResult:
     set_up(config.machine)
     plan = prepare(config)
     note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
+    note["machine"] = {name: config.machine[name] for name in ("accelerator", "precision")}
 
     seed = sub_seed(config.seed, "victim")
     members, bank = plan.split.members, config.bank.size
@@ -134,15 +131,24 @@ def _with_references(plan: Plan) -> Plan:
 
 def set_up(machine: DictConfig) -> None:
     """Threads and progress bars; neither may change a score beyond float rounding."""
+    _refuse_unknown(machine)
     if machine.threads:
         torch.set_num_threads(machine.threads)
+    torch.backends.cudnn.allow_tf32 = False  # else a GPU's convolutions keep three digits only
     # tqdm reads TQDM_DISABLE when it is imported, which is before any config is known.
     quiet = partialmethod(SHOW_BAR, disable=True)
     tqdm.__init__ = SHOW_BAR if machine.progress else quiet  # type: ignore
-    if machine.accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise UserError(
-            f"machine.accelerator={machine.accelerator}: this machine has no CUDA device; use cpu"
-        )
+
+
+def _refuse_unknown(machine: DictConfig) -> None:
+    """Refuse a device or a precision that this benchmark or this machine doesn't have."""
+    for name, known in {"accelerator": ACCELERATORS, "precision": PRECISIONS}.items():
+        if machine[name] not in known:
+            raise UserError(f"machine.{name}={machine[name]}: allowed are {', '.join(known)}")
+    if machine.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("machine.accelerator=gpu: this machine has no CUDA device; use cpu")
+    if machine.batch_size < 1:
+        raise UserError(f"machine.batch_size={machine.batch_size}: at least 1 is needed")
 
 
 def _refuse_without_access(
@@ -204,35 +210,23 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     view = _view(plan, name, model)
     rows, _ = plan.queries
     config = _filed_under(plan, name, model, rows)
-    score, learning = _ready(plan, name, model, view)
+    attack, filed = plan.attacks[name], _filed_under(plan, name, model)
+    score, learning = scoring.ready(plan.store, filed, name, attack, view)
 
     def make(folder: Path) -> None:
         log.info("attack %s: %d queries", name, len(rows))
-        scratch = folder / WORK
-        scratch.mkdir(exist_ok=True)
-        chunks = []
-        for start in range(0, len(rows), CHUNK):
-            queries = plan.dataset.records(rows[start : start + CHUNK])
-            chunks.append(scored(scratch / f"{start}.npy", name, score, queries))
-        np.save(folder / "scores.npy", np.concatenate(chunks))
+        scores = scoring.score_all(score, view, _blocks(plan, rows, attack), folder / WORK)
+        np.save(folder / "scores.npy", scores)
 
     folder = plan.store.get("scores", config, make, {"attack": name})
     return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"]) + learning
 
 
-def _ready(plan: Plan, name: str, model: Model, view: Any) -> tuple[Score, float]:
-    """An attack's scoring function, and the seconds it took to learn what that needs to know."""
-    attack = plan.attacks[name]
-    if not isinstance(attack, Learns):
-        return partial(attack.score, view), 0.0
-
-    def make(folder: Path) -> None:
-        log.info("attack %s: learning", name)
-        save_file(attack.learn(view, folder / WORK), folder / "learnt.safetensors")
-
-    folder = plan.store.get("learnt", _filed_under(plan, name, model), make, {"attack": name})
-    learnt = load_file(folder / "learnt.safetensors")
-    return partial(attack.judge, learnt, view), float(read_meta(folder)["seconds"])
+def _blocks(plan: Plan, rows: np.ndarray, attack: Attack) -> Iterator[tuple[int, Tensor]]:
+    """(start, queries (<= n, *shape)) over the rows, as many at a time as are kept together."""
+    together = scoring.chunk(attack)
+    for start in range(0, len(rows), together):
+        yield start, plan.dataset.records(rows[start : start + together])
 
 
 def _view(plan: Plan, name: str, model: Model) -> Any:
@@ -254,19 +248,6 @@ def _filed_under(
     }
 
 
-def scored(path: Path, name: str, score: Score, queries: Tensor) -> np.ndarray:
-    """Scores of some queries, from the file that an interrupted attack left, or made now."""
-    if path.exists():
-        return np.load(path)
-    scores = np.asarray(score(queries), np.float64)
-    if scores.shape != (len(queries),) or not np.isfinite(scores).all():
-        raise ValueError(f"attack {name} gave scores that are not finite or not one a query")
-    partial = path.with_suffix(".new.npy")
-    np.save(partial, scores)
-    os.replace(partial, path)
-    return scores
-
-
 # --- result ---------------------------------------------------------------------------------------
 
 
@@ -281,6 +262,7 @@ def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame)
         provenance={
             "victim key": key(meta["config"]),
             "training seconds": round(meta["seconds"], 1),
+            "trained on": meta["note"].get("machine"),
             **{k: meta.get(k) for k in ("git", "versions", "created")},
             "data": plan.dataset.facts,
             "duplicates dropped": plan.split.duplicates,
@@ -348,7 +330,8 @@ def _strip(
     config = _filed_under(plan, name, victim, rows)
 
     def make(folder: Path) -> None:
-        losses, found = attack.reconstruct(_view(plan, name, victim), queries)
+        fitting = scoring.Fitting(_view(plan, name, victim))
+        losses, found = fitting(lambda view: attack.reconstruct(view, queries))
         np.savez(folder / "strip.npz", losses=losses, reconstructions=found.numpy())
 
     stored = np.load(plan.store.get("strip", config, make) / "strip.npz")

@@ -19,8 +19,10 @@ from tqdm import tqdm
 from benchmark.config import build
 from benchmark.data.dataset import Dataset, new_array
 from benchmark.figures import tile
+from benchmark.scoring import Fitting
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain
+from victims.access import View
 from victims.base import Victim
 from victims.budget import SPENT, Ledger
 from victims.train import Training, fit, load, skip, training_bar
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 
 GRID = 64
 """Samples in a victim's grid."""
+
+RELEASED_TOGETHER = 256
+"""Samples that are generated in one call."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,12 @@ def obtain(
     folder = store.get("victim", config, train, note)
     victim = load(_initial(recipe, dataset), folder).to(device_of(machine.accelerator))  # type: ignore[assignment]
     bank = {"model": key(config), "size": recipe.bank, "seed": recipe.seed}
-    bank_folder = store.get(
-        "bank", bank, lambda partial: release(victim, partial, recipe.bank, recipe.seed), note
-    )
+
+    def sample(folder: Path) -> None:
+        fitting = Fitting(View(victim.device, RELEASED_TOGETHER))
+        fitting(lambda view: release(victim, folder, recipe.bank, recipe.seed, view.batch_size))
+
+    bank_folder = store.get("bank", bank, sample, note)
     return Model(victim, {**config, "bank": recipe.bank}, folder, bank_folder)
 
 
@@ -155,8 +163,8 @@ def obtain_all(
     return models
 
 
-def release(victim: Victim, folder: Path, size: int, seed: int, rows: int = 256) -> None:
-    """Generate `size` samples into samples.npy and codes.npy, a block at a time."""
+def release(victim: Victim, folder: Path, size: int, seed: int, rows: int) -> None:
+    """Generate `size` samples into samples.npy and codes.npy, `rows` at a time."""
     shape = (size, *victim.shape)
     samples = new_array(folder / "samples.npy", np.dtype(np.float32), shape)
     codes = _prior(seed, "bank", size, victim.z_dim)
@@ -206,4 +214,4 @@ def _write_grid(victim: Victim, path: Path, seed: int) -> None:
 
 def device_of(accelerator: str) -> torch.device:
     """The device that the setting machine.accelerator names."""
-    return torch.device("cuda" if accelerator in ("gpu", "cuda") else accelerator)
+    return torch.device("cuda" if accelerator == "gpu" else "cpu")

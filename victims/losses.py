@@ -47,6 +47,6 @@ def gradient_penalty(
     real, fake: (n, *shape), without gradient. share: (n, 1, ...) in [0, 1], see `mixing`.
     Source: Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv 1704.00028.
     """
-    between = torch.lerp(fake, real, share)
+    between = torch.lerp(fake.to(real), real, share)  # a fake may be bfloat16
     slope = torch.func.grad(lambda x: critic(x).sum())(between)
     return (slope.flatten(1).norm(dim=1) - 1).square()

@@ -73,7 +73,7 @@ class MinibatchDeviation(nn.Module):
         if not self.training:
             return torch.cat([x, self.typical.expand(len(x), 1, *x.shape[2:])], 1)
         deviation = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
-        self.latest = deviation.detach()
+        self.latest = deviation.detach().float()
         return torch.cat([x, deviation.expand(len(x), 1, *x.shape[2:])], 1)
 
     def remember(self, share: float = 0.01) -> None:

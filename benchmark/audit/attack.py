@@ -5,28 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
-from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from attacks.base import Attack, Learns, Particular, Reconstructs
+from attacks.base import Attack, Particular, Reconstructs
 from attacks.calibration import Calibration
 from attacks.full_black_box import NearestSample
 from benchmark import metrics
 from benchmark.audit.case import Case, Queries, content
 from benchmark.config import build, build_all
-from benchmark.job import Score, scored
+from benchmark.scoring import Score, ready, score_all
 from benchmark.store import WORK, Store, plain, read_meta
 from victims.access import (
     FullBlackBox,
     PartialBlackBox,
     UserError,
+    View,
     setting,
 )
 
@@ -142,13 +141,13 @@ def _variants(
     chosen = asked.attacks[name]
     view = case.view(chosen.access)
     filed = {"attack": plain(asked.config.attack[name]), **case.fingerprint(chosen.access)}
-    score, learning = _ready(asked.store, filed, name, chosen, view)
+    score, learning = ready(asked.store, filed, name, chosen, view)
     rows = SEARCHED if issubclass(chosen.access, PartialBlackBox) else CHUNK
     if isinstance(view, FullBlackBox):
-        raw, seconds = _stored(asked.store, filed, name, score, queries, rows)
+        raw, seconds = _stored(asked.store, filed, name, score, view, queries, rows)
     else:  # a discriminator is quick, and no array stands for it
         start = time.monotonic()
-        raw = np.concatenate([score(block) for _, block in queries.blocks(rows)])
+        raw = score_all(score, view, queries.blocks(rows))
         seconds = time.monotonic() - start
     yield "none", (raw, seconds + learning)
     if "reference" in case.parts and isinstance(chosen, Reconstructs):
@@ -167,35 +166,23 @@ def _by_reference(asked: Attacks, case: Case, queries: Queries) -> tuple[np.ndar
     view = case.reference()
     nearest = NearestSample(distance, min(CANDIDATES, len(view.released)))
     filed = {"distance": plain(asked.config.distance), "reference": content(view.released)}
-    score = partial(nearest.score, view)
-    return _stored(asked.store, filed, "reference", score, queries, CHUNK)
-
-
-def _ready(
-    store: Store, filed: dict[str, Any], name: str, chosen: Attack, view: Any
-) -> tuple[Score, float]:
-    """An attack's scoring function, and the seconds it took to learn what that needs to know."""
-    if not isinstance(chosen, Learns):
-        return partial(chosen.score, view), 0.0
-
-    def make(folder: Path) -> None:
-        save_file(chosen.learn(view, folder / WORK), folder / "learnt.safetensors")
-
-    folder = store.get("learnt", filed, make, {"attack": name})
-    learnt = load_file(folder / "learnt.safetensors")
-    return partial(chosen.judge, learnt, view), float(read_meta(folder)["seconds"])
+    return _stored(asked.store, filed, "reference", nearest.score, view, queries, CHUNK)
 
 
 def _stored(
-    store: Store, filed: dict[str, Any], name: str, score: Score, queries: Queries, rows: int
+    store: Store,
+    filed: dict[str, Any],
+    name: str,
+    score: Score,
+    view: View,
+    queries: Queries,
+    rows: int,
 ) -> tuple[np.ndarray, float]:
     """Scores (q,) from the store or made now, and the seconds they took when made."""
 
     def make(folder: Path) -> None:
-        chunks = []
-        for start, block in tqdm(queries.blocks(rows), desc=name, unit="chunk", leave=False):
-            chunks.append(scored(folder / WORK / f"{start}.npy", name, score, block))
-        np.save(folder / "scores.npy", np.concatenate(chunks))
+        blocks = tqdm(queries.blocks(rows), desc=name, unit="chunk", leave=False)
+        np.save(folder / "scores.npy", score_all(score, view, blocks, folder / WORK))
 
     config = {**filed, "queries": content(queries.digests())}
     folder = store.get("audit", config, make, {"attack": name})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import names
 from omegaconf import DictConfig, OmegaConf
 
 from attacks.discriminator import DiscriminatorScore
 from attacks.latent_search import GradientSearch
-from benchmark import job, metrics
+from benchmark import job, metrics, scoring
 from benchmark.store import Store, read_meta
 from victims.access import UserError
 from victims.dcgan import DCGAN
@@ -93,7 +95,7 @@ def test_fewer_queries_need_no_new_victim(config: Config) -> None:
 def test_an_interrupted_attack_goes_on_where_it_stopped(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "CHUNK", 10)
+    monkeypatch.setattr(scoring, "chunk", lambda attack: 10)
     settings = config("attack=[discriminator]", "calibration=none")
     score, asked = DiscriminatorScore.score, []
 
@@ -167,6 +169,9 @@ def test_every_start_runs(config: Config, start: str) -> None:
         (["victim.width=wide"], ["victim"]),
         (["machine.store=/dev/null/store"], ["machine.store", "/dev/null/store"]),
         (["machine.accelerator=gpu"], ["machine.accelerator=gpu", "cpu"]),
+        (["machine.accelerator=tpu"], ["machine.accelerator=tpu", "cpu, gpu"]),
+        (["machine.precision=16"], ["machine.precision=16", "32-true, bf16-mixed"]),
+        (["machine.batch_size=0"], ["machine.batch_size=0"]),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_clear_line_before_any_training(
@@ -223,3 +228,16 @@ def test_a_reference_without_the_access_costs_the_calibrated_row_only(config: Co
     assert rows["discriminator", "none"] == "ok"
     assert rows["discriminator", "difference"] == "no access"
     assert rows["full_black_box", "difference"] == "ok"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_gpu_gives_the_scores_of_a_cpu(config: Config) -> None:
+    """The same weights: scores agree to 1e-3. Trained on the GPU as well: rounding grows to 2%."""
+    settings = ["calibration=none", "distance=l2", "attack=[full_black_box,discriminator]"]
+    cpu = config(*settings)
+    expected = job.run(cpu).scores["score"]
+    gpu = config(*settings, "machine.accelerator=gpu")
+    for kinds, tolerance in [(["scores", "strip"], 1e-3), (["victim", "bank", "scores"], 2e-2)]:
+        for kind in kinds:
+            shutil.rmtree(Path(cpu.machine.store) / kind)
+        np.testing.assert_allclose(job.run(gpu).scores["score"], expected, tolerance, tolerance)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.base import Learns, Learnt
 from attacks.discriminator import DiscriminatorScore
-from benchmark import job, knowledge
+from benchmark import job, knowledge, scoring
 from benchmark.store import Store
 from victims.access import (
     FullBlackBox,
@@ -111,7 +111,7 @@ def test_known_members_are_never_queries_and_reference_records_are_disjoint(conf
 def test_what_is_learnt_is_learnt_once_and_stored(
     config: Config, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "CHUNK", 10)
+    monkeypatch.setattr(scoring, "chunk", lambda attack: 10)
     settings = with_attack(config, "Counts", "split.queries=16", "calibration=none")
     result = job.run(settings)
     assert row(result)["access"] == "full_black_box_with_members"

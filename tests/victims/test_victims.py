@@ -115,6 +115,20 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert counts == [expected, expected]
 
 
+def test_mixed_precision_trains_weights_that_stay_float32(
+    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
+) -> None:
+    fresh, data = make
+    victim = fresh()
+    train(victim, data, tmp_path, Training(precision="bf16-mixed", checkpoint_every_s=1e9))
+    assert all(v.dtype != torch.bfloat16 for v in load(fresh(), tmp_path).state_dict().values())
+    mixed = samples(fresh(), tmp_path)
+    assert mixed.dtype == torch.float32
+    assert torch.isfinite(mixed).all()
+    train(fresh(), data, tmp_path)
+    assert not torch.equal(samples(fresh(), tmp_path), mixed)  # it was not float32 in disguise
+
+
 def test_a_row_does_not_depend_on_the_other_rows(
     either: tuple[Callable[[], Victim], Tensor], tmp_path: Path
 ) -> None:

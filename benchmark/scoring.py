@@ -1,0 +1,141 @@
+"""An attack at work: finished queries are kept, and a batch that does not fit is halved."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from attacks.base import Attack, Learns
+from benchmark.store import WORK, Store, read_meta
+from victims.access import UserError, View
+
+log = logging.getLogger(__name__)
+
+Score = Callable[[Any, Tensor], np.ndarray]
+"""View, queries (n, *shape) -> scores (n,)."""
+
+T = TypeVar("T")
+
+QUERIES = 512
+"""Queries whose scores are saved together at most: what a stopped attack has to repeat."""
+
+EVALUATIONS = 2**18
+"""Generator evaluations after which a thorough attack shall save sooner: about a minute's worth."""
+
+LEAST = 64
+"""Queries that are scored together in any case: fewer would leave a GPU idle."""
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def chunk(attack: Any) -> int:
+    """How many queries an attack scores and saves together, by what it spends on each."""
+    return max(LEAST, min(QUERIES, EVALUATIONS // getattr(attack, "max_evals", 1)))
+
+
+class Fitting:
+    """A view through which attacks run out of memory only if a single record does not fit."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def __call__(self, work: Callable[[Any], T]) -> T:
+        """`work(view)`; where memory runs out, again with half as many records in a call."""
+        while True:
+            try:
+                return work(self.view)
+            except (RuntimeError, MemoryError) as error:
+                self._shrink(error)
+            torch.cuda.empty_cache()  # no-op without a GPU; here, where the failed call is gone
+
+    def _shrink(self, error: Exception) -> None:
+        text = str(error).lower()
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(
+            known in text for known in OUT_OF_MEMORY
+        ):
+            raise error
+        if self.view.batch_size == 1:
+            raise UserError(
+                "machine.batch_size=1: even a single record does not fit into memory; "
+                "choose a smaller model or a machine with more memory"
+            ) from error
+        self.view = dataclasses.replace(self.view, batch_size=self.view.batch_size // 2)
+        log.warning("memory ran out: going on with batch size %d", self.view.batch_size)
+
+
+def ready(
+    store: Store, filed: dict[str, Any], name: str, attack: Attack, view: View
+) -> tuple[Score, float]:
+    """An attack's scoring function, and the seconds it took to learn what that needs to know.
+
+    filed: what determines what the attack learns of this view; the store keeps it.
+    """
+    if not isinstance(attack, Learns):
+        return attack.score, 0.0
+
+    def make(folder: Path) -> None:
+        log.info("attack %s: learning", name)
+        learnt = Fitting(view)(lambda view: attack.learn(view, folder / WORK))
+        save_file(learnt, folder / "learnt.safetensors")
+
+    folder = store.get("learnt", filed, make, {"attack": name})
+    learnt = load_file(folder / "learnt.safetensors")
+    return partial(attack.judge, learnt), float(read_meta(folder)["seconds"])
+
+
+def score_all(
+    score: Score, view: View, blocks: Iterable[tuple[int, Tensor]], work: Path | None = None
+) -> np.ndarray:
+    """Scores (n,) float64 of all queries, a block at a time.
+
+    blocks: (number of the first query, queries (m, *shape)). work: where finished blocks are
+    kept, so that a later call with the same arguments computes the others only.
+    Raises ValueError where scores are not finite or not one a query.
+    """
+    fitting, parts = Fitting(view), []
+    for start, queries in blocks:
+        path = None if work is None else work / f"{start}.npz"
+        scores = None if path is None else _kept(path)
+        if scores is None:
+            scores = _scored(score, fitting, queries)
+            if path is not None:
+                _keep(path, scores)
+        parts.append(scores)
+    return np.concatenate(parts)
+
+
+def _scored(score: Score, fitting: Fitting, queries: Tensor) -> np.ndarray:
+    scores = np.asarray(fitting(lambda view: score(view, queries)), np.float64)
+    if scores.shape != (len(queries),) or not np.isfinite(scores).all():
+        raise ValueError("the attack gave scores that are not finite or not one a query")
+    return scores
+
+
+def _keep(path: Path, scores: np.ndarray) -> None:
+    path.parent.mkdir(exist_ok=True)
+    new = path.with_suffix(".new.npz")
+    np.savez(new, scores=scores)  # a zip, because it has a checksum
+    os.replace(new, path)
+
+
+def _kept(path: Path) -> np.ndarray | None:
+    """Scores that an interrupted attack left; None where there are none, or they are damaged."""
+    try:
+        with np.load(path) as found:
+            return found["scores"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("%s is damaged (%s); these queries are scored again", path, error)
+        return None
