@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -13,10 +14,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark import output, record
+from benchmark import output, plan, record, sweep
 from benchmark.cluster import requeue_when_told
 from benchmark.config import build, register_resolvers
 from benchmark.result import JobResult
+from benchmark.store import Store
 from victims.access import NonFiniteLoss, UserError
 
 log = logging.getLogger(__name__)
@@ -25,11 +27,10 @@ log = logging.getLogger(__name__)
 EXPECTED = (UserError, NonFiniteLoss, OmegaConfBaseException)
 """Errors whose one line says it all; a traceback would only hide it."""
 
+MANY = {"-m", "--multirun"}
 
-CONF = Path(__file__).parents[1] / "conf"
 
-
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(sweep.CONF), config_name="config")
 def main(config: DictConfig) -> None:
     """Run one job, print its table, write its page, log a copy.
 
@@ -53,6 +54,10 @@ def main(config: DictConfig) -> None:
 
 
 def _job(config: DictConfig) -> None:
+    if config.plan:
+        words = HydraConfig.get().overrides.task
+        return plan.show([sweep.Job(tuple(words), config, {})], Store(config.machine.store))
+
     def make(config: DictConfig) -> JobResult:
         from benchmark import job  # torch takes seconds to import; a stored result needs none of it
 
@@ -68,7 +73,40 @@ def _job(config: DictConfig) -> None:
     print(f"page: {page.absolute().as_uri()}\ntables and scores: {folder.absolute()}", flush=True)
 
 
+def command() -> None:
+    """Run what the command line asks for; a sweep that has parts runs them one after the other."""
+    flags = [word for word in sys.argv[1:] if word.startswith("-")]
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    lines = [words]
+    if any(word.lstrip("+").startswith("sweep=") for word in words) and set(flags) <= MANY:
+        with suppress(Exception):  # what is wrong with a command line, Hydra says itself
+            lines = sweep.parts(words)
+    if len(lines) > 1 and _plan(words):
+        return
+    sys.exit(max((_exit_code([*line, *flags]) for line in lines), default=0))
+
+
+def _plan(words: list[str]) -> bool:
+    """Print what all parts of a sweep are going to do; whether that was all that was asked for."""
+    try:
+        jobs = sweep.listed(words)
+        plan.show(jobs, Store(jobs[0].config.machine.store))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    return bool(jobs[0].config.plan)
+
+
+def _exit_code(words: list[str]) -> int:
+    sys.argv[1:] = words
+    try:
+        main()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0
+
+
 register_resolvers()
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -79,15 +79,27 @@ def run(config: DictConfig) -> JobResult:
     note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
     note["machine"] = {name: config.machine[name] for name in ("accelerator", "precision")}
 
-    seed = sub_seed(config.seed, "victim")
-    members, bank = plan.split.members, config.bank.size
-    recipe = Recipe(config.victim, members, seed, bank, "victim", config.dp)
     made = plan.dataset, plan.store, config.machine, note
-    victim = obtain(recipe, *made)
+    victim = obtain(_victim(config, plan.split), *made)
     references = obtain_all(plan.references, *made)
     raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
     rows, scores = plan.table.build(raws)
     return _result(plan, victim, rows, scores)
+
+
+def models(config: DictConfig, dataset: Dataset) -> list[dict[str, Any]]:
+    """What each model of a job is filed under, the victim first; nothing is built or trained."""
+    split = build(config.split, "split").draw(dataset, config.seed)
+    found = [_victim(config, split)]
+    if config.calibration or config.ensemble:
+        references = build(config.reference, "reference", _recursive_=False)
+        found += recipes(references, split, config.seed, config.bank.size)
+    return [recipe.config(dataset) for recipe in found]
+
+
+def _victim(config: DictConfig, split: Split) -> Recipe:
+    seed = sub_seed(config.seed, "victim")
+    return Recipe(config.victim, split.members, seed, config.bank.size, "victim", config.dp)
 
 
 def prepare(config: DictConfig) -> Plan:

@@ -37,7 +37,7 @@ def grid(title: str, frame: pd.DataFrame) -> Table:
     """A frame of texts as a table for the terminal."""
     table = _plain_table(title)
     for heading in frame.columns:
-        table.add_column(escape(str(heading)), overflow="fold", vertical="top")
+        table.add_column(escape(str(heading)), overflow="fold", vertical="bottom")
     for row in frame.itertuples(index=False):
         table.add_row(*(escape("" if pd.isna(cell) else str(cell)) for cell in row))
     return table

@@ -39,7 +39,7 @@ FORMAT = 1
 """Raise it when a result holds or means something else: stored ones are then made again, from the
 stored scores."""
 
-ASIDE = ("machine", "logger", "sweep", "plan")
+ASIDE = ("machine", "logger", "sweep", "plan", "study")
 """Parts of a config that never change a result."""
 
 PAGE = "index.html"

@@ -1,54 +1,107 @@
-"""A sweep: which jobs it has, and what became of them.
+"""A sweep: which jobs it has, what is going to happen, and what became of them.
 
 The jobs run wherever Hydra's launcher puts them; what became of them is read from the store alone.
+A sweep that is no single product of values lists its parts, which run one after the other:
+
+    study:
+      parts:
+        - {data: randhie_binary, victim: "medgan,vae_table"}   # values that belong together
+        - {sweep: taxonomy}                                    # another sweep
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.markup import escape
 
-from benchmark import record
-from benchmark.output import grid, terminal
-from benchmark.record import Record
-from benchmark.result import number
-from benchmark.store import Store
+from benchmark.store import Store, plain
 from victims.access import UserError
+
+CONF = Path(__file__).parents[1] / "conf"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep: its overrides as on the command line, and its config."""
+    """One job of a sweep.
 
-    overrides: tuple[str, ...]
+    words: its settings and the launcher's, as on the command line. config: without `hydra`.
+    choices: which file was chosen from each group of conf/.
+    """
+
+    words: tuple[str, ...]
     config: DictConfig
+    choices: dict[str, str]
 
     @property
     def command(self) -> str:
         """The shell command that runs this job alone."""
-        return shlex.join(["python", "-m", "benchmark", *self.overrides, "-m"])
+        return shlex.join(["python", "-m", "benchmark", *self.words, "-m"])
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Setting -> value, as the sweep or the command line gives it."""
+        pairs = (word.lstrip("+").split("=", 1) for word in self.words if "=" in word)
+        return dict(pairs)  # type: ignore[arg-type]
 
 
-class Summary(Callback):
-    """Hydra's hook into a sweep: the table and the failures at its end, and the exit code."""
+class Hooks(Callback):
+    """What Hydra calls: the plan before a sweep, at its end the table and the failures.
+
+    Ends the process with code 1 if any job has no result, with 2 if the sweep makes no sense.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the plan; with plan=true, stop."""
+        from benchmark import plan
+
+        try:
+            self.jobs = jobs(config)
+            plan.show(self.jobs, Store(config.machine.store))
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.exit(2)
+        if config.plan:
+            sys.exit(0)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print what became of the jobs; exit code 1 if any has no result."""
-        if not summarise(jobs(config), Store(config.machine.store)):
+        """Print what became of the jobs."""
+        from benchmark import plan
+
+        if not plan.summarise(self.jobs, Store(config.machine.store)):
             sys.exit(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"jobs": []}  # a job on another node is sent its callbacks, and needs no other job
+
+
+def listed(words: Sequence[str]) -> list[Job]:
+    """Every job of a sweep, with the jobs of its parts, from the words of its command line."""
+    with _hydra():
+        return [job for part in _parts(words) for job in jobs(_composed(part))]
+
+
+def parts(words: Sequence[str]) -> list[list[str]]:
+    """The command lines that a sweep consists of; just itself where it has no parts."""
+    with _hydra():
+        return _parts(words)
 
 
 def jobs(config: DictConfig) -> list[Job]:
@@ -57,65 +110,60 @@ def jobs(config: DictConfig) -> list[Job]:
     Raises UserError where a job's config cannot be composed or resolved.
     """
     loader = GlobalHydra.instance().config_loader()
-    return [_job(loader, config, overrides) for overrides in _overrides(loader, config)]
-
-
-def _overrides(loader: ConfigLoader, config: DictConfig) -> list[list[str]]:
-    """Overrides of each job: the product of the sweep's parameters, as Hydra's sweeper makes it."""
     swept = [f"{name}={values}" for name, values in (config.hydra.sweeper.params or {}).items()]
-    parser = OverridesParser.create(config_loader=loader)
-    parsed = parser.parse_overrides([*swept, *config.hydra.overrides.task])
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(
+        [*swept, *config.hydra.overrides.task]
+    )
     (batch,) = BasicSweeper.split_arguments(parsed, None)
-    return batch
+    return [_job(config, words) for words in batch]
 
 
-def _job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str]) -> Job:
+def _job(sweep: DictConfig, words: Sequence[str]) -> Job:
+    own = [word for word in sweep.hydra.overrides.hydra if not word.startswith("hydra.mode=")]
     try:
-        config = loader.load_sweep_config(sweep, list(overrides))
+        config = GlobalHydra.instance().config_loader().load_sweep_config(sweep, list(words))
+        choices = {str(k): str(v) for k, v in config.hydra.runtime.choices.items()}
         OmegaConf.set_struct(config, False)
         config.pop("hydra")
-        OmegaConf.resolve(config)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
-    return Job(tuple(overrides), config)
+        plain(config)  # only to find what cannot be resolved
+    except (HydraException, OmegaConfBaseException, UserError) as error:
+        raise UserError(f"{' '.join(words)}: {str(error).splitlines()[0]}") from error
+    return Job((*own, *words), config, choices)
 
 
-def summarise(all_jobs: Sequence[Job], store: Store) -> bool:
-    """Print the sweep's table, then what failed and how to try again; whether all have a result."""
-    found = [(job, record.find(job.config, store)) for job in all_jobs]
-    varied = _varied(all_jobs)
-    rows = [
-        {**_place(job, varied), **_aurocs(entry)}
-        for job, entry in found
-        if isinstance(entry, Record)
-    ]
-    out = terminal()
-    out.print(grid(f"{len(rows)} of {len(found)} jobs have a result", pd.DataFrame(rows)))
-    for job, entry in found:
-        if not isinstance(entry, Record):
-            reason = entry["error"] if entry else "not finished"
-            out.print(f"failed: {escape(reason)}\n  again: {escape(job.command)}", soft_wrap=True)
-    return len(rows) == len(found)
+@contextmanager
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
 
 
-def _varied(all_jobs: Sequence[Job]) -> list[str]:
-    """The settings that differ between jobs."""
-    values: dict[str, set[str]] = {}
-    for job in all_jobs:
-        for name, _, value in (override.partition("=") for override in job.overrides):
-            values.setdefault(name, set()).add(value)
-    return [name for name, found in values.items() if len(found) > 1]
+def _composed(words: Sequence[str]) -> DictConfig:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    try:
+        return hydra.compose_config("config", list(words), RunMode.MULTIRUN)
+    except HydraException as error:
+        raise UserError(str(error).splitlines()[0]) from error
 
 
-def _place(job: Job, varied: Sequence[str]) -> dict[str, str]:
-    own = dict(override.split("=", 1) for override in job.overrides)
-    return {name.lstrip("+"): own.get(name, "") for name in varied}
+def _parts(words: Sequence[str]) -> list[list[str]]:
+    found = OmegaConf.select(_composed(words), "study.parts") or []
+    lines = []
+    for part in found:
+        line = _with(words, part)
+        lines += _parts(line) if "sweep" in part else [line]
+    return lines if found else [list(words)]
 
 
-def _aurocs(entry: Record) -> dict[str, str]:
-    """AUROC by attack and calibration."""
-    found = {}
-    for _, row in entry.result.rows.iterrows():
-        suffix = "" if row["calibrated"] == "none" else f" + {row['calibrated']}"
-        found[f"{row['attack']}{suffix}".replace("_", " ")] = number(row["auroc"])
-    return found
+def _with(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:
+    """A command line with a part's settings; a setting that was given by hand stays."""
+    name = part.get("sweep")
+    if name:
+        words = [f"+sweep={name}" if _setting(word) == "sweep" else word for word in words]
+    given = {_setting(word) for word in words}
+    own = [f"{k}={v}" for k, v in part.items() if k != "sweep" and k.lstrip("+") not in given]
+    return [*own, *words]
+
+
+def _setting(word: str) -> str:
+    return word.split("=", 1)[0].lstrip("+")
