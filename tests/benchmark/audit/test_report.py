@@ -14,6 +14,7 @@ import pytest
 import torch
 from audit_models import Decoder, closeness, table
 from conftest import digits
+from scipy.spatial.distance import cdist
 
 from attacks.full_black_box import NearestSample
 from benchmark.audit.__main__ import main
@@ -43,6 +44,17 @@ def test_a_resampler_leaks_and_the_true_distribution_does_not(audited: Audited, 
     safe = audited(**inputs, samples=table(3, 4 * N))
     assert safe.verdict.word == "no leak found"
     assert safe.facts.copied_members == 0
+
+
+def test_the_nearest_part_is_that_of_a_brute_force_search(audited: Audited) -> None:
+    rng = np.random.default_rng(0)
+    spread = 10.0 ** rng.integers(-3, 4, 30)
+    members, others, samples = (rng.standard_normal((n, 30)) * spread for n in (300, 300, 900))
+    found = audited(members=members, non_members=others, samples=samples)
+    ours = found.result.scores.query("attack == 'full_black_box' and member").set_index("id")
+    scaled = [x / samples.std(0) for x in (members, samples)]
+    expected = -cdist(*scaled, "sqeuclidean").min(1) / 30
+    np.testing.assert_allclose(ours["score"][[str(i) for i in range(300)]], expected, rtol=1e-5)
 
 
 def test_half_a_resampler_leaks_half(audited: Audited, inputs) -> None:
