@@ -107,7 +107,7 @@ def per_record(
 
 
 def independent(network: nn.Module) -> nn.Module:
-    """The network with group normalisation (Wu, He 2018, arXiv 1803.08494) in place of batch's.
+    """The network with group normalisation (Wu, He 2018) in place of batch's.
 
     Batch normalisation makes each record's gradient depend on all others: clipping it would bound
     nothing. The scale and shift of each channel are taken over.

@@ -1,0 +1,135 @@
+"""How much privacy an attack shows to be lost: lower bounds on epsilon, numpy in, floats out.
+
+A promise of (epsilon, delta) bounds what any attack can do; what an attack does bounds epsilon from
+below. A bound above the promise means that the promise is wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import beta, binom
+
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+"""Shares of the canaries that `one_run` guesses about; few and sure guesses or many."""
+
+STEPS = 40
+"""Bisections: epsilon to 12 digits."""
+
+
+def from_scores(
+    members: ArrayLike, non_members: ArrayLike, delta: float, level: float = 0.95, seed: int = 0
+) -> float:
+    """What an attack's scores show epsilon to be at least, at a confidence of `level`; >= 0.
+
+    (epsilon, delta) privacy allows at most TPR <= exp(epsilon) * FPR + delta at any threshold, and
+    the same of the complements (Kairouz, Oh, Viswanath 2015, arXiv 1311.0776). The threshold is
+    chosen on a random half of the scores; TPR and FPR on the other half enter as the ends of
+    Clopper and Pearson's intervals (Biometrika 1934), each of level (1 + level) / 2.
+    members (m,), non_members (n,): scores, larger = more likely a member.
+    The intervals take the queries for independent trials. Those of one victim share its training,
+    so the figure is what repeated trainings would show if they were like this one; `one_run` needs
+    no such assumption.
+    """
+    halves = [_halves(scores, i, seed) for i, scores in enumerate((members, non_members))]
+    (choose_in, test_in), (choose_out, test_out) = halves
+    if min(len(choose_in), len(choose_out)) == 0:
+        return 0.0
+    thresholds = np.unique(np.concatenate([choose_in, choose_out]))
+    bounds = _bounds(choose_in, choose_out, thresholds, delta, level)
+    side, best = np.unravel_index(np.argmax(bounds), bounds.shape)
+    found = _bounds(test_in, test_out, thresholds[best : best + 1], delta, level)
+    return max(0.0, float(found[side, 0]))
+
+
+def one_run(
+    scores: ArrayLike, included: ArrayLike, delta: float, level: float = 0.95, seed: int = 0
+) -> float:
+    """Epsilon's lower bound from canaries that a coin put into one training run or not; >= 0.
+
+    The highest scores are guessed to be in, as many of the lowest to be out, the others not at all.
+    All SHARES are tried, each at a confidence that keeps `level` for the best of them.
+    scores (m,): of every canary, larger = more likely in. included (m,) bool: the coins, which must
+    be fair and independent. Source: see `p_value`.
+    """
+    scores, included = np.asarray(scores, np.float64), np.asarray(included, bool)
+    if scores.shape != included.shape or scores.ndim != 1 or not np.isfinite(scores).all():
+        raise ValueError(f"scores {scores.shape} and coins {included.shape}: (m,) each is needed")
+    order = np.random.default_rng(seed).permutation(len(scores))  # ties fall as they may
+    ranked = included[order][np.argsort(-scores[order], kind="stable")]
+    each = 1 - (1 - level) / len(SHARES)
+    bounds = [0.0]
+    for share in SHARES:
+        if side := int(share * len(ranked) / 2):
+            correct = int(ranked[:side].sum() + (~ranked[-side:]).sum())
+            bounds.append(at_least(correct, 2 * side, len(ranked), delta, each))
+    return max(bounds)
+
+
+def at_least(correct: int, guesses: int, canaries: int, delta: float, level: float = 0.95) -> float:
+    """The largest epsilon that so many correct guesses refute at `level`; 0 where none is."""
+    low, high = 0.0, 1.0
+    if p_value(correct, guesses, canaries, low, delta) >= 1 - level:
+        return 0.0
+    while p_value(correct, guesses, canaries, high, delta) < 1 - level:
+        low, high = high, 2 * high
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        refuted = p_value(correct, guesses, canaries, middle, delta) < 1 - level
+        low, high = (middle, high) if refuted else (low, middle)
+    return low
+
+
+def p_value(correct: int, guesses: int, canaries: int, epsilon: float, delta: float) -> float:
+    """Chance of at least so many correct guesses if training is (epsilon, delta) private.
+
+    At most that of randomised response with the same epsilon, plus what delta adds: delta times
+    twice the canaries times the largest mean chance of falling short by 1 to i, over all i.
+    Source: Steinke, Nasr, Jagielski 2023, arXiv 2305.08846, for add-or-remove neighbours.
+    """
+    if not 0 <= correct <= guesses <= canaries:
+        raise ValueError(f"{correct} of {guesses} guesses about {canaries} canaries")
+    right = 1 / (1 + np.exp(-epsilon))
+    short = np.cumsum(binom.pmf(np.arange(correct - 1, -1, -1), guesses, right))
+    worst = (short / np.arange(1, correct + 1)).max(initial=0.0)
+    return float(min(1.0, binom.sf(correct - 1, guesses, right) + 2 * canaries * delta * worst))
+
+
+def _halves(scores: ArrayLike, group: int, seed: int) -> list[np.ndarray]:
+    scores = np.asarray(scores, np.float64)
+    if scores.ndim != 1 or not np.isfinite(scores).all():
+        raise ValueError(f"scores of shape {scores.shape}: finite ones, (n,), are needed")
+    order = np.random.default_rng([seed, group]).permutation(len(scores))
+    return np.array_split(scores[order], 2)
+
+
+def _bounds(
+    members: np.ndarray, non_members: np.ndarray, thresholds: np.ndarray, delta: float, level: float
+) -> np.ndarray:
+    """Lower bounds (2, t): scores >= threshold called members; those below called non-members."""
+    m, n = len(members), len(non_members)
+    found = m - np.searchsorted(np.sort(members), thresholds)
+    accused = n - np.searchsorted(np.sort(non_members), thresholds)
+    tail = (1 - level) / 2
+    return np.stack(
+        [
+            _log_ratio(_low(found, m, tail) - delta, _high(accused, n, tail)),
+            _log_ratio(_low(n - accused, n, tail) - delta, _high(m - found, m, tail)),
+        ]
+    )
+
+
+def _low(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
+    """Clopper and Pearson's lower ends, one-sided at `tail`."""
+    ends = beta.ppf(tail, np.maximum(successes, 1), trials - np.maximum(successes, 1) + 1)
+    return np.where(successes > 0, ends, 0.0)
+
+
+def _high(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
+    """Clopper and Pearson's upper ends, one-sided at `tail`."""
+    return 1.0 - _low(trials - successes, trials, tail)
+
+
+def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(above > 0, np.log(np.maximum(above, 1e-300) / below), -np.inf)
