@@ -19,9 +19,9 @@ from tqdm import tqdm
 from attacks.base import Attack, Particular, Reconstructs
 from attacks.calibration import Calibration
 from attacks.ensemble import Ensemble
-from benchmark import checks, judging, knowledge, scoring
+from benchmark import canaries, checks, judging, knowledge, privacy, scoring
 from benchmark.config import build, build_all
-from benchmark.data.dataset import Dataset, Source, read
+from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
 from benchmark.models import GRID, Model, Recipe, obtain, obtain_all
 from benchmark.references import membership, recipes, refuse_unless_enough, suffices
@@ -84,7 +84,8 @@ def run(config: DictConfig) -> JobResult:
     references = obtain_all(plan.references, *made)
     raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
     rows, scores = plan.table.build(raws)
-    return _result(plan, victim, rows, scores)
+    rows = privacy.columns(rows, scores, victim.privacy, len(plan.split.members))
+    return _result(plan, victim, rows, scores, _canaries(plan, note))
 
 
 def models(config: DictConfig, dataset: Dataset) -> list[dict[str, Any]]:
@@ -123,7 +124,9 @@ def prepare(config: DictConfig) -> Plan:
         if isinstance(attack, Particular):
             attack.refuse(dataset.shape)
     _refuse_without_access(config, dataset, split, attacks)
-    _refuse_without_privacy(config, source, dataset, len(split.members))
+    privacy.refuse(config, source, dataset, len(split.members))
+    if config.canaries:
+        build(config.canaries, "canaries").check(split)
     ensembles = build_all(config.ensemble, "ensemble")
     return _with_references(Plan(config, store, dataset, split, attacks, calibrations, ensembles))
 
@@ -180,24 +183,6 @@ def _refuse_without_access(
     if len(refused) == len(attacks):
         reasons = "; ".join(refused.values()) or "none is selected"
         raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
-
-
-def _refuse_without_privacy(
-    config: DictConfig, source: Source, dataset: Dataset, members: int
-) -> None:
-    """With dp=on, refuse what cannot be trained privately, or would be private in name only."""
-    if not config.dp:
-        return
-    privacy = build(config.dp, "dp")
-    victim = build(config.victim, "victim", shape=dataset.shape)
-    victim.make_private()
-    privacy.check(victim, members)
-    if getattr(source, "fitted", False) and not privacy.public_encoding:
-        raise UserError(
-            f"data.encode={config.data.encode}: it is measured on all records, the members too, "
-            "which no accountant sees; choose data.encode=none, or say that ranges and quantiles "
-            "are public knowledge with dp.public_encoding=true"
-        )
 
 
 # --- scores ---------------------------------------------------------------------------------------
@@ -260,10 +245,29 @@ def _filed_under(
     }
 
 
+def _canaries(plan: Plan, note: dict[str, Any]) -> pd.DataFrame:
+    """What attacks show on canaries in one more training run; empty where none are asked for."""
+    if not plan.config.canaries:
+        return pd.DataFrame()
+    config, seed = plan.config, sub_seed(plan.config.seed, "canaries")
+    dataset, split = build(config.canaries, "canaries").plant(plan.dataset, plan.split, seed)
+    own = dataclasses.replace(plan, dataset=dataset, split=split, references=[])
+    recipe = Recipe(
+        config.victim, split.members, seed, config.bank.size, "victim with canaries", config.dp
+    )
+    model = obtain(recipe, dataset, plan.store, config.machine, note)
+    raws = {name: _raw(own, name, model, []).victim for name in plan.attacks}
+    scores = {name: raw for name, raw in raws.items() if raw is not None}
+    spent = privacy.spent_or_none(model.privacy, len(split.members))
+    return canaries.audit(scores, own.queries[1], spent, seed)
+
+
 # --- result ---------------------------------------------------------------------------------------
 
 
-def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame) -> JobResult:
+def _result(
+    plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame, planted: pd.DataFrame
+) -> JobResult:
     config = plain(plan.config)
     meta = read_meta(victim.folder)
     comparisons = judging.compare(scores)
@@ -280,22 +284,18 @@ def _result(plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame)
             "duplicates dropped": plan.split.duplicates,
             "store": str(plan.store.root),
         },
-        rows=rows.assign(best=judging.best(rows, comparisons), **_promise(victim)),
+        rows=rows.assign(best=judging.best(rows, comparisons)),
         scores=scores,
         comparisons=comparisons,
         sets=judging.set_curves(scores),
         samples=np.array(victim.released[:GRID]) if plan.dataset.is_image else None,
         strips=_strips(plan, victim) if plan.dataset.is_image else {},
-        checks=_checks(plan, victim, rows, scores),
+        canaries=planted,
+        checks=[
+            *privacy.broken(scores, victim.privacy, planted),
+            *_checks(plan, victim, rows, scores),
+        ],
     )
-
-
-def _promise(victim: Model) -> dict[str, float]:
-    """The victim's columns of the table: what private training has spent, and how."""
-    spent = victim.privacy or {"epsilon": np.inf}
-    columns = {"epsilon": "epsilon", "delta": "delta", "sigma": "noise_multiplier"}
-    columns |= {"clipping_norm": "max_grad_norm"}
-    return {column: spent.get(name, np.nan) for column, name in columns.items()}
 
 
 def _checks(

@@ -20,6 +20,7 @@ from benchmark.result import (
     interval,
     mark,
     percent,
+    planted,
     privacy,
     remarks,
     to_yaml,
@@ -57,8 +58,10 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
     console.print(table)
     if any(mark(row) for _, row in result.rows.iterrows()):
         console.print(escape(f"  {MARKED}"))
-    if promise := privacy(result.rows.iloc[0]):
-        console.print(f"  differential privacy: ε = {promise[0]}, {promise[1]}")
+    if (promise := privacy(result.rows.iloc[0])) and promise[2]:
+        console.print(f"  differential privacy: ε = {promise[0]}, {promise[2]}")
+    if not result.canaries.empty:
+        console.print(grid("one-run audit of ε", planted(result.canaries)))
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
     for check in result.checks:

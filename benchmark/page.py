@@ -23,6 +23,7 @@ from benchmark.result import (
     number,
     p_value,
     percent,
+    planted,
     privacy,
     remarks,
     to_yaml,
@@ -48,6 +49,7 @@ def render(result: JobResult) -> str:
         matrix=_matrix(result),
         sets=None if result.sets.empty else inline(figures.set_accuracy(result), "sets"),
         histograms=_histograms(result),
+        canaries=None if result.canaries.empty else planted(result.canaries),
         samples=_samples(result.samples),
         strips={a: _groups(s) for a, s in result.strips.items() if s.queries.ndim == 4},
         details={

@@ -49,12 +49,13 @@ class JobResult:
         calibration's name), auroc, auroc_low, auroc_high, average_precision, balanced_accuracy,
         advantage, the TPR_COLUMNS each with `_low` and `_high`, n_members, n_non_members, seconds,
         warnings, status ("ok", or why there is no number: "no access", ...), best (whether it is
-        the best AUROC or not significantly worse); epsilon, delta, sigma and clipping_norm of the
-        victim's private training (without it infinite, the others NaN). NaN = not resolvable,
-        shown as n/a.
+        the best AUROC or not significantly worse); epsilon, delta, sigma, clipping_norm of the
+        victim's private training (without it infinite, the others NaN) and epsilon_lower, what the
+        row's scores show epsilon to be at least. NaN = not resolvable, shown as n/a.
     scores: tidy; attack, calibrated, query (int), member (bool), score (float64).
     comparisons: AUROC differences of every two rows, `benchmark.judging.COMPARISONS`.
     sets: accuracy on sets of records, `benchmark.judging.CURVES`.
+    canaries: the one-run audit's rows, `benchmark.canaries.audit`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
     """
 
@@ -68,6 +69,7 @@ class JobResult:
     checks: list[Check] = field(default_factory=list)
     comparisons: pd.DataFrame = field(default_factory=pd.DataFrame)
     sets: pd.DataFrame = field(default_factory=pd.DataFrame)
+    canaries: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def ok(self) -> pd.DataFrame:
@@ -122,12 +124,26 @@ MARKED = (
 )
 
 
-def privacy(row: pd.Series) -> tuple[str, str] | None:
-    """What private training of the victim promises (epsilon; the rest), None without it."""
-    if not np.isfinite(row.get("epsilon", np.inf)):
+def privacy(row: pd.Series) -> list[str] | None:
+    """Epsilon as promised, as measured at least, and how it is kept; None for rows without."""
+    if pd.isna(row.get("epsilon", np.nan)):
         return None
+    measured = "" if pd.isna(row["epsilon_lower"]) else f"≥ {row['epsilon_lower']:.2f} measured"
+    if np.isinf(row["epsilon"]):
+        return ["∞", measured, ""]
     how = f"δ = {row['delta']:.2g}, σ = {row['sigma']:.3g}, C = {row['clipping_norm']:.3g}"
-    return f"{row['epsilon']:.3g}", how
+    return [f"{row['epsilon']:.3g}", measured, how]
+
+
+def planted(canaries: pd.DataFrame) -> pd.DataFrame:
+    """The one-run audit as a table of texts."""
+    texts = {
+        "attack": canaries["attack"].str.replace("_", " "),
+        "canaries": [f"{row.inside} of {row.canaries} inside" for row in canaries.itertuples()],
+        "ε at least": canaries["epsilon_lower"].map("{:.2f}".format),
+        "ε promised": canaries["epsilon"].map(lambda x: "∞" if np.isinf(x) else f"{x:.3g}"),
+    }
+    return pd.DataFrame(texts)
 
 
 def duration(seconds: float) -> str:

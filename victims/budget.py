@@ -87,7 +87,7 @@ class Privacy:
     def ledger(self, victim: Victim, size: int) -> Ledger:
         """What `victim`'s steps on `size` records cost; for a target epsilon the noise is found."""
         self.check(victim, size)
-        delta = 0.1 / size if self.delta is None else self.delta
+        delta = default_delta(size) if self.delta is None else self.delta
         rate = victim.batch_size / size
         cost = partial(epsilon, rate=rate, delta=delta, accountant=self.accountant)
         noise = self.noise_multiplier
@@ -148,6 +148,11 @@ class Ledger:
         batches = -(-steps // self.queries)
         facts = asdict(self) | {"private_steps": steps, "epsilon": self.epsilon(batches)}
         (folder / SPENT).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def default_delta(size: int) -> float:
+    """A tenth of 1 / training records: far too little to give any record away for certain."""
+    return 0.1 / size
 
 
 def epsilon(noise: float, steps: int, rate: float, delta: float, accountant: str) -> float:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from benchmark import job
+from benchmark import canaries, job, privacy
+from benchmark.canaries import OneRun
 from benchmark.output import print_table
 from benchmark.page import render
 from benchmark.store import Store
@@ -32,7 +35,8 @@ def test_the_table_says_what_was_promised(config: Config) -> None:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     print_table(result, console)
     assert f"ε = {row['epsilon']:.3g}, δ = 0.0042, σ = 1, C = 1" in console.export_text()
-    assert "of private training" in render(result)
+    assert "<small>promised</small>" in render(result)
+    assert ((result.rows["epsilon_lower"] >= 0) & (result.rows["epsilon_lower"] < 10)).all()
 
 
 def test_without_privacy_the_promise_is_infinite_and_keys_are_as_before(config: Config) -> None:
@@ -40,7 +44,7 @@ def test_without_privacy_the_promise_is_infinite_and_keys_are_as_before(config: 
     result = job.run(plain)
     assert (result.rows["epsilon"] == np.inf).all()
     assert result.rows["sigma"].isna().all()
-    assert "of private training" not in render(result)
+    assert "∞" in render(result)
     (filed,) = victims(plain)
     assert set(filed) == {"victim", "shape", "records", "count", "seed"}
 
@@ -60,6 +64,11 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
         (["dp.accountant=gdp"], ["dp.accountant=gdp", "prv, rdp"]),
         (["victim.batch_size=25"], ["victim.batch_size=25", "24"]),
         (["dp.delta=0.5"], ["dp.delta=0.5", "1/24"]),
+        (["canaries=one_run", "canaries.kind=birds"], ["canaries.kind=birds", "noise, records"]),
+        (
+            ["canaries=one_run", "canaries.kind=records", "canaries.count=25"],
+            ["canaries.count=25", "canaries.kind=noise"],
+        ),
         (["data=randhie", "victim=vae_table"], ["data.encode=unit", "dp.public_encoding=true"]),
     ],
 )
@@ -70,3 +79,62 @@ def test_what_is_refused_before_training(
         job.run(config("calibration=none", "attack=[full_black_box]", "dp=on", *overrides))
     assert all(part in str(raised.value) for part in parts)
     assert not victims(config())
+
+
+@pytest.mark.parametrize("kind", ["noise", "records"])
+def test_the_one_run_audit(config: Config, kind: str) -> None:
+    settings = config(
+        "attack=[discriminator,full_black_box]", "calibration=none", "distance=l2", *DP,
+        "canaries=one_run", f"canaries.kind={kind}",
+    )  # fmt: skip
+    result = job.run(settings)
+    assert list(result.canaries["attack"]) == ["discriminator", "full_black_box"]
+    assert (result.canaries["canaries"] == 16).all()
+    inside = int(result.canaries["inside"].iloc[0])
+    assert 0 < inside < 16
+    assert sorted(filed["count"] for filed in victims(settings)) == [24, 24 + inside]
+    assert (result.canaries["epsilon"] != result.rows["epsilon"].iloc[0]).all()  # its own run's
+    page = render(result)
+    assert "One-run audit" in page
+    assert f"{inside} of 16 inside" in page
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_table(result, console)
+    assert f"{inside} of 16 inside" in console.export_text()
+
+
+@pytest.mark.parametrize("data", ["mnist5k", "randhie_binary"])
+def test_canaries_are_behind_the_data_and_are_the_only_queries(config: Config, data: str) -> None:
+    table = ["victim=vae_table"] if data == "randhie_binary" else []
+    plan = job.prepare(
+        config(f"data={data}", "calibration=none", "attack=[full_black_box]", *table)
+    )
+    dataset, split = OneRun(16, "noise").plant(plan.dataset, plan.split, 0)
+    rows, inside = split.queries(0)
+    assert sorted(rows) == list(range(len(plan.dataset.digests), len(plan.dataset.digests) + 16))
+    assert set(rows[inside]) <= set(split.members)
+    assert not set(rows[~inside]) & set(split.members)
+    torch.testing.assert_close(
+        dataset.records(split.members)[:24], plan.dataset.records(plan.split.members)
+    )
+    planted = dataset.records(rows)
+    assert planted.unique(dim=0).shape == planted.shape
+    assert planted.min() >= plan.dataset.records(plan.split.members).min()
+    assert dataset.digest(rows) != plan.dataset.digest(plan.split.members[:16])
+    again, _ = OneRun(16, "noise").plant(plan.dataset, plan.split, 0)
+    assert dataset.digest(rows) == again.digest(rows)
+
+
+def test_what_breaks_the_promise_is_an_error() -> None:
+    member = np.arange(400) < 200
+    scores = pd.DataFrame(
+        {"attack": "a", "calibrated": "none", "member": member, "score": 9.0 * member}
+    )
+    spent = {"epsilon": 1.0, "delta": 1e-4, "noise_multiplier": 1.0, "max_grad_norm": 1.0}
+    (check,) = privacy.broken(scores, spent, pd.DataFrame())
+    assert (check.level, check.name) == ("error", "broken promise")
+    assert "a (calibrated: none) shows epsilon to be at least 3." in check.message
+    assert privacy.broken(scores, spent | {"epsilon": 5.0}, pd.DataFrame()) == []
+    assert privacy.broken(scores, None, pd.DataFrame()) == []
+    coins = np.random.default_rng(0).random(200) < 0.5
+    planted = canaries.audit({"a": coins + 0.0}, coins, spent, 0)
+    assert "200 canaries" in privacy.broken(scores[:0], spent, planted)[0].message

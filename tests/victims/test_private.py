@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,26 +12,17 @@ import torch
 from conftest import digits, names
 from omegaconf import DictConfig
 from opacus import GradSampleModule
-from opacus.accountants import RDPAccountant
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from benchmark.config import build
 from victims import private
-from victims.access import UserError
 from victims.base import NonFiniteLoss, Victim
-from victims.budget import SPENT, Privacy
 from victims.private import BudgetSpent, Mechanism, independent, per_record
 from victims.train import PoissonBatches, Training, fit
 
 Config = Callable[..., DictConfig]
-
-
-@pytest.fixture(autouse=True)
-def _few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fractional orders are slow and only tighten RDP's bound."""
-    monkeypatch.setattr(RDPAccountant, "DEFAULT_ALPHAS", [1.25, 1.5, *range(2, 65)])
 
 
 def records(victim: str) -> Tensor:
@@ -221,79 +211,6 @@ def test_what_is_generated_does_not_depend_on_how_many_records_there_are(
         victim.generator.register_forward_hook(lambda _, z, made: sizes.add(len(made)))
         victim.training_step(data[:n], 0)
     assert sizes == {victim.batch_size}
-
-
-# --- the budget -----------------------------------------------------------------------------------
-
-
-def privacy(**changes: Any) -> Privacy:
-    settings = {"epsilon": None, "noise_multiplier": 1.0, "max_grad_norm": 1.0, "delta": None}
-    return Privacy(**(settings | {"accountant": "prv", "micro_batch": 8} | changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"noise_multiplier": None}, "dp.epsilon and dp.noise_multiplier are null"),
-        ({"epsilon": 0.0}, "dp.epsilon=0"),
-        ({"noise_multiplier": -1.0}, "dp.noise_multiplier=-1"),
-        ({"max_grad_norm": float("inf")}, "dp.max_grad_norm=inf"),
-        ({"delta": 1.0}, "dp.delta=1"),
-        ({"accountant": "guess"}, "dp.accountant=guess: allowed are prv, rdp"),
-        ({"micro_batch": 0}, "dp.micro_batch=0"),
-    ],
-)
-def test_bad_settings_are_one_clear_line(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        privacy(**changes)
-
-
-def test_settings_that_do_not_fit_the_records(config: Config) -> None:
-    victim, _ = make(config, "dcgan")
-    with pytest.raises(UserError, match=r"victim\.batch_size=8"):
-        privacy().check(victim, 7)
-    with pytest.raises(UserError, match=r"dp.delta=0.2.*1/8"):
-        privacy(delta=0.2).check(victim, 8)
-
-    class Other(Victim):
-        pass
-
-    with pytest.raises(UserError, match="Other cannot be trained privately"):
-        Other((1, 8, 8), 4, 1, 1).make_private()
-
-
-@pytest.mark.parametrize("accountant", ["prv", "rdp"])
-def test_noise_is_found_for_a_promise_and_kept(
-    config: Config, accountant: str, tmp_path: Path
-) -> None:
-    victim, data = make(config, "dcgan", epsilon=4.0, noise_multiplier=None, accountant=accountant)
-    ledger = privacy(epsilon=4.0, noise_multiplier=None, accountant=accountant).ledger(victim, 24)
-    assert victim.mechanism.noise_multiplier == ledger.noise_multiplier
-    train(victim, data, tmp_path)
-    ledger.write(victim, tmp_path)
-    spent = json.loads((tmp_path / SPENT).read_text())
-    assert 0.99 * 4.0 <= spent["epsilon"] <= 4.0
-    assert spent["delta"] < 1 / 24
-    assert spent["private_steps"] == victim.steps
-
-
-def test_training_stops_before_the_promise_is_broken(config: Config) -> None:
-    victim, _ = make(config, "dcgan", "victim.steps=100", epsilon=5.0, noise_multiplier=2.0)
-    ledger = privacy(noise_multiplier=2.0).ledger(victim, 24)
-    assert 0 < victim.steps < 100
-    assert victim.mechanism.limit == victim.steps
-    assert ledger.epsilon(victim.steps) <= 5.0 < ledger.epsilon(victim.steps + 1)
-    with pytest.raises(UserError, match="one step already costs"):
-        make(config, "dcgan", epsilon=0.1, noise_multiplier=0.5)
-
-
-def test_several_private_steps_on_one_batch_are_not_several_batches(config: Config) -> None:
-    """Three steps on one batch: dearer than three on batches of their own, as in dp-accounting."""
-    victim, _ = make(config, "vaegan")
-    ledger = privacy(noise_multiplier=2.0).ledger(victim, 24)
-    alone = privacy(noise_multiplier=2.0).ledger(make(config, "vae")[0], 24)
-    assert ledger.queries == 3
-    assert ledger.epsilon(10) > alone.epsilon(30) > alone.epsilon(10)
 
 
 def test_private_training_notes_no_loss_over_real_records(config: Config, tmp_path: Path) -> None:
