@@ -30,7 +30,8 @@ def run(config: DictConfig) -> None:
     except (UserError, OmegaConfBaseException) as error:
         print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
         code = 2
-    sys.exit(code)
+    if code:  # an exit with 0 would end a sweep too
+        sys.exit(code)
 
 
 def _audit(config: DictConfig) -> int:

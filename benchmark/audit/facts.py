@@ -11,16 +11,25 @@ from omegaconf import DictConfig
 
 from attacks.nearest import nearest
 from benchmark import checks
-from benchmark.audit.case import Case
+from benchmark.audit.case import Case, Queries
 from benchmark.audit.verdict import Verdict
 from benchmark.checks import Check
+from benchmark.data.dataset import Dataset
 from benchmark.result import JobResult
 from victims.access import FullBlackBox
+
+MAX_SHIFT = 0.5
+"""Difference of mean pixels that is no longer put down to a bad generator: a quarter of the range.
+Pixels in [0, 1] that are taken for [-1, 1] are shifted by half of it where they are dark."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Counts of what was audited. copied: queries that stand among the released records as is."""
+    """Counts of what was audited.
+
+    copied: queries that stand among the released records as they are; known: queries that stand
+    among the reference records. shared, duplicates: see `Case`.
+    """
 
     given_members: int
     given_non_members: int
@@ -29,6 +38,7 @@ class Facts:
     released: int
     copied_members: int
     copied_non_members: int
+    known: int
     shared: int
     duplicates: int
 
@@ -54,11 +64,8 @@ def facts_of(case: Case) -> Facts:
     """Count, and compare the queries with the released records."""
     queries = case.queries
     member = queries.is_member
-    copied = np.zeros(len(member), bool)
-    if (released := case.released) is not None:
-        size = released.digests.shape[1]
-        known = np.ascontiguousarray(released.digests).view(f"V{size}").ravel()
-        copied = np.isin(np.ascontiguousarray(queries.digests()).view(f"V{size}").ravel(), known)
+    copied, known = (_among(queries, r) for r in (case.released, case.data.get("reference")))
+    released = case.released
     return Facts(
         given_members=len(case.given["members"]),
         given_non_members=len(case.given["non_members"]),
@@ -67,9 +74,21 @@ def facts_of(case: Case) -> Facts:
         released=0 if released is None else len(released.values),
         copied_members=int((copied & member).sum()),
         copied_non_members=int((copied & ~member).sum()),
+        known=int(known.sum()),
         shared=case.shared,
         duplicates=case.duplicates,
     )
+
+
+def _among(queries: Queries, records: Dataset | None) -> np.ndarray:
+    """Which queries (q,) have the same content as one of these records."""
+    if records is None:
+        return np.zeros(len(queries.rows), bool)
+    ours, theirs = (
+        np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel()
+        for digests in (queries.digests(), records.digests)
+    )
+    return np.isin(ours, theirs)
 
 
 def checks_of(
@@ -82,7 +101,9 @@ def checks_of(
         found.append(Check("constant columns", "warning", message))
     if (released := case.released) is not None:
         places = np.flatnonzero(~case.queries.is_member)[: checks.DIVERSITY_ROWS]
-        found += checks.mode_collapse(released.values, case.queries.records(places).numpy())
+        real = case.queries.records(places).numpy()
+        found += checks.mode_collapse(released.values, real)
+        found += _brightness(case, released.values[: checks.DIVERSITY_ROWS], real)
     found += checks.weaker_beats_stronger(
         {str(k): v for k, v in row.items()}
         for row in rows[rows["status"] == "ok"].to_dict("records")
@@ -105,10 +126,30 @@ def _duplicates(config: DictConfig, facts: Facts) -> list[Check]:
         )
         too_many = share > config.thresholds.overlap.value
         found.append(Check("overlap", "error" if too_many else "warning", message))
+    if facts.known:
+        share = facts.known / (facts.members + facts.non_members)
+        message = (
+            f"{facts.known} members and non-members ({share:.1%}) stand among the reference "
+            f"records too: rows that use these are not valid for them"
+        )
+        too_many = share > config.thresholds.overlap.value
+        found.append(Check("reference overlap", "error" if too_many else "warning", message))
     if facts.duplicates:
         message = f"{facts.duplicates} repeated records were left out: each content is asked once"
         found.append(Check("duplicates", "warning", message))
     return found
+
+
+def _brightness(case: Case, released: np.ndarray, real: np.ndarray) -> list[Check]:
+    """Released images are far brighter or darker than non-members: is it the range?"""
+    shift = float(np.mean(released) - np.mean(real))
+    if not case.given["members"].is_image or abs(shift) < MAX_SHIFT:
+        return []
+    message = (
+        f"released images are on average {abs(shift):.2f} {'brighter' if shift > 0 else 'darker'} "
+        f"than non-members, on a scale from -1 to 1: is the range of their pixels right?"
+    )
+    return [Check("range", "warning", message)]
 
 
 def exposed_of(

@@ -52,9 +52,10 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     if discriminator is not None:
         parts["discriminate"] = _discriminate(discriminator, space, queries)
     case = Case(given, space, data, queries, parts, bank, shared, duplicates)
-    for name, records in {"released": case.released, "reference": data.get("reference")}.items():
-        if records is not None:
-            parts[name] = records.values
+    if (released := case.released) is not None:
+        parts["released"] = released.values
+    if "reference" in data:
+        parts["reference"] = np.array(data["reference"].values)  # attacks hold it in memory
     return case
 
 
@@ -81,8 +82,7 @@ def _inputs(config: DictConfig, sources: Mapping[str, Any], store: Store) -> dic
         given = {name: by_index(data, name, sources[name]) for name in ("members", "non_members")}
     for name in ("members", "non_members", "samples", "reference"):
         if name not in given and sources.get(name) is not None:
-            # Synthetic records are nobody's: they need no ids.
-            own = reading if name != "samples" else _without_id(reading)
+            own = reading if name.endswith("members") else _without_id(reading)
             given[name] = read_input(name, sources[name], own, store)
     return given
 

@@ -36,7 +36,7 @@ def render(audit: Audit) -> str:
         tpr_headings=list(TPR_COLUMNS.values()),
         curve=None if result.ok.empty else inline(figures.roc(result, log=True), "roc-log"),
         assumed=words.assumed(audit.steps),
-        not_tried=words.not_tried(audit.steps),
+        not_tried=words.not_tried(audit.steps, audit.unselected),
         strongest=verdict.strongest.name,
         statements=2 * len(result.ok),
         level=f"{verdict.level:.2%}",

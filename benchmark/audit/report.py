@@ -36,13 +36,18 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found. result: table, scores, checks; verdict: what follows from them."""
+    """What an audit found.
+
+    result: table, scores, checks; verdict: what follows from them; steps: the plan; unselected:
+    attacks of the benchmark that were not asked for.
+    """
 
     result: JobResult
     verdict: Verdict
     steps: list[Step]
     facts: Facts
     exposed: list[Exposed]
+    unselected: list[str]
 
     @property
     def exit_code(self) -> int:
@@ -91,7 +96,7 @@ class Audit:
                 "checks": [asdict(check) for check in self.result.checks],
                 "exposed": [{"id": e.id, "score": e.score, "above": e.above} for e in self.exposed],
                 "assumed": words.assumed(self.steps),
-                "not_tried": words.not_tried(self.steps),
+                "not_tried": words.not_tried(self.steps, self.unselected),
                 "next_steps": words.next_steps(verdict, self.facts),
                 "provenance": self.result.provenance,
             }
@@ -161,7 +166,10 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         checks=checks_of(config, case, facts, rows, scores),
     )
     verdict = judge(result, result.checks, config)
-    return Audit(result, verdict, steps, facts, exposed_of(config, case, result, verdict))
+    exposed = exposed_of(config, case, result, verdict)
+    known = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
+    unselected = [name for name in known if name not in asked.attacks]
+    return Audit(result, verdict, steps, facts, exposed, unselected)
 
 
 def _print_plan(console: Console, steps: list[Step]) -> None:

@@ -22,7 +22,7 @@ KNOWS = {
 }
 """Access -> what an attacker with it has."""
 NEVER = (
-    "attacks with shadow models, trained by the same algorithm on chosen records (LiRA, RMIA)",
+    "attacks that train models like the generator on chosen records (LiRA, RMIA)",
     "guessing unknown columns of a known person, or linking two releases (anonymeter does)",
     "attackers who know most of the other training records, as differential privacy assumes",
     "several records of one person taken together",
@@ -130,13 +130,15 @@ def assumed(steps: Sequence[Step]) -> list[str]:
     return sentences
 
 
-def not_tried(steps: Sequence[Step]) -> list[str]:
-    """Attacks that did not run and why, and what no audit tries."""
+def not_tried(steps: Sequence[Step], unselected: Sequence[str]) -> list[str]:
+    """Attacks that did not run and why, those not selected, and what no audit tries."""
     skipped = [
         f"{step.name.replace('_', ' ')}: {step.what.removeprefix('not run: ')}"
         for step in steps
         if step.places is None
     ]
+    others = ", ".join(name.replace("_", " ") for name in unselected)
+    skipped += [f"attacks of this benchmark that were not selected: {others}"] if others else []
     return [*skipped, *NEVER]
 
 
