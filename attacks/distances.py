@@ -86,11 +86,8 @@ class LPIPS(Distance):
                 f"LPIPS compares images of 1 or 3 channels, not records of shape "
                 f"{tuple(x.shape[1:])}; use distance=l2"
             )
-        small = min(x.shape[2:])
-        if small < self.min_side:
-            x = interpolate(x, scale_factor=self.min_side / small, mode="bilinear")
         self.model.to(x.device)
-        return self.model(x.expand(-1, 3, -1, -1))
+        return self.model(classifier_input(x, self.min_side))
 
 
 class L2LPIPS(Distance):
@@ -124,6 +121,14 @@ class L2LPIPS(Distance):
         return loss + self.latent * (z.square().sum(1) - z.shape[1]).square()
 
 
+def classifier_input(x: Tensor, min_side: int) -> Tensor:
+    """Images (n, 1 or 3, h, w) as three channels with no side under `min_side`, bilinearly."""
+    small = min(x.shape[2:])
+    if small < min_side:
+        x = interpolate(x, scale_factor=min_side / small, mode="bilinear")
+    return x.expand(-1, 3, -1, -1)
+
+
 @cache
 def features(net: str) -> Features:
     """LPIPS's network with ImageNet weights; one in a process, shared by all distances."""
@@ -153,10 +158,13 @@ class Features(nn.Module):
         roots = [head.model[-1].weight.detach().clamp(min=0).sqrt() for head in package.lins]
         self.roots = nn.ParameterList(roots)
 
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """The classifier's five feature maps (n, channels, h, w) as they are."""
+        return list(self.net(self.scale(x)))
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Weighted, normalised feature maps."""
-        maps = self.net(self.scale(x))
         return [
             map / (map.square().sum(1, keepdim=True).sqrt() + 1e-10) * root
-            for map, root in zip(maps, self.roots, strict=True)
+            for map, root in zip(self.maps(x), self.roots, strict=True)
         ]

@@ -49,7 +49,7 @@ CONVOLUTIONS = {
     "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
 }
 TIMEOUT = 10
-"""Seconds without an answer after which torchvision's server counts as out of reach."""
+"""Seconds without an answer after which a server counts as out of reach."""
 
 
 def backbone(net: str) -> Weights:
@@ -93,7 +93,7 @@ def fetch(net: str) -> Weights:
             failures.append(f"{route} ({reason[-1]})")
     raise UserError(
         f"the weights of LPIPS's backbone '{net}' could not be had by {' nor by '.join(failures)}; "
-        "connect once, or use distance=l2, which needs none"
+        "connect once, or use distance=l2 and quality=none, which need none"
     )
 
 
@@ -102,7 +102,7 @@ def from_torchvision(net: str) -> Weights:
     from torchvision.models import AlexNet_Weights, VGG16_Weights
 
     url = {"alex": AlexNet_Weights, "vgg": VGG16_Weights}[net].DEFAULT.url
-    with _timeout(TIMEOUT):
+    with answered_in_time():
         state = torch.hub.load_state_dict_from_url(
             url, check_hash=True, weights_only=True, map_location="cpu"
         )
@@ -161,9 +161,10 @@ class Arrays(pickle.Unpickler):
 
 
 @contextmanager
-def _timeout(seconds: float) -> Iterator[None]:
+def answered_in_time() -> Iterator[None]:
+    """A server that says nothing for TIMEOUT seconds is an OSError, not a job that hangs."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    socket.setdefaulttimeout(TIMEOUT)
     try:
         yield
     finally:

@@ -20,6 +20,7 @@ from attacks.base import Attack, Particular, Reconstructs
 from attacks.calibration import Calibration
 from attacks.ensemble import Ensemble
 from benchmark import canaries, checks, judging, knowledge, privacy, scoring
+from benchmark.comparison import Comparison
 from benchmark.config import build, build_all
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
@@ -52,6 +53,7 @@ class Plan:
     split: Split
     attacks: dict[str, Attack]
     calibrations: dict[str, Calibration]
+    comparison: Comparison
     ensembles: dict[str, Ensemble]
     references: list[Recipe] = dataclasses.field(default_factory=list)
     """Recipes of the reference models; empty where nothing needs them."""
@@ -110,6 +112,7 @@ def prepare(config: DictConfig) -> Plan:
     splitter = build(config.split, "split")
     attacks = build_all(config.attack, "attack")
     calibrations = build_all(config.calibration, "calibration")
+    comparison = Comparison(config.quality)
     for name, attack in attacks.items():
         needed = getattr(attack, "samples_needed", 0)
         if needed > config.bank.size:
@@ -128,7 +131,9 @@ def prepare(config: DictConfig) -> Plan:
     if config.canaries:
         build(config.canaries, "canaries").check(split)
     ensembles = build_all(config.ensemble, "ensemble")
-    return _with_references(Plan(config, store, dataset, split, attacks, calibrations, ensembles))
+    comparison.load(dataset)
+    plan = Plan(config, store, dataset, split, attacks, calibrations, comparison, ensembles)
+    return _with_references(plan)
 
 
 def _with_references(plan: Plan) -> Plan:
@@ -295,7 +300,22 @@ def _result(
             *privacy.broken(scores, victim.privacy, planted),
             *_checks(plan, victim, rows, scores),
         ],
+        quality=_quality(plan, victim),
     )
+
+
+def _quality(plan: Plan, victim: Model) -> dict[str, float]:
+    """How good the victim's samples are, and what it took to make it."""
+    found = plan.comparison.judge(
+        victim,
+        plan.dataset,
+        plan.split,
+        plan.config.seed,
+        plan.store,
+        plan.config.machine.batch_size,
+    )
+    seconds = read_meta(victim.folder)["seconds"]
+    return found | {"parameters": victim.parameters, "training seconds": round(seconds, 1)}
 
 
 def _checks(

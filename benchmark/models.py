@@ -66,9 +66,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained, frozen model with its released samples (k, *shape) and their codes (k, z_dim)."""
+    """A trained, frozen model with its released samples (k, *shape) and their codes (k, z_dim).
 
+    parameters: how many numbers its training moves, in all networks together.
+    """
+
+    recipe: Recipe
     victim: Victim
+    parameters: int
     config: dict[str, Any]
     folder: Path
     bank_folder: Path
@@ -125,7 +130,9 @@ def obtain(
         _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
 
     folder = store.get("victim", config, train, note)
-    victim = load(_initial(recipe, dataset), folder).to(device_of(machine.accelerator))  # type: ignore[assignment]
+    victim = _initial(recipe, dataset)
+    parameters = sum(weight.numel() for weight in victim.parameters() if weight.requires_grad)
+    victim = load(victim, folder).to(device_of(machine.accelerator))  # type: ignore[assignment]
     bank = {"model": key(config), "size": recipe.bank, "seed": recipe.seed}
 
     def sample(folder: Path) -> None:
@@ -133,7 +140,13 @@ def obtain(
         fitting(lambda view: release(victim, folder, recipe.bank, recipe.seed, view.batch_size))
 
     bank_folder = store.get("bank", bank, sample, note)
-    return Model(victim, {**config, "bank": recipe.bank}, folder, bank_folder)
+    filed = {**config, "bank": recipe.bank}
+    return Model(recipe, victim, parameters, filed, folder, bank_folder)
+
+
+def untrained(recipe: Recipe, dataset: Dataset) -> Victim:
+    """The network of a recipe before its first step, as it would be released."""
+    return _initial(recipe, dataset).freeze_for_release()
 
 
 def obtain_all(

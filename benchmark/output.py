@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,11 +14,15 @@ from rich.table import Table
 
 from benchmark.result import (
     MARKED,
+    REAL,
     TPR_COLUMNS,
+    UNTRAINED,
     JobResult,
     better,
+    brief,
     duration,
     interval,
+    made,
     mark,
     percent,
     planted,
@@ -45,7 +50,7 @@ def grid(title: str, frame: pd.DataFrame) -> Table:
 
 
 def print_table(result: JobResult, console: Console | None = None) -> None:
-    """Print the table, then the remarks that its last column numbers, then the checks.
+    """Print the table, the remarks that its last column numbers, the victim's quality, the checks.
 
     A row in bold is better than guessing (lower end of its AUROC interval above 0.5).
     """
@@ -64,6 +69,8 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(grid("one-run audit of ε", planted(result.canaries)))
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
+    for line in _victim(result):
+        console.print(f"  {escape(line)}")
     for check in result.checks:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
 
@@ -73,7 +80,8 @@ def write(result: JobResult, folder: Path | str, page: Path | str | None = None)
 
     table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, config.yaml, index.html.
     page: file of the page as it was rendered before, or its HTML; None renders a job's now.
-    In the CSV a number that cannot be resolved reads n/a, in parquet it is missing.
+    A number that cannot be resolved reads n/a in the CSV, null in quality.json; in parquet it is
+    missing.
     Raises UserError when the folder cannot be written to.
     """
     folder = Path(folder)
@@ -85,6 +93,8 @@ def write(result: JobResult, folder: Path | str, page: Path | str | None = None)
         result.scores.to_parquet(folder / "scores.parquet", index=False)
         result.comparisons.to_csv(folder / "comparisons.csv", index=False, na_rep="n/a")
         result.sets.to_csv(folder / "sets.csv", index=False, na_rep="n/a")
+        numbers = {k: None if pd.isna(v) else v for k, v in result.quality.items()}
+        (folder / "quality.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
         (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
         written.write_bytes(page.read_bytes() if isinstance(page, Path) else _encoded(result, page))
     except OSError as error:
@@ -105,6 +115,16 @@ def _plain_table(title: str) -> Table:
     table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
     table.padding, table.show_edge, table.pad_edge = (0, 1, 0, 0), False, False
     return table
+
+
+def _victim(result: JobResult) -> list[str]:
+    """What the victim's samples are like, and what it took to make it."""
+    measures = [
+        f"{name} {brief(ours)} ({UNTRAINED} {brief(untrained)}, {REAL} {brief(real)})"
+        for name, (ours, untrained, real) in result.measures.items()
+    ]
+    lines = [f"samples: {'; '.join(measures)}"] if measures else []
+    return [*lines, f"victim: {made(result)}"] if result.quality else lines
 
 
 def _empty_table(title: str) -> Table:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from benchmark import record
 from benchmark.output import grid, terminal
 from benchmark.record import Record
-from benchmark.result import duration, interval, number
+from benchmark.result import brief, duration, interval, number
 from benchmark.store import Store, key, plain, read_meta
 from victims.access import UserError
 
@@ -184,7 +184,7 @@ def varied(jobs: Iterable[Job]) -> list[str]:
 
 
 def _aurocs(name: str, entry: Record) -> list[dict[str, str]]:
-    """A row per attack: AUROC with its interval, and by calibration; the job is named once."""
+    """A row per attack: AUROC with its interval, and by calibration; the job's own in its first."""
     rows: dict[str, dict[str, str]] = {}
     for _, row in entry.result.rows.iterrows():
         attack = str(row["attack"]).replace("_", " ")
@@ -193,4 +193,15 @@ def _aurocs(name: str, entry: Record) -> list[dict[str, str]]:
             found["AUROC [95% interval]"] = interval(row)
         else:
             found[f"+ {row['calibrated']}"] = number(row["auroc"])
-    return list(rows.values())
+    first, *others = rows.values()
+    return [first | _victim(entry), *others]
+
+
+def _victim(entry: Record) -> dict[str, str]:
+    """The first measure of the samples' quality, and what it took to make the victim."""
+    result = entry.result
+    found = {name: brief(numbers[0]) for name, numbers in list(result.measures.items())[:1]}
+    if result.quality:
+        found["parameters"] = f"{result.quality['parameters']:.0f}"
+        found["trained in"] = duration(result.quality["training seconds"])
+    return found

@@ -13,6 +13,9 @@ import yaml
 TPR_COLUMNS = {"tpr_at_10": "TPR@10%", "tpr_at_1": "TPR@1%", "tpr_at_0p1": "TPR@0.1%"}
 """Column of `JobResult.rows` -> heading: true positive rate at a false positive rate."""
 
+UNTRAINED, REAL = "untrained", "real"
+"""What a quality is set beside: the network before its first step, and held-out records."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -57,6 +60,8 @@ class JobResult:
     sets: accuracy on sets of records, `benchmark.judging.CURVES`.
     canaries: the one-run audit's rows, `benchmark.canaries.audit`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
+    quality: numbers by name, "NAME" of the samples, "NAME, untrained" and "NAME, real" beside it;
+        and the victim's "parameters" and "training seconds".
     """
 
     title: str
@@ -70,6 +75,17 @@ class JobResult:
     comparisons: pd.DataFrame = field(default_factory=pd.DataFrame)
     sets: pd.DataFrame = field(default_factory=pd.DataFrame)
     canaries: pd.DataFrame = field(default_factory=pd.DataFrame)
+    quality: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def measures(self) -> dict[str, tuple[float, float, float]]:
+        """Measure of quality -> what samples, an untrained network and real records get."""
+        numbers = self.quality
+        names = [name for name in numbers if f"{name}, {UNTRAINED}" in numbers]
+        return {
+            name: (numbers[name], numbers[f"{name}, {UNTRAINED}"], numbers[f"{name}, {REAL}"])
+            for name in names
+        }
 
     @property
     def ok(self) -> pd.DataFrame:
@@ -99,6 +115,11 @@ def number(value: float, digits: int = 3) -> str:
 def p_value(value: float) -> str:
     """A p-value for a reader: 0.032, or < 0.001."""
     return "< 0.001" if value < 0.001 else number(value)
+
+
+def brief(value: float) -> str:
+    """A number of any size with three digits; NaN is n/a."""
+    return "n/a" if pd.isna(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def percent(value: float) -> str:
@@ -153,6 +174,12 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.{int(seconds < 10)}f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def made(result: JobResult) -> str:
+    """What it took to make the victim: its size and its training time."""
+    count = f"{result.quality['parameters']:,.0f}".replace(",", " ")
+    return f"{count} parameters, trained in {duration(result.quality['training seconds'])}"
 
 
 def better(row: pd.Series) -> bool:

@@ -106,8 +106,8 @@ def _media(result: JobResult, wandb: Any) -> dict[str, Any]:
 
 
 def _summary(result: JobResult) -> dict[str, float]:
-    """auroc/<attack>, or auroc/<attack>+<calibration>, for every row that has one."""
-    summary = {}
+    """quality/<name>, and auroc/<attack>, or auroc/<attack>+<calibration>, where there is one."""
+    summary = {f"quality/{name}": value for name, value in result.quality.items()}
     for _, row in result.ok.iterrows():
         suffix = "" if row["calibrated"] == "none" else f"+{row['calibrated']}"
         summary[f"auroc/{row['attack']}{suffix}"] = float(row["auroc"])

@@ -36,6 +36,11 @@ class Split:
         order = np.random.default_rng(sub_seed(seed, "queries")).permutation(len(rows))
         return rows[order], is_member[order]
 
+    def held_out(self, dataset: Dataset) -> np.ndarray:
+        """Row numbers (h,) of all different records that are neither members nor the attacker's."""
+        used = np.concatenate([self.members, self.reference])
+        return np.setdiff1d(_first_of_each(dataset.digests), used)
+
 
 class RandomSplit:
     """Records drawn uniformly without replacement.

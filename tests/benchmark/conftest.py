@@ -11,6 +11,16 @@ from benchmark import judging
 from benchmark.result import TPR_COLUMNS, Check, JobResult, Strip
 
 N = 200
+QUALITY = {
+    "Frechet distance (AlexNet)": 12.345,
+    "precision": 0.5,
+    "Frechet distance (AlexNet), untrained": 1234.5,
+    "precision, untrained": 0.0,
+    "Frechet distance (AlexNet), real": 0.514,
+    "precision, real": float("nan"),
+    "parameters": 1234567,
+    "training seconds": 205.2,
+}
 ATTACKS = (
     ("full_black_box", "full black box", "none", 0.4, 0.31),
     ("full_black_box", "full black box", "reference", 0.7, 40.2),
@@ -48,6 +58,7 @@ def result() -> JobResult:
             Check("ties", "warning", "partial_black_box: 31% of the scores are tied"),
             Check("overlap", "info", "members, non-members and reference share no record"),
         ],
+        quality=QUALITY,
     )
 
 

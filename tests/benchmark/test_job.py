@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from attacks.discriminator import DiscriminatorScore
 from attacks.latent_search import GradientSearch
 from benchmark import job, metrics, scoring
+from benchmark.features import ImageNet
 from benchmark.store import Store, read_meta
 from victims.access import UserError
 from victims.dcgan import DCGAN
@@ -54,7 +55,9 @@ def test_a_second_run_computes_nothing(config: Config, monkeypatch: pytest.Monke
     monkeypatch.setattr(DCGAN, "training_step", refuse)
     monkeypatch.setattr(DiscriminatorScore, "score", refuse)
     monkeypatch.setattr(GradientSearch, "reconstruct", refuse)
+    monkeypatch.setattr(ImageNet, "describe", refuse)
     second = job.run(config())
+    assert second.quality == first.quality
     pd.testing.assert_frame_equal(first.rows, second.rows)
     pd.testing.assert_frame_equal(first.scores, second.scores)
 
@@ -69,7 +72,7 @@ def test_machine_paths_and_logger_enter_no_key(config: Config, tmp_path: Path) -
     )  # fmt: skip
     other.sweep = "named"
     job.run(other)
-    for kind in ("data", "victim", "bank", "scores"):
+    for kind in ("data", "victim", "bank", "scores", "quality"):
         assert entries(first, kind) == entries(other, kind) != set()
 
 
@@ -164,6 +167,8 @@ def test_every_start_runs(config: Config, start: str) -> None:
         (["attack.white_box.step_size=1"], ["attack.white_box", "step_size"]),
         (["distance.net=resnet"], ["distance.net=resnet", "alex, vgg"]),
         (["distance.lpips=-1"], ["distance.lpips=-1"]),
+        (["quality.images.net=resnet"], ["quality.images.net=resnet", "alex, vgg"]),
+        (["quality.size=0"], ["quality.size=0", "quality=none"]),
         (["reference.members=25"], ["reference.members=25", "calibration=none"]),
         (["victim.steps=0"], ["victim.steps=0"]),
         (["victim.width=wide"], ["victim"]),
@@ -203,7 +208,7 @@ def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(tmp_path: 
     (page,) = tmp_path.glob("outputs/*/index.html")
     assert page.as_uri() in good.stdout
     assert {file.name for file in page.parent.iterdir()} >= {
-        "table.csv", "table.parquet", "scores.parquet", "config.yaml", "wandb",
+        "table.csv", "table.parquet", "scores.parquet", "config.yaml", "quality.json", "wandb",
     }  # fmt: skip
     bad = subprocess.run([*command, "split.queries=99"], capture_output=True, text=True)
     assert bad.returncode == 2

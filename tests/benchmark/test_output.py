@@ -1,5 +1,6 @@
 import datetime
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -57,6 +58,21 @@ def test_warnings_and_checks_stand_below(result):
     assert "info: overlap: members, non-members and reference share no record" in text
 
 
+def test_quality_stands_beside_what_an_untrained_network_and_real_records_get(result):
+    text = " ".join(printed(result).split())
+    assert "Frechet distance (AlexNet) 12.3 (untrained 1234, real 0.514)" in text
+    assert "precision 0.5 (untrained 0, real n/a)" in text
+    assert "1 234 567 parameters, trained in 3 min" in text
+
+
+def test_without_quality_there_is_no_line_of_it(result):
+    assert "samples:" not in printed(replace(result, quality={}))
+    only = {"parameters": 5, "training seconds": 1.0}
+    text = printed(replace(result, quality=only))
+    assert "samples:" not in text
+    assert "victim: 5 parameters, trained in 1.0 s" in text
+
+
 def test_repeated_remark_is_numbered_once(result):
     rows = result.rows.assign(warnings="the victim collapsed")
     assert printed(replace(result, rows=rows)).count("the victim collapsed") == 1
@@ -87,6 +103,8 @@ def test_files_hold_what_the_table_shows(result, tmp_path):
     assert yaml.safe_load((folder / "config.yaml").read_text()) == result.config
     for file, frame in {"comparisons": result.comparisons, "sets": result.sets}.items():
         pd.testing.assert_frame_equal(pd.read_csv(folder / f"{file}.csv", na_filter=False), frame)
+    quality = json.loads((folder / "quality.json").read_text())
+    assert quality == {k: None if np.isnan(v) else v for k, v in result.quality.items()}
     csv = pd.read_csv(folder / "table.csv")
     assert list(csv.columns) == list(result.rows.columns)
     np.testing.assert_array_equal(csv["auroc"], result.rows["auroc"])

@@ -93,6 +93,28 @@ def test_differences_sets_and_marks_are_in_the_page(result):
     assert "Sets of records" not in render(alone)
 
 
+def test_quality_stands_above_the_samples(result):
+    page = render(result)
+    for name, numbers in (
+        ("Frechet distance (AlexNet)", "12.3 1234 0.514"),
+        ("precision", "0.5 0 n/a"),
+    ):
+        cells = "".join(f'<td class="number">{x}</td>' for x in numbers.split())
+        assert f'<tr><th scope="row">{name}</th>{cells}</tr>' in page
+    assert page.index("1 234 567 parameters") < page.index('class="samples"')
+    Reader(page)
+
+
+def test_tables_have_their_quality_without_a_grid(result):
+    page = render(replace(result, samples=None, strips={}))
+    assert "<h2>Samples of the victim</h2>" in page
+    assert "Frechet distance (AlexNet)" in page
+    bare = render(replace(result, samples=None, strips={}, quality={}))
+    assert "Samples of the victim" not in bare
+    Reader(page)
+    Reader(bare)
+
+
 def test_hostile_text_is_escaped_everywhere(result):
     evil = "<script>alert(1)</script>"
     rows = result.rows.assign(attack=evil, access=evil, warnings=evil)
@@ -107,6 +129,7 @@ def test_hostile_text_is_escaped_everywhere(result):
         sets=result.sets.assign(attack=evil),
         strips={evil: result.strips["white_box"]},
         checks=[replace(result.checks[0], name=evil, message=evil)],
+        quality=result.quality | {evil: 1.0, f"{evil}, untrained": 1.0, f"{evil}, real": 1.0},
     )
     page = render(hostile)
     assert "<script" not in page

@@ -119,6 +119,8 @@ def test_a_sweep_goes_on_past_a_failed_job_and_says_so(
     assert command(*CHEAP, "split.queries=99,20", "-m") == 1
     out = capsys.readouterr().out
     assert "1 of 2 jobs have a result" in out
+    for column in ("Frechet distance (AlexNet)", "parameters", "trained in"):
+        assert column in " ".join(out.split())
     (again,) = [line.split("again: ")[1] for line in out.splitlines() if "again: " in line]
     assert "split.queries=99" in again
     ((_, failed),) = Store(tmp_path / "store").find("failed")

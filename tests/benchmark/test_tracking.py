@@ -93,6 +93,8 @@ def test_offline_run_holds_the_table_and_everything_else(result, logged):
     assert scalars["auroc/white_box"] == pytest.approx(result.rows["auroc"][3])
     assert scalars["auroc/full_black_box+reference"] == pytest.approx(result.rows["auroc"][1])
     assert "auroc/accessible_encoder" not in scalars
+    for name in ("Frechet distance (AlexNet)", "precision, untrained", "parameters"):
+        assert scalars[f"quality/{name}"] == pytest.approx(result.quality[name])
 
     run = next(r.run for r in records(logged) if r.WhichOneof("record_type") == "run")
     assert (run.run_group, run.project, run.display_name) == ("taxonomy", "gan-leaks", result.title)
