@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark import output, plan, record, sweep
 from benchmark.cluster import requeue_when_told
-from benchmark.config import build, register_resolvers
+from benchmark.config import build, one_line, register_resolvers
 from benchmark.result import JobResult
 from benchmark.store import Store
 from victims.access import NonFiniteLoss, UserError
@@ -43,7 +43,7 @@ def main(config: DictConfig) -> None:
     except Exception as error:
         expected = isinstance(error, EXPECTED)
         if expected:
-            print(f"error: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+            print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             if not expected:
                 log.exception("this job failed")

@@ -8,6 +8,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from victims.access import UserError
 
@@ -41,3 +42,13 @@ def build(config: DictConfig, setting: str, **given: Any) -> Any:
 def build_all(configs: DictConfig, setting: str) -> dict[str, Any]:
     """Instantiate each entry of a group that several files were selected from."""
     return {str(name): build(config, f"{setting}.{name!s}") for name, config in configs.items()}
+
+
+def one_line(error: Exception) -> str:
+    """What an error says in one line, for the person who made it."""
+    if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key:
+        return (
+            f"{error.full_key}: the config has no such setting; "
+            f"if another version of the benchmark wrote it, compare it with conf/config.yaml"
+        )
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

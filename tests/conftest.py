@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,18 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+def composed(folder: Path, *overrides: str) -> DictConfig:
+    """The real config at smoke scale with a store of its own in `folder`."""
+    fixed = ["scale=smoke", "logger=none", "machine.progress=false"]
+    fixed += [f"machine.store={folder}/store", f"machine.outputs={folder}/outputs"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", [*fixed, *overrides])
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., DictConfig]:
     """Compose the real config at smoke scale with a store of its own."""
-
-    def composed(*overrides: str) -> DictConfig:
-        fixed = ["scale=smoke", "logger=none", "machine.progress=false"]
-        fixed += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("config", [*fixed, *overrides])
-
-    return composed
+    return partial(composed, tmp_path)
 
 
 class Memoriser(Adversarial):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import time
 import warnings
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,15 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
+from victims.access import UserError
 from victims.base import Victim
 from victims.interrupt import HeldSignals
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "last.ckpt"
+EARLIER = "earlier.ckpt"
+"""The checkpoint before the last: what is left if a disk damages that one."""
 WEIGHTS = "weights.safetensors"
 LOSSES = "losses.csv"
 Records = Callable[[np.ndarray], Tensor]
@@ -120,6 +123,14 @@ class Progress(pl.Callback):
         self.written = time.monotonic()
         self.signals = HeldSignals()
 
+    def restore(self, victim: Victim) -> None:
+        """Give the victim the checkpoint's weights, unless they are another version's."""
+        if self.resumed and not _fits(self.resumed["weights"], victim):
+            log.warning("%s does not fit; training starts from step 0", self.path)
+            self.resumed, self.done, self.history = None, 0, []
+        if self.resumed:
+            victim.load_state_dict(self.resumed["weights"])
+
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take up the optimisers where the checkpoint left them."""
         if self.resumed:
@@ -164,7 +175,11 @@ class Progress(pl.Callback):
             "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
         }
         partial = self.path.with_suffix(".new")
-        torch.save(state, partial)
+        with partial.open("wb") as stream:
+            torch.save(state, stream)
+            os.fsync(stream.fileno())
+        if self.path.exists():
+            os.replace(self.path, self.path.with_name(EARLIER))
         os.replace(partial, self.path)
         self.written = time.monotonic()
 
@@ -197,8 +212,7 @@ def fit(
     """
     work.mkdir(parents=True, exist_ok=True)
     progress = Progress(work, seed, training, title, bar)
-    if progress.resumed:
-        victim.load_state_dict(progress.resumed["weights"])
+    progress.restore(victim)
     if progress.done < victim.steps:
         span = progress.done, victim.steps, seed
         batches = Batches(records, size, victim.batch_size, *span)
@@ -214,8 +228,17 @@ def fit(
 
 
 def load(victim: Victim, folder: Path) -> Victim:
-    """Give `victim` the weights that `fit` wrote, frozen for release; no code is executed."""
-    victim.load_state_dict(load_file(folder / WEIGHTS))
+    """Give `victim` the weights that `fit` wrote, frozen for release; no code is executed.
+
+    Raises UserError where another version of its class wrote them.
+    """
+    weights = load_file(folder / WEIGHTS)
+    if not _fits(weights, victim):
+        raise UserError(
+            f"{folder / WEIGHTS}: these are no weights of this version's {type(victim).__name__}; "
+            f"delete the folder {folder} and run again"
+        )
+    victim.load_state_dict(weights)
     return victim.freeze_for_release()
 
 
@@ -250,13 +273,28 @@ def _trainer(training: Training, progress: Progress) -> pl.Trainer:
     )
 
 
+def _fits(weights: Mapping[str, Tensor], victim: Victim) -> bool:
+    """Whether names and shapes are the victim's: a misfit would be noticed half-way through."""
+    own = victim.state_dict()
+    return {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in own.items()}
+
+
 def _load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The last checkpoint, or None where there is none or it is damaged; executes no code."""
-    if not path.exists():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
-        log.warning("%s is damaged (%s); training starts from step 0", path, type(error).__name__)
-        return None
+    """The last whole checkpoint, or None where there is none; executes no code."""
+    for candidate in (path, path.with_name(EARLIER)):
+        if candidate.exists():
+            try:
+                return _read(candidate)
+            except Exception as error:  # whatever is wrong with it, an earlier one may be whole
+                log.warning("checkpoint %s is damaged: %s", candidate, str(error).split("\n")[0])
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:  # torch.load looks at no checksum
+        if damaged := archive.testzip():
+            raise ValueError(f"{damaged} has changed")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if state.keys() != {"done", "history", "weights", "optimizers"}:
+        raise ValueError("it is of another version")
     return state
