@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +10,14 @@ import numpy as np
 from benchmark import figures
 from benchmark.audit import words
 from benchmark.page import environment, inline, row_texts
-from benchmark.result import TPR_COLUMNS, number, percent, to_yaml
+from benchmark.result import TPR_COLUMNS, JobResult, number, percent, to_yaml
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Exposed
     from benchmark.audit.report import Audit
+
+CURVES = 4
+"""ROC curves on the page."""
 
 
 def render(audit: Audit) -> str:
@@ -34,7 +37,7 @@ def render(audit: Audit) -> str:
         next_steps=words.next_steps(verdict, audit.facts),
         rows=[row_texts(row) for _, row in result.rows.iterrows()],
         tpr_headings=list(TPR_COLUMNS.values()),
-        curve=None if result.ok.empty else inline(figures.roc(result, log=True), "roc-log"),
+        curve=inline(figures.roc(_strongest(result), log=True), "roc-log"),
         assumed=words.assumed(audit.steps),
         not_tried=words.not_tried(audit.steps, audit.unselected),
         strongest=verdict.strongest.name,
@@ -49,6 +52,11 @@ def render(audit: Audit) -> str:
         },
         **_exposed(audit.exposed),
     )
+
+
+def _strongest(result: JobResult) -> JobResult:
+    """The rows whose curves are drawn: more would hide each other."""
+    return replace(result, rows=result.ok.nlargest(CURVES, "auroc"))
 
 
 def _exposed(records: list[Exposed]) -> dict[str, Any]:

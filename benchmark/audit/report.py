@@ -83,6 +83,8 @@ class Audit:
                 "headline": words.headline(verdict, self.facts),
                 "strongest": asdict(verdict.strongest),
                 "sharpest": asdict(verdict.sharpest),
+                "proven": verdict.proven,
+                "unproven": verdict.unproven,
                 "auroc_lower": verdict.strongest.low,
                 "auroc_upper": verdict.upper,
                 "found_upper": verdict.found_upper,

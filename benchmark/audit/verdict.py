@@ -21,12 +21,7 @@ from benchmark.keys import plain
 from benchmark.result import JobResult, name
 from victims.access import UserError
 
-WORDS = {
-    "leak": "The generator gives away who was in its training data.",
-    "no leak found": "No leak was found by the attacks that were run.",
-    "inconclusive": "There are too few records to tell.",
-    "invalid": "The numbers are not valid; see the checks.",
-}
+WORDS = ("leak", "no leak found", "inconclusive", "invalid")
 LIMITS = ("auroc_lower", "auroc_upper", "found_upper")
 
 
@@ -58,15 +53,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """word: a key of WORDS. strongest: by the AUROC's lower end; sharpest: by records found.
+    """word: one of WORDS. strongest: by the AUROC's lower end; sharpest: by records found.
 
-    upper: no attack's AUROC is higher. level: of each statement. exceeded: limits of fail_if that
-    were exceeded, with what was found.
+    proven, unproven: kinds of access with and without a proven leak. upper: no attack's AUROC is
+    higher. level: of each statement. exceeded: limits of fail_if that were exceeded, with what was
+    found.
     """
 
     word: str
     strongest: Evidence
     sharpest: Evidence
+    proven: list[str]
+    unproven: list[str]
     upper: float
     found_upper: float
     level: float
@@ -109,9 +107,11 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict
     sharpest = min(resolved, key=lambda e: (e.p_found, -e.found)) if resolved else strongest
     upper = max(e.high for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
+    proven = list(dict.fromkeys(e.access for e in found if e.low > 0.5 or e.p_found < 1 - level))
+    unproven = list(dict.fromkeys(e.access for e in found if e.access not in proven))
     if any(check.level == "error" for check in checks):
         word = "invalid"
-    elif strongest.low > 0.5 or any(e.p_found < 1 - level for e in found):
+    elif proven:
         word = "leak"
     else:
         word = "no leak found" if upper <= values["small"] else "inconclusive"
@@ -122,7 +122,17 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict
     }
     exceeded = _exceeded(limits, measured, word)
     return Verdict(
-        word, strongest, sharpest, upper, found_upper, level, exceeded, thresholds, limits
+        word=word,
+        strongest=strongest,
+        sharpest=sharpest,
+        proven=proven,
+        unproven=unproven,
+        upper=upper,
+        found_upper=found_upper,
+        level=level,
+        exceeded=exceeded,
+        thresholds=thresholds,
+        limits=limits,
     )
 
 

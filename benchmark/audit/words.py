@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.audit.verdict import WORDS, Evidence, Verdict
+from benchmark.audit.verdict import Evidence, Verdict
 
 if TYPE_CHECKING:
     from benchmark.audit.attack import Step
@@ -35,8 +35,9 @@ BELIEFS = (0.5, 0.01)
 
 def headline(verdict: Verdict, facts: Facts) -> list[str]:
     """The finding: how much better than guessing, with which access, how many records are found."""
-    best = verdict.strongest
-    sentences = [WORDS[verdict.word], _ranking(best, verdict)]
+    sentences = [_finding(verdict), _ranking(verdict.strongest)]
+    if verdict.word == "leak" and verdict.unproven:
+        sentences.append(f"No leak is proven for {_listed(verdict.unproven)}.")
     if verdict.word in ("no leak found", "inconclusive"):
         sentences.append(
             f"Attacks stronger than AUROC {verdict.upper:.3f} are ruled out for the kinds that "
@@ -48,7 +49,26 @@ def headline(verdict: Verdict, facts: Facts) -> list[str]:
     return sentences
 
 
-def _ranking(best: Evidence, verdict: Verdict) -> str:
+def _finding(verdict: Verdict) -> str:
+    """The verdict in one sentence: what gives members away."""
+    if verdict.word == "leak":
+        if any(access.startswith("full_black_box") for access in verdict.proven):
+            return "The released records give away who was in the training data."
+        if set(verdict.proven) == {"accessible_discriminator"}:
+            return "The discriminator gives away who was in the training data."
+        return "The generator gives away who was in the training data."
+    return {
+        "no leak found": "No leak was found by the attacks that were run.",
+        "inconclusive": "There are too few records to tell.",
+        "invalid": "The numbers are not valid; see the checks.",
+    }[verdict.word]
+
+
+def _listed(accesses: Sequence[str]) -> str:
+    return ", ".join(access.replace("_", " ") for access in accesses)
+
+
+def _ranking(best: Evidence) -> str:
     compared = "better than guessing" if best.low > 0.5 else "which guessing explains"
     return (
         f"Strongest attack: {best.name}, with {KNOWS.get(best.access, best.access)}: AUROC "

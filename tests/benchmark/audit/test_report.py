@@ -219,7 +219,7 @@ def test_the_command_audits_files_and_returns_three_above_a_limit(
     main(words)
     printed = capsys.readouterr().out
     assert printed.index("Plan:") < printed.index("AUROC")
-    assert "gives away" in printed
+    assert "give away" in printed
     assert (tmp_path / "out" / "index.html").exists()
     with pytest.raises(SystemExit) as ended:
         main([*words, "fail_if.auroc_upper=0.6"])

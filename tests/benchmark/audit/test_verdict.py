@@ -137,6 +137,22 @@ def test_sentences_agree_with_the_numbers(audit_config: Config) -> None:
     )
 
 
+def test_the_finding_names_what_leaks(audit_config: Config) -> None:
+    rng = np.random.default_rng(0)
+    leak, guess = (rng.normal(size=300) + 2, rng.normal(size=300)), guesses(1)[0]
+    told = {}
+    for access in ("full_black_box", "white_box", "accessible_discriminator"):
+        both = result(leak, guess)
+        both.rows.loc[0, "access"], both.rows.loc[1, "access"] = access, "partial_black_box"
+        found = judge(both, [], audit_config())
+        assert (found.proven, found.unproven) == ([access], ["partial_black_box"])
+        told[access] = words.headline(found, facts())
+    assert told["full_black_box"][0].startswith("The released records give away")
+    assert told["white_box"][0].startswith("The generator gives away")
+    assert told["accessible_discriminator"][0].startswith("The discriminator gives away")
+    assert "No leak is proven for partial black box." in told["white_box"]
+
+
 def test_no_leak_claims_no_more_than_was_shown(audit_config: Config) -> None:
     found = verdict(audit_config(), *guesses(3, 2000))
     text = sentences(found, facts())
