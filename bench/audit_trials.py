@@ -1,6 +1,6 @@
 """Verdicts of audits where the truth is known, on a real table: false alarms and misses.
 
-    python bench/audit_trials.py [seeds] [generator ...]
+    python bench/audit_trials.py [seeds, 5] [generator ...]
 
 Each generator is fitted to the members, and once more to other records of the same kind: the second
 time it cannot leak anything about the members, whatever it does. `resampler` leaks everything,
@@ -108,4 +108,4 @@ def main(seeds: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 20, sys.argv[2:] or list(GENERATORS)[:4])
+    main(int(sys.argv[1]) if sys.argv[1:] else 5, sys.argv[2:] or list(GENERATORS)[:4])
