@@ -19,7 +19,7 @@ from tqdm import tqdm
 from attacks.base import Attack, Particular, Reconstructs
 from attacks.calibration import Calibration
 from attacks.ensemble import Ensemble
-from benchmark import canaries, checks, judging, knowledge, privacy, scoring
+from benchmark import blind, canaries, checks, judging, knowledge, privacy, scoring
 from benchmark.comparison import Comparison
 from benchmark.config import build, build_all
 from benchmark.data.dataset import Dataset, read
@@ -81,11 +81,13 @@ def run(config: DictConfig) -> JobResult:
     note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
     note["machine"] = {name: config.machine[name] for name in ("accelerator", "precision")}
 
+    unseeing = blind.rows(config, plan.store, plan.dataset, *plan.queries)
     made = plan.dataset, plan.store, config.machine, note
     victim = obtain(_victim(config, plan.split), *made)
     references = obtain_all(plan.references, *made)
     raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
     rows, scores = plan.table.build(raws)
+    rows = pd.concat([rows, unseeing], ignore_index=True)
     rows = privacy.columns(rows, scores, victim.privacy, len(plan.split.members))
     return _result(plan, victim, rows, scores, _canaries(plan, note))
 
@@ -332,9 +334,9 @@ def _checks(
     found += checks.too_few_queries(len(split.queried), len(split.non_members))
     real = plan.dataset.records(split.non_members).numpy()
     found += checks.mode_collapse(victim.released, real)
-    found += checks.weaker_beats_stronger(
-        dict(row) for _, row in rows[rows["status"] == "ok"].iterrows()
-    )
+    whole = [dict(row) for _, row in rows[rows["status"] == "ok"].iterrows()]
+    found += checks.split_leaks(whole)
+    found += checks.weaker_beats_stronger(whole)
     for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
         member = group["member"].to_numpy(bool)
         values = group["score"].to_numpy(float)

@@ -9,6 +9,7 @@ import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
 from benchmark.metrics import delong_test
+from benchmark.result import NO_ACCESS
 from benchmark.sets import SIZES, SetAccuracy, set_accuracy
 
 LEVEL = 0.05
@@ -49,8 +50,8 @@ def both_ways(comparisons: pd.DataFrame) -> dict[tuple[Row, Row], tuple[float, f
 
 
 def best(rows: pd.DataFrame, comparisons: pd.DataFrame) -> np.ndarray:
-    """Which rows (n,) bool have the best AUROC or do not differ from it at LEVEL, corrected."""
-    aurocs = rows["auroc"].to_numpy(float)
+    """Which attacks' rows (n,) bool have the best AUROC or do not differ from it at LEVEL."""
+    aurocs = rows["auroc"].where(rows["access"] != NO_ACCESS).to_numpy(float)
     if np.isnan(aurocs).all():
         return np.zeros(len(rows), bool)
     names = list(rows[ROW].itertuples(index=False, name=None))

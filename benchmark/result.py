@@ -16,6 +16,9 @@ TPR_COLUMNS = {"tpr_at_10": "TPR@10%", "tpr_at_1": "TPR@1%", "tpr_at_0p1": "TPR@
 UNTRAINED, REAL = "untrained", "real"
 """What a quality is set beside: the network before its first step, and held-out records."""
 
+NO_ACCESS = "none"
+"""Access of a row that never looks at the victim."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -55,7 +58,8 @@ class JobResult:
         the best AUROC or not significantly worse); epsilon, delta, sigma, clipping_norm of the
         victim's private training (without it infinite, the others NaN) and epsilon_lower, what the
         row's scores show epsilon to be at least. NaN = not resolvable, shown as n/a.
-    scores: tidy; attack, calibrated, query (int), member (bool), score (float64).
+    scores: tidy; attack, calibrated, query (int), member (bool), score (float64); those of the
+        blind baseline, which are not independent, are left out.
     comparisons: AUROC differences of every two rows, `benchmark.judging.COMPARISONS`.
     sets: accuracy on sets of records, `benchmark.judging.CURVES`.
     canaries: the one-run audit's rows, `benchmark.canaries.audit`; empty without one.
@@ -89,8 +93,9 @@ class JobResult:
 
     @property
     def ok(self) -> pd.DataFrame:
-        """The rows that carry an AUROC."""
-        return self.rows[(self.rows["status"] == "ok") & self.rows["auroc"].notna()]
+        """The rows that carry an attack's AUROC: all but the blind baseline's."""
+        whole = (self.rows["status"] == "ok") & self.rows["auroc"].notna()
+        return self.rows[whole & (self.rows["access"] != NO_ACCESS)]
 
     def scored(self) -> Iterator[tuple[pd.Series, np.ndarray, np.ndarray]]:
         """Yield (row, scores (n,), member (n,) bool) of the rows with an AUROC, best first."""

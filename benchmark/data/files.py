@@ -56,7 +56,7 @@ def content(path: Path) -> str:
 
 
 def remembered(what: str, paths: Sequence[Path], read: Callable[[], str]) -> str:
-    """A hash (64 hex digits) that `read` finds in files, which it reads again only when they change.
+    """A hash (64 hex digits) that `read` finds in files, read again only when they change.
 
     A file is the same by its path, inode, size, and the times of its last change of content and of
     state, which no edit leaves as they were. One that changed less than SETTLED_S ago is read

@@ -32,8 +32,9 @@ def entries(config: DictConfig, kind: str) -> set[str]:
 
 def test_the_table_follows_from_the_stored_scores(config: Config) -> None:
     result = job.run(config())
-    assert len(result.rows) == 8  # four attacks, raw and calibrated
-    for _, row in result.rows.iterrows():
+    assert len(result.rows) == 9  # four attacks, raw and calibrated, and the blind baseline
+    assert len(result.ok) == 8
+    for _, row in result.ok.iterrows():
         ours = (result.scores["attack"] == row["attack"]) & (
             result.scores["calibrated"] == row["calibrated"]
         )

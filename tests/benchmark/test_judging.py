@@ -35,6 +35,7 @@ def aurocs(scores: pd.DataFrame) -> pd.DataFrame:
     rows = [
         {
             "attack": attack,
+            "access": "white_box",
             "calibrated": calibrated,
             "auroc": metrics.auroc(group.score[group.member], group.score[~group.member]),
         }
@@ -71,8 +72,14 @@ def test_holms_correction_step_by_step() -> None:
 def test_the_mark_is_for_the_best_and_what_cannot_be_told_from_it() -> None:
     scores = tidy()
     rows = pd.concat([aurocs(scores), pd.DataFrame([{"attack": "x", "calibrated": "none"}])])
+    rows = rows.assign(access="white_box")
     assert list(best(rows, compare(scores))) == [True, True, False, False, False]
     assert not best(rows.iloc[4:], compare(scores)).any()
+    blind = pd.DataFrame(
+        [{"attack": "blind", "calibrated": "none", "access": "none", "auroc": 1.0}]
+    )
+    marked = best(pd.concat([rows, blind]), compare(scores))
+    assert list(marked) == [True, True, False, False, False, False]
 
 
 def test_attacks_that_all_guess_are_seldom_told_apart() -> None:

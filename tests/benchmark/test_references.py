@@ -89,7 +89,7 @@ def test_models_of_the_attackers_own_records_keep_their_keys() -> None:
 
 
 def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None:
-    settings = config(*HALVES)
+    settings = config(*HALVES, "blind=none")
     result = job.run(settings)
     plan = job.prepare(settings)
     trained = {
@@ -99,7 +99,7 @@ def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None
     assert trained == expected | {plan.dataset.digest(plan.split.members)}
     assert len(trained) == 5
     # Another attack and another calibration find them there.
-    more = ("attack=[full_black_box]", "calibration=[rmia_online]", "distance=l2")
+    more = ("attack=[full_black_box]", "calibration=[rmia_online]", "distance=l2", "blind=none")
     again = job.run(config("reference=halves", *more, "ensemble=logistic"))
     assert len(list(Store(settings.machine.store).find("victim"))) == 5
     assert list(again.rows["attack"]) == ["full_black_box", "full_black_box", "ensemble"]
@@ -123,7 +123,9 @@ def test_a_calibration_without_its_models_is_refused_before_any_training(config:
 
 
 def test_an_ensemble_alone_trains_no_models_that_it_could_not_learn_from(config: Config) -> None:
-    settings = config("attack=[discriminator]", "calibration=none", "ensemble=logistic")
+    settings = config(
+        "attack=[discriminator]", "ensemble=logistic", "calibration=none", "blind=none"
+    )
     rows = job.run(settings).rows
     assert rows["status"].iloc[-1] == NOTHING_TO_LEARN
     assert len(list(Store(settings.machine.store).find("victim"))) == 1
