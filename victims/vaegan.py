@@ -100,8 +100,9 @@ class VAEGAN(Encoding, Adversarial):
 
     def discriminator_losses(self, real: Tensor, reconstruction: Tensor, sample: Tensor) -> Tensor:
         """The image discriminator's loss (n,) for each record and what was generated for it."""
+        on_real = self.discriminator(real)
         on_fake = self.discriminator(torch.cat([reconstruction, sample]))
-        return hinge(self.discriminator(real), on_fake, self.margin)
+        return hinge(on_real, on_fake, self.margin)
 
     def code_losses(self, prior: Tensor, codes: Tensor) -> Tensor:
         """The code discriminator's loss (n,) for each draw from the prior and record's code."""
@@ -110,9 +111,9 @@ class VAEGAN(Encoding, Adversarial):
     def generator_losses(self, real: Tensor, noise: Tensor, prior: Tensor, *made: Tensor) -> Tensor:
         """The loss (n,) of encoder and generator for each record; `made` by `autoencode`."""
         codes, fake = made or self.autoencode(real, noise, prior)
+        on_codes = self.code_discriminator(codes)
         error = (real - in_blocks(fake, real)[0]).abs().flatten(1).sum(1)
         self.note(reconstruction=error)
-        on_codes = self.code_discriminator(codes)
         on_fake = in_blocks(self.discriminator(fake), real).mean(0)
         return passing(on_codes) + self.reconstruction * error - on_fake
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class WGANGP(Adversarial):
         optimize_critic, optimize_g = self.optimizers()  # type: ignore[attr-defined]
         with torch.no_grad():
             fake = self.partners(self.generator(self.prior(self.batch_size)), real)
-        self.learn(optimize_critic, self.critic_losses, (real, fake, mixing(real)), "critic")
+        self.critic_step(optimize_critic, real, fake)
 
         self.critic_steps += 1
         if self.critic_steps % self.n_critic == 0:
@@ -83,10 +84,15 @@ class WGANGP(Adversarial):
             self.descend(optimize_g, -self.discriminator(fake).mean(), "generator")
             self.discriminator.requires_grad_(True)
 
+    def critic_step(self, optimizer: Optimizer | Any, real: Tensor, fake: Tensor) -> None:
+        """One step of the critic on real and generated records (n, *shape)."""
+        self.learn(optimizer, self.critic_losses, (real, fake, mixing(real)), "critic")
+
     def critic_losses(self, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
         """The critic's loss (n,) for each real record and its generated one, penalty included."""
+        distance = self.discriminator(real) - self.discriminator(fake)
         penalty = gradient_penalty(self.discriminator, real, fake, share)
-        return self.penalty * penalty - (self.discriminator(real) - self.discriminator(fake))
+        return self.penalty * penalty - distance
 
 
 class Residual(nn.Module):

@@ -1,0 +1,67 @@
+"""DP-GAN: a Wasserstein GAN with clipped weights, made to be trained with noise in the critic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer, RMSprop
+
+from victims.access import UserError
+from victims.wgan_gp import WGANGP
+
+
+class DPGAN(WGANGP):
+    """Wasserstein GAN whose critic's weights are clipped; with dp=on its gradients are noised.
+
+    Source: Xie, Lin, Wang, Wang, Zhou 2018, arXiv 1802.06739, on the WGAN of Arjovsky, Chintala,
+    Bottou 2017, arXiv 1701.07875; rates and limits as in the code published with the former.
+    Deviations: the source infers a bound on gradients from that on the weights, and its code noises
+    gradients that nothing bounds; here each record's gradient is clipped (dp.max_grad_norm), as the
+    accountant assumes, and all parameters are noised. No extra critic steps at the beginning, no L1
+    regularisation. With dp=off it is the WGAN that it becomes without noise.
+
+    weight_limit: the critic's weights are kept in [-weight_limit, weight_limit].
+    The rest as for `WGANGP`, without penalty; learning_rate: RMSprop's.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        generator: Callable[..., nn.Module],
+        critic: Callable[..., nn.Module],
+        z_dim: int,
+        steps: int,
+        batch_size: int,
+        n_critic: int,
+        weight_limit: float,
+        learning_rate: float,
+    ) -> None:
+        if weight_limit <= 0:
+            raise UserError(f"victim.weight_limit={weight_limit}: a number above 0 is needed")
+        networks = shape, generator, critic
+        super().__init__(*networks, z_dim, steps, batch_size, n_critic, 0.0, learning_rate, 0, 0)
+        self.weight_limit = weight_limit
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """One RMSprop for each network: critic, generator."""
+        return [
+            RMSprop(network.parameters(), self.learning_rate)
+            for network in (self.discriminator, self.generator)
+        ]
+
+    def critic_step(self, optimizer: Optimizer | Any, real: Tensor, fake: Tensor) -> None:
+        """One critic step on pairs of records (n, *shape), and its weights back into their limits.
+
+        Weights are private after their noise, so clipping them costs nothing.
+        """
+        self.learn(optimizer, self.distances, (real, fake), "critic")
+        with torch.no_grad():
+            for weight in self.discriminator.parameters():
+                weight.clamp_(-self.weight_limit, self.weight_limit)
+
+    def distances(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The critic's loss (n,) for each real record and its generated one."""
+        return self.discriminator(fake) - self.discriminator(real)
