@@ -91,8 +91,9 @@ def write(result: JobResult, folder: Path | str, page: Path | str | None = None)
         result.rows.to_csv(folder / "table.csv", index=False, na_rep="n/a")
         result.rows.to_parquet(folder / "table.parquet", index=False)
         result.scores.to_parquet(folder / "scores.parquet", index=False)
-        result.comparisons.to_csv(folder / "comparisons.csv", index=False, na_rep="n/a")
-        result.sets.to_csv(folder / "sets.csv", index=False, na_rep="n/a")
+        for name, frame in {"comparisons": result.comparisons, "sets": result.sets}.items():
+            if not frame.empty:  # an audit has none
+                frame.to_csv(folder / f"{name}.csv", index=False, na_rep="n/a")
         numbers = {k: None if pd.isna(v) else v for k, v in result.quality.items()}
         (folder / "quality.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
         (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
