@@ -8,21 +8,32 @@ a logit scale, so nothing makes it Gaussian; means are means, where the authors'
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.stats import norm
 
 from attacks.calibration import mean_where
 from victims.access import UserError
 
-VARIANCES = ("pooled", "per_query")
+VARIANCES = ("pooled", "common", "per_query")
 TINY = 1e-6
 """Smallest standard deviation, as a share of that of all scores: those of a query may be equal."""
 
 
-class _Gaussians:
-    """variance: "pooled" over all queries (for few reference models), or "per_query".
+class Gaussians(NamedTuple):
+    """One Gaussian a query: mean (n,), sd (n,), and from how many models (n,)."""
 
-    The pooled variance is that around each query's own mean. Deviation: the authors' code, for few
+    mean: np.ndarray
+    sd: np.ndarray
+    models: np.ndarray
+
+
+class _Fits:
+    """variance: "pooled" over all queries (for few reference models), or "per_query"; "common" is
+    pooled over both kinds of models as well.
+
+    A pooled variance is that around each query's own mean. Deviation: the authors' code, for few
     models, takes the variance over all queries at once, which holds the spread between them too.
     """
 
@@ -32,34 +43,48 @@ class _Gaussians:
             raise UserError(f"calibration variance={variance}: allowed are {allowed}")
         self.variance = variance
 
-    def standardised(
-        self, victim: np.ndarray, references: np.ndarray, chosen: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The victim's scores in units of each query's Gaussian, and its sd: (n,) each.
+    def fit(self, references: np.ndarray, *chosen: np.ndarray) -> list[Gaussians]:
+        """Gaussians of the chosen (r, n) bool of the references (r, n), for each choice."""
+        means = [mean_where(references, mask) for mask in chosen]
+        counts = [mask.sum(0) for mask in chosen]
+        squares = [
+            np.where(mask, (references - mean) ** 2, 0.0).sum(0)
+            for mask, mean in zip(chosen, means, strict=True)
+        ]
+        free = [count - 1 for count in counts]
+        if self.variance != "per_query":
+            squares = [np.full_like(own, own.sum()) for own in squares]
+            free = [np.full_like(own, own.sum()) for own in free]
+        if self.variance == "common":
+            squares, free = [sum(squares)] * len(chosen), [sum(free)] * len(chosen)
+        least = TINY * (references.std() or 1.0)
+        sds = [np.maximum(np.sqrt(own / n), least) for own, n in zip(squares, free, strict=True)]
+        return [Gaussians(*fit) for fit in zip(means, sds, counts, strict=True)]
 
-        victim: (n,); the Gaussian is that of the chosen (r, n) of the references (r, n).
-        """
-        mean, count = mean_where(references, chosen), chosen.sum(0)
-        squares = np.where(chosen, (references - mean) ** 2, 0.0).sum(0)
-        if self.variance == "pooled":
-            squares, count = np.full_like(mean, squares.mean()), count.mean()
-        sd = np.maximum(np.sqrt(squares / (count - 1)), TINY * (references.std() or 1.0))
-        return (victim - mean) / sd, sd
 
+class OnlineLiRA(_Fits):
+    """Log-likelihood ratio of "trained on the query" to "not trained on it".
 
-class OnlineLiRA(_Gaussians):
-    """Log-likelihood ratio of "trained on the query" to "not trained on it"."""
+    shrink: draw each query's gap between the two means towards the mean gap of all queries, by as
+    much as the scatter of the gaps is that of estimating them (empirical Bayes). Deviation, for few
+    reference models: with many it changes nothing.
+    """
 
     inside, outside = 2, 2
 
+    def __init__(self, variance: str = "pooled", shrink: bool = False) -> None:
+        super().__init__(variance)
+        self.shrink = shrink
+
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) from victim (n,), references (r, n), inside (r, n)."""
-        z_in, sd_in = self.standardised(victim, references, inside)
-        z_out, sd_out = self.standardised(victim, references, ~inside)
-        return norm.logpdf(z_in) - np.log(sd_in) - (norm.logpdf(z_out) - np.log(sd_out))
+        seen, unseen = self.fit(references, inside, ~inside)
+        if self.shrink:
+            seen, unseen = _shrunk(seen, unseen)
+        return norm.logpdf(victim, *seen[:2]) - norm.logpdf(victim, *unseen[:2])
 
 
-class OfflineLiRA(_Gaussians):
+class OfflineLiRA(_Fits):
     """Minus the log of the chance that a model that has not seen the query scores as high.
 
     The paper's one-sided test 1 - Pr[Z > score] (equation 4), which orders queries in the same
@@ -71,5 +96,15 @@ class OfflineLiRA(_Gaussians):
 
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) from victim (n,), references (r, n), inside (r, n)."""
-        z_out, _ = self.standardised(victim, references, ~inside)
-        return -norm.logsf(z_out)
+        (unseen,) = self.fit(references, ~inside)
+        return -norm.logsf(victim, *unseen[:2])
+
+
+def _shrunk(seen: Gaussians, unseen: Gaussians) -> tuple[Gaussians, Gaussians]:
+    """Both with their means as far apart as can be believed, around the same middle."""
+    middle, gap = (seen.mean + unseen.mean) / 2, seen.mean - unseen.mean
+    noise = seen.sd**2 / seen.models + unseen.sd**2 / unseen.models
+    real = max(0.0, gap.var() - noise.mean())
+    weight = real / (real + noise)
+    gap = weight * gap + (1 - weight) * gap.mean()
+    return seen._replace(mean=middle + gap / 2), unseen._replace(mean=middle - gap / 2)

@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from attacks.calibration import Calibration, Difference
 from attacks.discriminator import DiscriminatorScore
-from attacks.lira import OfflineLiRA, OnlineLiRA
-from attacks.rmia import OfflineRMIA, OnlineRMIA
+from attacks.lira import VARIANCES, OfflineLiRA, OnlineLiRA
+from attacks.rmia import A, OfflineRMIA, OnlineRMIA
 from benchmark import metrics
 from benchmark.config import build_all
 from victims.access import AccessibleDiscriminator, UserError
@@ -92,17 +92,18 @@ def gaussian_scores(seed: int, n: int, models: int, spread: float, gap: float):
     """Query i scores N(level_i + gap, sd) where seen and N(level_i, sd) elsewhere."""
     rng = np.random.default_rng(seed)
     level, sd = spread * rng.normal(size=n), 0.5
-    inside = np.arange(models)[:, None] % 2 == np.zeros(n, int)
+    inside = (np.arange(models)[:, None] + np.arange(n)) % 2 == 0
     references = level + gap * inside + sd * rng.normal(size=(models, n))
     member = np.arange(n) < n // 2
     victim = level + gap * member + sd * rng.normal(size=n)
     return level, sd, references, inside, member, victim
 
 
-@pytest.mark.parametrize("variance", ["pooled", "per_query"])
-def test_lira_on_gaussians_is_the_known_likelihood_ratio(variance: str) -> None:
+@pytest.mark.parametrize("shrink", [False, True])
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_lira_on_gaussians_is_the_known_likelihood_ratio(variance: str, shrink: bool) -> None:
     level, sd, references, inside, _, victim = gaussian_scores(0, 60, 20000, 3.0, 0.4)
-    found = OnlineLiRA(variance).combine(victim, references, inside)
+    found = OnlineLiRA(variance, shrink).combine(victim, references, inside)
     # log N(s; level + gap, sd) - log N(s; level, sd)
     known = (0.4 * (victim - level) - 0.4**2 / 2) / sd**2
     np.testing.assert_allclose(found, known, atol=0.15)
@@ -140,6 +141,47 @@ def test_pooled_variance_is_around_each_querys_own_mean() -> None:
     assert found == pytest.approx([-np.log(0.5), -np.log(1 - NormalDist().cdf(2 / sd))])
 
 
+def test_common_variance_is_that_of_both_kinds_of_models() -> None:
+    references = np.array([[0.0, 5.0], [2.0, 7.0], [0.0, 0.0], [6.0, 6.0]])
+    inside = np.array([[False, False], [False, False], [True, True], [True, True]])
+    found = OnlineLiRA("common").combine(np.array([1.0, 1.0]), references, inside)
+    sd = (40 / 4) ** 0.5  # squares 2 and 18, one degree of freedom each, two queries
+    expected = [NormalDist(3, sd).pdf(1) / NormalDist(m, sd).pdf(1) for m in (1, 6)]
+    np.testing.assert_allclose(found, np.log(expected))
+
+
+def test_shrinking_helps_with_few_models_and_changes_nothing_with_many() -> None:
+    for models, least, most in ((8, 0.02, 1), (4000, -0.001, 0.001)):
+        _, _, references, inside, member, victim = gaussian_scores(5, 2000, models, 3.0, 0.3)
+        gained = []
+        for shrink in (True, False):
+            found = OnlineLiRA("common", shrink).combine(victim, references, inside)
+            gained.append(metrics.auroc(found[member], found[~member]))
+        assert least <= gained[0] - gained[1] <= most
+
+
+def test_gaps_that_differ_from_query_to_query_are_kept() -> None:
+    rng = np.random.default_rng(6)
+    gap, inside = rng.uniform(0, 4, 500), halves(500, 7)
+    references = rng.normal(size=(MODELS, 500)) * 0.05 + gap * inside
+    victim = rng.uniform(0, gap)
+    shrunk, plain = (
+        OnlineLiRA("common", shrink).combine(victim, references, inside) for shrink in (True, False)
+    )
+    assert np.corrcoef(shrunk, plain)[0, 1] > 0.999
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(0.0, 0.0), (100.0, 1.0)])
+def test_offline_rmia_is_tuned_where_membership_is_known(spread: float, expected: float) -> None:
+    _, _, references, inside, _, victim = gaussian_scores(8, 400, 8, spread, 2.0)
+    calibration = OfflineRMIA()
+    chosen = calibration.tuned(references, inside)
+    assert abs(chosen - expected) <= 0.2
+    found = calibration.combine(victim, references, inside)
+    np.testing.assert_array_equal(found, OfflineRMIA(chosen).combine(victim, references, inside))
+    assert calibration.tuned(references, np.zeros_like(inside)) == A
+
+
 @pytest.mark.parametrize("gamma", [1.0, 1.3])
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_rmia_against_a_loop_over_pairs(gamma: float, temperature: float) -> None:
@@ -170,7 +212,7 @@ def test_rmia_against_a_loop_over_pairs(gamma: float, temperature: float) -> Non
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: OnlineLiRA("global"), "variance=global: allowed are pooled, per_query"),
+        (lambda: OnlineLiRA("global"), "variance=global: allowed are pooled, common, per_query"),
         (lambda: OnlineRMIA(gamma=0.5), "gamma=0.5"),
         (lambda: OnlineRMIA(temperature=0), "temperature=0"),
         (lambda: OfflineRMIA(a=1.5), "a=1.5: allowed is 0 to 1"),
