@@ -10,12 +10,15 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from attacks.nearest import nearest
-from benchmark import checks
+from benchmark import checks, metrics
 from benchmark.audit.case import Case, Queries
 from benchmark.audit.verdict import Verdict
+from benchmark.blind import Blind
 from benchmark.checks import Check
+from benchmark.config import build
 from benchmark.data.dataset import Dataset
-from benchmark.result import JobResult
+from benchmark.result import NO_ACCESS, JobResult
+from benchmark.seeds import sub_seed
 from victims.access import FullBlackBox
 
 MAX_SHIFT = 0.5
@@ -96,6 +99,7 @@ def checks_of(
 ) -> list[Check]:
     """Everything a reader should doubt, beside the numbers."""
     found = _duplicates(config, facts) + checks.too_few_queries(facts.members, facts.non_members)
+    found += _blind(config, case.queries)
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
@@ -138,6 +142,19 @@ def _duplicates(config: DictConfig, facts: Facts) -> list[Check]:
         message = f"{facts.duplicates} repeated records were left out: each content is asked once"
         found.append(Check("duplicates", "warning", message))
     return found
+
+
+def _blind(config: DictConfig, queries: Queries) -> list[Check]:
+    """Members and non-members differ by themselves: a classifier that sees nothing else says so."""
+    member = queries.is_member
+    baseline: Blind | None = build(config.blind, "blind") if config.blind else None
+    if baseline is None or min(member.sum(), (~member).sum()) < baseline.folds:
+        return []
+    seed = sub_seed(config.seed, "blind")
+    guess = baseline.guess(queries.records, np.arange(len(member)), member, seed)
+    area = metrics.auroc(guess.scores[member], guess.scores[~member])
+    row = {"access": NO_ACCESS, "auroc": area, "auroc_low": guess.low, "auroc_high": guess.high}
+    return checks.split_leaks([row])
 
 
 def _brightness(case: Case, released: np.ndarray, real: np.ndarray) -> list[Check]:

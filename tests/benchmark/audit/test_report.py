@@ -46,6 +46,18 @@ def test_a_resampler_leaks_and_the_true_distribution_does_not(audited: Audited, 
     assert safe.facts.copied_members == 0
 
 
+def test_members_that_differ_by_themselves_are_pointed_out(audited: Audited, inputs) -> None:
+    samples = table(3, 4 * N)
+    assert "split leaks" not in {c.name for c in audited(**inputs, samples=samples).result.checks}
+    column = inputs["members"].select_dtypes("float").columns[0]
+    spread = inputs["members"][column].std()
+    inputs["non_members"][column] += 0.5 * spread
+    (found,) = [
+        c for c in audited(**inputs, samples=samples).result.checks if c.name == "split leaks"
+    ]
+    assert "never looks at the victim" in found.message
+
+
 def test_the_nearest_part_is_that_of_a_brute_force_search(audited: Audited) -> None:
     rng = np.random.default_rng(0)
     spread = 10.0 ** rng.integers(-3, 4, 30)
