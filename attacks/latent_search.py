@@ -12,9 +12,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from attacks.distances import Distance, Targets
-from attacks.lbfgs import lbfgs
+from attacks.inverse import predicted_codes, stretch
+from attacks.lbfgs import hopping
 from attacks.nearest import nearest
-from attacks.optimise import Search, halving, minimise
+from attacks.optimise import Search, halving, minimise, stretched
 from attacks.powell import powell
 from victims.access import PartialBlackBox, UserError, WhiteBox
 
@@ -25,6 +26,14 @@ Starts = Callable[[PartialBlackBox, Tensor, int, int], np.ndarray]
 def start_nearest(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
     """The codes of the nearest released samples by L2."""
     return view.codes[nearest(view.blocks(), queries, count, device=view.device)[1]]
+
+
+def start_predicted(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
+    """The codes that a regression on the released samples predicts; beyond the first, nearest."""
+    first = predicted_codes(view, queries)[:, None]
+    if count == 1:
+        return first
+    return np.concatenate([first, start_nearest(view, queries, count - 1, seed)], 1)
 
 
 def start_zero(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
@@ -41,6 +50,7 @@ def start_random(view: PartialBlackBox, queries: Tensor, count: int, seed: int) 
 
 
 STARTS: dict[str, Starts] = {
+    "predicted": start_predicted,
     "nearest": start_nearest,
     "zero": start_zero,
     "random": start_random,
@@ -51,12 +61,15 @@ class LatentSearch(ABC):
     """Minimise the distance between a query and G(z) over z; score = minus the least distance.
 
     distance: how reconstruction and query are compared, latent regulariser included.
-    start: where it begins: `nearest` (codes of the nearest released samples), `zero`, `random`.
+    start: where it begins: `nearest` (codes of the nearest released samples), `predicted` (the code
+    that a regression of the released codes on their samples predicts), `zero`, `random`.
     starts: how many searches a query gets; they share its budget by successive halving.
     max_evals: generator evaluations for each query, over all its starts.
     """
 
     access: type[PartialBlackBox]
+    ranking: float
+    """Share of the budget that may be spent on finding the best of several starts."""
 
     def __init__(
         self, distance: Distance, start: str, starts: int, max_evals: int, seed: int
@@ -72,11 +85,11 @@ class LatentSearch(ABC):
     @property
     def samples_needed(self) -> int:
         """How many released samples there must be."""
-        return self.starts if self.start == "nearest" else 0
+        return {"nearest": self.starts, "predicted": max(1, self.starts - 1)}.get(self.start, 0)
 
     @abstractmethod
-    def search(self, z0: np.ndarray) -> Search:
-        """The optimiser of one query from one start (z_dim,)."""
+    def optimiser(self, view: Any) -> Callable[[np.ndarray], Search]:
+        """What searches this view for one query, from one start (z_dim,)."""
 
     @abstractmethod
     def evaluate(self, view: Any, targets: Targets, z: Tensor) -> Any:
@@ -87,7 +100,8 @@ class LatentSearch(ABC):
         with torch.no_grad():
             targets = self.distance.targets(queries.to(view.device))
         codes = STARTS[self.start](view, queries, self.starts, self.seed).astype(np.float64)
-        searches = (self._search_from(starts) for starts in codes)
+        optimiser = self.optimiser(view)
+        searches = (self._shared([optimiser(z0) for z0 in starts]) for starts in codes)
 
         def evaluate(rows: np.ndarray, points: np.ndarray) -> Any:
             z = torch.from_numpy(points).to(view.device, torch.float32)
@@ -98,11 +112,10 @@ class LatentSearch(ABC):
             minima = minimise(searches, evaluate, view.batch_size, self.max_evals, bar.update)
         return minima.losses, _generate(view, torch.from_numpy(minima.points).float())
 
-    def _search_from(self, starts: np.ndarray) -> Search:
-        searches = [self.search(z0) for z0 in starts]
-        # A start gets as many evaluations as lets all rounds together use half of the budget.
+    def _shared(self, searches: list[Search]) -> Search:
+        """One search of the budget that several starts share."""
         rounds = max(1, int(np.ceil(np.log2(len(searches)))))
-        first = max(1, self.max_evals // (2 * rounds * len(searches)))
+        first = max(1, int(self.ranking * self.max_evals / (rounds * len(searches))))
         return searches[0] if len(searches) == 1 else halving(searches, first)
 
     def score(self, view: Any, queries: Tensor) -> np.ndarray:
@@ -118,10 +131,11 @@ class PowellSearch(LatentSearch):
     """
 
     access = PartialBlackBox
+    ranking = 0.5
 
-    def search(self, z0: np.ndarray) -> Search:
-        """Powell's method for one query."""
-        return powell(z0)
+    def optimiser(self, view: PartialBlackBox) -> Callable[[np.ndarray], Search]:
+        """Powell's method."""
+        return powell
 
     @torch.no_grad()
     def evaluate(self, view: PartialBlackBox, targets: Targets, z: Tensor) -> np.ndarray:
@@ -134,19 +148,33 @@ class GradientSearch(LatentSearch):
 
     Source: Chen et al. 2020, arXiv 1909.03935, section 4.4; the published code runs L-BFGS with a
     Wolfe line search, history 20, on 20 queries jointly for 1000 steps of learning rate 0.015.
-    Deviations: each query has its own step size and history; several starts share the budget.
+    Deviations: each query has its own step size and history; codes are searched in coordinates in
+    which all directions matter more alike (`attacks.inverse.stretch`); where L-BFGS converges, it
+    goes on from near the best minimum (`attacks.lbfgs.hopping`); several starts share the budget.
     history: pairs of steps and gradient changes that L-BFGS keeps.
+    rise: by how much, relatively, going on from near a minimum raises the loss at first.
     """
 
     access = WhiteBox
+    ranking = 0.1  # early losses say little about where a search will end: rank quickly
 
-    def __init__(self, history: int = 20, **search: Any) -> None:
+    def __init__(self, history: int = 20, rise: float = 0.1, **search: Any) -> None:
         super().__init__(**search)
-        self.history = history
+        for name, value in {"history": history, "rise": rise}.items():
+            if not value > 0:
+                raise UserError(f"attack {name}={value}: it must be larger than 0")
+        self.history, self.rise = history, rise
 
-    def search(self, z0: np.ndarray) -> Search:
-        """L-BFGS for one query."""
-        return lbfgs(z0, history=self.history)
+    def optimiser(self, view: WhiteBox) -> Callable[[np.ndarray], Search]:
+        """L-BFGS from minimum to minimum, in stretched coordinates."""
+        matrix = stretch(view)
+        inverse = np.linalg.inv(matrix)
+
+        def search(z0: np.ndarray) -> Search:
+            found = hopping(inverse @ z0, self.seed, self.rise, self.history)
+            return stretched(found, matrix)
+
+        return search
 
     def evaluate(
         self, view: WhiteBox, targets: Targets, z: Tensor

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.blas import dtrsv
 
-from attacks.optimise import Search
+from attacks.optimise import Run, Search, go_on
 
 
 class Trial(NamedTuple):
@@ -30,12 +31,14 @@ def lbfgs(
     first_step: float = 1.0,
     gradient_tolerance: float = 1e-9,
     loss_tolerance: float = 1e-7,
+    memory: Memory | None = None,
 ) -> Search:
     """Limited-memory BFGS from z0 (d,), in float64; is sent (loss, gradient).
 
     history: pairs of steps and gradient changes kept; first_step: length of the first trial step,
     in units of z (a latent code's entries are about 1). Ends when no entry of the gradient exceeds
     gradient_tolerance, or an iteration lowers the loss by less than loss_tolerance, relatively.
+    memory: pairs of an earlier search to go on with, changed in place; by default none.
     Source: Nocedal and Wright, Numerical Optimization (2006), algorithm 7.5 with the line search of
     3.5 and 3.6. Deviation: the direction comes from the compact form of the same matrix (Byrd,
     Nocedal, Schnabel 1994), which needs a dozen numpy calls instead of one hundred.
@@ -44,7 +47,7 @@ def lbfgs(
     loss, gradient = yield z
     if not np.isfinite(loss) or not np.isfinite(gradient).all():
         return "start not finite"
-    memory = Memory(history, len(z))
+    memory = memory or Memory(history, len(z))
     while np.abs(gradient).max() > gradient_tolerance:
         direction = memory.direction(gradient)
         slope = float(gradient @ direction)
@@ -65,6 +68,34 @@ def lbfgs(
     return "gradient vanished"
 
 
+def hopping(
+    z0: np.ndarray, seed: int, rise: float, history: int = 20, loss_tolerance: float = 3e-4
+) -> Search:
+    """L-BFGS from z0 (d,), then again and again from near the best minimum found, without end.
+
+    Networks with kinks have many shallow minima close together; from a neighbouring point, with the
+    curvature that is already known, the next one costs a fraction of the first.
+    seed: of the jumps, normal with the approximate inverse Hessian as covariance; rise: the loss
+    that a jump should add on average, relative to that of the minimum. history, loss_tolerance: as
+    in `lbfgs`. Ends only where z0 is not finite or the loss is zero.
+    Source: Wales and Doye 1997, arXiv cond-mat/9803344 (basin-hopping); here only better minima are
+    left for: no temperature.
+    Deviation: the length and shape of jumps follow the curvature.
+    """
+    draw = np.random.default_rng(seed)
+    best: Run | None = None
+    start, memory = z0, Memory(history, len(z0))
+    while True:
+        trial = memory.copy()
+        run = Run(lbfgs(start, first_step=0.5, loss_tolerance=loss_tolerance, memory=trial))
+        yield from go_on(run, None)
+        if best is None or run.loss < best.loss:
+            best, memory = run, trial
+        if not np.isfinite(best.loss) or best.loss == 0:
+            return "start not finite" if best.loss else "loss vanished"
+        start = best.best + np.sqrt(2 * rise * best.loss / len(z0)) * memory.draw(draw)
+
+
 class Memory:
     """The last pairs (step s, change of gradient y), newest last, and the matrix they imply.
 
@@ -81,6 +112,10 @@ class Memory:
     def clear(self) -> None:
         """Forget all pairs; the next direction is steepest descent."""
         self.size = 0
+
+    def copy(self) -> Memory:
+        """The same pairs, to be changed independently."""
+        return deepcopy(self)
 
     def add(self, step: np.ndarray, change: np.ndarray) -> None:
         """Keep a pair, dropping the oldest if full; without positive curvature it is ignored."""
@@ -111,6 +146,20 @@ class Memory:
         outer = upper.diagonal() * inner + scale * (gram @ inner - changes @ gradient)
         outer = dtrsv(upper, outer, trans=1)
         return scale * (inner @ changes - gradient) - outer @ steps
+
+    def draw(self, generator: np.random.Generator) -> np.ndarray:
+        """A normal vector (d,) with the approximate inverse Hessian as its covariance.
+
+        One BFGS update turns H into V^T H V + s s^T / s.y with V = I - y s^T / s.y; so it turns a
+        draw x from N(0, H) into V^T x plus a normal multiple of s / sqrt(s.y).
+        """
+        n = self.size
+        scale = self.upper[n - 1, n - 1] / self.gram[n - 1, n - 1] if n else 1.0
+        x = np.sqrt(scale) * generator.standard_normal(self.steps.shape[1])
+        for step, change in zip(self.steps[:n], self.changes[:n], strict=True):
+            product = step @ change
+            x += step * (generator.standard_normal() / np.sqrt(product) - change @ x / product)
+        return x
 
 
 def strong_wolfe(

@@ -122,15 +122,26 @@ def halving(searches: Sequence[Search], evals: int) -> Search:
     keep = runs
     while len(keep) > 1:
         for run in keep:
-            yield from _continue(run, evals)
+            yield from go_on(run, evals)
         keep = sorted(keep, key=lambda run: run.loss)[: (len(keep) + 1) // 2]
         evals *= 2
     for run in sorted(runs, key=lambda run: (run not in keep, run.loss)):
-        yield from _continue(run, None)
+        yield from go_on(run, None)
     return "all starts ended"
 
 
-def _continue(run: Run, evals: int | None) -> Generator[np.ndarray, Any, None]:
+def stretched(search: Search, matrix: np.ndarray) -> Search:
+    """A search in coordinates u for a minimum in z = matrix @ u; it is sent gradients in u."""
+    u = next(search)
+    while True:
+        loss, gradient = yield matrix @ u
+        try:
+            u = search.send((loss, matrix.T @ gradient))
+        except StopIteration as end:
+            return str(end.value)
+
+
+def go_on(run: Run, evals: int | None) -> Generator[np.ndarray, Any, None]:
     """Up to `evals` more evaluations of a run (None: until it ends)."""
     last = np.inf if evals is None else run.evaluations + evals
     while not run.reason and run.evaluations < last:

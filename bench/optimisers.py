@@ -3,7 +3,8 @@
     python bench/optimisers.py [--queries 200] [--powell-queries 256] [--evals 300] [key=value ...]
 
 White box: the attack as configured against `torch.optim.LBFGS` (strong Wolfe, history 20, learning
-rate 0.015, 1000 iterations) on joint batches of 20 queries, as the published code runs it.
+rate 0.015, 1000 iterations) on joint batches of 20 queries, as the published code runs it. What ours
+learns from the released samples beforehand evaluates neither the generator nor the distance.
 Partial black box: one start and the same budget against scipy's Powell, query by query.
 The victim is the default job's, from the store or trained first; key=value are its overrides.
 """
@@ -77,7 +78,7 @@ def white_box(attack: GradientSearch, view: WhiteBox, queries: Tensor) -> None:
     print(f"  median ratio       {np.median(ours) / np.median(theirs):.4f}  (goal: at most 1)")
     print(f"  evaluations/query  ours <= {attack.max_evals}  torch {evaluations:.0f}")
     print(f"  evaluation ratio   {attack.max_evals / evaluations:.3f}  (goal: at most 0.1)")
-    for slack in (1.0, 1.01):
+    for slack in (1.0, 1.001, 1.01):
         share = np.mean(ours <= slack * theirs)
         print(f"  no higher (x{slack:g})   {share:.1%} of queries  (goal: at least 95%)")
     print(f"  seconds            ours {middle - start:.1f}  torch {end - middle:.1f}")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
-from attacks.lbfgs import lbfgs
-from attacks.optimise import halving, minimise
+from attacks.lbfgs import Memory, hopping, lbfgs
+from attacks.optimise import halving, minimise, stretched
 from attacks.powell import powell
 
 D = 6
@@ -30,7 +31,11 @@ def values_only(rows: np.ndarray, z: np.ndarray) -> np.ndarray:
     return quadratic(rows, z)[0]
 
 
-METHODS = {"lbfgs": (lbfgs, quadratic, 60), "powell": (powell, values_only, 900)}
+METHODS = {
+    "lbfgs": (lbfgs, quadratic, 60),
+    "hopping": (partial(hopping, seed=0, rise=0.1), quadratic, 60),
+    "powell": (powell, values_only, 900),
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -88,7 +93,7 @@ def test_both_are_as_good_as_scipy_on_rosenbrock() -> None:
 def test_a_start_that_is_not_finite_ends_at_once(name: str) -> None:
     def nowhere(rows: np.ndarray, z: np.ndarray) -> Any:
         losses = np.full(len(z), np.nan)
-        return (losses, np.zeros_like(z)) if name == "lbfgs" else losses
+        return losses if name == "powell" else (losses, np.zeros_like(z))
 
     found = minimise([METHODS[name][0](STARTS[0])], nowhere, 1, 10)
     assert found.reasons == ["start not finite"]
@@ -104,3 +109,47 @@ def test_halving_finds_the_deeper_of_two_basins() -> None:
     best = minimise([halving([lbfgs(z) for z in starts], 4)], double, 1, 60)
     assert alone.points[0, 0] > 0 > best.points[0, 0]
     assert best.losses[0] < alone.losses[0]
+
+
+def test_stretched_coordinates_save_most_evaluations_on_a_long_valley() -> None:
+    scales = 10.0 ** np.linspace(-4, 0, 12)
+    matrix = np.diag(1 / np.sqrt(scales))
+
+    def valley(rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (scales * z**2).sum(1) + 1.0, 2 * scales * z
+
+    start = np.random.default_rng(1).standard_normal(12)
+    search = {"loss_tolerance": 0.0, "gradient_tolerance": 1e-6}
+    plain = minimise([lbfgs(start, **search)], valley, 1, 500)
+    inside = lbfgs(np.linalg.solve(matrix, start), **search)
+    known = minimise([stretched(inside, matrix)], valley, 1, 500)
+    np.testing.assert_allclose([plain.losses, known.losses], 1.0, atol=1e-6)
+    np.testing.assert_allclose(known.points, 0.0, atol=1e-2)
+    assert known.reasons == ["gradient vanished"]
+    assert known.evaluations[0] < 0.5 * plain.evaluations[0]
+
+
+def test_hopping_leaves_shallow_minima_and_keeps_the_best() -> None:
+    def rugged(rows: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        wave = 8 * z
+        losses = 0.1 + (0.5 * z**2 + 0.05 * (1 - np.cos(wave))).sum(1)
+        return losses, z + 0.4 * np.sin(wave)
+
+    starts = np.random.default_rng(2).uniform(-2, 2, (8, 3))
+    once = minimise((lbfgs(z) for z in starts), rugged, 8, 150)
+    hops = minimise((hopping(z, 0, 0.5) for z in starts), rugged, 8, 150)
+    assert (hops.losses <= once.losses + 1e-6).all()
+    assert np.median(hops.losses - 0.1) < 0.5 * np.median(once.losses - 0.1)
+    np.testing.assert_allclose(rugged([], hops.points)[0], hops.losses)
+
+
+def test_draws_have_the_approximate_inverse_hessian_as_covariance() -> None:
+    generator = np.random.default_rng(3)
+    memory = Memory(3, D)
+    for step in generator.standard_normal((5, D)):  # more than it keeps
+        memory.add(step, MATRICES[0] @ step)
+    implied = np.stack([-memory.direction(unit) for unit in np.eye(D)])
+    np.testing.assert_allclose(implied, implied.T, atol=1e-9)
+    draws = np.stack([memory.draw(generator) for _ in range(8000)])
+    scale = np.sqrt(np.outer(implied.diagonal(), implied.diagonal()))
+    np.testing.assert_allclose(np.cov(draws.T) / scale, implied / scale, atol=0.06)
