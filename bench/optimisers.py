@@ -3,8 +3,8 @@
     python bench/optimisers.py [--queries 200] [--powell-queries 256] [--evals 300] [key=value ...]
 
 White box: the attack as configured against `torch.optim.LBFGS` (strong Wolfe, history 20, learning
-rate 0.015, 1000 iterations) on joint batches of 20 queries, as the published code runs it. What ours
-learns from the released samples beforehand evaluates neither the generator nor the distance.
+rate 0.015, 1000 iterations) on joint batches of 20 queries, as the published code runs it. What
+ours learns from the released samples beforehand evaluates neither the generator nor the distance.
 Partial black box: one start and the same budget against scipy's Powell, query by query.
 The victim is the default job's, from the store or trained first; key=value are its overrides.
 """
