@@ -69,7 +69,7 @@ class LatentSearch(ABC):
 
     access: type[PartialBlackBox]
     ranking: float
-    """Share of the budget that may be spent on finding the best of several starts."""
+    """Share of the budget for finding the best of several starts: at least one evaluation each."""
 
     def __init__(
         self, distance: Distance, start: str, starts: int, max_evals: int, seed: int
@@ -150,13 +150,13 @@ class GradientSearch(LatentSearch):
     Wolfe line search, history 20, on 20 queries jointly for 1000 steps of learning rate 0.015.
     Deviations: each query has its own step size and history; codes are searched in coordinates in
     which all directions matter more alike (`attacks.inverse.stretch`); where L-BFGS converges, it
-    goes on from near the best minimum (`attacks.lbfgs.hopping`); several starts share the budget.
+    goes on from near the best minimum (`attacks.lbfgs.hopping`), then from the next start.
     history: pairs of steps and gradient changes that L-BFGS keeps.
     rise: by how much, relatively, going on from near a minimum raises the loss at first.
     """
 
     access = WhiteBox
-    ranking = 0.1  # early losses say little about where a search will end: rank quickly
+    ranking = 0.0  # early losses say little about where a search will end
 
     def __init__(self, history: int = 20, rise: float = 0.1, **search: Any) -> None:
         super().__init__(**search)

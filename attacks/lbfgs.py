@@ -69,31 +69,38 @@ def lbfgs(
 
 
 def hopping(
-    z0: np.ndarray, seed: int, rise: float, history: int = 20, loss_tolerance: float = 3e-4
+    z0: np.ndarray,
+    seed: int,
+    rise: float,
+    history: int = 20,
+    loss_tolerance: float = 3e-4,
+    patience: int = 2,
 ) -> Search:
-    """L-BFGS from z0 (d,), then again and again from near the best minimum found, without end.
+    """L-BFGS from z0 (d,), then again and again from near the best minimum found.
 
     Networks with kinks have many shallow minima close together; from a neighbouring point, with the
     curvature that is already known, the next one costs a fraction of the first.
     seed: of the jumps, normal with the approximate inverse Hessian as covariance; rise: the loss
     that a jump should add on average, relative to that of the minimum. history, loss_tolerance: as
-    in `lbfgs`. Ends only where z0 is not finite or the loss is zero.
-    Source: Wales and Doye 1997, arXiv cond-mat/9803344 (basin-hopping); here only better minima are
-    left for: no temperature.
-    Deviation: the length and shape of jumps follow the curvature.
+    in `lbfgs`; patience: how many hops in a row may find nothing better.
+    Source: Wales and Doye 1997, arXiv cond-mat/9803344 (basin-hopping). Deviations: only better
+    minima are accepted (no temperature); the length and shape of jumps follow the curvature.
     """
     draw = np.random.default_rng(seed)
     best: Run | None = None
-    start, memory = z0, Memory(history, len(z0))
-    while True:
+    start, memory, misses = z0, Memory(history, len(z0)), 0
+    while misses < patience:
         trial = memory.copy()
         run = Run(lbfgs(start, first_step=0.5, loss_tolerance=loss_tolerance, memory=trial))
         yield from go_on(run, None)
         if best is None or run.loss < best.loss:
-            best, memory = run, trial
+            best, memory, misses = run, trial, 0
+        else:
+            misses += 1
         if not np.isfinite(best.loss) or best.loss == 0:
             return "start not finite" if best.loss else "loss vanished"
         start = best.best + np.sqrt(2 * rise * best.loss / len(z0)) * memory.draw(draw)
+    return "hops found nothing better"
 
 
 class Memory:
