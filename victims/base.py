@@ -22,7 +22,7 @@ from victims.access import (
     WhiteBox,
     of_victim,
 )
-from victims.private import Mechanism, independent
+from victims.private import Mechanism, Terms, independent
 
 AnyView = TypeVar("AnyView", bound=View)
 
@@ -45,6 +45,9 @@ class Victim(pl.LightningModule):
 
     queries: ClassVar[int] = 1
     """How often `training_step` calls `learn` on one batch."""
+
+    parts: int = 1
+    """Disjoint parts of the training records, of which each batch comes from one, see `part`."""
 
     private_steps: Tensor
     """How often `learn` has spent from the privacy budget; a buffer, only after `make_private`."""
@@ -129,6 +132,19 @@ class Victim(pl.LightningModule):
         for name in self.reached:
             setattr(self, name, independent(getattr(self, name)))
         self.register_buffer("private_steps", torch.zeros((), dtype=torch.int64))
+
+    def terms(self, size: int) -> Terms:
+        """How private steps on `size` training records add up.
+
+        Those on one batch see the same records: if one is drawn, all of them leak. So they are one
+        exposure, drawn once and sqrt(queries) times as sensitive (Gaussian mechanisms compose to
+        one), never exposures that each draw a batch of their own.
+        """
+        return Terms(self.batch_size / size, math.sqrt(self.queries), self.queries, 1)
+
+    def part(self, batch: int) -> int:
+        """Which of the `parts` of the training records a batch comes from."""
+        return 0
 
     # --- release and access -------------------------------------------------------------------
 

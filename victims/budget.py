@@ -7,7 +7,6 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,7 @@ class Privacy:
 
     def check(self, victim: Victim, size: int) -> None:
         """Raise UserError where `victim` cannot be trained privately on `size` records; cheap."""
-        if victim.batch_size > size:
+        if victim.terms(size).rate > 1:
             raise UserError(
                 f"victim.batch_size={victim.batch_size}: private training draws each of the {size} "
                 "training records with chance batch_size / records; lower victim.batch_size"
@@ -88,23 +87,33 @@ class Privacy:
         """What `victim`'s steps on `size` records cost; for a target epsilon the noise is found."""
         self.check(victim, size)
         delta = default_delta(size) if self.delta is None else self.delta
-        rate = victim.batch_size / size
-        cost = partial(epsilon, rate=rate, delta=delta, accountant=self.accountant)
-        noise = self.noise_multiplier
+        terms, noise = victim.terms(size), self.noise_multiplier
+        times = -(-victim.steps // terms.batches)
         if noise is None:
             assert self.epsilon is not None
-            noise = math.sqrt(victim.queries) * noise_for(
+            price = times, terms.rate, delta
+            noise = terms.sensitivity * noise_for(
                 self.epsilon,
-                lambda noise: cost(noise, victim.steps),
-                lambda noise: rdp(noise, victim.steps, rate, delta, FEW),
+                lambda noise: epsilon(noise, *price, self.accountant),
+                lambda noise: rdp(noise, *price, FEW),
             )
-        return Ledger(noise, self.max_grad_norm, delta, rate, victim.queries, self.accountant)
+        return Ledger(
+            noise,
+            self.max_grad_norm,
+            delta,
+            terms.rate,
+            terms.sensitivity,
+            terms.together,
+            self.accountant,
+        )
 
     def attach(self, victim: Victim, size: int) -> Ledger:
         """Give a victim (after `make_private`) its mechanism, and as many steps as it may take."""
-        ledger = self.ledger(victim, size)
+        ledger, each = self.ledger(victim, size), victim.terms(size).batches
+        times = -(-victim.steps // each)
         if self.epsilon is not None and self.noise_multiplier is not None:
-            victim.steps = affordable(self.epsilon, ledger.epsilon, victim.steps)
+            times = affordable(self.epsilon, ledger.epsilon, times)
+            victim.steps = min(victim.steps, times * each)
             if victim.steps == 0:
                 raise UserError(
                     f"dp.epsilon={self.epsilon}: with dp.noise_multiplier={self.noise_multiplier} "
@@ -116,37 +125,33 @@ class Privacy:
             ledger.sample_rate,
             victim.batch_size,
             self.micro_batch,
-            limit=victim.steps * victim.queries,
+            limit=times * ledger.together,
         )
         return ledger
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What determines the price of private steps.
-
-    queries: private steps on one batch. They see the same records: if one is drawn, all of them
-    leak. So they count as one step on a batch drawn once, whose noise is sqrt(queries) times less
-    (Gaussian mechanisms compose to one), never as steps that each draw a batch of their own.
-    """
+    """What determines the price of private steps, see `victims.private.Terms`."""
 
     noise_multiplier: float
     max_grad_norm: float
     delta: float
     sample_rate: float
-    queries: int
+    sensitivity: float
+    together: int
     accountant: str
 
-    def epsilon(self, batches: int) -> float:
-        """Epsilon, at `delta`, of all private steps on this many batches."""
-        noise = self.noise_multiplier / math.sqrt(self.queries)
-        return epsilon(noise, batches, self.sample_rate, self.delta, self.accountant)
+    def epsilon(self, times: int) -> float:
+        """Epsilon, at `delta`, of this many exposures; each is one batch for most victims."""
+        noise = self.noise_multiplier / self.sensitivity
+        return epsilon(noise, times, self.sample_rate, self.delta, self.accountant)
 
     def write(self, victim: Victim, folder: Path) -> None:
         """Note beside the weights what the steps that the victim has taken have spent."""
         steps = int(victim.private_steps)
-        batches = -(-steps // self.queries)
-        facts = asdict(self) | {"private_steps": steps, "epsilon": self.epsilon(batches)}
+        times = -(-steps // self.together)
+        facts = asdict(self) | {"private_steps": steps, "epsilon": self.epsilon(times)}
         (folder / SPENT).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 

@@ -30,6 +30,21 @@ class BudgetSpent(Exception):
 
 
 @dataclass(frozen=True)
+class Terms:
+    """How a victim's private steps add up.
+
+    rate: chance of a record to take part in an exposure. sensitivity: how far it can move all that
+    an exposure releases, in units of the clipping norm. together: private steps that make one
+    exposure. batches: training batches of one.
+    """
+
+    rate: float
+    sensitivity: float
+    together: int
+    batches: int
+
+
+@dataclass(frozen=True)
 class Mechanism:
     """The Gaussian mechanism of a victim's private steps.
 
@@ -72,6 +87,20 @@ class Mechanism:
         else:
             victim.private_steps += 1
         return torch.cat(values)
+
+    def sanitise(self, victim: Any, gradients: Tensor) -> Tensor:
+        """Gradients (n, ...) clipped row by row and noised, as one private step.
+
+        Each row can change by twice max_grad_norm when what they come from does. Raises BudgetSpent
+        at the limit.
+        """
+        if victim.private_steps >= self.limit:
+            raise BudgetSpent(f"all {self.limit} private steps are taken")
+        victim.private_steps += 1
+        norms = gradients.flatten(1).norm(dim=1).view(-1, *[1] * (gradients.ndim - 1))
+        clipped = gradients * (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+        noise = self.noise_multiplier * self.max_grad_norm
+        return clipped + noise * torch.randn_like(clipped)
 
     def optimizer(self, optimizer: Any) -> DPOptimizer:
         """Opacus' optimiser around a victim's; it has no state of its own to be kept."""

@@ -94,6 +94,36 @@ class PoissonBatches(Batches):
         return np.array(next(iter(sampler)), dtype=np.int64)
 
 
+class PartBatches(Batches):
+    """Batches that come from one part of the records each: each record belongs to one by chance.
+
+    part: batch -> its part, one of `parts`. Drawn with replacement; empty where the part is.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        size: int,
+        batch_size: int,
+        first: int,
+        last: int,
+        seed: int,
+        parts: int,
+        part: Callable[[int], int],
+    ) -> None:
+        super().__init__(records, size, batch_size, first, last, seed)
+        own = np.random.default_rng([self.seed, parts]).integers(parts, size=self.size)
+        self.members = [np.flatnonzero(own == i) for i in range(parts)]
+        self.part = part
+
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers (batch_size,), or (0,), of the training records in batch `step`."""
+        members = self.members[self.part(step)]
+        if not len(members):
+            return members
+        return np.random.default_rng([self.seed, step]).choice(members, self.batch_size)
+
+
 @dataclass(frozen=True)
 class Training:
     """How a victim is trained on this machine; nothing here may change the weights on a CPU.
@@ -216,7 +246,10 @@ def fit(
     if progress.done < victim.steps:
         span = progress.done, victim.steps, seed
         batches = Batches(records, size, victim.batch_size, *span)
-        if victim.mechanism is not None:
+        if victim.parts > 1:
+            turns = victim.parts, victim.part
+            batches = PartBatches(records, size, victim.batch_size, *span, *turns)
+        elif victim.mechanism is not None:
             batches = PoissonBatches(records, size, victim.mechanism.sample_rate, *span)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class WGANGP(Adversarial):
     Raises UserError where the networks do not fit records of this shape.
     """
 
-    reached = ("discriminator",)
+    reached: ClassVar[tuple[str, ...]] = ("discriminator",)
     critic_steps: Tensor
 
     def __init__(
@@ -79,10 +79,19 @@ class WGANGP(Adversarial):
 
         self.critic_steps += 1
         if self.critic_steps % self.n_critic == 0:
-            self.discriminator.requires_grad_(False)  # saves half of this backward pass
-            fake = self.generator(self.prior(self.batch_size))
-            self.descend(optimize_g, -self.discriminator(fake).mean(), "generator")
-            self.discriminator.requires_grad_(True)
+            self.generator_step(optimize_g)
+
+    @property
+    def critic(self) -> nn.Module:
+        """The critic that takes the steps."""
+        return self.discriminator
+
+    def generator_step(self, optimizer: Optimizer | Any) -> None:
+        """One step of the generator."""
+        self.discriminator.requires_grad_(False)  # saves half of this backward pass
+        fake = self.generator(self.prior(self.batch_size))
+        self.descend(optimizer, -self.discriminator(fake).mean(), "generator")
+        self.discriminator.requires_grad_(True)
 
     def critic_step(self, optimizer: Optimizer | Any, real: Tensor, fake: Tensor) -> None:
         """One step of the critic on real and generated records (n, *shape)."""
@@ -90,8 +99,8 @@ class WGANGP(Adversarial):
 
     def critic_losses(self, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
         """The critic's loss (n,) for each real record and its generated one, penalty included."""
-        distance = self.discriminator(real) - self.discriminator(fake)
-        penalty = gradient_penalty(self.discriminator, real, fake, share)
+        distance = self.critic(real) - self.critic(fake)
+        penalty = gradient_penalty(self.critic, real, fake, share)
         return self.penalty * penalty - distance
 
 
