@@ -24,6 +24,8 @@ MEMBER, NON_MEMBER = "#0072B2", "#D55E00"
 # Okabe & Ito's colour-blind-safe palette without its black and its yellow (unreadable on white).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#1b1f24"
+LEGEND_LINE = 0.17
+"""Height of a legend's line in inches: a figure grows with its legend, not its axes shrink."""
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -42,8 +44,8 @@ def roc(result: JobResult, log: bool) -> Figure:
     drawn at half of the smallest rate that the number of queries can resolve.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(4.4, 4.6)
         scored = list(result.scored())
+        figure, axes = _figure(4.4, 3.8 + LEGEND_LINE * (len(scored) + 2))
         attacks = list(dict.fromkeys(row["attack"] for row, _, _ in scored))
         floors = [0.5 / max(1, count) for _, _, m in scored for count in (m.sum(), (~m).sum())]
         floor = min(floors, default=1e-3)

@@ -130,8 +130,9 @@ def _victim(result: JobResult) -> list[str]:
 
 def _empty_table(title: str) -> Table:
     table = _plain_table(title)
-    for heading in ("attack", "access", "calibrated"):
-        table.add_column(heading, overflow="fold", vertical="top")
+    # The access gives way first: its words are the only ones that may be broken.
+    for heading, least in {"attack": 13, "access": 8, "calibrated": 11}.items():
+        table.add_column(heading, overflow="fold", vertical="top", min_width=least)
     table.add_column("AUROC [95% interval]", no_wrap=True)
     for heading in TPR_COLUMNS.values():
         table.add_column(heading.replace("@", "\n@"), justify="right", no_wrap=True)
