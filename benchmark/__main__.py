@@ -103,6 +103,9 @@ def _exit_code(words: list[str]) -> int:
         main()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
     return 0
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from opacus.accountants import create_accountant
 
 from victims.access import UserError
 from victims.base import Victim
@@ -237,6 +236,8 @@ def _between(low: float, high: float, target: float, cost: Callable[[float], flo
 def _opacus(
     accountant: str, noise: float, steps: int, rate: float, delta: float, **more: Any
 ) -> float:
+    from opacus.accountants import create_accountant  # seconds
+
     ledger = create_accountant(accountant)
     ledger.history = [(noise, rate, steps)]
     with warnings.catch_warnings(), np.errstate(all="ignore"):

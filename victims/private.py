@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.utils.parametrize import ParametrizationList
+
+if TYPE_CHECKING:
+    from opacus.optimizers import DPOptimizer
 
 GROUP = 16
 """Channels that are normalised together where a batch no longer may be (fewer: all of them)."""
@@ -104,6 +106,8 @@ class Mechanism:
 
     def optimizer(self, optimizer: Any) -> DPOptimizer:
         """Opacus' optimiser around a victim's; it has no state of its own to be kept."""
+        from opacus.optimizers import DPOptimizer  # seconds
+
         return DPOptimizer(
             getattr(optimizer, "optimizer", optimizer),  # Lightning wraps torch's
             noise_multiplier=self.noise_multiplier,

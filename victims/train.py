@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
-from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -85,6 +84,8 @@ class PoissonBatches(Batches):
     def rows(self, step: int) -> np.ndarray:
         """Row numbers (n,), n >= 0, of the training records in batch `step`, in order."""
         (own,) = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)
+        from opacus.utils.uniform_sampler import UniformWithReplacementSampler  # seconds
+
         sampler = UniformWithReplacementSampler(
             num_samples=self.size,
             sample_rate=self.rate,
@@ -152,6 +153,7 @@ class Progress(pl.Callback):
         self.history: list[dict[str, float]] = self.resumed["history"] if self.resumed else []
         self.written = time.monotonic()
         self.signals = HeldSignals()
+        self.by_hand = False
 
     def restore(self, victim: Victim) -> None:
         """Give the victim the checkpoint's weights, unless they are another version's."""
@@ -213,6 +215,10 @@ class Progress(pl.Callback):
         os.replace(partial, self.path)
         self.written = time.monotonic()
 
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
+        """Remember Ctrl-C, which Lightning turns into an exit: a sweep would not stop at that."""
+        self.by_hand = isinstance(exception, KeyboardInterrupt)
+
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Let signals through again and close the bar, unless others go on with it."""
         self.signals.release()
@@ -255,7 +261,12 @@ def fit(
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*srun.*")  # on a login node; we start no processes
             trainer = _trainer(training, progress)
-            trainer.fit(victim, DataLoader(batches, batch_size=None))
+            try:
+                trainer.fit(victim, DataLoader(batches, batch_size=None))
+            except SystemExit:
+                if progress.by_hand:
+                    raise KeyboardInterrupt from None
+                raise
     save_file({k: v.contiguous().cpu() for k, v in victim.state_dict().items()}, folder / WEIGHTS)
     pd.DataFrame(progress.history).to_csv(folder / LOSSES, index=False)
 
