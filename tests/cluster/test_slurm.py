@@ -29,6 +29,7 @@ SWEEP = [
 SWEEP += ["attack=[discriminator,white_box]", "distance=l2", "logger=none", "machine.threads=1"]
 SLURM = ["machine=slurm", "machine.accelerator=cpu", "machine.checkpoint_every_s=1"]
 SLURM += ["hydra.launcher.gpus_per_node=null", "hydra.launcher.mem_gb=2"]
+CHECKPOINTS = "store/victim/*/work/last.ckpt"
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 
@@ -87,7 +88,7 @@ def scores(root: Path) -> dict[str, np.ndarray]:
 def preempt(cluster: dict[str, str], root: Path, job: str, signal: str) -> None:
     """Tell a job in the midst of training to go; it must be back in the queue within seconds."""
     wait_for(lambda: "training on" in logs(root, job), 120, f"training in job {job}")
-    wait_for(lambda: list(root.glob("store/victim/*/work/last.ckpt")), 60, "checkpoint")
+    wait_for(lambda: list(root.glob(CHECKPOINTS)), 60, "checkpoint")
     subprocess.run(["scancel", f"--signal={signal}", job], env=cluster, check=True)
     wait_for(lambda: queue(cluster).get(job) == "PENDING", 15, f"requeued job {job}")
 
@@ -123,7 +124,7 @@ def test_a_cancelled_job_stays_cancelled(cluster: dict[str, str], tmp_path: Path
     )  # fmt: skip
     try:
         job, _ = wait_for(lambda: next(iter(queue(cluster).items()), None), 60, "job")
-        wait_for(lambda: "training on" in logs(tmp_path, job), 120, "training")
+        wait_for(lambda: list(tmp_path.glob(CHECKPOINTS)), 120, "checkpoint")
         subprocess.run(["scancel", job], env=cluster, check=True)
         wait_for(lambda: not queue(cluster), 60, "end of the cancelled job")
         time.sleep(8)  # longer than a requeued job waits before it is seen again
@@ -131,4 +132,4 @@ def test_a_cancelled_job_stays_cancelled(cluster: dict[str, str], tmp_path: Path
     finally:
         remote.kill()
     assert "is kept" in logs(tmp_path, job)
-    assert list(tmp_path.glob("store/victim/*/work/last.ckpt"))
+    assert list(tmp_path.glob(CHECKPOINTS))
