@@ -81,7 +81,9 @@ def command() -> None:
     if any(word.lstrip("+").startswith("sweep=") for word in words) and set(flags) <= MANY:
         with suppress(Exception):  # what is wrong with a command line, Hydra says itself
             lines = sweep.parts(words)
-    if len(lines) > 1 and _plan(words):
+    if len(lines) == 1:  # as it was written: an option's value must stay behind it
+        sys.exit(_exit_code(sys.argv[1:]))
+    if _plan(words):
         return
     sys.exit(max((_exit_code([*line, *flags]) for line in lines), default=0))
 

@@ -12,6 +12,7 @@ from conftest import CONF, composed, names
 from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 
+from benchmark.__main__ import command
 from benchmark.cluster import TOLD, requeue_when_told
 from benchmark.record import filed_under
 
@@ -29,6 +30,17 @@ def test_a_machine_chooses_its_launcher_and_enters_no_key(machine: str, tmp_path
     assert chosen in {plugin.__name__ for plugin in Plugins.instance().discover()}
     here = filed_under(composed(tmp_path, f"machine={machine}", "machine.processes=2"))
     assert here == filed_under(composed(tmp_path))
+
+
+def test_options_of_hydra_keep_their_values(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["machine=slurm", "--cfg", "hydra", "-p", "hydra.launcher"]
+    monkeypatch.setattr("sys.argv", ["benchmark", *words])
+    with pytest.raises(SystemExit) as stop:
+        command()
+    assert stop.value.code == 0
+    assert "SlurmLauncher" in capsys.readouterr().out
 
 
 # --- signals --------------------------------------------------------------------------------------
