@@ -148,7 +148,7 @@ def test_unknown_mode_names_the_setting_its_value_and_the_choices():
 @pytest.mark.parametrize(("choice", "kind"), [("wandb", WandbLogger), ("none", NoLogger)])
 def test_config_builds_the_logger(choice, kind):
     with initialize_config_dir(str(CONF), version_base=None):
-        config = compose(overrides=[f"+logger={choice}", "+sweep=taxonomy"])
+        config = compose("config", [f"logger={choice}", "+sweep=taxonomy"])
     logger = instantiate(config.logger)
     assert isinstance(logger, kind)
     if kind is WandbLogger:
