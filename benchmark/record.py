@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.config import build
 from benchmark.result import JobResult
-from benchmark.store import Store, plain, read_meta
+from benchmark.store import Store, key, plain, read_meta
 from victims.access import UserError
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,19 @@ def find(config: DictConfig, store: Store) -> Record | dict[str, Any] | None:
         )
         return failure
     return None
+
+
+def is_started(config: DictConfig, store: Store) -> bool:
+    """Whether a job was begun that has no result: it is running, or was stopped or killed."""
+    with suppress(UserError):
+        path = store.folder("result", filed_under(config))
+        return path.with_name(f"{path.name}.partial").exists()
+    return False
+
+
+def name(config: DictConfig) -> str:
+    """One name for all jobs that have the same settings."""
+    return key(settings(config))
 
 
 def settings(config: DictConfig) -> dict[str, Any]:

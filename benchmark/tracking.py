@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from benchmark.result import JobResult
 from victims.access import UserError
@@ -19,6 +22,11 @@ class NoLogger:
     """Logs nowhere."""
 
     def log(self, result: JobResult, folder: Path | str) -> None:
+        """Do nothing."""
+
+    def log_report(
+        self, tables: Mapping[str, pd.DataFrame], files: Path, folder: Path | str
+    ) -> None:
         """Do nothing."""
 
 
@@ -48,15 +56,43 @@ class WandbLogger:
 
     def log(self, result: JobResult, folder: Path | str) -> None:
         """Log table, AUROCs, ROC curves, samples and config; a failure is a warning, no error."""
+
+        def fill(run: Any, wandb: Any) -> None:
+            run.log(_media(result, wandb))
+            run.summary.update(_summary(result))
+
+        config = result.config | {"provenance": result.provenance}
+        about = {"name": result.title, "group": self.group, "config": config}
+        self._try(Path(self.dir or folder), fill, about)
+
+    def log_report(
+        self, tables: Mapping[str, pd.DataFrame], files: Path, folder: Path | str
+    ) -> None:
+        """Log tables by study, and as one artefact what is in each study's folder under `files`."""
+
+        def fill(run: Any, wandb: Any) -> None:
+            run.log({name: wandb.Table(dataframe=table) for name, table in tables.items()})
+            artifact = wandb.Artifact("report", type="report")
+            for name in tables:  # add_dir would print
+                for file in sorted((files / name).iterdir()):
+                    artifact.add_file(str(file), f"{name}/{file.name}")
+            run.log_artifact(artifact)
+
+        group = next(iter(tables)) if len(tables) == 1 else None
+        about = {"name": f"report: {', '.join(tables)}", "job_type": "report", "group": group}
+        self._try(Path(self.dir or folder), fill, about)
+
+    def _try(self, folder: Path, fill: Callable[[Any, Any], None], about: dict[str, Any]) -> None:
+        """A run of its own; what goes wrong is a warning."""
         if self.mode == "disabled":
             return
         try:
-            self._log(result, Path(self.dir or folder))
+            self._run(folder, fill, about)
         except Exception as error:  # a copy that cannot be made must not cost the result
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             log.warning("W&B (mode %s) logged nothing or only a part: %s", self.mode, reason)
 
-    def _log(self, result: JobResult, folder: Path) -> None:
+    def _run(self, folder: Path, fill: Callable[[Any, Any], None], about: dict[str, Any]) -> None:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # no crash reports: no network
         import wandb  # here, so that logger=none neither needs nor waits for it
 
@@ -65,16 +101,13 @@ class WandbLogger:
             mode=self.mode,  # type: ignore[arg-type]
             project=self.project,
             dir=folder,
-            group=self.group,
-            name=result.title,
-            config=result.config | {"provenance": result.provenance},
             reinit="create_new",
             settings=self._settings(wandb),
+            **about,
         )
         exit_code = 1
         try:
-            run.log(_media(result, wandb))
-            run.summary.update(_summary(result))
+            fill(run, wandb)
             exit_code = 0
         finally:
             run.finish(exit_code=exit_code)

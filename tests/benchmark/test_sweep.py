@@ -53,6 +53,14 @@ def test_every_sweep_composes(name: str, scale: str) -> None:
     assert {job.config.sweep for job in jobs} == {name}
 
 
+def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., DictConfig]) -> None:
+    words = ["+sweep=initialisation", "scale=smoke", "split.members=20", "attack=[white_box]"]
+    jobs = sweep.listed([*words, "distance=l2,lpips_alex", "seed=0,1"])
+    assert len(jobs) == 24
+    for one in (jobs[0], jobs[-1]):
+        assert record.settings(one.config) == record.settings(config(*one.words))
+
+
 def test_all_holds_every_other_sweep() -> None:
     lines = sweep.parts(["+sweep=all", "scale=smoke", "seed=7"])
     found = {word.removeprefix("+sweep=") for line in lines for word in line}

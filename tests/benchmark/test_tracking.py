@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -17,9 +18,17 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def records(folder: Path) -> list[wandb_internal_pb2.Record]:
-    """All records of the only offline run under a folder."""
+    """All records of the only offline run under a folder.
+
+    On a busy machine W&B's own process writes some of them after `finish` has returned.
+    """
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    return [wandb_internal_pb2.Record.FromString(data) for data in payloads(path.read_bytes())]
+    for _ in range(100):
+        found = [wandb_internal_pb2.Record.FromString(part) for part in payloads(path.read_bytes())]
+        if found and found[-1].WhichOneof("record_type") == "exit":
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{path} does not end")
 
 
 def payloads(log: bytes) -> Iterator[bytes]:
@@ -101,6 +110,25 @@ def test_offline_run_holds_the_table_and_everything_else(result, logged):
     config = items(run.config.update)
     assert {key: config[key] for key in result.config} == result.config
     assert config["provenance"] == result.provenance
+
+
+def test_a_report_s_tables_and_files_are_one_run(tmp_path):
+    files = tmp_path / "results"
+    (files / "taxonomy").mkdir(parents=True)
+    (files / "taxonomy" / "auroc.svg").write_text("<svg/>")
+    table = pd.DataFrame({"victim": ["dcgan"], "auroc": [0.75]})
+    WandbLogger().log_report({"taxonomy": table}, files, tmp_path)
+    run = next(r.run for r in records(tmp_path) if r.WhichOneof("record_type") == "run")
+    assert (run.job_type, run.run_group) == ("report", "taxonomy")
+    assert history(tmp_path)["taxonomy"]["nrows"] == 1
+    artifacts = [
+        r.request.log_artifact.artifact for r in records(tmp_path) if r.HasField("request")
+    ]
+    artifacts += [
+        r.artifact for r in records(tmp_path) if r.WhichOneof("record_type") == "artifact"
+    ]
+    paths = {entry.path for one in artifacts for entry in one.manifest.contents}
+    assert "taxonomy/auroc.svg" in paths
 
 
 def test_each_job_is_a_run_of_its_own_and_quiet(result, tmp_path, capfd):

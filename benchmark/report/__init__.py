@@ -1,0 +1,1 @@
+"""Stored results as tables, figures and one page: `python -m benchmark.report`."""

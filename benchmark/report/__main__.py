@@ -1,0 +1,101 @@
+"""`python -m benchmark.report`: tables, figures and one page of what sweeps left in the store."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, cpu_count, delayed
+
+from benchmark import figures
+from benchmark.config import build, register_resolvers
+from benchmark.report import markup, page, plots
+from benchmark.report.collect import Study, collect
+from benchmark.report.published import checked
+from benchmark.report.tables import CAPTION, table
+from victims.access import UserError
+
+log = logging.getLogger(__name__)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Write the report of a sweep's command line; gives the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmark.report",
+        description="Tables, figures and one page of what a sweep left in the store. Give it the "
+        "words of the sweep's own command line; without any it reports on +sweep=all.",
+    )
+    parser.add_argument("words", nargs="*", help="for example +sweep=taxonomy seed=0,1,2")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="default: results/")
+    parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args(words)
+    try:
+        studies = collect(asked.words or ["+sweep=all"])
+        written = write(studies, asked.out)
+        _log(studies, asked.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for study in studies:
+        print(f"{study.name}: {len(study.done)} of {len(study.outcomes)} jobs have a result")
+        for outcome in study.lacking:
+            print(f"  {outcome.state}\n    {outcome.job.command}")
+    print(f"page: {written.absolute().as_uri()}")
+    return 0
+
+
+def write(studies: Sequence[Study], out: Path) -> Path:
+    """Write <out>/<study>/ for every study that has a result, and <out>/index.html; return that."""
+    try:
+        workers = min(len(studies), cpu_count())
+        sections = Parallel(workers)(delayed(_section)(study, out) for study in studies)
+        text = page.render(studies, sections, checked(out / "published.csv"))
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "index.html").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out={out}: {error.strerror or error}; choose another folder") from error
+    return out / "index.html"
+
+
+def _log(studies: Sequence[Study], out: Path) -> None:
+    """A copy in the logger of the sweep's command line."""
+    config = studies[0].outcomes[0].job.config
+    tables = {study.name: markup.csv(table(study)) for study in studies if study.done}
+    if tables:
+        folder = Path(config.machine.outputs) / "report"
+        build(config.logger, "logger").log_report(tables, out, folder)
+
+
+def _section(study: Study, out: Path) -> dict[str, Any]:
+    if study.done:
+        write_study(study, out / study.name)
+    return page.section(study)
+
+
+def write_study(study: Study, folder: Path) -> None:
+    """Numbers and table as CSV, table as Markdown and LaTeX, figures as PDF and SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = table(study)
+    study.frame.to_csv(folder / "numbers.csv", index=False, na_rep="n/a")
+    markup.csv(made).to_csv(folder / "table.csv", index=False, na_rep="n/a")
+    (folder / "table.md").write_text(markup.markdown(made), encoding="utf-8")
+    text = markup.latex(made, f"{study.title}. {CAPTION}", study.name)
+    (folder / "table.tex").write_text(text, encoding="utf-8")
+    drawn = {
+        "auroc": plots.auroc(study),
+        "roc": plots.roc(study, log=False),
+        "roc-log": plots.roc(study, log=True),
+    }
+    for name, panels in drawn.items():
+        if panels:
+            figures.save(plots.sheet(panels), folder / name)
+
+
+if __name__ == "__main__":
+    register_resolvers()
+    sys.exit(main())

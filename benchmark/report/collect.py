@@ -1,0 +1,192 @@
+"""Which jobs a sweep has, what the store holds of them, and all of it as one tidy frame."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+from omegaconf import OmegaConf
+
+from benchmark import record, sweep
+from benchmark.metrics import Difference
+from benchmark.plan import place, varied
+from benchmark.record import Record
+from benchmark.result import JobResult
+from benchmark.store import Store
+from benchmark.sweep import Job
+
+DONE = "done"
+SEED = "seed"
+BASIC = ("victim", "data")
+"""Groups of conf/ that every table names."""
+
+Row = tuple[str, str]
+"""Attack and calibration."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A job and what became of it: a record, or in `state` the reason why there is none."""
+
+    job: Job
+    state: str
+    record: Record | None = None
+
+    @cached_property
+    def differences(self) -> dict[tuple[Row, Row], Difference]:
+        """AUROC of row a minus row b on the same queries, by (a, b); a row: attack, calibrated."""
+        found: dict[tuple[Row, Row], Difference] = {}
+        if self.record:
+            for pair in self.record.result.comparisons.to_dict("records"):
+                a, b = ((pair[f"attack_{x}"], pair[f"calibrated_{x}"]) for x in "ab")
+                value, low, high = pair["difference"], pair["low"], pair["high"]
+                found[a, b] = Difference(value, low, high, pair["p_value"])
+                found[b, a] = Difference(-value, -high, -low, pair["p_value"])
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """All jobs of one sweep, and what the store holds of them.
+
+    words: of the sweep's command line. x: the setting that curves are drawn against, or None.
+    """
+
+    name: str
+    title: str
+    x: str | None
+    words: tuple[str, ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def command(self) -> str:
+        """The shell command that makes this study."""
+        return command(self.words)
+
+    @property
+    def done(self) -> list[Outcome]:
+        """The jobs that have a result."""
+        return [outcome for outcome in self.outcomes if outcome.record]
+
+    @property
+    def lacking(self) -> list[Outcome]:
+        """The jobs that have none."""
+        return [outcome for outcome in self.outcomes if not outcome.record]
+
+    @cached_property
+    def settings(self) -> list[str]:
+        """Settings that differ between jobs, without the seed: with BASIC they name a table row."""
+        given = varied([outcome.job for outcome in self.outcomes])
+        return [name for name in given if name not in (SEED, "sweep", *BASIC)]
+
+    @property
+    def group(self) -> list[str]:
+        """Columns of `frame` that are the same for all seeds of a table row."""
+        return [*BASIC, *self.settings]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per job, attack and calibration; a job without a result has one row, its state.
+
+        Columns: study, job, data, victim, seed, the varied settings, those of `JobResult.rows`,
+        `quality` by name, key, commit, created, command.
+        """
+        jobs = [outcome.job for outcome in self.outcomes]
+        frames = [self._rows(outcome, place(outcome.job, jobs)) for outcome in self.outcomes]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    @cached_property
+    def groups(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:
+        """The jobs that have a result, by the values of `group` and by seed."""
+        found: dict[tuple[Any, ...], dict[int, Outcome]] = {}
+        for outcome in self.done:
+            place = self.place(outcome.job)
+            at = tuple(place[name] for name in self.group)
+            found.setdefault(at, {})[int(outcome.job.config.seed)] = outcome
+        return found
+
+    def place(self, job: Job) -> dict[str, Any]:
+        """Where a job stands in the study: data, victim, seed and the settings that differ."""
+        named = {name: job.choices.get(name, "") for name in BASIC}
+        return (
+            named | {SEED: job.config.seed} | {name: setting(job, name) for name in self.settings}
+        )
+
+    def _rows(self, outcome: Outcome, title: str) -> pd.DataFrame:
+        at = {"study": self.name, "job": title, **self.place(outcome.job)}
+        if outcome.record is None:
+            return pd.DataFrame([at | {"status": outcome.state, "command": outcome.job.command}])
+        result, meta = outcome.record.result, outcome.record.meta
+        git = meta["git"] or {}
+        origin = {
+            "key": outcome.record.folder.name,
+            "commit": (git.get("commit") or "") + (" (changed)" if git.get("dirty") else ""),
+            "created": meta["created"],
+            "command": command(outcome.job.words),
+        }
+        rows = result.rows.assign(**at, **quality(result), **origin)
+        return rows[[*at, *(name for name in rows.columns if name not in at)]]
+
+
+def command(words: Sequence[str]) -> str:
+    """A command line without what never changes a result: machine, paths, logger."""
+    own = [word for word in words if not word.lstrip("+").startswith(("machine", "logger"))]
+    return shlex.join(["python", "-m", "benchmark", *own, "-m"])
+
+
+def quality(result: JobResult) -> dict[str, float]:
+    """Numbers about the victim itself by name: sample quality, training time, size."""
+    found: dict[str, float] = getattr(result, "quality", {})
+    return found
+
+
+def setting(job: Job, name: str) -> Any:
+    """The value of a setting, as given or chosen; numbers as numbers."""
+    if name in job.choices:
+        return job.choices[name]
+    value = OmegaConf.select(job.config, name)
+    return value if isinstance(value, int | float | str) else job.given.get(name, "")
+
+
+def collect(words: Sequence[str]) -> list[Study]:
+    """The studies of a sweep's command line, in the order in which they run."""
+    studies: dict[str, list[Job]] = {}
+    for job in sweep.listed(words):
+        studies.setdefault(str(job.config.sweep or "jobs"), []).append(job)
+    return [_study(name, _once(jobs), words) for name, jobs in studies.items()]
+
+
+def _study(name: str, jobs: Sequence[Job], words: Sequence[str]) -> Study:
+    about = jobs[0].config.get("study") or {}
+    own = [f"+sweep={name}" if word.startswith("+sweep=") else word for word in words]
+    store = Store(jobs[0].config.machine.store)
+    return Study(
+        name=name,
+        title=about.get("title") or name.replace("_", " ").capitalize(),
+        x=about.get("x"),
+        words=tuple(own),
+        outcomes=tuple(outcome(job, store) for job in jobs),
+    )
+
+
+def outcome(job: Job, store: Store) -> Outcome:
+    """What the store holds of a job."""
+    found = record.find(job.config, store)
+    if isinstance(found, Record):
+        return Outcome(job, DONE, found)
+    if found:
+        return Outcome(job, f"failed: {found['error']}")
+    started = record.is_started(job.config, store)
+    return Outcome(job, "interrupted, or still running" if started else "not started")
+
+
+def _once(jobs: Iterable[Job]) -> list[Job]:
+    """Jobs without those that are the same as an earlier one: parts of a sweep may overlap."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        found.setdefault(record.name(job.config), job)
+    return list(found.values())

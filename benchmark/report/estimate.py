@@ -1,0 +1,107 @@
+"""From numbers of several seeds to one number with an interval, and to a p-value.
+
+Each seed draws its own members, non-members and weights, so that seeds are taken as independent
+repetitions of the whole experiment. Two errors are known of their mean: how much the seeds differ
+(Student's t), and how uncertain each seed's own number is for its queries (DeLong). The first is
+poorly known with few seeds and can vanish by accident, the second leaves out that another training
+gives another model. The wider one is taken, for the interval and for the p-value.
+Limits: seeds draw from one finite data set, so that their splits overlap; and a mean over the
+victims of a study speaks about these victims, not about all there could be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata, t
+
+from benchmark.metrics import Difference
+
+LEVEL = 0.95
+Z = float(norm.ppf((1 + LEVEL) / 2))
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds, its 95% interval, the p-value of "not above 0", and how many seeds."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    seeds: int
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+
+def over_seeds(
+    values: Sequence[float], halves: Sequence[float] | None = None, between: bool = True
+) -> Estimate:
+    """The mean of one number a seed, with the wider of the two errors.
+
+    values: (s,). halves: (s,) half-widths of the seeds' own 95% intervals; None where a seed has
+    none. between: False leaves out how much the seeds differ. Where no error is left (one seed
+    without an interval) the interval and the p-value are NaN.
+    """
+    found = np.asarray(values, float)
+    n, mean = len(found), float(found.mean()) if len(found) else np.nan
+    margins, p_values = [], []
+    if n > 1 and between:
+        error = float(found.std(ddof=1) / np.sqrt(n))
+        margins.append(float(t.ppf((1 + LEVEL) / 2, n - 1)) * error)
+        p_values.append(_tail(mean, error, t(n - 1)))
+    if halves is not None and n:
+        error = float(np.sqrt(np.square(np.asarray(halves, float)).sum()) / n / Z)
+        margins.append(Z * error)
+        p_values.append(_tail(mean, error, norm))
+    margin = max(margins, default=np.nan)
+    return Estimate(mean, mean - margin, mean + margin, max(p_values, default=np.nan), n)
+
+
+def _tail(mean: float, error: float, distribution: object) -> float:
+    """Chance of a mean at least as large where the truth is 0."""
+    if error == 0:
+        return 0.0 if mean > 0 else 1.0
+    return float(distribution.sf(mean / error))  # type: ignore[attr-defined]
+
+
+def of_auroc(rows: pd.DataFrame) -> Estimate:
+    """The AUROC over the seeds of a table row; rows: auroc, auroc_low, auroc_high."""
+    known = rows.dropna(subset=["auroc"])
+    halves = (known["auroc_high"] - known["auroc_low"]) / 2
+    found = over_seeds(known["auroc"].tolist(), halves.tolist())
+    if len(known) == 1:  # its own interval is not symmetric
+        found = found._replace(low=known["auroc_low"].iloc[0], high=known["auroc_high"].iloc[0])
+    return found
+
+
+def differences(found: Sequence[Difference], between: bool = True) -> Estimate:
+    """One paired difference a seed, combined; between=False: for these models, not for others."""
+    halves = [(d.high - d.low) / 2 for d in found]
+    return over_seeds([d.difference for d in found], halves, between)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> Estimate:
+    """Rank correlation (n,), (n,) with its exact one-sided permutation p-value.
+
+    The interval is Fisher's with Fieller's variance 1.06 / (n - 3); up to 8 values every order is
+    tried, beyond that the normal approximation of the correlation is used.
+    """
+    x, y = rankdata(a), rankdata(b)
+    rho = float(np.corrcoef(x, y)[0, 1])
+    margin = Z * np.sqrt(1.06 / (len(x) - 3))
+    centre = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    low, high = np.tanh([centre - margin, centre + margin])
+    if len(x) <= 8:
+        orders = np.array(list(permutations(y)))
+        tried = (orders - y.mean()) @ (x - x.mean())
+        p_value = float((tried >= (y - y.mean()) @ (x - x.mean()) - 1e-9).mean())
+    else:
+        p_value = float(norm.sf(rho * np.sqrt(len(x) - 1)))
+    return Estimate(rho, float(low), float(high), p_value, len(x))

@@ -1,0 +1,101 @@
+"""A table as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pandas as pd
+
+from benchmark.report.tables import Cell, Table
+
+TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "&": r"\&", "%": r"\%",
+    "#": r"\#", "$": r"\$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+    "ε": r"$\varepsilon$", "δ": r"$\delta$", "σ": r"$\sigma$", "é": r"\'e",
+}  # fmt: skip
+"""What LaTeX reads as a command, or does not have in every font."""
+
+
+def csv(table: Table) -> pd.DataFrame:
+    """Numbers as numbers: one row per table row and attack."""
+    rows = []
+    for names, cells, own in table.rows:
+        for attack, cell in cells.items():
+            if cell:
+                mean, low, high, _, seeds = cell.estimate
+                place = {**dict(zip(table.labels, names, strict=True)), "attack": attack}
+                numbers = {"auroc": mean, "low": low, "high": high, "seeds": seeds}
+                rows.append(
+                    {
+                        **place,
+                        **numbers,
+                        "best": cell.best,
+                        **{name: number.value for name, number in own.items()},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def markdown(table: Table) -> str:
+    """A pipe table; the significantly best of each victim is bold."""
+    heads = [*table.labels, *table.attacks, *table.numbers]
+    lines = [_piped(heads), _piped(["---"] * len(table.labels) + ["---:"] * _numeric(table))]
+    lines += [_piped(row) for row in _rows(table, _plain, "**{}**".format)]
+    return "\n".join(lines) + "\n"
+
+
+def latex(table: Table, caption: str, label: str) -> str:
+    r"""A floating table with the rules of the package booktabs; \usepackage{booktabs} is needed."""
+    columns = "l" * len(table.labels) + "r" * _numeric(table)
+    heads = [*table.labels, *table.attacks, *table.numbers]
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{tex(caption)}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', label)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(tex(_words(head)) for head in heads) + r" \\",
+        r"\midrule",
+        *(" & ".join(row) + r" \\" for row in _rows(table, tex, r"\textbf{{{}}}".format)),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def tex(text: str) -> str:
+    """A text that LaTeX prints as it is."""
+    return "".join(TEX.get(letter, letter) for letter in text)
+
+
+def _rows(table: Table, plain: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
+    def written(cell: Cell | None) -> str:
+        text = plain(cell.text) if cell else ""
+        return bold(text) if cell and cell.best else text
+
+    return [
+        [
+            *(plain(_words(name)) for name in names),
+            *(written(cell) for cell in table.line(cells)),
+            *(plain(number.text) for number in own.values()),
+        ]
+        for names, cells, own in table.rows
+    ]
+
+
+def _numeric(table: Table) -> int:
+    return len(table.attacks) + len(table.numbers)
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ")
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _piped(cells: list[str]) -> str:
+    return "| " + " | ".join(_plain(_words(cell)) for cell in cells) + " |"

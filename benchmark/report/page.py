@@ -1,0 +1,249 @@
+"""All studies on one page that needs nothing but itself: no request leaves it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from benchmark import figures
+from benchmark.page import environment
+from benchmark.report import plots
+from benchmark.report.collect import Outcome, Study, command
+from benchmark.report.findings import HOLDS, OPEN, Finding, findings
+from benchmark.report.plots import Panel
+from benchmark.report.tables import CAPTION, cells, table
+from benchmark.result import (
+    TPR_COLUMNS,
+    JobResult,
+    Strip,
+    duration,
+    interval,
+    number,
+    p_value,
+    percent,
+    to_yaml,
+)
+
+FILTERS = {"data": "data", "victim": "victim", "attack": "attack", "access": "access"}
+"""Column of a study's frame -> heading of the list that filters by it."""
+
+SHOWN = 4
+"""Pairs shown of members, and as many of non-members, per victim and reconstruction attack."""
+
+
+def render(
+    studies: Sequence[Study], sections: Sequence[Mapping[str, Any]], published: pd.DataFrame
+) -> str:
+    """The page as HTML; every text in it is escaped.
+
+    sections: `section` of each study. published: numbers that papers print, the checked ones.
+    """
+    numbers = pd.concat([study.frame for study in studies], ignore_index=True)
+    found = findings(studies)
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            headline=headline(studies, found),
+            filters={name: _choices(numbers, name) for name in FILTERS},
+            findings=[_finding(finding) for finding in found],
+            studies=sections,
+            caption=CAPTION,
+            victims=list(_victims(studies)),
+            numbers=[_number(row) for _, row in _known(numbers).iterrows()],
+            jobs=list(_jobs(studies)),
+            published=published.to_dict("records"),
+            tpr=list(TPR_COLUMNS.values()),
+        )
+    )
+
+
+def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
+    """What there is, in plain sentences."""
+    done, jobs = sum(len(s.done) for s in studies), sum(len(s.outcomes) for s in studies)
+    verdicts = [finding.verdict for finding in found]
+    tested = len(verdicts) - verdicts.count(OPEN)
+    sentences = [
+        f"{done} of {jobs} jobs of {len(studies)} studies have a result.",
+        f"Of the paper's {len(verdicts)} claims {tested} could be decided: "
+        f"{verdicts.count(HOLDS)} hold, {tested - verdicts.count(HOLDS)} do not.",
+    ]
+    best = max(_all_cells(studies), key=lambda item: item[0], default=None)
+    if best:
+        sentences.append(f"The highest AUROC is {best[0]:.3f}: {best[1]}.")
+    return sentences
+
+
+def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
+    for study in studies:
+        for group, rows in cells(study).items():
+            for (attack, variant), cell in rows.items():
+                if cell.estimate.seeds:
+                    how = "" if variant == "none" else f", calibrated ({variant})"
+                    what = f"{attack}{how} against {group[0]} on {group[1]}"
+                    yield cell.estimate.mean, what.replace("_", " ")
+
+
+def _known(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The rows of jobs that have a result."""
+    return numbers[numbers["key"].notna()] if "key" in numbers else numbers.iloc[:0]
+
+
+def _choices(numbers: pd.DataFrame, name: str) -> list[str]:
+    return sorted(map(str, numbers[name].dropna().unique())) if name in numbers else []
+
+
+def _accesses(numbers: pd.DataFrame) -> dict[str, str]:
+    """Attack -> access."""
+    if "attack" not in numbers:
+        return {}
+    known = numbers.dropna(subset=["attack"]).drop_duplicates("attack")
+    return dict(zip(known["attack"], known["access"], strict=True))
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    shown = finding.weakest[1] if finding.parts else None
+    return {
+        "says": finding.claim.says,
+        "verdict": finding.verdict,
+        "kind": finding.verdict.replace(" ", "-"),
+        "test": finding.claim.test,
+        "unit": finding.claim.unit,
+        "estimate": _estimate(shown) if shown else "",
+        "p": _p(finding.p_holm),
+        "reason": finding.reason,
+        "parts": {name: _estimate(part) for name, part in finding.parts.items()},
+        "repetitions": f"{shown.seeds if shown else 0} {finding.claim.of}",
+        "command": finding.command,
+    }
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return "n/a"
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _estimate(estimate: Any) -> str:
+    return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
+
+
+def section(study: Study) -> dict[str, Any]:
+    """What the page shows of a study."""
+    made, accesses = table(study), _accesses(study.frame)
+    return {
+        "name": study.name,
+        "title": study.title,
+        "command": study.command,
+        "done": len(study.done),
+        "jobs": len(study.outcomes),
+        "lacking": [(command(o.job.words), o.state, _attributes(study, o)) for o in study.lacking],
+        "labels": made.labels,
+        "access": accesses,
+        "attacks": [(attack, accesses[attack]) for attack in made.attacks],
+        "numbers": made.numbers,
+        "rows": [
+            {
+                "names": names,
+                "victim": names[0],
+                "data": names[1],
+                "cells": zip(made.attacks, made.line(cells), strict=True),
+                "own": own.values(),
+            }
+            for names, cells, own in made.rows
+        ],
+        "auroc": _svgs(plots.auroc(study), f"{study.name}-auroc"),
+        "roc": _svgs(plots.roc(study, log=False), f"{study.name}-roc"),
+        "roc_log": _svgs(plots.roc(study, log=True), f"{study.name}-roc-log"),
+    }
+
+
+def _svgs(panels: Iterable[Panel], prefix: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": panel.title,
+            "data": panel.data,
+            "victim": panel.victim,
+            "svg": Markup(figures.svg(plots.single(panel), f"{prefix}-{i}")),
+        }
+        for i, panel in enumerate(panels)
+    ]
+
+
+def _attributes(study: Study, outcome: Outcome) -> dict[str, str]:
+    place = study.place(outcome.job)
+    return {"data": str(place["data"]), "victim": str(place["victim"])}
+
+
+def _victims(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
+    """One victim of each kind with images: samples, and what attacks reconstruct."""
+    seen = set()
+    for study in studies:
+        for outcome in study.done:
+            at = _attributes(study, outcome)
+            assert outcome.record is not None
+            result = outcome.record.result
+            if result.samples is not None and tuple(at.values()) not in seen:
+                seen.add(tuple(at.values()))
+                yield at | {
+                    "title": result.title,
+                    "samples": figures.data_uri(figures.tile(result.samples, 8)),
+                    "strips": _strips(result),
+                }
+
+
+def _strips(result: JobResult) -> dict[str, list[tuple[str, list[tuple[str, str]]]]]:
+    """By attack: the name of a group, and its pairs with their distances."""
+    return {
+        attack: [
+            ("members", _pairs(strip, strip.member)),
+            ("non-members", _pairs(strip, ~np.asarray(strip.member, bool))),
+        ]
+        for attack, strip in result.strips.items()
+        if strip.queries.ndim == 4
+    }
+
+
+def _pairs(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
+    own = zip(strip.queries[mask], strip.reconstructions[mask], strip.losses[mask], strict=True)
+    return [
+        (figures.data_uri(figures.pair(query, found)), number(float(loss)))
+        for query, found, loss in itertools.islice(own, SHOWN)
+    ]
+
+
+def _number(row: pd.Series) -> dict[str, Any]:
+    return {
+        **{name: str(row[name]) for name in ("study", "job", *FILTERS, "calibrated", "key")},
+        "seed": row["seed"],
+        "auroc": row["auroc"],
+        "text": interval(row) if row["status"] == "ok" else str(row["status"]),
+        "tpr": [(row[column], percent(row[column])) for column in TPR_COLUMNS],
+        "seconds": (row["seconds"], duration(row["seconds"])),
+    }
+
+
+def _jobs(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
+    """Where the numbers of each job come from."""
+    seen = set()
+    for study in studies:
+        for outcome in study.done:
+            assert outcome.record is not None
+            key, meta = outcome.record.folder.name, outcome.record.meta
+            if key not in seen:
+                seen.add(key)
+                facts = {"command": command(outcome.job.words), "key": key}
+                facts |= {name: meta[name] for name in ("created", "seconds", "git", "versions")}
+                checks = [f"{c.level}: {c.message}" for c in outcome.record.result.checks]
+                yield _attributes(study, outcome) | {
+                    "key": key,
+                    "title": outcome.record.result.title,
+                    "facts": to_yaml(facts),
+                    "checks": checks,
+                }

@@ -1,0 +1,281 @@
+"""Figures of a study in panels, one a victim: all on one sheet, or each alone for a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmark import metrics
+from benchmark.figures import INK, PALETTE, STYLE
+from benchmark.report.collect import Outcome, Row, Study
+from benchmark.report.tables import Cell, cells
+
+GUESS: Any = {"color": "#888888", "linestyle": ":", "linewidth": 1.2}
+DASHES = ("-", "--", "-.", ":")
+POINTS = 100
+"""Points of a ROC curve: more cannot be told apart at this size."""
+
+COLUMNS, WIDTH = 3, 2.6
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is drawn into one pair of axes, of which data and victim.
+
+    height: of the axes, left: room for the labels beside them, in inches.
+    """
+
+    title: str
+    data: str
+    victim: str
+    draw: Callable[[Axes], None]
+    height: float = 2.3
+    left: float = 0.55
+
+
+def single(panel: Panel) -> Figure:
+    """One panel with its own legend below, without its title."""
+    return _laid_out([panel], columns=1, above=0.1)
+
+
+def sheet(panels: Sequence[Panel]) -> Figure:
+    """All panels with their titles, and one legend."""
+    figure = _laid_out(panels, columns=min(COLUMNS, len(panels)), above=0.3)
+    for axes, panel in zip(figure.axes, panels, strict=True):
+        axes.set_title(panel.title, fontsize=9, parse_math=False)
+    return figure
+
+
+def _laid_out(panels: Sequence[Panel], columns: int, above: float) -> Figure:
+    """Panels row by row. By hand: matplotlib's own layout takes as long again as drawing."""
+    rows = -(-len(panels) // columns)
+    height, left = (max(getattr(panel, side) for panel in panels) for side in ("height", "left"))
+    below, right = 0.5, 0.15  # tick labels and the axis' name; half a tick label
+    with mpl.rc_context(STYLE):
+        figure = Figure()
+        every = [figure.add_axes((0, 0, 1, 1), label=str(i)) for i in range(len(panels))]
+        for axes, panel in zip(every, panels, strict=True):
+            panel.draw(axes)
+        foot = 0.17 * -(-_legend(figure, every, 2 * columns) // (2 * columns)) + 0.05
+        size = (left + WIDTH + right) * columns, (above + height + below) * rows + foot
+        figure.set_size_inches(*size)
+        for i, axes in enumerate(every):
+            x = (left + WIDTH + right) * (i % columns) + left
+            y = (above + height + below) * (rows - 1 - i // columns) + below + foot
+            axes.set_position((x / size[0], y / size[1], WIDTH / size[0], height / size[1]))
+    return figure
+
+
+def auroc(study: Study) -> list[Panel]:
+    """AUROC against the study's x; where it has none, a mark with its interval for each attack."""
+    found = cells(study)
+    by_victim: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[Row, Cell]]] = {}
+    for group, rows in found.items():
+        by_victim.setdefault(_victim(study, group), {})[group] = rows
+    if study.x in study.group:
+        at = study.group.index(str(study.x))
+        return [
+            Panel(*_names(study, victim), partial(_curves, study, at, groups))
+            for victim, groups in by_victim.items()
+        ]
+    variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
+    lows = [cell.estimate.low for rows in found.values() for cell in rows.values()]
+    start = min(0.45, *(low for low in lows if low == low), 1.0)
+    return [
+        Panel(
+            *_names(study, victim),
+            partial(_marks, groups, variants, start),
+            0.2 * len(labels),
+            0.15 + 0.072 * max(map(len, labels)),
+        )
+        for victim, groups in by_victim.items()
+        if (labels := _labels(groups))
+    ]
+
+
+def roc(study: Study, log: bool) -> list[Panel]:
+    """ROC curves of each victim and setting; of several seeds, the mean rate at equal cost.
+
+    None where a study has an x: its curves say what changes, and its groups are many.
+    """
+    if study.x in study.group:
+        return []
+    attacks = _attacks(study)
+    return [
+        Panel(*_names(study, group), partial(_rocs, list(seeds.values()), attacks, log), 2.5)
+        for group, seeds in study.groups.items()
+    ]
+
+
+def _victim(study: Study, group: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What names a panel: the whole group where x is its only other setting, else the victim."""
+    if study.x in study.group:
+        at = study.group.index(str(study.x))
+        return (*group[:at], None, *group[at + 1 :])
+    return (*group[:2], *(None for _ in group[2:]))
+
+
+def _names(study: Study, group: tuple[Any, ...]) -> tuple[str, str, str]:
+    """Title (victim, data and the settings that are not None), data and victim of a panel."""
+    settings = [
+        f"{name.rsplit('.', 1)[-1]} {value}"
+        for name, value in list(zip(study.group, group, strict=True))[2:]
+        if value is not None
+    ]
+    victim, data = map(str, group[:2])
+    return ", ".join(map(_words, (victim, data, *settings))), data, victim
+
+
+def _curves(
+    study: Study, at: int, groups: dict[tuple[Any, ...], dict[Row, Cell]], axes: Axes
+) -> None:
+    attacks = _attacks(study)
+    rows = list(dict.fromkeys(row for own in groups.values() for row in own))
+    for row in rows:
+        points = sorted(
+            (float(group[at]), own[row].estimate) for group, own in groups.items() if row in own
+        )
+        known = [(x, e) for x, e in points if e.seeds]
+        if known:
+            x, estimates = zip(*known, strict=True)
+            low, mean, high = np.array([[e.low, e.mean, e.high] for e in estimates]).T
+            style = _style(row, attacks)
+            axes.plot(x, mean, marker="o", markersize=3, **style)
+            axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    _explain(axes, rows, attacks)
+    axes.axhline(0.5, **GUESS)
+    ticks = sorted({float(group[at]) for group in groups})
+    axes.set(xscale="log", xlabel=_words(str(study.x)), ylabel="AUROC", ylim=(None, 1.01))
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+
+
+def _marks(
+    groups: dict[tuple[Any, ...], dict[Row, Cell]],
+    variants: Sequence[str],
+    start: float,
+    axes: Axes,
+) -> None:
+    labels = _labels(groups)
+    for group, rows in groups.items():
+        for attack in dict.fromkeys(attack for attack, _ in rows):
+            at = labels.index(_label(group, attack))
+            for i, variant in enumerate(variants):
+                cell = rows.get((attack, variant))
+                if cell and cell.estimate.seeds:
+                    e, y = cell.estimate, at + 0.24 * (i - (len(variants) - 1) / 2)
+                    color = PALETTE[i % len(PALETTE)]
+                    axes.plot([e.low, e.high], [y, y], color=color, linewidth=1.4)
+                    axes.plot(e.mean, y, "o", color=color, markersize=4, label=_variant(variant))
+    axes.axvline(0.5, **GUESS)
+    axes.set(xlabel="AUROC", xlim=(max(0.0, start - 0.02), 1.01), ylim=(len(labels) - 0.5, -0.5))
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+
+
+def _labels(groups: dict[tuple[Any, ...], dict[Row, Cell]]) -> list[str]:
+    return [
+        _label(group, attack)
+        for group, rows in groups.items()
+        for attack in dict.fromkeys(attack for attack, _ in rows)
+    ]
+
+
+def _label(group: tuple[Any, ...], attack: str) -> str:
+    return ", ".join([*map(str, group[2:]), _words(attack)])
+
+
+def _rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:
+    scores = [outcome.record.result.scores for outcome in seeds if outcome.record]
+    floor = 0.5 / min(_fewest(own) for own in scores)
+    grid = np.geomspace(floor, 1, POINTS) if log else np.linspace(0, 1, POINTS)
+    rows = dict.fromkeys(
+        row for own in scores for row in zip(own["attack"], own["calibrated"], strict=True)
+    )
+    for row in rows:
+        rates = np.mean([_rate(own, row, grid) for own in scores if _has(own, row)], 0)
+        shown = np.maximum(rates, floor) if log else rates
+        axes.plot(grid, shown, drawstyle="steps-post", **_style(row, attacks))
+    _explain(axes, list(rows), attacks)
+    axes.plot(grid, grid, **GUESS)
+    if log:
+        axes.set(xscale="log", yscale="log")
+    start = floor if log else 0
+    axes.set(xlabel="false positive rate", ylabel="true positive rate")
+    axes.minorticks_off()
+    axes.set(xlim=(start, 1), ylim=(start, 1.1 if log else 1.01))
+
+
+def _rate(scores: pd.DataFrame, row: Row, grid: np.ndarray) -> np.ndarray:
+    """True positive rate at each false positive rate of the grid, without interpolation."""
+    own = scores[(scores["attack"] == row[0]) & (scores["calibrated"] == row[1])]
+    member, values = own["member"].to_numpy(bool), own["score"].to_numpy(float)
+    false, true = metrics.roc(values[member], values[~member])
+    return true[np.searchsorted(false, grid * (1 + 1e-12), side="right") - 1]
+
+
+def _has(scores: pd.DataFrame, row: Row) -> bool:
+    return bool(((scores["attack"] == row[0]) & (scores["calibrated"] == row[1])).any())
+
+
+def _fewest(scores: pd.DataFrame) -> int:
+    return int(scores.drop_duplicates("query")["member"].value_counts().min())
+
+
+def _attacks(study: Study) -> list[str]:
+    return list(dict.fromkeys(row[0] for rows in cells(study).values() for row in rows))
+
+
+def _style(row: Row, attacks: Sequence[str]) -> dict[str, Any]:
+    """Colour (and, where colours run out, dashes) by attack; a calibrated one is drawn thin."""
+    i = attacks.index(row[0])
+    return {
+        "color": PALETTE[i % len(PALETTE)],
+        "linestyle": DASHES[(i // len(PALETTE) * 2 + (row[1] != "none")) % len(DASHES)],
+        "linewidth": 1.6 if row[1] == "none" else 1.2,
+    }
+
+
+def _explain(axes: Axes, rows: Sequence[Row], attacks: Sequence[str]) -> None:
+    """Entries for the legend: the attacks by colour, the calibrations by line."""
+    for attack in dict.fromkeys(attack for attack, _ in rows):
+        axes.plot([], [], label=_words(attack), **_style((attack, "none"), attacks))
+    for variant in dict.fromkeys(variant for _, variant in rows if variant != "none"):
+        axes.plot([], [], color=INK, linestyle="--", linewidth=1.2, label=_variant(variant))
+
+
+def _variant(variant: str) -> str:
+    return "raw" if variant == "none" else f"calibrated ({_words(variant)})"
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ")
+
+
+def _legend(figure: Figure, all_axes: Sequence[Axes], columns: int) -> int:
+    """One legend for all axes; gives the number of its entries."""
+    entries: dict[str, Artist] = {}
+    for axes in all_axes:
+        for spine in axes.spines.values():
+            spine.set_edgecolor(INK)
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    if entries:
+        legend = figure.legend(
+            list(entries.values()),
+            list(entries),
+            loc="lower center",
+            ncols=columns,
+            fontsize=8,
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return len(entries)

@@ -1,0 +1,23 @@
+"""Numbers that papers print, kept beside ours; shown only where somebody has read the source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from victims.access import UserError
+
+COLUMNS = ["paper", "place", "file", "what", "value", "checked"]
+"""paper: authors, year, arXiv id. place: table or page. file: in the paper's repository, or empty.
+what: victim, data, attack and size in words. checked: true only where the source was read."""
+
+
+def checked(path: Path) -> pd.DataFrame:
+    """The checked rows of results/published.csv; raises UserError where a column is missing."""
+    if not path.exists():
+        return pd.DataFrame(columns=COLUMNS)
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if missing := [name for name in COLUMNS if name not in rows]:
+        raise UserError(f"{path}: column {missing[0]} is missing; there must be {COLUMNS}")
+    return rows[rows["checked"].str.lower() == "true"].drop(columns="checked")

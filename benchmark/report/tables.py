@@ -1,0 +1,148 @@
+"""A study as a table: a row per victim, setting and calibration, a column per attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from benchmark.judging import LEVEL
+from benchmark.report.collect import Outcome, Row, Study, quality
+from benchmark.report.estimate import Estimate, differences, of_auroc, over_seeds
+from benchmark.result import duration
+
+ROW = ["attack", "calibrated"]
+CAPTION = (
+    "AUROC. Of one seed, with DeLong's 95% interval; of several, the mean ± half of its 95% "
+    "interval: Student's t over the seeds, or DeLong's of the seeds together where that is wider. "
+    "Bold: better than every other attack in its row (DeLong's paired test on the same queries, "
+    "all seeds together, Holm-corrected over all pairs of the row, 5%). n/a: the victim does not "
+    "grant this access."
+)
+MADE = {"training seconds": ("training", duration), "parameters": ("parameters", "{:,.0f}".format)}
+"""Number of a victim beside its AUROCs -> heading, and how it is written."""
+
+
+class Cell(NamedTuple):
+    """AUROC over seeds and whether it is significantly the best of its victim."""
+
+    estimate: Estimate
+    best: bool
+
+    @property
+    def text(self) -> str:
+        """mean ± half with several seeds, mean [low, high] with one, n/a without any."""
+        mean, low, high, _, seeds = self.estimate
+        if not seeds:
+            return "n/a"
+        if seeds > 1:
+            return f"{mean:.3f} ± {self.estimate.half:.3f}"
+        return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+class Own(NamedTuple):
+    """A number about the victim itself, as a text and as a number."""
+
+    text: str
+    value: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A study's table.
+
+    labels: headings of the columns that name a row. attacks: headings of the other columns.
+    rows: (labels' values, cell by attack; None where it was not asked for, victim's own numbers).
+    """
+
+    labels: list[str]
+    attacks: list[str]
+    numbers: list[str]
+    rows: list[tuple[list[str], dict[str, Cell | None], dict[str, Own]]]
+
+    def line(self, cells: dict[str, Cell | None]) -> list[Cell | None]:
+        """A row's cells in the order of the columns."""
+        return [cells.get(attack) for attack in self.attacks]
+
+
+def table(study: Study) -> Table:
+    """The table of a study: AUROC by victim, setting and calibration, a column per attack."""
+    found = cells(study)
+    numbers = about(study)
+    attacks = list(dict.fromkeys(row[0] for rows in found.values() for row in rows))
+    variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
+    rows = [
+        (
+            [*map(str, group), variant],
+            {attack: found[group].get((attack, variant)) for attack in attacks},
+            {name: numbers[group][name] for name in next(iter(numbers.values()), {})},
+        )
+        for group in found
+        for variant in variants
+        if any((attack, variant) in found[group] for attack in attacks)
+    ]
+    return Table([*study.group, "calibrated"], attacks, list(rows[0][2]) if rows else [], rows)
+
+
+@cache
+def cells(study: Study) -> dict[tuple[Any, ...], dict[Row, Cell]]:
+    """By group and by row (attack, calibration): AUROC over the seeds that have one."""
+    found = {}
+    for group, seeds in study.groups.items():
+        rows = pd.concat([_rows(outcome) for outcome in seeds.values()])
+        estimates = {
+            (str(attack), str(variant)): of_auroc(own)
+            for (attack, variant), own in rows.groupby(ROW, sort=False)
+        }
+        variants = dict.fromkeys(variant for _, variant in estimates)
+        best = {
+            significantly_best({row: e for row, e in estimates.items() if row[1] == variant}, seeds)
+            for variant in variants
+        }
+        found[group] = {row: Cell(e, row in best) for row, e in estimates.items()}
+    return found
+
+
+def significantly_best(estimates: dict[Row, Estimate], seeds: Mapping[int, Outcome]) -> Row | None:
+    """The row that is better than every other at LEVEL, Holm-corrected over all pairs, or None.
+
+    The test is about these victims and any queries: all seeds' paired differences together.
+    """
+    rows = [row for row, estimate in estimates.items() if estimate.seeds == len(seeds)]
+    if len(rows) < 2 or len(rows) < sum(estimate.seeds > 0 for estimate in estimates.values()):
+        return None
+    best, p_values, with_best = max(rows, key=lambda row: estimates[row].mean), [], []
+    for a, b in combinations(rows, 2):
+        pairs = [outcome.differences.get((a, b)) for outcome in seeds.values()]
+        known = [pair for pair in pairs if pair]
+        if len(known) < len(pairs):
+            return None
+        p_greater = differences(known, between=False).p_value
+        p_values.append(2 * min(p_greater, 1 - p_greater))
+        with_best.append(best in (a, b))
+    corrected = multipletests(p_values, method="holm")[1]
+    return best if (corrected[np.array(with_best)] < LEVEL).all() else None
+
+
+def about(study: Study) -> dict[tuple[Any, ...], dict[str, Own]]:
+    """By group: measures of sample quality, training time and size, means over the seeds."""
+    found: dict[tuple[Any, ...], dict[str, Own]] = {}
+    for group, seeds in study.groups.items():
+        numbers = [quality(o.record.result) for o in seeds.values() if o.record]
+        found[group] = {}
+        for name in numbers[0]:
+            heading, write = MADE.get(name, (name, "{:.3g}".format))
+            mean = over_seeds([own.get(name, np.nan) for own in numbers]).mean
+            found[group][heading] = Own(write(mean), mean)
+    return found
+
+
+def _rows(outcome: Outcome) -> pd.DataFrame:
+    assert outcome.record is not None
+    return outcome.record.result.rows

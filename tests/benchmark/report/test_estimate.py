@@ -1,0 +1,56 @@
+"""From seeds to one number: against scipy, and where an error is missing."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmark.report.estimate import over_seeds, spearman
+
+VALUES = [0.31, 0.12, 0.22, 0.27]
+
+
+def test_without_errors_of_their_own_it_is_the_t_test() -> None:
+    found = over_seeds(VALUES)
+    test = stats.ttest_1samp(VALUES, 0, alternative="greater")
+    low, high = stats.ttest_1samp(VALUES, 0).confidence_interval(0.95)
+    assert found == pytest.approx((np.mean(VALUES), low, high, test.pvalue, 4))
+
+
+def test_the_wider_error_counts() -> None:
+    wide = over_seeds(VALUES, [0.4] * 4)  # four independent intervals of +- 0.4
+    assert wide.half == pytest.approx(0.4 / 2)
+    assert wide.p_value == pytest.approx(stats.norm.sf(np.mean(VALUES) / (0.2 / 1.959963985)))
+    assert over_seeds(VALUES, [1e-6] * 4) == pytest.approx(over_seeds(VALUES))
+
+
+def test_seeds_that_agree_by_accident_keep_their_own_error() -> None:
+    assert over_seeds([0.2, 0.2, 0.2], [0.1] * 3).half == pytest.approx(0.1 / np.sqrt(3))
+
+
+def test_one_seed_has_its_own_interval_or_none() -> None:
+    assert over_seeds([0.2], [0.1])[:3] == pytest.approx((0.2, 0.1, 0.3))
+    assert np.isnan(over_seeds([0.2])[1:4]).all()
+    assert over_seeds([], []).seeds == 0
+
+
+def test_between_seeds_can_be_left_out() -> None:
+    assert over_seeds(VALUES, [0.01] * 4, between=False).half == pytest.approx(0.01 / 2)
+
+
+def test_exact_rank_correlation() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 6))
+    b += a
+    found = spearman(a, b)
+    assert found.mean == pytest.approx(stats.spearmanr(a, b).statistic)
+    tried = [stats.spearmanr(a, order).statistic for order in permutations(b)]
+    assert found.p_value == pytest.approx(np.mean(np.array(tried) >= found.mean - 1e-9))
+    assert -1 <= found.low < found.mean < found.high <= 1
+
+
+def test_a_perfect_order_has_the_smallest_p_value() -> None:
+    assert spearman(np.arange(5.0), np.arange(5.0)).p_value == pytest.approx(1 / 120)

@@ -1,0 +1,182 @@
+"""The report of hand-made stores whose AUROCs are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_store import known_auroc, known_result, known_scores
+from scipy import stats
+
+from benchmark import metrics, record, sweep
+from benchmark.report.__main__ import main
+from benchmark.report.collect import collect
+from benchmark.report.markup import tex
+from benchmark.report.published import checked
+from benchmark.result import JobResult
+from benchmark.sweep import Job
+from victims.access import UserError
+
+Fill = Callable[..., list[str]]
+
+SHIFTS = {"full_black_box": 0, "discriminator": 20}
+TWO = ["victim=dcgan,vae", "attack=[full_black_box,discriminator]", "calibration=[difference]"]
+
+
+def result(job: Job) -> JobResult:
+    """Each seed shifts by two ranks more; calibration by another five; a VAE has no discriminator."""
+    lacks = {"discriminator"} if job.choices["victim"] == "vae" else set()
+    shifts = {
+        (attack, variant): None
+        if attack in lacks
+        else shift + 2 * job.config.seed + 5 * (variant == "difference")
+        for attack, shift in SHIFTS.items()
+        for variant in ("none", "difference")
+    }
+    return known_result(job, shifts)
+
+
+def cell(shifts: list[int]) -> str:
+    """What the table must say: from the closed form, scipy's t and DeLong's own interval."""
+    values = [known_auroc(shift) for shift in shifts]
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    widths = [np.ptp(metrics.auroc_interval(s[:40], s[40:])) for s in map(known_scores, shifts)]
+    own = np.sqrt(np.square(widths).sum()) / 2 / len(widths)
+    return f"{np.mean(values):.3f} ± {max(half, own):.3f}"
+
+
+def test_the_table_has_exactly_the_cells_that_follow_from_the_scores(
+    fill: Fill, tmp_path: Path
+) -> None:
+    line = fill(result, "taxonomy", *TWO, "seed=0,1,2")
+    assert main([*line, "--out", str(tmp_path / "results")]) == 0
+    lines = (tmp_path / "results/taxonomy/table.md").read_text().splitlines()
+    cells = [[part.strip() for part in row.strip("|").split(" | ")] for row in lines]
+    full, disc = [0, 2, 4], [20, 22, 24]
+    assert cells[0] == ["victim", "data", "calibrated", "full black box", "discriminator"]
+    assert cells[2:] == [
+        ["dcgan", "mnist5k", "none", cell(full), f"**{cell(disc)}**"],
+        ["dcgan", "mnist5k", "difference", cell([5, 7, 9]), f"**{cell([25, 27, 29])}**"],
+        ["vae", "mnist5k", "none", cell(full), "n/a"],
+        ["vae", "mnist5k", "difference", cell([5, 7, 9]), "n/a"],
+    ]
+    assert {path.name for path in (tmp_path / "results/taxonomy").iterdir()} == {
+        f"{name}.{kind}" for name in ("auroc", "roc", "roc-log") for kind in ("pdf", "svg")
+    } | {"numbers.csv", "table.csv", "table.md", "table.tex"}
+    table = pd.read_csv(tmp_path / "results/taxonomy/table.csv").set_index(
+        ["victim", "calibrated", "attack"]
+    )
+    assert table["auroc"]["dcgan", "none", "discriminator"] == pytest.approx(
+        np.mean([known_auroc(shift) for shift in disc]), abs=1e-12
+    )
+    numbers = pd.read_csv(tmp_path / "results/taxonomy/numbers.csv", keep_default_na=False)
+    assert len(numbers) == 2 * 3 * 4
+    assert set(numbers["status"]) == {"ok", "no access"}
+    assert all(len(key) == 64 for key in numbers["key"])
+
+
+def test_one_seed_keeps_its_own_interval(fill: Fill) -> None:
+    from benchmark.report.tables import table
+
+    (study,) = collect(fill(result, "taxonomy", "victim=dcgan", *TWO[1:]))
+    scores = known_scores(0)
+    low, high = metrics.auroc_interval(scores[:40], scores[40:])
+    cells = table(study).rows[0][1]
+    assert cells["full_black_box"].text == f"{known_auroc(0):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def test_nothing_is_bold_where_the_difference_is_not_significant(fill: Fill) -> None:
+    from benchmark.report.tables import cells
+
+    def close(job: Job) -> JobResult:
+        return known_result(job, {("full_black_box", "none"): 3, ("white_box", "none"): 3})
+
+    (study,) = collect(fill(close, "taxonomy", "victim=dcgan"))
+    ((rows),) = cells(study).values()
+    assert not any(cell.best for cell in rows.values())
+
+
+def test_half_a_sweep_says_what_is_missing_and_why(
+    fill: Fill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def some(job: Job) -> JobResult | None:
+        return result(job) if job.config.seed == 0 else None
+
+    line = fill(some, "taxonomy", *TWO, "seed=0,1,2")
+    jobs = {(job.choices["victim"], job.config.seed): job for job in sweep.listed(line)}
+
+    def fail(config: object) -> JobResult:
+        raise ValueError("the loss became <nan>")
+
+    with pytest.raises(ValueError, match="nan"):
+        record.obtain(jobs["dcgan", 1].config, fail)
+
+    def stop(config: object) -> JobResult:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record.obtain(jobs["dcgan", 2].config, stop)
+    out = tmp_path / "results"
+    assert main([*line, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "taxonomy: 2 of 6 jobs have a result" in printed
+    (study,) = collect(line)
+    assert [outcome.state for outcome in study.lacking] == [
+        "failed: ValueError: the loss became <nan>",
+        "interrupted, or still running",
+        "not started",
+        "not started",
+    ]
+    numbers = pd.read_csv(out / "taxonomy/numbers.csv", keep_default_na=False)
+    assert "failed: ValueError: the loss became <nan>" in set(numbers["status"])
+    page = (out / "index.html").read_text()
+    assert "the loss became &lt;nan&gt;" in page
+    assert "the loss became <nan>" not in page
+    assert "4 without a result" in page
+
+
+def test_a_store_without_any_result_has_a_page_too(words: list[str], tmp_path: Path) -> None:
+    assert main(["+sweep=taxonomy", *words, "--out", str(tmp_path / "results")]) == 0
+    assert "0 of 7 jobs" in (tmp_path / "results/index.html").read_text()
+
+
+def test_a_mistake_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["+sweep=nowhere", *words]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_commands_do_not_name_this_machine(fill: Fill, tmp_path: Path) -> None:
+    line = fill(result, "taxonomy", "victim=dcgan", *TWO[1:])
+    main([*line, "--out", str(tmp_path / "results")])
+    for file in (tmp_path / "results").rglob("*"):
+        if file.suffix in (".csv", ".html", ".md", ".tex", ".svg"):
+            assert str(tmp_path) not in file.read_text(), file
+
+
+def test_latex_prints_every_letter() -> None:
+    assert tex(r"a_b & 5% {x} \y ± ε") == (
+        r"a\_b \& 5\% \{x\} \textbackslash{}y $\pm$ $\varepsilon$"
+    )
+
+
+def test_only_checked_numbers_of_papers_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "published.csv"
+    head = "paper,place,file,what,value,checked\n"
+    file.write_text(head + "A 2020,table 1,,x,0.5,true\nB 2021,,,y,0.6,false\nC 2022,,,z,0.7,\n")
+    assert checked(file)["paper"].tolist() == ["A 2020"]
+    file.write_text("paper,value\nA,1\n")
+    with pytest.raises(UserError, match="place"):
+        checked(file)
+    assert checked(tmp_path / "absent.csv").empty
+
+
+def test_the_shipped_file_of_published_numbers_can_be_read() -> None:
+    rows = checked(Path(__file__).parents[3] / "results" / "published.csv")
+    assert not rows.empty or list(rows.columns)
+    assert all(re.search(r"\d{4}\.\d{4,5}", paper) for paper in rows["paper"])
