@@ -219,13 +219,13 @@ def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(tmp_path: 
 
 def test_the_taxonomy_sweep_runs_at_smoke_scale(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark", "+sweep=taxonomy", "scale=smoke"]
-    command += ["attack=[discriminator]", "calibration=none", "distance=l2"]
+    command += ["victim=dcgan,vae", "attack=[full_black_box]", "calibration=none", "distance=l2"]
     command += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs", "-m"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("outputs/*_sweep/*/index.html"))) == 2
-    assert "16 training records" in done.stdout
-    assert "24 training records" in done.stdout
+    assert "DCGAN, mnist5k" in done.stdout
+    assert "VAE, mnist5k" in done.stdout
 
 
 def test_a_reference_without_the_access_costs_the_calibrated_row_only(config: Config) -> None:
