@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,11 @@ from benchmark.config import register_resolvers
 from victims.access import AccessibleEncoder, View
 from victims.base import Adversarial, Victim
 from victims.train import Training, fit
+
+# absl (behind dp-accounting) closes the standard error that it was imported under, when a test lets
+# Hydra set up logging: that must not be pytest's own.
+with suppress(ImportError), redirect_stderr(sys.__stderr__):
+    import absl.logging  # noqa: F401
 
 CONF = Path(__file__).parents[1] / "conf"
 
