@@ -5,6 +5,8 @@ Features are computed on the CPU, a block of records at a time, each record on i
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
@@ -16,6 +18,9 @@ from victims.access import FullBlackBox, UserError
 
 class Values:
     """The records as they are: pixels, or a table's columns."""
+
+    computed: ClassVar[bool] = False
+    """Whether features take time to compute: then those of the released samples are kept."""
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError where records of this shape have no such feature."""
@@ -36,6 +41,7 @@ class PrincipalComponents(Values):
     the first FITTED released samples: memory and time stay bounded.
     """
 
+    computed = True
     FITTED = 5000
 
     def __init__(self, components: int, seed: int = 0) -> None:
@@ -66,6 +72,7 @@ class OrientedGradients(Values):
     by "L2-Hys". orientations: bins over 180 degrees; cell: pixels on a cell's side.
     """
 
+    computed = True
     BLOCK, EPS = 3, 1e-5
 
     def __init__(self, orientations: int = 9, cell: int = 9) -> None:
@@ -124,6 +131,8 @@ class ColourHistogram(Values):
     Each image is first stretched to its own smallest and largest value, as in the code of
     Hilprecht et al. (`attacks.monte_carlo`). bins: levels a channel; d = bins ** channels.
     """
+
+    computed = True
 
     def __init__(self, bins: int = 16) -> None:
         if bins < 2:

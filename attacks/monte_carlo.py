@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.base import Learns, Learnt
 from attacks.features import Values
 from attacks.nearest import Tile, distance_tiles, exact_distances, nearest
-from victims.access import FullBlackBoxWithReference, UserError
+from victims.access import FullBlackBox, FullBlackBoxWithReference, UserError
 
 FORMS = ("share", "log")
 
@@ -55,8 +55,11 @@ class MonteCarlo(Learns):
         self.feature.refuse(shape)
 
     def learn(self, view: FullBlackBoxWithReference, work: Path) -> Learnt:
-        """What the feature needs, and epsilon."""
+        """What the feature needs, the released samples' features (k, d), and epsilon."""
         learnt = self.feature.learn(view)
+        if self.feature.computed:
+            blocks = [self.feature(learnt, block) for _, block in view.blocks()]
+            learnt = {**learnt, "samples": torch.cat(blocks).numpy()}
         stand_ins = self.feature(learnt, torch.from_numpy(view.reference[:STAND_INS]))
         if self.epsilon == "median":
             d2, _ = nearest(self.samples(learnt, view), stand_ins, 1, device=view.device)
@@ -72,12 +75,11 @@ class MonteCarlo(Learns):
             balls.add(tile)
         return (balls.shares if self.form == "share" else balls.logs)[0] / len(view.released)
 
-    def samples(
-        self, learnt: Learnt, view: FullBlackBoxWithReference
-    ) -> Iterator[tuple[int, Tensor]]:
+    def samples(self, learnt: Learnt, view: FullBlackBox) -> Iterator[tuple[int, Tensor]]:
         """The features of the released samples, block by block."""
-        for start, block in view.blocks():
-            yield start, self.feature(learnt, block)
+        if "samples" in learnt:
+            return FullBlackBox(view.device, view.batch_size, learnt["samples"]).blocks()
+        return view.blocks()
 
 
 class Balls:
