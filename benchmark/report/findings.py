@@ -1,4 +1,4 @@
-"""What the paper claims, each claim as a test that was fixed before any result was seen.
+"""What the paper claims, each claim as a test that was fixed before the reference run was made.
 
 Source of the claims: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935. The p-values are one-sided, in
 the direction of the claim, and corrected by Holm's method over all findings that have one. A claim
