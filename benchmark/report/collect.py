@@ -20,7 +20,7 @@ from benchmark.store import Store
 from benchmark.sweep import Job
 
 DONE = "done"
-SEED = "seed"
+SEED, ABSENT = "seed", "–"
 BASIC = ("victim", "data")
 """Groups of conf/ that every table names."""
 
@@ -81,7 +81,8 @@ class Study:
     def settings(self) -> list[str]:
         """Settings that differ between jobs, without the seed: with BASIC they name a table row."""
         given = varied([outcome.job for outcome in self.outcomes])
-        return [name for name in given if name not in (SEED, "sweep", *BASIC)]
+        implied = (str(self.x).rsplit(".", 1)[0],) if self.x else ()  # dp=off has no dp.epsilon
+        return [name for name in given if name not in (SEED, "sweep", *BASIC, *implied)]
 
     @property
     def group(self) -> list[str]:
@@ -140,16 +141,16 @@ def command(words: Sequence[str]) -> str:
 
 def quality(result: JobResult) -> dict[str, float]:
     """Numbers about the victim itself by name: sample quality, training time, size."""
-    found: dict[str, float] = getattr(result, "quality", {})
-    return found
+    names = (*result.measures, "training seconds", "parameters")
+    return {name: result.quality[name] for name in names if name in result.quality}
 
 
 def setting(job: Job, name: str) -> Any:
-    """The value of a setting, as given or chosen; numbers as numbers."""
+    """The value of a setting, as chosen or composed; numbers as numbers; – where there is none."""
     if name in job.choices:
         return job.choices[name]
     value = OmegaConf.select(job.config, name)
-    return value if isinstance(value, int | float | str) else job.given.get(name, "")
+    return value if isinstance(value, int | float | str) else job.given.get(name, ABSENT)
 
 
 def collect(words: Sequence[str]) -> list[Study]:

@@ -272,12 +272,12 @@ def _log_ratio(study: Study, value: Callable[[Outcome], Number | None]) -> Estim
 
 
 def _frechet(outcome: Outcome) -> Number | None:
-    return _quality(outcome, "Fr")
+    return _quality(outcome, "Frechet distance", "FID")
 
 
-def _quality(outcome: Outcome, start: str) -> Number | None:
-    """The first number of the victim's quality whose name starts so."""
+def _quality(outcome: Outcome, *starts: str) -> Number | None:
+    """The first number about the victim whose name starts so."""
     assert outcome.record is not None
     numbers = quality(outcome.record.result)
-    found = [value for name, value in numbers.items() if name.startswith(start)]
+    found = [value for name, value in numbers.items() if name.startswith(starts)]
     return (found[0], np.nan) if found else None

@@ -50,6 +50,7 @@ def render(
         .get_template("report.html.j2")
         .render(
             headline=headline(studies, found),
+            errors=list(dict.fromkeys(_errors(studies))),
             filters={name: _choices(numbers, name) for name in FILTERS},
             findings=[_finding(finding) for finding in found],
             studies=sections,
@@ -77,6 +78,16 @@ def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
     if best:
         sentences.append(f"The highest AUROC is {best[0]:.3f}: {best[1]}.")
     return sentences
+
+
+def _errors(studies: Iterable[Study]) -> Iterable[str]:
+    """What makes numbers invalid, such as a broken promise of privacy."""
+    for study in studies:
+        for outcome in study.done:
+            assert outcome.record is not None
+            for check in outcome.record.result.checks:
+                if check.level == "error":
+                    yield f"{outcome.record.result.title}: {check.name}: {check.message}"
 
 
 def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:

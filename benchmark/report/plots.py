@@ -138,11 +138,11 @@ def _names(study: Study, group: tuple[Any, ...]) -> tuple[str, str, str]:
 def _curves(
     study: Study, at: int, groups: dict[tuple[Any, ...], dict[Row, Cell]], axes: Axes
 ) -> None:
-    attacks = _attacks(study)
+    attacks, place = _attacks(study), _places([group[at] for group in groups])
     rows = list(dict.fromkeys(row for own in groups.values() for row in own))
     for row in rows:
         points = sorted(
-            (float(group[at]), own[row].estimate) for group, own in groups.items() if row in own
+            (place[group[at]], own[row].estimate) for group, own in groups.items() if row in own
         )
         known = [(x, e) for x, e in points if e.seeds]
         if known:
@@ -153,10 +153,19 @@ def _curves(
             axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
     _explain(axes, rows, attacks)
     axes.axhline(0.5, **GUESS)
-    ticks = sorted({float(group[at]) for group in groups})
     axes.set(xscale="log", xlabel=_words(str(study.x)), ylabel="AUROC", ylim=(None, 1.01))
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks(list(place.values()), [str(value) for value in place])
     axes.minorticks_off()
+
+
+def _places(values: Sequence[Any]) -> dict[Any, float]:
+    """Where each value of x stands; what is no number (no privacy at all) beyond the largest."""
+    numbers = sorted({float(value) for value in values if isinstance(value, int | float)})
+    beyond = 4 * max(numbers, default=1.0)
+    return {
+        value: float(value) if isinstance(value, int | float) else beyond
+        for value in dict.fromkeys(values)
+    }
 
 
 def _marks(

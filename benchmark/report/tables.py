@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from benchmark.judging import LEVEL
 from benchmark.report.collect import Outcome, Row, Study, quality
 from benchmark.report.estimate import Estimate, differences, of_auroc, over_seeds
-from benchmark.result import duration
+from benchmark.result import NO_ACCESS, duration
 
 ROW = ["attack", "calibrated"]
 CAPTION = (
@@ -100,9 +100,11 @@ def cells(study: Study) -> dict[tuple[Any, ...], dict[Row, Cell]]:
             (str(attack), str(variant)): of_auroc(own)
             for (attack, variant), own in rows.groupby(ROW, sort=False)
         }
-        variants = dict.fromkeys(variant for _, variant in estimates)
+        accesses = dict(zip(rows["attack"], rows["access"], strict=True))
+        rivals = {row: e for row, e in estimates.items() if accesses[row[0]] != NO_ACCESS}
+        variants = dict.fromkeys(variant for _, variant in rivals)
         best = {
-            significantly_best({row: e for row, e in estimates.items() if row[1] == variant}, seeds)
+            significantly_best({row: e for row, e in rivals.items() if row[1] == variant}, seeds)
             for variant in variants
         }
         found[group] = {row: Cell(e, row in best) for row, e in estimates.items()}
