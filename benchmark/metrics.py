@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
-from scipy.stats import beta, mannwhitneyu, nhypergeom, norm, rankdata
+from scipy.stats import beta, binom, mannwhitneyu, nhypergeom, norm, rankdata
 
 FPR_COLUMNS = {"tpr_at_10": 0.1, "tpr_at_1": 0.01, "tpr_at_0p1": 0.001}
 """Column of `summary` -> false positive rate at which it gives the true positive rate."""
@@ -157,16 +157,42 @@ def tpr_at_fpr(
 
     Tied scores fall on one side together. All NaN when one non-member is already more than `fpr`.
     The interval is Clopper and Pearson's (1934) for the members, with the threshold taken as given:
-    the error of choosing it on the non-members is not in it.
+    the error of choosing it on the non-members is not in it. It speaks about this threshold, not
+    about this false positive rate; `tpr_interval` does that.
     """
     x, y = _scores(members, non_members)
-    allowed = fpr * len(y) * (1 + 1e-12)  # 0.29 * 100 is a little under 29
+    allowed = _allowed(y, fpr)
     if allowed < 1:
         return TprAtFpr(np.nan, np.nan, np.nan, np.nan)
     thresholds, false, true = _counts(x, y)
     best = int(np.searchsorted(false, allowed, side="right")) - 1
     low, high = clopper_pearson(int(true[best]), len(x), level)
     return TprAtFpr(float(true[best] / len(x)), low, high, float(thresholds[best]))
+
+
+def tpr_interval(
+    members: ArrayLike, non_members: ArrayLike, fpr: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of the true positive rate where the false positive rate of all there are is `fpr`.
+
+    Low: what is found above a non-member's score that surely has at most `fpr`. Where so few
+    non-members allow none: above the threshold of `tpr_at_fpr`, when alarms are ignored at random
+    until false ones surely are at most `fpr`. High: what no threshold with at most `fpr` exceeds.
+    At either end half of the error is allowed for the members, half for the non-members, which
+    choose the threshold; both by the binomial distribution, as Clopper and Pearson (1934). NaN
+    where `tpr_at_fpr` is.
+    """
+    x, y = _scores(members, non_members)
+    allowed = _allowed(y, fpr)
+    if allowed < 1:
+        return np.nan, np.nan
+    each = (1 + level) / 2
+    surely, perhaps = (int(binom.ppf(p, len(y), fpr)) for p in ((1 - each) / 2, (1 + each) / 2))
+    fewer = surely - 1 if surely else allowed
+    alarms = clopper_pearson(fewer, len(y), each)[1]
+    found, most = int((x > _limit(y, fewer)).sum()), int((x >= _limit(y, perhaps)).sum())
+    low, high = (clopper_pearson(k, len(x), each)[end] for end, k in enumerate((found, most)))
+    return low * min(1.0, fpr / alarms), high
 
 
 def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> float:
@@ -177,12 +203,11 @@ def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> flo
     every continuous score, conservative where scores tie. 1 where `tpr_at_fpr` is not resolved.
     """
     x, y = _scores(members, non_members)
-    allowed = int(fpr * len(y) * (1 + 1e-12))
-    if allowed < 1:
+    allowed = _allowed(y, fpr)
+    found = int((x > _limit(y, allowed)).sum())
+    if allowed < 1 or allowed == len(y) or found == 0:
         return 1.0
-    limit = np.sort(y)[::-1][allowed] if allowed < len(y) else -np.inf
-    found = int((x > limit).sum())
-    return float(nhypergeom.sf(found - 1, len(x) + len(y), len(x), allowed + 1)) if found else 1.0
+    return float(nhypergeom.sf(found - 1, len(x) + len(y), len(x), allowed + 1))
 
 
 def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -203,6 +228,16 @@ def _scores(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.
             raise ValueError(f"{bad} of {len(scores)} scores of {name} are not finite")
         pair.append(scores)
     return pair[0], pair[1]
+
+
+def _allowed(y: np.ndarray, fpr: float) -> int:
+    """How many of the non-members are at most a share of `fpr`."""
+    return int(fpr * len(y) * (1 + 1e-12))  # 0.29 * 100 is a little under 29
+
+
+def _limit(y: np.ndarray, allowed: int) -> float:
+    """Score above which lie at most so many non-members."""
+    return float(np.sort(y)[::-1][allowed]) if allowed < len(y) else -np.inf
 
 
 def _placements(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

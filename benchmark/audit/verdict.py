@@ -29,7 +29,8 @@ LIMITS = ("auroc_lower", "auroc_upper", "found_upper")
 class Evidence:
     """What one row of the table proves; low and high at the simultaneous level.
 
-    found: share of the members found at the false alarm rate, NaN where it is not resolved;
+    found: share of the members found at the false alarm rate, NaN where it is not resolved; its
+    interval is about that rate among all non-members there could be, not among the given ones;
     p_found: of the hypothesis that this is guessing.
     """
 
@@ -141,7 +142,7 @@ def _evidence(
 ) -> Evidence:
     x, y = scores[member], scores[~member]
     low, high = metrics.auroc_interval(x, y, level)
-    rate = metrics.tpr_at_fpr(x, y, fpr, level)
+    found_low, found_high = metrics.tpr_interval(x, y, fpr, level)
     return Evidence(
         attack=str(row["attack"]),
         calibrated=str(row["calibrated"]),
@@ -149,9 +150,9 @@ def _evidence(
         auroc=float(row["auroc"]),
         low=low,
         high=high,
-        found=rate.tpr,
-        found_low=rate.low,
-        found_high=rate.high,
+        found=metrics.tpr_at_fpr(x, y, fpr).tpr,
+        found_low=found_low,
+        found_high=found_high,
         p_found=metrics.found_p_value(x, y, fpr),
         members=len(x),
     )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, mannwhitneyu, norm
+from scipy.stats import beta, binom, mannwhitneyu, norm
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
@@ -86,6 +86,39 @@ def test_tpr_interval_is_clopper_pearson():
     assert found.high == pytest.approx(beta.ppf(0.975, k + 1, 200 - k))
     assert metrics.tpr_at_fpr(y - 99, y, 0.1)[:2] == (0.0, 0.0)
     assert metrics.tpr_at_fpr(y + 99, y, 0.1)[2] == 1.0
+
+
+@pytest.mark.parametrize("shift", [0.0, 2.0])
+@pytest.mark.parametrize(("n", "fpr"), [(200, 0.01), (1000, 0.01), (200, 0.1)])
+def test_the_interval_at_a_false_positive_rate_covers_the_threshold_too(shift, n, fpr):
+    """With the threshold taken as given a 95% interval misses in up to half of all cases."""
+    truth, runs = norm.sf(norm.isf(fpr) - shift), 400
+    ends = [metrics.tpr_interval(*draw([13, seed], n, n, shift), fpr) for seed in range(runs)]
+    low, high = np.array(ends).T
+    # 2.5% each; four standard errors of 400 runs are 3.1%.
+    assert max((low > truth).mean(), (high < truth).mean()) <= 0.056
+
+
+@pytest.mark.parametrize(("n", "fpr"), [(500, 0.02), (500, 0.002)])
+def test_the_interval_at_a_false_positive_rate_by_its_parts(n, fpr):
+    x, y = draw(3, 400, n, 1.5)
+    low, high = metrics.tpr_interval(x, y, fpr)
+    top, kept = np.sort(y)[::-1], 1.0
+    sure = [k for k in range(n) if binom.cdf(k, n, fpr) <= 0.0125]  # k of n are above top[k]
+    if not sure:
+        sure, kept = [1], fpr / beta.ppf(0.9875, 2, n - 1)
+    found = (x > top[sure[-1]]).sum()
+    assert low == pytest.approx(kept * beta.ppf(0.0125, found, 401 - found))
+    most = (x >= top[next(j for j in range(n) if binom.sf(j, n, fpr) <= 0.0125)]).sum()
+    assert high == pytest.approx(beta.ppf(0.9875, most + 1, 400 - most))
+    assert low < metrics.tpr_at_fpr(x, y, fpr).tpr < high
+
+
+@given(SCORES, SCORES, st.sampled_from([0.04, 0.2, 0.5, 1.0]))
+def test_the_interval_at_a_false_positive_rate_holds_the_estimate(x, y, fpr):
+    tpr, (low, high) = metrics.tpr_at_fpr(x, y, fpr).tpr, metrics.tpr_interval(x, y, fpr)
+    assert (np.isnan(tpr) and np.isnan([low, high]).all()) or 0 <= low <= tpr <= high <= 1
+    assert 0 <= metrics.found_p_value(x, y, fpr) <= 1
 
 
 @pytest.mark.parametrize(("n", "resolved"), [(99, False), (100, True)])

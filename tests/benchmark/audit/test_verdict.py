@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import DictConfig
-from scipy.stats import hypergeom
+from scipy.stats import hypergeom, norm
 
 from benchmark import metrics
 from benchmark.audit import words
@@ -60,6 +60,16 @@ def test_the_strongest_of_many_needs_more_than_its_own_interval(audit_config: Co
     among = verdict(audit_config(), (shifted, y), *guesses(1, 1000, 19))
     assert among.strongest.low < alone.strongest.low
     assert among.level == pytest.approx(1 - 0.05 / 40)
+
+
+def test_the_share_of_records_found_is_as_sure_as_the_page_says(audit_config: Config) -> None:
+    """The threshold is chosen on the non-members: that error is in the interval too."""
+    config, truth, missed = audit_config(), norm.sf(norm.isf(0.01) - 2), 0
+    for seed in range(100):
+        rng = np.random.default_rng([17, seed])
+        found = verdict(config, (rng.normal(size=300) + 2, rng.normal(size=300))).sharpest
+        missed += not found.found_low <= truth <= found.found_high
+    assert missed <= 9  # 5% of 100 may; more than 9 with a chance of 3%
 
 
 def test_a_few_memorised_records_are_a_leak_though_the_auroc_is_a_guess(
