@@ -15,7 +15,10 @@ Norm = Callable[[int], nn.Module]
 def stages(shape: tuple[int, ...]) -> int:
     """How many doublings lead from 4x4 to the resolution; raises UserError where none does."""
     if len(shape) != 3:
-        raise UserError(f"this victim makes images, but a record has shape {shape}; try victim=vae")
+        raise UserError(
+            f"this victim makes images, but a record has shape {shape}; "
+            "for tables try victim=vae_table"
+        )
     _, height, width = shape
     doublings = height.bit_length() - 3
     if height != width or height != 4 << doublings or not 1 <= doublings <= 6:

@@ -102,8 +102,7 @@ def _onnx(name: str, path: Path) -> Network:
         import onnxruntime
     except ImportError as error:
         raise UserError(
-            f"{name}={path}: ONNX files need the package onnxruntime: pip install "
-            f"'gan-leaks-benchmark[audit]'"
+            f"{name}={path}: ONNX files need the package onnxruntime: pip install onnxruntime"
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -27,11 +27,17 @@ def main(words: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.report",
-        description="Tables, figures and one page of what a sweep left in the store. Give it the "
-        "words of the sweep's own command line; without any it reports on +sweep=all.",
+        description="Tables, figures and one page of what a sweep left in the store; nothing is "
+        "trained or attacked. Give it the words of the sweep's own command line, machine.store= "
+        "included; without any it reports on +sweep=all, seed 0.",
     )
-    parser.add_argument("words", nargs="*", help="for example +sweep=taxonomy seed=0,1,2")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="default: results/")
+    parser.add_argument("words", nargs="*", help="for example: +sweep=taxonomy seed=0,1,2")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("results"),
+        help="folder for index.html and one folder a study; default: results/",
+    )
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     try:
