@@ -82,6 +82,8 @@ class GSWGAN(WGANGP):
         if len(real):
             losses = self.critic_losses(real, fake[: len(real)], mixing(real))
             self.descend(optimizer, losses.mean(), "critic")
+        if self.mechanism is not None:
+            self.losses.pop("critic", None)  # a number about the records that no noise protects
 
     def generator_step(self, optimizer: Optimizer | Any) -> None:
         """One generator step down the critic's gradient at each generated record."""

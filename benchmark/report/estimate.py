@@ -39,6 +39,17 @@ class Estimate(NamedTuple):
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
+    def p_at_least(self, margin: float) -> float:
+        """P-value of "`margin` or more": 0.025 where the interval ends there; NaN without one.
+
+        The interval does not say from which of its two errors it comes: the larger p-value counts.
+        """
+        side = self.high - self.mean
+        if not side > 0:
+            return np.nan if np.isnan(side) else float(self.mean >= margin)
+        away, few = (self.mean - margin) / side, t(max(1, self.seeds - 1))
+        return float(max(norm.cdf(away * Z), few.cdf(away * few.ppf((1 + LEVEL) / 2))))
+
 
 def over_seeds(
     values: Sequence[float], halves: Sequence[float] | None = None, between: bool = True

@@ -218,7 +218,7 @@ def test_what_is_generated_does_not_depend_on_how_many_records_there_are(
 
 
 def test_private_training_notes_no_loss_over_real_records(config: Config, tmp_path: Path) -> None:
-    for name, noted in (("vae", set()), ("dcgan", {"generator"})):
+    for name, noted in (("vae", set()), ("dcgan", {"generator"}), ("gs_wgan", {"generator"})):
         (tmp_path / name).mkdir()
         victim, data = make(config, name)
         train(victim, data, tmp_path / name)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.report.estimate import over_seeds, spearman
+from benchmark.report.estimate import Estimate, over_seeds, spearman
 
 VALUES = [0.31, 0.12, 0.22, 0.27]
 
@@ -54,3 +54,19 @@ def test_exact_rank_correlation() -> None:
 
 def test_a_perfect_order_has_the_smallest_p_value() -> None:
     assert spearman(np.arange(5.0), np.arange(5.0)).p_value == pytest.approx(1 / 120)
+
+
+def test_the_p_value_of_a_margin_or_more() -> None:
+    """Exact beyond an interval of Student's; never too small."""
+    found = over_seeds(VALUES)
+    for margin in (0.25, 0.4, 0.5, 1.0):
+        exact = stats.ttest_1samp(VALUES, margin, alternative="less").pvalue
+        assert found.p_at_least(margin) >= exact * (1 - 1e-9)
+        assert margin < found.high or found.p_at_least(margin) == pytest.approx(exact)
+    assert found.p_at_least(found.high) == pytest.approx(0.025)
+    wide = over_seeds(VALUES, [0.4] * 4)
+    normal = stats.norm.cdf((wide.mean - 0.5) / (0.2 / 1.959963985))
+    assert wide.p_at_least(0.5) >= normal
+    assert np.isnan(over_seeds([0.2]).p_at_least(0.5))
+    assert over_seeds([0.2] * 3, [0.0] * 3).p_at_least(0.5) == pytest.approx(0, abs=1e-9)
+    assert Estimate(0.2, 0.2, 0.2, 0.0, 3).p_at_least(0.2) == 1

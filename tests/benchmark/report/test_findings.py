@@ -11,7 +11,17 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from benchmark.report.collect import collect
-from benchmark.report.findings import CLAIMS, FAILS, HOLDS, OPEN, Finding, findings
+from benchmark.report.estimate import Estimate, over_seeds
+from benchmark.report.findings import (
+    CLAIMS,
+    FAILS,
+    HOLDS,
+    OPEN,
+    Claim,
+    Finding,
+    corrected,
+    findings,
+)
 from benchmark.result import JobResult
 from benchmark.sweep import Job
 
@@ -107,6 +117,49 @@ def test_a_single_victim_without_counterpart_is_said(fill: Fill) -> None:
     finding = ours["reconstruction_is_vulnerable"]
     assert finding.verdict == OPEN
     assert "with an encoder and without" in finding.reason
+
+
+def claim(*parts: Estimate, margin: float = 0.01) -> Finding:
+    """A claim whose parts have been measured."""
+    own = Claim("c", "t", "AUROC", "taxonomy", margin, lambda study: {})
+    return Finding(own, {f"part {i}": part for i, part in enumerate(parts)})
+
+
+def seeds(rng: np.random.Generator, mean: float) -> Estimate:
+    return over_seeds(rng.normal(mean, 0.01, 3).tolist())
+
+
+def test_true_claims_are_seldom_rejected_however_many_there_are() -> None:
+    """Ten claims of two parts, each with just the effect that is worth it."""
+    rng, runs = np.random.default_rng(0), 200
+    wrong = sum(
+        any(
+            f.verdict == FAILS
+            for f in corrected(claim(seeds(rng, 0.01), seeds(rng, 0.01)) for _ in range(10))
+        )
+        for _ in range(runs)
+    )
+    assert wrong / runs <= 0.1  # nominal 5%, three standard errors are 4.6%; uncorrected it is 40%
+
+
+def test_false_claims_are_rejected_though_there_are_many() -> None:
+    rng = np.random.default_rng(0)
+    found = corrected(claim(seeds(rng, -0.5), seeds(rng, 0.5)) for _ in range(10))
+    assert {finding.verdict for finding in found} == {FAILS}
+
+
+def test_the_reason_names_the_part_that_is_excluded() -> None:
+    excluded, unknown = Estimate(-0.2, -0.21, -0.19, 1.0, 30), Estimate(-1.0, -9.0, 7.0, 1.0, 30)
+    (found,) = corrected([claim(unknown, excluded)])
+    assert found.verdict == FAILS
+    assert found.reason == "0.01 AUROC or more is excluded (part 1)"
+
+
+def test_the_reason_says_no_more_than_the_test() -> None:
+    """One-sided at 5% is less than a 95% interval above 0."""
+    (found,) = corrected([claim(Estimate(0.1, -0.01, 0.21, 0.04, 30))])
+    assert found.verdict == HOLDS
+    assert found.reason == "above 0 at 5%, one-sided and corrected for the number of claims"
 
 
 def test_every_claim_says_what_it_tests() -> None:
