@@ -78,7 +78,8 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
 def write(result: JobResult, folder: Path | str, page: Path | str | None = None) -> Path:
     """Write a job's files into its folder and return the page.
 
-    table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, config.yaml, index.html.
+    table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, quality.json, config.yaml,
+    index.html.
     page: file of the page as it was rendered before, or its HTML; None renders a job's now.
     A number that cannot be resolved reads n/a in the CSV, null in quality.json; in parquet it is
     missing.
