@@ -142,21 +142,32 @@ def _dress_roc(axes: Axes, floor: float | None) -> None:
 
 def svg(figure: Figure, prefix: str) -> str:
     """The figure as inline SVG that takes the page's text colour; prefix makes its ids unique."""
-    buffer = io.StringIO()
-    with mpl.rc_context(STYLE | {"svg.hashsalt": prefix}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
+    text = _svg(figure, prefix, transparent=True)
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<svg ([^>]*?)(?:width|height)="[\d.]+pt"', r"<svg \1", text)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write path.pdf and path.svg; the same figure gives the same files."""
-    with mpl.rc_context(STYLE | {"svg.hashsalt": path.name}):
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+def save(figure: Figure, path: Path) -> str:
+    """Write path.pdf and path.svg, give the SVG; the same figure gives the same files."""
+    text = _svg(figure, path.name)
+    path.with_suffix(".svg").write_text(text, encoding="utf-8")
+    with mpl.rc_context(STYLE):
         figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    return text
+
+
+def _svg(figure: Figure, salt: str, transparent: bool = False) -> str:
+    """The figure as SVG; coordinates with two decimals: a hundredth of a point, half the size."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE | {"svg.hashsalt": salt}):
+        figure.savefig(buffer, format="svg", transparent=transparent, metadata={"Date": None})
+    return re.sub(
+        r' (?:d|x|y|transform)="[^"]*',
+        lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]),
+        buffer.getvalue(),
+    )
 
 
 def image(figure: Figure) -> Image.Image:

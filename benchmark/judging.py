@@ -6,9 +6,8 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
-from benchmark.metrics import delong_test
+from benchmark.metrics import delong_test, holm
 from benchmark.result import NO_ACCESS
 from benchmark.sets import SIZES, SetAccuracy, set_accuracy
 
@@ -35,8 +34,7 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
         [*a, *b, *delong_test(columns[a], columns[b], member)] for a, b in combinations(columns, 2)
     ]
     found = pd.DataFrame(rows, columns=COMPARISONS[:-1])
-    corrected = multipletests(found["p_value"], method="holm")[1] if rows else []
-    return found.assign(p_holm=np.asarray(corrected, float))
+    return found.assign(p_holm=holm(found["p_value"].to_numpy(float)))
 
 
 def both_ways(comparisons: pd.DataFrame) -> dict[tuple[Row, Row], tuple[float, float]]:

@@ -123,6 +123,19 @@ def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.
     return Difference(difference, low, high, float(2 * norm.sf(abs(difference) / error)))
 
 
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """p-values (n,) that hold for all n tests together: Holm 1979, Scandinavian J. of Statistics.
+
+    statsmodels' multipletests says the same, but has Python collect its garbage in each call:
+    that took a fifth of a report's time.
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p)
+    corrected = np.empty_like(p)
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return corrected
+
+
 def roc(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The ROC curve: fpr, tpr (t,) float64 from (0, 0) to (1, 1), a point per distinct score."""
     _, false, true = _counts(*_scores(members, non_members))

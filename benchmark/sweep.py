@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
+from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -97,13 +98,13 @@ class Hooks(Callback):
 def listed(words: Sequence[str]) -> list[Job]:
     """Every job of a sweep, with the jobs of its parts, from the words of its command line."""
     with _hydra():
-        return [job for part in _parts(words) for job in jobs(_composed(part))]
+        return [job for _, config in _parts(words) for job in jobs(config)]
 
 
 def parts(words: Sequence[str]) -> list[list[str]]:
     """The command lines that a sweep consists of; just itself where it has no parts."""
     with _hydra():
-        return _parts(words)
+        return [line for line, _ in _parts(words)]
 
 
 def jobs(config: DictConfig) -> list[Job]:
@@ -164,9 +165,18 @@ class _Composer:
         return copy.deepcopy(config), choices
 
 
+class _Files(CachingConfigRepository):
+    """Reads each file of conf/ once: Hydra copies its cache for every config that it composes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Files:
+        return self
+
+
 @contextmanager
 def _hydra() -> Iterator[None]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        loader.repository = _Files(loader.repository)  # type: ignore[attr-defined]
         yield
 
 
@@ -179,13 +189,14 @@ def _composed(words: Sequence[str]) -> DictConfig:
         raise UserError(str(error).splitlines()[0]) from error
 
 
-def _parts(words: Sequence[str]) -> list[list[str]]:
-    found = OmegaConf.select(_composed(words), "study.parts") or []
-    lines = []
-    for part in found:
+def _parts(words: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
+    """Command line and config of each part that has no parts of its own."""
+    config = _composed(words)
+    lines: list[tuple[list[str], DictConfig]] = []
+    for part in OmegaConf.select(config, "study.parts") or []:
         line = _with(words, part)
-        lines += _parts(line) if "sweep" in part else [line]
-    return lines if found else [list(words)]
+        lines += _parts(line) if "sweep" in part else [(line, _composed(line))]
+    return lines or [(list(words), config)]
 
 
 def _with(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from joblib import Parallel, cpu_count, delayed
+from tqdm import tqdm
 
 from benchmark import figures
 from benchmark.config import build, register_resolvers
-from benchmark.report import markup, page, plots
+from benchmark.report import markup, page, plots, sheet
 from benchmark.report.collect import Study, collect
-from benchmark.report.published import checked
+from benchmark.report.published import PUBLISHED, checked
 from benchmark.report.tables import CAPTION, table
 from victims.access import UserError
 
@@ -58,9 +58,9 @@ def main(words: Sequence[str] | None = None) -> int:
 def write(studies: Sequence[Study], out: Path) -> Path:
     """Write <out>/<study>/ for every study that has a result, and <out>/index.html; return that."""
     try:
-        workers = min(len(studies), cpu_count())
-        sections = Parallel(workers)(delayed(_section)(study, out) for study in studies)
-        text = page.render(studies, sections, checked(out / "published.csv"))
+        bar = tqdm(studies, "studies", disable=None)
+        sections = [_section(study, out) for study in bar]
+        text = page.render(studies, sections, checked(PUBLISHED))
         out.mkdir(parents=True, exist_ok=True)
         (out / "index.html").write_text(text, encoding="utf-8")
     except OSError as error:
@@ -78,13 +78,14 @@ def _log(studies: Sequence[Study], out: Path) -> None:
 
 
 def _section(study: Study, out: Path) -> dict[str, Any]:
-    if study.done:
-        write_study(study, out / study.name)
-    return page.section(study)
+    return page.section(study, write_study(study, out / study.name) if study.done else {})
 
 
-def write_study(study: Study, folder: Path) -> None:
-    """Numbers and table as CSV, table as Markdown and LaTeX, figures as PDF and SVG."""
+def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
+    """Numbers and table as CSV, table as Markdown and LaTeX, figures as PDF and SVG.
+
+    Gives the figures by name, cut into panels for the page.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     made = table(study)
     study.frame.to_csv(folder / "numbers.csv", index=False, na_rep="n/a")
@@ -92,14 +93,13 @@ def write_study(study: Study, folder: Path) -> None:
     (folder / "table.md").write_text(markup.markdown(made), encoding="utf-8")
     text = markup.latex(made, f"{study.title}. {CAPTION}", study.name)
     (folder / "table.tex").write_text(text, encoding="utf-8")
-    drawn = {
-        "auroc": plots.auroc(study),
-        "roc": plots.roc(study, log=False),
-        "roc-log": plots.roc(study, log=True),
-    }
-    for name, panels in drawn.items():
-        if panels:
-            figures.save(plots.sheet(panels), folder / name)
+    shown = {}
+    for name, panels in plots.drawn(study).items():
+        figure = sheet.sheet(panels)
+        text = figures.save(figure, folder / name)
+        pictures = sheet.cut(figure, text, f"{study.name}-{name}")
+        shown[name] = page.Cut(sheet.entries(figure), list(zip(panels, pictures, strict=True)))
+    return shown
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from benchmark.sweep import Job
 
 DONE = "done"
 SEED, ABSENT = "seed", "–"
+FOLDERS = re.compile(r"(?<![\w.:/])(/[\w.+@-]+)+/(?=[\w.+-])")
+"""Absolute paths but for the last name: a report is read on other machines."""
+
 BASIC = ("victim", "data")
 """Groups of conf/ that every table names."""
 
@@ -53,7 +57,8 @@ class Outcome:
 class Study:
     """All jobs of one sweep, and what the store holds of them.
 
-    words: of the sweep's command line. x: the setting that curves are drawn against, or None.
+    words: of the sweep's command line. x: the setting that curves are drawn against, or None; axis:
+    its name for a reader; absent: how a job without it is written (no privacy: epsilon ∞).
     """
 
     name: str
@@ -61,6 +66,8 @@ class Study:
     x: str | None
     words: tuple[str, ...]
     outcomes: tuple[Outcome, ...]
+    axis: str = ""
+    absent: str = ABSENT
 
     @property
     def command(self) -> str:
@@ -101,21 +108,36 @@ class Study:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property
-    def groups(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:
-        """The jobs that have a result, by the values of `group` and by seed."""
+    def every_group(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:
+        """The jobs by the values of `group` and by seed."""
         found: dict[tuple[Any, ...], dict[int, Outcome]] = {}
-        for outcome in self.done:
+        for outcome in self.outcomes:
             place = self.place(outcome.job)
             at = tuple(place[name] for name in self.group)
             found.setdefault(at, {})[int(outcome.job.config.seed)] = outcome
         return found
 
+    @cached_property
+    def groups(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:
+        """The jobs that have a result, likewise."""
+        done = {
+            at: {seed: outcome for seed, outcome in own.items() if outcome.record}
+            for at, own in self.every_group.items()
+        }
+        return {at: own for at, own in done.items() if own}
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds were asked for."""
+        return len({int(outcome.job.config.seed) for outcome in self.outcomes})
+
     def place(self, job: Job) -> dict[str, Any]:
         """Where a job stands in the study: data, victim, seed and the settings that differ."""
         named = {name: job.choices.get(name, "") for name in BASIC}
-        return (
-            named | {SEED: job.config.seed} | {name: setting(job, name) for name in self.settings}
-        )
+        own = {name: setting(job, name) for name in self.settings}
+        if own.get(self.x or "") == ABSENT:
+            own[str(self.x)] = self.absent
+        return named | {SEED: job.config.seed} | own
 
     def _rows(self, outcome: Outcome, title: str) -> pd.DataFrame:
         at = {"study": self.name, "job": title, **self.place(outcome.job)}
@@ -171,6 +193,8 @@ def _study(name: str, jobs: Sequence[Job], words: Sequence[str]) -> Study:
         x=about.get("x"),
         words=tuple(own),
         outcomes=tuple(outcome(job, store) for job in jobs),
+        axis=about.get("axis") or str(about.get("x") or "").replace("_", " "),
+        absent=about.get("absent") or ABSENT,
     )
 
 
@@ -180,7 +204,7 @@ def outcome(job: Job, store: Store) -> Outcome:
     if isinstance(found, Record):
         return Outcome(job, DONE, found)
     if found:
-        return Outcome(job, f"failed: {found['error']}")
+        return Outcome(job, f"failed: {FOLDERS.sub('…/', found['error'])}")
     started = record.is_started(job.config, store)
     return Outcome(job, "interrupted, or still running" if started else "not started")
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
+from benchmark.metrics import holm
 from benchmark.report import measures
 from benchmark.report.collect import Study
 from benchmark.report.estimate import Estimate
@@ -228,7 +228,7 @@ def corrected(measured: Iterable[Finding]) -> list[Finding]:
         min(1.0, len(found[i].parts) * found[i].least[1].p_at_least(found[i].claim.margin))
         for i in tested
     ]
-    columns = [multipletests(p_values, method="holm")[1] for p_values in (above, worth)]
+    columns = [holm(p_values) for p_values in (above, worth)]
     for i, p_holm, p_worth in zip(tested, *columns, strict=True):
         found[i] = dataclasses.replace(found[i], p_holm=float(p_holm), p_worth=float(p_worth))
     return found

@@ -12,7 +12,7 @@ from benchmark.report.tables import Cell, Table
 TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "&": r"\&", "%": r"\%",
     "#": r"\#", "$": r"\$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-    "ε": r"$\varepsilon$", "δ": r"$\delta$", "σ": r"$\sigma$", "é": r"\'e",
+    "ε": r"$\varepsilon$", "δ": r"$\delta$", "σ": r"$\sigma$", "∞": r"$\infty$", "é": r"\'e",
 }  # fmt: skip
 """What LaTeX reads as a command, or does not have in every font."""
 

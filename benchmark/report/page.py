@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from benchmark import figures
 from benchmark.page import environment
-from benchmark.report import plots
-from benchmark.report.collect import Outcome, Study, command
+from benchmark.report.collect import Study, command
 from benchmark.report.findings import HOLDS, OPEN, Finding, findings
-from benchmark.report.plots import Panel
+from benchmark.report.pictures import attributes, grids, victims
+from benchmark.report.sheet import Entry, Panel
 from benchmark.report.tables import CAPTION, cells, table
 from benchmark.result import (
     TPR_COLUMNS,
-    JobResult,
-    Strip,
     duration,
     interval,
-    number,
     p_value,
     percent,
     to_yaml,
 )
 
+FIGURES = {
+    "auroc": "",
+    "roc": "ROC curves, linear axes",
+    "roc-log": "ROC curves, logarithmic axes",
+}
+"""Figure of a study -> what it is folded away under."""
+
 FILTERS = {"data": "data", "victim": "victim", "attack": "attack", "access": "access"}
 """Column of a study's frame -> heading of the list that filters by it."""
 
-SHOWN = 4
-"""Pairs shown of members, and as many of non-members, per victim and reconstruction attack."""
+
+class Cut(NamedTuple):
+    """A figure: its legend, and its panels each with its picture."""
+
+    legend: list[Entry]
+    panels: list[tuple[Panel, Markup]]
 
 
 def render(
@@ -55,7 +61,7 @@ def render(
             findings=[_finding(finding) for finding in found],
             studies=sections,
             caption=CAPTION,
-            victims=list(_victims(studies)),
+            victims=list(victims(studies)),
             numbers=[_number(row) for _, row in _known(numbers).iterrows()],
             jobs=list(_jobs(studies)),
             published=published.to_dict("records"),
@@ -94,7 +100,7 @@ def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
     for study in studies:
         for group, rows in cells(study).items():
             for (attack, variant), cell in rows.items():
-                if cell.estimate.seeds:
+                if cell.estimate.seeds and not cell.blind:
                     how = "" if variant == "none" else f", calibrated ({variant})"
                     what = f"{attack}{how} against {group[0]} on {group[1]}"
                     yield cell.estimate.mean, what.replace("_", " ")
@@ -145,8 +151,8 @@ def _estimate(estimate: Any) -> str:
     return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
-def section(study: Study) -> dict[str, Any]:
-    """What the page shows of a study."""
+def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
+    """What the page shows of a study; drawn: its figures by name."""
     made, accesses = table(study), _accesses(study.frame)
     return {
         "name": study.name,
@@ -154,7 +160,7 @@ def section(study: Study) -> dict[str, Any]:
         "command": study.command,
         "done": len(study.done),
         "jobs": len(study.outcomes),
-        "lacking": [(command(o.job.words), o.state, _attributes(study, o)) for o in study.lacking],
+        "lacking": [(command(o.job.words), o.state, attributes(study, o)) for o in study.lacking],
         "labels": made.labels,
         "access": accesses,
         "attacks": [(attack, accesses[attack]) for attack in made.attacks],
@@ -169,64 +175,10 @@ def section(study: Study) -> dict[str, Any]:
             }
             for names, cells, own in made.rows
         ],
-        "auroc": _svgs(plots.auroc(study), f"{study.name}-auroc"),
-        "roc": _svgs(plots.roc(study, log=False), f"{study.name}-roc"),
-        "roc_log": _svgs(plots.roc(study, log=True), f"{study.name}-roc-log"),
+        "figures": [(heading, drawn[name]) for name, heading in FIGURES.items() if name in drawn],
+        "axis": study.axis,
+        "grids": grids(study),
     }
-
-
-def _svgs(panels: Iterable[Panel], prefix: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "title": panel.title,
-            "data": panel.data,
-            "victim": panel.victim,
-            "svg": Markup(figures.svg(plots.single(panel), f"{prefix}-{i}")),
-        }
-        for i, panel in enumerate(panels)
-    ]
-
-
-def _attributes(study: Study, outcome: Outcome) -> dict[str, str]:
-    place = study.place(outcome.job)
-    return {"data": str(place["data"]), "victim": str(place["victim"])}
-
-
-def _victims(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
-    """One victim of each kind with images: samples, and what attacks reconstruct."""
-    seen = set()
-    for study in studies:
-        for outcome in study.done:
-            at = _attributes(study, outcome)
-            assert outcome.record is not None
-            result = outcome.record.result
-            if result.samples is not None and tuple(at.values()) not in seen:
-                seen.add(tuple(at.values()))
-                yield at | {
-                    "title": result.title,
-                    "samples": figures.data_uri(figures.tile(result.samples, 8)),
-                    "strips": _strips(result),
-                }
-
-
-def _strips(result: JobResult) -> dict[str, list[tuple[str, list[tuple[str, str]]]]]:
-    """By attack: the name of a group, and its pairs with their distances."""
-    return {
-        attack: [
-            ("members", _pairs(strip, strip.member)),
-            ("non-members", _pairs(strip, ~np.asarray(strip.member, bool))),
-        ]
-        for attack, strip in result.strips.items()
-        if strip.queries.ndim == 4
-    }
-
-
-def _pairs(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
-    own = zip(strip.queries[mask], strip.reconstructions[mask], strip.losses[mask], strict=True)
-    return [
-        (figures.data_uri(figures.pair(query, found)), number(float(loss)))
-        for query, found, loss in itertools.islice(own, SHOWN)
-    ]
 
 
 def _number(row: pd.Series) -> dict[str, Any]:
@@ -252,7 +204,7 @@ def _jobs(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
                 facts = {"command": command(outcome.job.words), "key": key}
                 facts |= {name: meta[name] for name in ("created", "seconds", "git", "versions")}
                 checks = [f"{c.level}: {c.message}" for c in outcome.record.result.checks]
-                yield _attributes(study, outcome) | {
+                yield attributes(study, outcome) | {
                     "key": key,
                     "title": outcome.record.result.title,
                     "facts": to_yaml(facts),

@@ -1,22 +1,19 @@
-"""Figures of a study in panels, one a victim: all on one sheet, or each alone for a screen."""
+"""What is drawn of a study, in panels, one a victim."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from benchmark import metrics
-from benchmark.figures import INK, PALETTE, STYLE
+from benchmark.figures import INK, PALETTE
 from benchmark.report.collect import Outcome, Row, Study
+from benchmark.report.sheet import Panel
 from benchmark.report.tables import Cell, cells
 
 GUESS: Any = {"color": "#888888", "linestyle": ":", "linewidth": 1.2}
@@ -24,55 +21,15 @@ DASHES = ("-", "--", "-.", ":")
 POINTS = 100
 """Points of a ROC curve: more cannot be told apart at this size."""
 
-COLUMNS, WIDTH = 3, 2.6
 
-
-@dataclass(frozen=True)
-class Panel:
-    """What is drawn into one pair of axes, of which data and victim.
-
-    height: of the axes, left: room for the labels beside them, in inches.
-    """
-
-    title: str
-    data: str
-    victim: str
-    draw: Callable[[Axes], None]
-    height: float = 2.3
-    left: float = 0.55
-
-
-def single(panel: Panel) -> Figure:
-    """One panel with its own legend below, without its title."""
-    return _laid_out([panel], columns=1, above=0.1)
-
-
-def sheet(panels: Sequence[Panel]) -> Figure:
-    """All panels with their titles, and one legend."""
-    figure = _laid_out(panels, columns=min(COLUMNS, len(panels)), above=0.3)
-    for axes, panel in zip(figure.axes, panels, strict=True):
-        axes.set_title(panel.title, fontsize=9, parse_math=False)
-    return figure
-
-
-def _laid_out(panels: Sequence[Panel], columns: int, above: float) -> Figure:
-    """Panels row by row. By hand: matplotlib's own layout takes as long again as drawing."""
-    rows = -(-len(panels) // columns)
-    height, left = (max(getattr(panel, side) for panel in panels) for side in ("height", "left"))
-    below, right = 0.5, 0.15  # tick labels and the axis' name; half a tick label
-    with mpl.rc_context(STYLE):
-        figure = Figure()
-        every = [figure.add_axes((0, 0, 1, 1), label=str(i)) for i in range(len(panels))]
-        for axes, panel in zip(every, panels, strict=True):
-            panel.draw(axes)
-        foot = 0.17 * -(-_legend(figure, every, 2 * columns) // (2 * columns)) + 0.05
-        size = (left + WIDTH + right) * columns, (above + height + below) * rows + foot
-        figure.set_size_inches(*size)
-        for i, axes in enumerate(every):
-            x = (left + WIDTH + right) * (i % columns) + left
-            y = (above + height + below) * (rows - 1 - i // columns) + below + foot
-            axes.set_position((x / size[0], y / size[1], WIDTH / size[0], height / size[1]))
-    return figure
+def drawn(study: Study) -> dict[str, list[Panel]]:
+    """The figures of a study by the names of their files; those that have panels."""
+    every = {
+        "auroc": auroc(study),
+        "roc": roc(study, log=False),
+        "roc-log": roc(study, log=True),
+    }
+    return {name: panels for name, panels in every.items() if panels}
 
 
 def auroc(study: Study) -> list[Panel]:
@@ -80,11 +37,11 @@ def auroc(study: Study) -> list[Panel]:
     found = cells(study)
     by_victim: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[Row, Cell]]] = {}
     for group, rows in found.items():
-        by_victim.setdefault(_victim(study, group), {})[group] = rows
+        by_victim.setdefault(panel_of(study, group), {})[group] = rows
     if study.x in study.group:
         at = study.group.index(str(study.x))
         return [
-            Panel(*_names(study, victim), partial(_curves, study, at, groups))
+            Panel(*names(study, victim), partial(_curves, study, at, groups))
             for victim, groups in by_victim.items()
         ]
     variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
@@ -92,7 +49,7 @@ def auroc(study: Study) -> list[Panel]:
     start = min(0.45, *(low for low in lows if low == low), 1.0)
     return [
         Panel(
-            *_names(study, victim),
+            *names(study, victim),
             partial(_marks, groups, variants, start),
             0.2 * len(labels),
             0.15 + 0.072 * max(map(len, labels)),
@@ -111,12 +68,12 @@ def roc(study: Study, log: bool) -> list[Panel]:
         return []
     attacks = _attacks(study)
     return [
-        Panel(*_names(study, group), partial(_rocs, list(seeds.values()), attacks, log), 2.5)
+        Panel(*names(study, group), partial(_rocs, list(seeds.values()), attacks, log), 2.5)
         for group, seeds in study.groups.items()
     ]
 
 
-def _victim(study: Study, group: tuple[Any, ...]) -> tuple[Any, ...]:
+def panel_of(study: Study, group: tuple[Any, ...]) -> tuple[Any, ...]:
     """What names a panel: the whole group where x is its only other setting, else the victim."""
     if study.x in study.group:
         at = study.group.index(str(study.x))
@@ -124,7 +81,7 @@ def _victim(study: Study, group: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*group[:2], *(None for _ in group[2:]))
 
 
-def _names(study: Study, group: tuple[Any, ...]) -> tuple[str, str, str]:
+def names(study: Study, group: tuple[Any, ...]) -> tuple[str, str, str]:
     """Title (victim, data and the settings that are not None), data and victim of a panel."""
     settings = [
         f"{name.rsplit('.', 1)[-1]} {value}"
@@ -153,7 +110,7 @@ def _curves(
             axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
     _explain(axes, rows, attacks)
     axes.axhline(0.5, **GUESS)
-    axes.set(xscale="log", xlabel=_words(str(study.x)), ylabel="AUROC", ylim=(None, 1.01))
+    axes.set(xscale="log", xlabel=study.axis, ylabel="AUROC", ylim=(None, 1.01))
     axes.set_xticks(list(place.values()), [str(value) for value in place])
     axes.minorticks_off()
 
@@ -267,24 +224,3 @@ def _variant(variant: str) -> str:
 
 def _words(text: str) -> str:
     return text.replace("_", " ")
-
-
-def _legend(figure: Figure, all_axes: Sequence[Axes], columns: int) -> int:
-    """One legend for all axes; gives the number of its entries."""
-    entries: dict[str, Artist] = {}
-    for axes in all_axes:
-        for spine in axes.spines.values():
-            spine.set_edgecolor(INK)
-        handles, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    if entries:
-        legend = figure.legend(
-            list(entries.values()),
-            list(entries),
-            loc="lower center",
-            ncols=columns,
-            fontsize=8,
-        )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-    return len(entries)

@@ -13,6 +13,9 @@ COLUMNS = ["paper", "place", "file", "what", "value", "checked"]
 what: victim, data, attack and size in words. checked: true only where the source was read."""
 
 
+PUBLISHED = Path(__file__).parents[2] / "results" / "published.csv"
+
+
 def checked(path: Path) -> pd.DataFrame:
     """The checked rows of results/published.csv; raises UserError where a column is missing."""
     if not path.exists():

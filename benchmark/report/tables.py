@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from benchmark.judging import LEVEL
+from benchmark.metrics import holm
 from benchmark.report.collect import Outcome, Row, Study, quality
 from benchmark.report.estimate import Estimate, differences, of_auroc, over_seeds
 from benchmark.result import NO_ACCESS, duration
@@ -30,10 +30,11 @@ MADE = {"training seconds": ("training", duration), "parameters": ("parameters",
 
 
 class Cell(NamedTuple):
-    """AUROC over seeds and whether it is significantly the best of its victim."""
+    """AUROC over seeds, whether it is significantly the best of its victim, or of no attack."""
 
     estimate: Estimate
     best: bool
+    blind: bool = False
 
     @property
     def text(self) -> str:
@@ -107,7 +108,9 @@ def cells(study: Study) -> dict[tuple[Any, ...], dict[Row, Cell]]:
             significantly_best({row: e for row, e in rivals.items() if row[1] == variant}, seeds)
             for variant in variants
         }
-        found[group] = {row: Cell(e, row in best) for row, e in estimates.items()}
+        found[group] = {
+            row: Cell(e, row in best, accesses[row[0]] == NO_ACCESS) for row, e in estimates.items()
+        }
     return found
 
 
@@ -128,8 +131,7 @@ def significantly_best(estimates: dict[Row, Estimate], seeds: Mapping[int, Outco
         p_greater = differences(known, between=False).p_value
         p_values.append(2 * min(p_greater, 1 - p_greater))
         with_best.append(best in (a, b))
-    corrected = multipletests(p_values, method="holm")[1]
-    return best if (corrected[np.array(with_best)] < LEVEL).all() else None
+    return best if (holm(p_values)[np.array(with_best)] < LEVEL).all() else None
 
 
 def about(study: Study) -> dict[tuple[Any, ...], dict[str, Own]]:

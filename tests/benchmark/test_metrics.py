@@ -9,6 +9,7 @@ from sklearn.metrics import (
     roc_auc_score,
     roc_curve,
 )
+from statsmodels.stats.multitest import multipletests
 
 from benchmark import metrics
 from benchmark.result import TPR_COLUMNS
@@ -254,6 +255,12 @@ def test_paired_comparison_without_variance():
     assert found.difference == 0.5
     assert found.low < 0.5 < found.high
     assert found.p_value == 2.0**-9
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+def test_holm_against_statsmodels(p_values):
+    expected = multipletests(p_values, method="holm")[1] if p_values else []
+    assert metrics.holm(p_values).tolist() == pytest.approx(expected)
 
 
 def test_summary_has_the_columns_of_the_table():

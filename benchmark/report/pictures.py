@@ -1,0 +1,119 @@
+"""What victims generate, and what attacks reconstruct: pictures for the page."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmark import figures
+from benchmark.report.collect import Outcome, Study
+from benchmark.report.plots import names, panel_of
+from benchmark.report.tables import about, cells
+from benchmark.result import JobResult, Strip, number
+
+SHOWN = 4
+"""Pairs shown of members, and as many of non-members, per victim and reconstruction attack."""
+
+GRID = 25
+"""Samples shown of each victim where several stand side by side."""
+
+
+def attributes(study: Study, outcome: Outcome) -> dict[str, str]:
+    """What a job's part of the page is filtered by."""
+    place = study.place(outcome.job)
+    return {"data": str(place["data"]), "victim": str(place["victim"])}
+
+
+def grids(study: Study) -> list[dict[str, Any]]:
+    """Samples side by side along the study's x, a row per victim; none where x changes no victim.
+
+    A row: title, data, victim, and a cell for each x: x, the samples of the first seed that has
+    some (or why there are none), the highest AUROC and the sample quality.
+    """
+    if study.x not in study.group:
+        return []
+    at = study.group.index(str(study.x))
+    rows: dict[tuple[Any, ...], list[Any]] = {}
+    for group, seeds in study.every_group.items():
+        rows.setdefault(panel_of(study, group), []).append((group[at], group, seeds))
+    found = []
+    for victim, places in rows.items():
+        own = [_grid(study, x, group, seeds) for x, group, seeds in places]
+        models = {key for cell in own for key in cell["models"]}
+        if any(cell["samples"] for cell in own) and len(models) > 1:
+            title, data, name = names(study, victim)
+            found.append({"title": title, "data": data, "victim": name, "cells": own})
+    return found
+
+
+def _grid(
+    study: Study, x: Any, group: tuple[Any, ...], seeds: Mapping[int, Outcome]
+) -> dict[str, Any]:
+    results = {seed: own.record.result for seed, own in seeds.items() if own.record}
+    pictures = {seed: r.samples for seed, r in results.items() if r.samples is not None}
+    seed = next(iter(pictures), None)
+    return {
+        "x": str(x),
+        "seed": seed,
+        "samples": None if seed is None else _tiled(pictures[seed]),
+        "state": "; ".join(dict.fromkeys(own.state for own in seeds.values() if not own.record)),
+        "facts": _facts(study, group) if results else [],
+        "models": {result.provenance.get("victim key") for result in results.values()},
+    }
+
+
+def _tiled(samples: np.ndarray) -> str:
+    return figures.data_uri(figures.tile(samples[:GRID], int(np.sqrt(GRID))))
+
+
+def _facts(study: Study, group: tuple[Any, ...]) -> list[str]:
+    """The highest AUROC of all rows, and the first measure of sample quality."""
+    every = cells(study)[group].items()
+    known = [(row, cell) for row, cell in every if cell.estimate.seeds and not cell.blind]
+    lines = []
+    if known:
+        (attack, variant), best = max(known, key=lambda item: item[1].estimate.mean)
+        how = "" if variant == "none" else f" + {variant}"
+        lines.append(f"highest AUROC {best.text}: {attack}{how}".replace("_", " "))
+    measured = list(about(study)[group].items())[:1]
+    return lines + [f"{name} {own.text}" for name, own in measured]
+
+
+def victims(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
+    """One victim of each kind with images: samples, and what attacks reconstruct."""
+    seen = set()
+    for study in studies:
+        for outcome in study.done:
+            at = attributes(study, outcome)
+            assert outcome.record is not None
+            result = outcome.record.result
+            if result.samples is not None and tuple(at.values()) not in seen:
+                seen.add(tuple(at.values()))
+                yield at | {
+                    "title": result.title,
+                    "samples": figures.data_uri(figures.tile(result.samples, 8)),
+                    "strips": _strips(result),
+                }
+
+
+def _strips(result: JobResult) -> dict[str, list[tuple[str, list[tuple[str, str]]]]]:
+    """By attack: the name of a group, and its pairs with their distances."""
+    return {
+        attack: [
+            ("members", _pairs(strip, strip.member)),
+            ("non-members", _pairs(strip, ~np.asarray(strip.member, bool))),
+        ]
+        for attack, strip in result.strips.items()
+        if strip.queries.ndim == 4
+    }
+
+
+def _pairs(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
+    own = zip(strip.queries[mask], strip.reconstructions[mask], strip.losses[mask], strict=True)
+    return [
+        (figures.data_uri(figures.pair(query, found)), number(float(loss)))
+        for query, found, loss in itertools.islice(own, SHOWN)
+    ]
