@@ -17,7 +17,8 @@ from victims.access import UserError
 from victims.budget import default_delta
 
 LEVEL = 0.05
-"""Chance that an honest promise is called broken by any of a job's rows."""
+"""Chance that an honest promise is called broken by any of a job's rows, if queries are independent
+as `benchmark.epsilon.from_scores` takes them; and as much again by any attack on its canaries."""
 
 
 def refuse(config: DictConfig, source: Source, dataset: Dataset, members: int) -> None:
@@ -65,7 +66,10 @@ def columns(
 def broken(
     scores: pd.DataFrame, spent: Mapping[str, Any] | None, canaries: pd.DataFrame
 ) -> list[Check]:
-    """Attacks that show more than the promise allows, at LEVEL over all rows together."""
+    """Attacks that show more than the promise allows, at LEVEL over all rows together.
+
+    Likewise over all attacks on the canaries, see `benchmark.canaries.audit`.
+    """
     if not spent:
         return []
     found = [

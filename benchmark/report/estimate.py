@@ -75,6 +75,11 @@ def over_seeds(
     return Estimate(mean, mean - margin, mean + margin, max(p_values, default=np.nan), n)
 
 
+def wider_side(value: float, low: float, high: float) -> float:
+    """Half-width of an interval that need not be symmetric: one that ends at 1 is not narrow."""
+    return max(high - value, value - low)
+
+
 def _tail(mean: float, error: float, distribution: object) -> float:
     """Chance of a mean at least as large where the truth is 0."""
     if error == 0:
@@ -85,8 +90,9 @@ def _tail(mean: float, error: float, distribution: object) -> float:
 def of_auroc(rows: pd.DataFrame) -> Estimate:
     """The AUROC over the seeds of a table row; rows: auroc, auroc_low, auroc_high."""
     known = rows.dropna(subset=["auroc"])
-    halves = (known["auroc_high"] - known["auroc_low"]) / 2
-    found = over_seeds(known["auroc"].tolist(), halves.tolist())
+    columns = (known[name].tolist() for name in ("auroc", "auroc_low", "auroc_high"))
+    halves = [wider_side(*own) for own in zip(*columns, strict=True)]
+    found = over_seeds(known["auroc"].tolist(), halves)
     if len(known) == 1:  # its own interval is not symmetric
         found = found._replace(low=known["auroc_low"].iloc[0], high=known["auroc_high"].iloc[0])
     return found
@@ -94,7 +100,7 @@ def of_auroc(rows: pd.DataFrame) -> Estimate:
 
 def differences(found: Sequence[Difference], between: bool = True) -> Estimate:
     """One paired difference a seed, combined; between=False: for these models, not for others."""
-    halves = [(d.high - d.low) / 2 for d in found]
+    halves = [wider_side(d.difference, d.low, d.high) for d in found]
     return over_seeds([d.difference for d in found], halves, between)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.report.collect import Outcome, Study, quality
-from benchmark.report.estimate import Estimate, over_seeds, spearman
+from benchmark.report.estimate import Estimate, over_seeds, spearman, wider_side
 
 GENERATOR = ("full_black_box", "partial_black_box", "white_box")
 DISCRIMINATOR, ENCODER = "accessible_discriminator", "accessible_encoder"
@@ -49,7 +49,7 @@ def gains(study: Study, a: tuple[str, str], b: tuple[str, str]) -> BySeed:
     def gain(outcome: Outcome) -> Number | None:
         rows = [_row(outcome, *own) for own in (a, b)]
         found = outcome.differences.get((rows[0], rows[1])) if rows[0] and rows[1] else None
-        return (found.difference, (found.high - found.low) / 2) if found else None
+        return (found.difference, wider_side(*found[:3])) if found else None
 
     return _by_seed(study, gain)
 
@@ -81,7 +81,8 @@ def _auroc(outcome: Outcome, access: str, calibrated: str) -> Number | None:
     if own.empty:
         return None
     row = own.iloc[0]
-    return float(row["auroc"]), float(row["auroc_high"] - row["auroc_low"]) / 2
+    value, low, high = (float(row[name]) for name in ("auroc", "auroc_low", "auroc_high"))
+    return value, wider_side(value, low, high)
 
 
 def mean_over(found: BySeed, what: str) -> Estimate:

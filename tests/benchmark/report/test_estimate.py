@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import permutations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmark.report.estimate import Estimate, over_seeds, spearman
+from benchmark.metrics import Difference
+from benchmark.report.estimate import Estimate, differences, of_auroc, over_seeds, spearman
 
 VALUES = [0.31, 0.12, 0.22, 0.27]
 
@@ -70,3 +72,11 @@ def test_the_p_value_of_a_margin_or_more() -> None:
     assert np.isnan(over_seeds([0.2]).p_at_least(0.5))
     assert over_seeds([0.2] * 3, [0.0] * 3).p_at_least(0.5) == pytest.approx(0, abs=1e-9)
     assert Estimate(0.2, 0.2, 0.2, 0.0, 3).p_at_least(0.2) == 1
+
+
+def test_an_interval_that_ends_at_one_is_not_taken_for_a_narrow_one() -> None:
+    """Three seeds that separate 128 of 128 each know no more than 384 of 384 (closed form)."""
+    low = 0.025 ** (1 / 128)
+    rows = pd.DataFrame({"auroc": [1.0] * 3, "auroc_low": [low] * 3, "auroc_high": [1.0] * 3})
+    assert of_auroc(rows).low <= 0.025 ** (1 / 384)
+    assert differences([Difference(0.5, 0.1, 0.6, 0.01)]).half == pytest.approx(0.4)
