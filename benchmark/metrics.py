@@ -71,7 +71,7 @@ def auroc_interval(
     Clopper and Pearson (Biometrika 1934) for AUROC * k successes in k = min(m, n) trials; for
     perfect separation of 200 + 200 queries [0.982, 1].
     Between the two it is a little short: measured on normal scores, 128 or 200 of each, the 95%
-    interval misses an AUROC of 0.995 to 0.999 in 6 to 8% of cases, nearly always from above.
+    interval misses an AUROC of 0.995 to 0.999 in 6 to 8% of cases, mostly because it lies above it.
     """
     x, y = _scores(members, non_members)
     below, above = _placements(x, y)
