@@ -117,6 +117,11 @@ def number(value: float, digits: int = 3) -> str:
     return "n/a" if pd.isna(value) else f"{value:.{digits}f}"
 
 
+def count(n: int, things: str) -> str:
+    """3 seeds, 1 seed."""
+    return f"{n} {things.removesuffix('s') if n == 1 else things}"
+
+
 def p_value(value: float) -> str:
     """A p-value for a reader: 0.032, or < 0.001."""
     return "< 0.001" if value < 0.001 else number(value)

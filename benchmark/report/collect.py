@@ -109,13 +109,14 @@ class Study:
 
     @cached_property
     def every_group(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:
-        """The jobs by the values of `group` and by seed."""
+        """The jobs by the values of `group`, those of a victim together, and by seed."""
         found: dict[tuple[Any, ...], dict[int, Outcome]] = {}
         for outcome in self.outcomes:
             place = self.place(outcome.job)
             at = tuple(place[name] for name in self.group)
             found.setdefault(at, {})[int(outcome.job.config.seed)] = outcome
-        return found
+        victims = list(dict.fromkeys(at[: len(BASIC)] for at in found))
+        return {at: found[at] for at in sorted(found, key=lambda at: victims.index(at[:2]))}
 
     @cached_property
     def groups(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:

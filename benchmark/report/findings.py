@@ -21,6 +21,7 @@ from benchmark.metrics import holm
 from benchmark.report import measures
 from benchmark.report.collect import Study
 from benchmark.report.estimate import Estimate
+from benchmark.result import count
 
 LEVEL = 0.05
 SEEDS = 3
@@ -197,7 +198,7 @@ class Finding:
             return self.lacking
         if not self.is_tested:
             fewest = min(e.seeds for e in self.parts.values())
-            return f"{fewest} {self.claim.of}, at least {self.claim.repetitions} are needed"
+            return f"{count(fewest, self.claim.of)}, at least {self.claim.repetitions} are needed"
         if self.verdict == HOLDS:
             also = f", also the weakest part ({self.weakest[0]})" if len(self.parts) > 1 else ""
             return f"above 0 at 5%, one-sided and corrected for the number of claims{also}"

@@ -17,6 +17,7 @@ from benchmark.report.sheet import Entry, Panel
 from benchmark.report.tables import CAPTION, cells, table
 from benchmark.result import (
     TPR_COLUMNS,
+    count,
     duration,
     interval,
     p_value,
@@ -75,10 +76,11 @@ def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
     done, jobs = sum(len(s.done) for s in studies), sum(len(s.outcomes) for s in studies)
     verdicts = [finding.verdict for finding in found]
     tested = len(verdicts) - verdicts.count(OPEN)
+    decided = f"{verdicts.count(HOLDS)} held, {tested - verdicts.count(HOLDS)} did not"
     sentences = [
-        f"{done} of {jobs} jobs of {len(studies)} studies have a result.",
-        f"Of the paper's {len(verdicts)} claims {tested} could be decided: "
-        f"{verdicts.count(HOLDS)} hold, {tested - verdicts.count(HOLDS)} do not.",
+        f"{done} of {jobs} jobs have a result.",
+        f"Of the paper's {len(verdicts)} claims {tested or 'none'} could be decided here"
+        + (f": {decided}." if tested else "."),
     ]
     best = max(_all_cells(studies), key=lambda item: item[0], default=None)
     if best:
@@ -135,7 +137,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "p": _p(finding.p_holm),
         "reason": finding.reason,
         "parts": {name: _estimate(part) for name, part in finding.parts.items()},
-        "repetitions": f"{shown.seeds if shown else 0} {finding.claim.of}",
+        "repetitions": count(shown.seeds if shown else 0, finding.claim.of),
         "command": finding.command,
     }
 
@@ -148,6 +150,8 @@ def _p(value: float) -> str:
 
 
 def _estimate(estimate: Any) -> str:
+    if np.isnan(estimate.low):
+        return f"{estimate.mean:+.3f} (no interval)"
     return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
@@ -177,6 +181,7 @@ def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
         ],
         "figures": [(heading, drawn[name]) for name, heading in FIGURES.items() if name in drawn],
         "axis": study.axis,
+        "several": study.seeds > 1,
         "grids": grids(study),
     }
 

@@ -17,6 +17,9 @@ from benchmark.report.sheet import Panel
 from benchmark.report.tables import Cell, cells
 
 GUESS: Any = {"color": "#888888", "linestyle": ":", "linewidth": 1.2}
+OPEN: Any = {"markerfacecolor": "white"}
+"""How the mark of a single seed looks where several were asked for."""
+
 DASHES = ("-", "--", "-.", ":")
 POINTS = 100
 """Points of a ROC curve: more cannot be told apart at this size."""
@@ -50,7 +53,7 @@ def auroc(study: Study) -> list[Panel]:
     return [
         Panel(
             *names(study, victim),
-            partial(_marks, groups, variants, start),
+            partial(_marks, groups, variants, start, study.seeds > 1),
             0.2 * len(labels),
             0.15 + 0.072 * max(map(len, labels)),
         )
@@ -96,7 +99,7 @@ def _curves(
     study: Study, at: int, groups: dict[tuple[Any, ...], dict[Row, Cell]], axes: Axes
 ) -> None:
     attacks, place = _attacks(study), _places([group[at] for group in groups])
-    rows = list(dict.fromkeys(row for own in groups.values() for row in own))
+    rows = list(dict.fromkeys(row for own in groups.values() for row in own if not own[row].blind))
     for row in rows:
         points = sorted(
             (place[group[at]], own[row].estimate) for group, own in groups.items() if row in own
@@ -107,6 +110,10 @@ def _curves(
             low, mean, high = np.array([[e.low, e.mean, e.high] for e in estimates]).T
             style = _style(row, attacks)
             axes.plot(x, mean, marker="o", markersize=3, **style)
+            if study.seeds > 1:
+                single = [(value, e.mean) for value, e in known if e.seeds == 1]
+                at_x, at_y = np.reshape(single, (-1, 2)).T
+                axes.plot(at_x, at_y, "o", color=style["color"], markersize=3, **OPEN)
             axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
     _explain(axes, rows, attacks)
     axes.axhline(0.5, **GUESS)
@@ -129,19 +136,26 @@ def _marks(
     groups: dict[tuple[Any, ...], dict[Row, Cell]],
     variants: Sequence[str],
     start: float,
+    several: bool,
     axes: Axes,
 ) -> None:
     labels = _labels(groups)
     for group, rows in groups.items():
         for attack in dict.fromkeys(attack for attack, _ in rows):
             at = labels.index(_label(group, attack))
+            if not any(rows[row].estimate.seeds for row in rows if row[0] == attack):
+                axes.text(start, at, "n/a", color=GUESS["color"], verticalalignment="center")
             for i, variant in enumerate(variants):
                 cell = rows.get((attack, variant))
                 if cell and cell.estimate.seeds:
                     e, y = cell.estimate, at + 0.24 * (i - (len(variants) - 1) / 2)
                     color = PALETTE[i % len(PALETTE)]
                     axes.plot([e.low, e.high], [y, y], color=color, linewidth=1.4)
-                    axes.plot(e.mean, y, "o", color=color, markersize=4, label=_variant(variant))
+                    fill = OPEN if several and e.seeds == 1 else {}
+                    axes.plot(e.mean, y, "o", color=color, markersize=4, **fill)
+    for i, variant in enumerate(variants):
+        color = PALETTE[i % len(PALETTE)]
+        axes.plot([], [], "o-", color=color, markersize=4, linewidth=1.4, label=_variant(variant))
     axes.axvline(0.5, **GUESS)
     axes.set(xlabel="AUROC", xlim=(max(0.0, start - 0.02), 1.01), ylim=(len(labels) - 0.5, -0.5))
     axes.set_yticks(range(len(labels)), labels, parse_math=False)

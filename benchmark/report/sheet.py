@@ -88,12 +88,12 @@ def _dress(axes: Axes, title: str) -> None:
 
 
 def _handles(figure: Figure) -> dict[str, Any]:
-    """Label -> line of the legend that all axes share."""
+    """Label -> line of the legend that all axes share; attacks first, then what dashes mean."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[1].get_color() == INK))
 
 
 def _legend(figure: Figure, columns: int) -> float:

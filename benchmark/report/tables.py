@@ -78,9 +78,10 @@ def table(study: Study) -> Table:
     numbers = about(study)
     attacks = list(dict.fromkeys(row[0] for rows in found.values() for row in rows))
     variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
+    several = ["seeds"] if study.seeds > 1 else []
     rows = [
         (
-            [*map(str, group), variant],
+            [*map(str, group), variant, *(_seeds(study, group) for _ in several)],
             {attack: found[group].get((attack, variant)) for attack in attacks},
             {name: numbers[group][name] for name in next(iter(numbers.values()), {})},
         )
@@ -88,7 +89,8 @@ def table(study: Study) -> Table:
         for variant in variants
         if any((attack, variant) in found[group] for attack in attacks)
     ]
-    return Table([*study.group, "calibrated"], attacks, list(rows[0][2]) if rows else [], rows)
+    labels = [*study.group, "calibrated", *several]
+    return Table(labels, attacks, list(rows[0][2]) if rows else [], rows)
 
 
 @cache
@@ -145,6 +147,11 @@ def about(study: Study) -> dict[tuple[Any, ...], dict[str, Own]]:
             mean = over_seeds([own.get(name, np.nan) for own in numbers]).mean
             found[group][heading] = Own(write(mean), mean)
     return found
+
+
+def _seeds(study: Study, group: tuple[Any, ...]) -> str:
+    """How many of a row's seeds have a result."""
+    return f"{len(study.groups[group])} of {len(study.every_group[group])}"
 
 
 def _rows(outcome: Outcome) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,9 @@ from scipy import stats
 
 from benchmark import metrics, record, sweep
 from benchmark.report.__main__ import main
-from benchmark.report.collect import collect
+from benchmark.report.collect import FOLDERS, collect
 from benchmark.report.markup import tex
+from benchmark.report.pictures import grids
 from benchmark.report.published import checked
 from benchmark.result import JobResult
 from benchmark.sweep import Job
@@ -25,6 +27,12 @@ Fill = Callable[..., list[str]]
 
 SHIFTS = {"full_black_box": 0, "discriminator": 20}
 TWO = ["victim=dcgan,vae", "attack=[full_black_box,discriminator]", "calibration=[difference]"]
+
+NUMBERS = {
+    **{f"Frechet distance{what}": 12.5 for what in ("", ", untrained", ", real")},
+    "parameters": 10,
+    "training seconds": 1.0,
+}
 
 
 def result(job: Job) -> JobResult:
@@ -57,12 +65,12 @@ def test_the_table_has_exactly_the_cells_that_follow_from_the_scores(
     lines = (tmp_path / "results/taxonomy/table.md").read_text().splitlines()
     cells = [[part.strip() for part in row.strip("|").split(" | ")] for row in lines]
     full, disc = [0, 2, 4], [20, 22, 24]
-    assert cells[0] == ["victim", "data", "calibrated", "full black box", "discriminator"]
+    assert cells[0] == ["victim", "data", "calibrated", "seeds", "full black box", "discriminator"]
     assert cells[2:] == [
-        ["dcgan", "mnist5k", "none", cell(full), f"**{cell(disc)}**"],
-        ["dcgan", "mnist5k", "difference", cell([5, 7, 9]), f"**{cell([25, 27, 29])}**"],
-        ["vae", "mnist5k", "none", cell(full), "n/a"],
-        ["vae", "mnist5k", "difference", cell([5, 7, 9]), "n/a"],
+        ["dcgan", "mnist5k", "none", "3 of 3", cell(full), f"**{cell(disc)}**"],
+        ["dcgan", "mnist5k", "difference", "3 of 3", cell([5, 7, 9]), f"**{cell([25, 27, 29])}**"],
+        ["vae", "mnist5k", "none", "3 of 3", cell(full), "n/a"],
+        ["vae", "mnist5k", "difference", "3 of 3", cell([5, 7, 9]), "n/a"],
     ]
     assert {path.name for path in (tmp_path / "results/taxonomy").iterdir()} == {
         f"{name}.{kind}" for name in ("auroc", "roc", "roc-log") for kind in ("pdf", "svg")
@@ -180,3 +188,54 @@ def test_the_shipped_file_of_published_numbers_can_be_read() -> None:
     rows = checked(Path(__file__).parents[3] / "results" / "published.csv")
     assert not rows.empty or list(rows.columns)
     assert all(re.search(r"\d{4}\.\d{4,5}", paper) for paper in rows["paper"])
+
+
+def test_the_same_results_give_the_same_files(fill: Fill, tmp_path: Path) -> None:
+    line = fill(result, "taxonomy", *TWO, "seed=0,1")
+    written = []
+    for name in ("first", "second"):
+        assert main([*line, "--out", str(tmp_path / name)]) == 0
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        written.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
+    assert written[0] == written[1]
+
+
+def test_a_victim_with_one_seed_is_marked(fill: Fill) -> None:
+    def some(job: Job) -> JobResult | None:
+        is_extra = job.choices["victim"] == "vae" and job.config.seed
+        return None if is_extra else result(job)
+
+    from benchmark.report.tables import table
+
+    (study,) = collect(fill(some, "taxonomy", *TWO, "seed=0,1,2"))
+    made = table(study)
+    at = made.labels.index("seeds")
+    assert [row[0][at] for row in made.rows] == ["3 of 3"] * 2 + ["1 of 3"] * 2
+    one = made.rows[2][1]["full_black_box"]
+    assert one is not None
+    assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", one.text)
+
+
+def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
+    def private(job: Job) -> JobResult | None:
+        if job.config.dp and job.config.dp.epsilon == 1:
+            return None
+        made = known_result(job, {("white_box", "none"): 8 if job.config.dp else 20}, **NUMBERS)
+        key = str(job.config.dp.epsilon if job.config.dp else "off")
+        return dataclasses.replace(made, provenance={"victim key": key})
+
+    (study,) = collect(fill(private, "privacy", "seed=0,1"))
+    (row,) = grids(study)
+    assert [own["x"] for own in row["cells"]] == ["∞", "50", "10", "1"]
+    assert row["cells"][0]["facts"] == [
+        f"highest AUROC {cell([20, 20])}: white box",
+        "Frechet distance 12.5",
+    ]
+    assert row["cells"][0]["samples"].startswith("data:image/png")
+    assert row["cells"][3]["samples"] is None
+    assert row["cells"][3]["state"] == "not started"
+
+
+def test_a_failure_names_no_folder_of_this_machine() -> None:
+    told = "could not read /home/me/store/x.npy, see https://x.org/a/b or n/a"
+    assert FOLDERS.sub("…/", told) == "could not read …/x.npy, see https://x.org/a/b or n/a"

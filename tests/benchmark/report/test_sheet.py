@@ -1,0 +1,46 @@
+"""Panels that are cut out of a sheet."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from matplotlib.axes import Axes
+
+from benchmark import figures
+from benchmark.report import sheet
+from benchmark.report.sheet import Panel
+
+
+def draw(color: str, axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], "o--", color=color, label=f"<{color}>")
+    axes.fill_between([0, 1], [0, 0], [1, 1], alpha=0.1)
+
+
+def test_a_panel_stands_alone(tmp_path) -> None:
+    panels = [Panel(f"title {i}", "data", "victim", partial(draw, "#0072B2")) for i in range(5)]
+    figure = sheet.sheet(panels)
+    text = figures.save(figure, tmp_path / "figure")
+    assert (tmp_path / "figure.svg").read_text() == text
+    assert all(panel.title in text for panel in panels)
+    cut = sheet.cut(figure, text, "study")
+    assert len(cut) == 5
+    for i, picture in enumerate(cut):
+        assert "title" not in picture
+        ids = set(re.findall(r'\bid="([^"]+)"', picture))
+        assert all(own.startswith(f"study-{i}-") for own in ids)
+        assert set(re.findall(r'(?:url\(|href=")#([^")]+)', picture)) <= ids  # nothing is missing
+    boxes = [re.findall(r'viewBox="([^"]+)"', picture)[0].split() for picture in cut]
+    assert len({tuple(box[2:]) for box in boxes}) == 1
+    assert len({tuple(box[:2]) for box in boxes}) == 5
+    assert boxes[0][0] == boxes[3][0]  # three a row
+
+
+def test_the_legend_as_text() -> None:
+    panels = [Panel("", "data", "victim", partial(draw, color)) for color in ("#0072B2", "#D55E00")]
+    entries = sheet.entries(sheet.sheet(panels))
+    assert [(e.label, e.color, e.marker) for e in entries] == [
+        ("<#0072B2>", "#0072B2", True),
+        ("<#D55E00>", "#D55E00", True),
+    ]
+    assert all(e.dashes for e in entries)
