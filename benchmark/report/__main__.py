@@ -15,6 +15,7 @@ from benchmark import figures
 from benchmark.config import build, register_resolvers
 from benchmark.report import markup, page, plots, sheet
 from benchmark.report.collect import Study, collect
+from benchmark.report.findings import findings
 from benchmark.report.published import PUBLISHED, checked
 from benchmark.report.tables import CAPTION, table
 from victims.access import UserError
@@ -56,12 +57,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def write(studies: Sequence[Study], out: Path) -> Path:
-    """Write <out>/<study>/ for every study that has a result, and <out>/index.html; return that."""
+    """Write each study that has a result to its own folder, findings.md and the page; give that."""
     try:
         bar = tqdm(studies, "studies", disable=None)
         sections = [_section(study, out) for study in bar]
-        text = page.render(studies, sections, checked(PUBLISHED))
+        found = findings(studies)
+        text = page.render(studies, sections, found, checked(PUBLISHED))
         out.mkdir(parents=True, exist_ok=True)
+        verdicts = markup.verdicts([page.texts(finding) for finding in found])
+        (out / "findings.md").write_text(verdicts, encoding="utf-8")
         (out / "index.html").write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--out={out}: {error.strerror or error}; choose another folder") from error

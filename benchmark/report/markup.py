@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -43,6 +44,23 @@ def markdown(table: Table) -> str:
     lines = [_piped(heads), _piped(["---"] * len(table.labels) + ["---:"] * _numeric(table))]
     lines += [_piped(row) for row in _rows(table, _plain, "**{}**".format)]
     return "\n".join(lines) + "\n"
+
+
+def verdicts(findings: Sequence[Mapping[str, Any]]) -> str:
+    """The claims as a pipe table, from the texts of each finding."""
+    heads = ["claim", "verdict", "estimate [95% interval]", "p (Holm)", "repetitions", "why"]
+    rows = [
+        [
+            own["says"],
+            f"**{own['verdict']}**",
+            f"{own['estimate']} {own['unit']}" if own["estimate"] else "",
+            own["p"].removeprefix("= "),
+            own["repetitions"],
+            own["reason"],
+        ]
+        for own in findings
+    ]
+    return "\n".join(map(_piped, [heads, ["---"] * len(heads), *rows])) + "\n"
 
 
 def latex(table: Table, caption: str, label: str) -> str:

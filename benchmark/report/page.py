@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from benchmark.page import environment
 from benchmark.report.collect import Study, command
-from benchmark.report.findings import HOLDS, OPEN, Finding, findings
+from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import attributes, grids, victims
 from benchmark.report.sheet import Entry, Panel
 from benchmark.report.tables import CAPTION, cells, table
@@ -44,14 +44,16 @@ class Cut(NamedTuple):
 
 
 def render(
-    studies: Sequence[Study], sections: Sequence[Mapping[str, Any]], published: pd.DataFrame
+    studies: Sequence[Study],
+    sections: Sequence[Mapping[str, Any]],
+    found: Sequence[Finding],
+    published: pd.DataFrame,
 ) -> str:
     """The page as HTML; every text in it is escaped.
 
     sections: `section` of each study. published: numbers that papers print, the checked ones.
     """
     numbers = pd.concat([study.frame for study in studies], ignore_index=True)
-    found = findings(studies)
     return (
         environment()
         .get_template("report.html.j2")
@@ -59,7 +61,7 @@ def render(
             headline=headline(studies, found),
             errors=list(dict.fromkeys(_errors(studies))),
             filters={name: _choices(numbers, name) for name in FILTERS},
-            findings=[_finding(finding) for finding in found],
+            findings=[texts(finding) for finding in found],
             studies=sections,
             caption=CAPTION,
             victims=list(victims(studies)),
@@ -125,7 +127,8 @@ def _accesses(numbers: pd.DataFrame) -> dict[str, str]:
     return dict(zip(known["attack"], known["access"], strict=True))
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def texts(finding: Finding) -> dict[str, Any]:
+    """A finding for a reader."""
     shown = finding.weakest[1] if finding.parts else None
     return {
         "says": finding.claim.says,

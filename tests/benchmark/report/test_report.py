@@ -16,6 +16,7 @@ from scipy import stats
 from benchmark import metrics, record, sweep
 from benchmark.report.__main__ import main
 from benchmark.report.collect import FOLDERS, collect
+from benchmark.report.findings import CLAIMS
 from benchmark.report.markup import tex
 from benchmark.report.pictures import grids
 from benchmark.report.published import checked
@@ -234,6 +235,14 @@ def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
     assert row["cells"][0]["samples"].startswith("data:image/png")
     assert row["cells"][3]["samples"] is None
     assert row["cells"][3]["state"] == "not started"
+
+
+def test_the_claims_are_a_table_too(fill: Fill, tmp_path: Path) -> None:
+    main([*fill(result, "taxonomy", *TWO, "seed=0,1,2"), "--out", str(tmp_path)])
+    head, _, *rows = (tmp_path / "findings.md").read_text().splitlines()
+    assert len(rows) == len(CLAIMS)
+    assert {row.count(" | ") for row in [head, *rows]} == {5}
+    assert sum("**not enough data**" in row for row in rows) >= 6  # of studies that were not run
 
 
 def test_a_failure_names_no_folder_of_this_machine() -> None:
