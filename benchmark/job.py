@@ -25,7 +25,14 @@ from benchmark.config import build, build_all
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
 from benchmark.models import GRID, Model, Recipe, obtain, obtain_all
-from benchmark.references import membership, recipes, refuse_unless_enough, suffices
+from benchmark.references import (
+    chosen,
+    membership,
+    recipes,
+    refuse_unless_enough,
+    suffices,
+    victim_of,
+)
 from benchmark.result import JobResult, Strip
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain, read_meta
@@ -97,8 +104,7 @@ def models(config: DictConfig, dataset: Dataset) -> list[dict[str, Any]]:
     split = build(config.split, "split").draw(dataset, config.seed)
     found = [_victim(config, split)]
     if config.calibration or config.ensemble:
-        references = build(config.reference, "reference", _recursive_=False)
-        found += recipes(references, split, config.seed, config.bank.size)
+        found += recipes(chosen(config), split, config.seed, config.bank.size)
     return [recipe.config(dataset) for recipe in found]
 
 
@@ -142,13 +148,13 @@ def _with_references(plan: Plan) -> Plan:
     """Choose what the reference models are trained on; refuse calibrations that need others."""
     if not plan.calibrations and not plan.ensembles:
         return plan
-    references = build(plan.config.reference, "reference", _recursive_=False)
     seed, bank = plan.config.seed, plan.config.bank.size
-    chosen = dataclasses.replace(plan, references=recipes(references, plan.split, seed, bank))
+    models = recipes(chosen(plan.config), plan.split, seed, bank)
+    compared = dataclasses.replace(plan, references=models)
     for name, calibration in plan.calibrations.items():
-        refuse_unless_enough(chosen.inside, name, calibration)
-    wanted = [suffices(chosen.inside, ensemble) for ensemble in plan.ensembles.values()]
-    return chosen if plan.calibrations or any(wanted) else plan
+        refuse_unless_enough(compared.inside, name, calibration)
+    wanted = [suffices(compared.inside, ensemble) for ensemble in plan.ensembles.values()]
+    return compared if plan.calibrations or any(wanted) else plan
 
 
 def set_up(machine: DictConfig) -> None:
@@ -178,7 +184,7 @@ def _refuse_without_access(
 ) -> None:
     """Build the victims once (cheap), name attacks without access, stop where none has any."""
     victim = build(config.victim, "victim", shape=dataset.shape)
-    build(config.reference.victim, "reference.victim", shape=dataset.shape)
+    build(victim_of(config), "reference.victim", shape=dataset.shape)
     refused = {}
     for name, attack in attacks.items():
         try:

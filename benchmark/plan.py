@@ -111,7 +111,7 @@ def outlook(config: DictConfig, store: Store, past: Past) -> Outlook:
 
 def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str, Any]:
     """Name -> config of the models that a job needs; stand-ins while its data is not prepared."""
-    from benchmark import job  # torch takes seconds to import; a plan of stored jobs needs none
+    from benchmark import job, references  # torch takes seconds; a plan of stored jobs needs none
 
     if store.has("data", data):
         made = job.models(config, job.read(store.folder("data", data)))
@@ -119,7 +119,7 @@ def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str,
         count = 1 + (config.reference.count if config.calibration or config.ensemble else 0)
         at = {"data": data, "split": plain(config.split), "seed": config.seed}
         at |= {"dp": plain(config.dp)} if config.dp else {}
-        victims = [config.victim] + [config.reference.victim] * (count - 1)
+        victims = [config.victim] + [references.victim_of(config)] * (count - 1)
         made = [at | {"victim": plain(v), "number": i} for i, v in enumerate(victims)]
     return {key(model): model for model in made}
 

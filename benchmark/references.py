@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from attacks.calibration import Calibration
 from attacks.ensemble import Ensemble
+from benchmark.config import build
 from benchmark.data.split import Split
+from benchmark.keys import plain
 from benchmark.models import Recipe
 from benchmark.seeds import sub_seed
 from victims.access import UserError
@@ -86,6 +88,16 @@ class Halves:
                 f"leave it at split.members, or change split.reference"
             )
         return np.concatenate([half, _own_records(i, split, seed)[:lacking]])
+
+
+def chosen(config: DictConfig) -> References:
+    """The reference models that a job's config asks for; of the victim's own kind by default."""
+    return build(config.reference, "reference", victim=victim_of(config), _recursive_=False)
+
+
+def victim_of(config: DictConfig) -> DictConfig:
+    """What the reference models of a job are: the victim's config unless another was chosen."""
+    return DictConfig(OmegaConf.create(plain(config.reference.victim or config.victim)))
 
 
 def recipes(references: References, split: Split, seed: int, bank: int) -> list[Recipe]:

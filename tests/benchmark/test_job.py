@@ -17,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from attacks.discriminator import DiscriminatorScore
 from attacks.latent_search import GradientSearch
-from benchmark import job, metrics, scoring
+from benchmark import job, metrics, references, scoring
 from benchmark.features import ImageNet
-from benchmark.store import Store, read_meta
+from benchmark.store import Store, plain, read_meta
 from victims.access import UserError
 from victims.dcgan import DCGAN
 
@@ -234,6 +234,14 @@ def test_a_reference_without_the_access_costs_the_calibrated_row_only(config: Co
     assert rows["discriminator", "none"] == "ok"
     assert rows["discriminator", "difference"] == "no access"
     assert rows["full_black_box", "difference"] == "ok"
+
+
+def test_reference_models_are_as_the_victim_with_all_that_was_set_for_it(config: Config) -> None:
+    own = references.victim_of(config("victim.steps=7", "victim=wgan_gp"))
+    assert own == OmegaConf.create(plain(config("victim.steps=7", "victim=wgan_gp").victim))
+    other = config("victim.steps=7", "victim@reference.victim=vae", "reference.victim.steps=9")
+    assert references.victim_of(other).steps == 9
+    assert references.victim_of(other)._target_ == "victims.vae.VAE"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
