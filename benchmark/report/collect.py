@@ -143,7 +143,8 @@ class Study:
     def _rows(self, outcome: Outcome, title: str) -> pd.DataFrame:
         at = {"study": self.name, "job": title, **self.place(outcome.job)}
         if outcome.record is None:
-            return pd.DataFrame([at | {"status": outcome.state, "command": outcome.job.command}])
+            own = {"status": outcome.state, "command": command(outcome.job.words)}
+            return pd.DataFrame([at | own])
         result, meta = outcome.record.result, outcome.record.meta
         git = meta["git"] or {}
         origin = {

@@ -48,7 +48,8 @@ def auroc(study: Study) -> list[Panel]:
             for victim, groups in by_victim.items()
         ]
     variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
-    lows = [cell.estimate.low for rows in found.values() for cell in rows.values()]
+    attacks = [cell for rows in found.values() for cell in rows.values() if not cell.blind]
+    lows = [cell.estimate.low for cell in attacks]
     start = min(0.45, *(low for low in lows if low == low), 1.0)
     return [
         Panel(
@@ -144,7 +145,11 @@ def _marks(
         for attack in dict.fromkeys(attack for attack, _ in rows):
             at = labels.index(_label(group, attack))
             if not any(rows[row].estimate.seeds for row in rows if row[0] == attack):
-                axes.text(start, at, "n/a", color=GUESS["color"], verticalalignment="center")
+                place: Any = {
+                    "transform": axes.get_yaxis_transform(),
+                    "verticalalignment": "center",
+                }
+                axes.text(0.02, at, "n/a", color=GUESS["color"], **place)
             for i, variant in enumerate(variants):
                 cell = rows.get((attack, variant))
                 if cell and cell.estimate.seeds:
