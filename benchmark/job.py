@@ -323,7 +323,11 @@ def _quality(plan: Plan, victim: Model) -> dict[str, float]:
         plan.config.machine.batch_size,
     )
     seconds = read_meta(victim.folder)["seconds"]
-    return found | {"parameters": victim.parameters, "training seconds": round(seconds, 1)}
+    return found | {
+        "parameters": victim.parameters,
+        "training seconds": round(seconds, 1),
+        "seconds per step": float(f"{seconds / victim.steps:.3g}"),
+    }
 
 
 def _checks(

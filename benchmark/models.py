@@ -94,6 +94,12 @@ class Model:
         path = self.folder / SPENT
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
+    @property
+    def steps(self) -> float:
+        """Training batches it took: fewer than asked for where its privacy budget was spent."""
+        spent = self.privacy
+        return spent["private_steps"] / self.victim.queries if spent else self.victim.steps
+
 
 def obtain(
     recipe: Recipe,

@@ -65,7 +65,7 @@ class JobResult:
     canaries: the one-run audit's rows, `benchmark.canaries.audit`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
     quality: numbers by name, "NAME" of the samples, "NAME, untrained" and "NAME, real" beside it;
-        and the victim's "parameters" and "training seconds".
+        and the victim's "parameters", "training seconds" and "seconds per step".
     """
 
     title: str

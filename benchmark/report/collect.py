@@ -165,7 +165,7 @@ def command(words: Sequence[str]) -> str:
 
 def quality(result: JobResult) -> dict[str, float]:
     """Numbers about the victim itself by name: sample quality, training time, size."""
-    names = (*result.measures, "training seconds", "parameters")
+    names = (*result.measures, "training seconds", "seconds per step", "parameters")
     return {name: result.quality[name] for name in names if name in result.quality}
 
 

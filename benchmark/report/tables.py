@@ -25,7 +25,11 @@ CAPTION = (
     "all seeds together, Holm-corrected over all pairs of the row, 5%). n/a: the victim does not "
     "grant this access."
 )
-MADE = {"training seconds": ("training", duration), "parameters": ("parameters", "{:,.0f}".format)}
+MADE = {
+    "training seconds": ("training", duration),
+    "seconds per step": ("a step", duration),
+    "parameters": ("parameters", "{:,.0f}".format),
+}
 """Number of a victim beside its AUROCs -> heading, and how it is written."""
 
 
