@@ -17,7 +17,7 @@ from benchmark import job, plan, record, sweep
 from benchmark.result import JobResult
 from benchmark.store import Store
 
-OF_OTHERS = {"all", "victims"}
+OF_OTHERS = {"all", "reference", "victims"}
 """Sweeps that have no jobs but those of other sweeps."""
 
 TABLES = ("+sweep=tables", "scale=smoke")
