@@ -107,6 +107,12 @@ def parts(words: Sequence[str]) -> list[list[str]]:
         return [line for line, _ in _parts(words)]
 
 
+def studies(words: Sequence[str]) -> dict[str, list[str]]:
+    """Name -> command line of each study that a sweep consists of; just itself without any."""
+    with _hydra():
+        return _studies(words)
+
+
 def jobs(config: DictConfig) -> list[Job]:
     """The jobs of a composed multirun config (with its `hydra` node), in the order they run in.
 
@@ -197,6 +203,15 @@ def _parts(words: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
         line = _with(words, part)
         lines += _parts(line) if "sweep" in part else [(line, _composed(line))]
     return lines or [(list(words), config)]
+
+
+def _studies(words: Sequence[str]) -> dict[str, list[str]]:
+    config = _composed(words)
+    parts = [p for p in OmegaConf.select(config, "study.parts") or [] if "sweep" in p]
+    found = {str(config.sweep or "jobs"): list(words)} if not parts else {}
+    for part in parts:
+        found |= _studies(_with(words, part))
+    return found
 
 
 def _with(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:

@@ -182,18 +182,18 @@ def collect(words: Sequence[str]) -> list[Study]:
     studies: dict[str, list[Job]] = {}
     for job in sweep.listed(words):
         studies.setdefault(str(job.config.sweep or "jobs"), []).append(job)
-    return [_study(name, _once(jobs), words) for name, jobs in studies.items()]
+    lines = sweep.studies(words)
+    return [_study(name, _once(jobs), lines[name]) for name, jobs in studies.items()]
 
 
 def _study(name: str, jobs: Sequence[Job], words: Sequence[str]) -> Study:
     about = jobs[0].config.get("study") or {}
-    own = [f"+sweep={name}" if word.startswith("+sweep=") else word for word in words]
     store = Store(jobs[0].config.machine.store)
     return Study(
         name=name,
         title=about.get("title") or name.replace("_", " ").capitalize(),
         x=about.get("x"),
-        words=tuple(own),
+        words=tuple(words),
         outcomes=tuple(outcome(job, store) for job in jobs),
         axis=about.get("axis") or str(about.get("x") or "").replace("_", " "),
         absent=about.get("absent") or ABSENT,

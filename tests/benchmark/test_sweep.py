@@ -61,6 +61,18 @@ def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., Dic
         assert record.settings(one.config) == record.settings(config(*one.words))
 
 
+def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None:
+    found = sweep.studies(["+sweep=reference", "scale=smoke"])
+    assert list(found) == ["taxonomy", "tables", "privacy"]
+    assert set(found["taxonomy"]) == {
+        "+sweep=taxonomy", "victim=dcgan,vae,vaegan", "seed=0,1,2", "scale=smoke"
+    }  # fmt: skip
+    whole = [record.name(job.config) for job in sweep.listed(["+sweep=reference", "scale=smoke"])]
+    alone = [record.name(job.config) for line in found.values() for job in sweep.listed(line)]
+    assert alone == whole
+    assert sweep.studies(["victim=vae"]) == {"jobs": ["victim=vae"]}
+
+
 def test_all_holds_every_other_sweep() -> None:
     lines = sweep.parts(["+sweep=all", "scale=smoke", "seed=7"])
     found = {word.removeprefix("+sweep=") for line in lines for word in line}
