@@ -31,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from benchmark.config import build
 from benchmark.result import JobResult
 from benchmark.store import Store, key, plain, read_meta
+from benchmark.sweep import alone
 from victims.access import UserError
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
 
     try:
         store.check()
-        note = {"command": command(), "sweep": config.sweep}
+        note = {"command": command(config), "sweep": config.sweep}
         folder = store.get("result", filed_under(config), record, note)
     except Exception as error:
         with suppress(UserError):  # a config that has no key, a store that cannot be written
@@ -138,14 +139,15 @@ def _identity(data: str) -> str:
     return json.dumps(build(DictConfig(OmegaConf.create(data)), "data").identity())
 
 
-def command() -> str:
+def command(config: DictConfig) -> str:
     """The shell command that runs this job, and no other job of its sweep, again."""
     if not HydraConfig.initialized():
         return "python -m benchmark"
     hydra = HydraConfig.get()
     own = [word for word in hydra.overrides.hydra if not word.startswith("hydra.mode=")]
+    words = alone(hydra.overrides.task, config)
     many = ["-m"] if hydra.mode == RunMode.MULTIRUN else []
-    return shlex.join(["python", "-m", "benchmark", *own, *hydra.overrides.task, *many])
+    return shlex.join(["python", "-m", "benchmark", *own, *words, *many])
 
 
 def _record_failure(store: Store, config: DictConfig, error: Exception) -> None:
@@ -155,7 +157,7 @@ def _record_failure(store: Store, config: DictConfig, error: Exception) -> None:
         if isinstance(error, UserError)
         else f"{type(error).__name__}: {lines[0]}",
         "traceback": "".join(traceback.format_exception(error)),
-        "command": command(),
+        "command": command(config),
         "sweep": config.sweep,
         "config": plain(config),
     }

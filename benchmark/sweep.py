@@ -53,13 +53,23 @@ class Job:
     @property
     def command(self) -> str:
         """The shell command that runs this job alone."""
-        return shlex.join(["python", "-m", "benchmark", *self.words, "-m"])
+        return shlex.join(["python", "-m", "benchmark", *self.alone, "-m"])
+
+    @property
+    def alone(self) -> list[str]:
+        """The words of that command."""
+        return alone(self.words, self.config)
 
     @property
     def given(self) -> dict[str, str]:
         """Setting -> value, as the sweep or the command line gives it."""
         pairs = (word.lstrip("+").split("=", 1) for word in self.words if "=" in word)
         return dict(pairs)  # type: ignore[arg-type]
+
+
+def alone(words: Sequence[str], config: DictConfig) -> list[str]:
+    """The words that run one job of a sweep: the parts of its study shall not be run with them."""
+    return [*words, "study.parts=null"] if OmegaConf.select(config, "study.parts") else [*words]
 
 
 class Hooks(Callback):

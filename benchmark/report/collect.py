@@ -143,7 +143,7 @@ class Study:
     def _rows(self, outcome: Outcome, title: str) -> pd.DataFrame:
         at = {"study": self.name, "job": title, **self.place(outcome.job)}
         if outcome.record is None:
-            own = {"status": outcome.state, "command": command(outcome.job.words)}
+            own = {"status": outcome.state, "command": command(outcome.job.alone)}
             return pd.DataFrame([at | own])
         result, meta = outcome.record.result, outcome.record.meta
         git = meta["git"] or {}
@@ -151,7 +151,7 @@ class Study:
             "key": outcome.record.folder.name,
             "commit": (git.get("commit") or "") + (" (changed)" if git.get("dirty") else ""),
             "created": meta["created"],
-            "command": command(outcome.job.words),
+            "command": command(outcome.job.alone),
         }
         rows = result.rows.assign(**at, **quality(result), **origin)
         return rows[[*at, *(name for name in rows.columns if name not in at)]]

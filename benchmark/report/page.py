@@ -167,7 +167,7 @@ def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
         "command": study.command,
         "done": len(study.done),
         "jobs": len(study.outcomes),
-        "lacking": [(command(o.job.words), o.state, attributes(study, o)) for o in study.lacking],
+        "lacking": [(command(o.job.alone), o.state, attributes(study, o)) for o in study.lacking],
         "labels": made.labels,
         "access": accesses,
         "attacks": [(attack, accesses[attack]) for attack in made.attacks],
@@ -209,7 +209,7 @@ def _jobs(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
             key, meta = outcome.record.folder.name, outcome.record.meta
             if key not in seen:
                 seen.add(key)
-                facts = {"command": command(outcome.job.words), "key": key}
+                facts = {"command": command(outcome.job.alone), "key": key}
                 facts |= {name: meta[name] for name in ("created", "seconds", "git", "versions")}
                 checks = [f"{c.level}: {c.message}" for c in outcome.record.result.checks]
                 yield attributes(study, outcome) | {

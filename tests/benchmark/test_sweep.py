@@ -73,6 +73,13 @@ def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None
     assert sweep.studies(["victim=vae"]) == {"jobs": ["victim=vae"]}
 
 
+@pytest.mark.parametrize("name", ["privacy", "tables", "train_size"])
+def test_the_command_of_a_job_runs_that_job_and_no_other(name: str) -> None:
+    for wanted in sweep.listed([f"+sweep={name}", "scale=smoke"]):
+        (found,) = sweep.listed(shlex.split(wanted.command)[3:-1])
+        assert record.name(found.config) == record.name(wanted.config)
+
+
 def test_all_holds_every_other_sweep() -> None:
     lines = sweep.parts(["+sweep=all", "scale=smoke", "seed=7"])
     found = {word.removeprefix("+sweep=") for line in lines for word in line}

@@ -53,8 +53,9 @@ def cell(shifts: list[int]) -> str:
     """What the table must say: from the closed form, scipy's t and DeLong's own interval."""
     values = [known_auroc(shift) for shift in shifts]
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    widths = [np.ptp(metrics.auroc_interval(s[:40], s[40:])) for s in map(known_scores, shifts)]
-    own = np.sqrt(np.square(widths).sum()) / 2 / len(widths)
+    intervals = [metrics.auroc_interval(s[:40], s[40:]) for s in map(known_scores, shifts)]
+    wider = np.abs(np.array(intervals) - np.array(values)[:, None]).max(1)
+    own = np.sqrt(np.square(wider).sum()) / len(wider)
     return f"{np.mean(values):.3f} ± {max(half, own):.3f}"
 
 
