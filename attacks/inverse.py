@@ -67,9 +67,7 @@ def mean_jacobian(view: PartialBlackBox) -> np.ndarray:
     """Slopes (z_dim, values) of the least-squares fit of released samples by their codes."""
     codes = view.codes.astype(np.float64)
     codes -= codes.mean(0)
-    origin = view.released[:1].reshape(
-        1, -1
-    )  # any will do: so samples that are all alike give zero
+    origin = view.released[:1].reshape(1, -1)  # any will do: samples that are all alike give zero
     products = sum(
         codes[start : start + len(block)].T @ (block.flatten(1).double().numpy() - origin)
         for start, block in view.blocks()

@@ -58,7 +58,7 @@ class MonteCarlo(Learns):
         """What the feature needs, the released samples' features (k, d), and epsilon."""
         learnt = self.feature.learn(view)
         if self.feature.computed:
-            blocks = [self.feature(learnt, block) for _, block in view.blocks()]
+            blocks = [block for _, block in self.samples(learnt, view)]
             learnt = {**learnt, "samples": torch.cat(blocks).numpy()}
         stand_ins = self.feature(learnt, torch.from_numpy(view.reference[:STAND_INS]))
         if self.epsilon == "median":
@@ -76,10 +76,10 @@ class MonteCarlo(Learns):
         return (balls.shares if self.form == "share" else balls.logs)[0] / len(view.released)
 
     def samples(self, learnt: Learnt, view: FullBlackBox) -> Iterator[tuple[int, Tensor]]:
-        """The features of the released samples, block by block."""
+        """The features of the released samples, block by block: those that are kept, or anew."""
         if "samples" in learnt:
             return FullBlackBox(view.device, view.batch_size, learnt["samples"]).blocks()
-        return view.blocks()
+        return ((start, self.feature(learnt, block)) for start, block in view.blocks())
 
 
 class Balls:
