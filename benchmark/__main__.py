@@ -80,7 +80,7 @@ def command() -> None:
     lines = [words]
     if any(word.lstrip("+").startswith("sweep=") for word in words) and set(flags) <= MANY:
         with suppress(Exception):  # what is wrong with a command line, Hydra says itself
-            lines = sweep.parts(words)
+            lines = [part.words for part in sweep.parts(words)]
     if len(lines) == 1:  # as it was written: an option's value must stay behind it
         sys.exit(_exit_code(sys.argv[1:]))
     if _plan(words):

@@ -105,22 +105,38 @@ class Hooks(Callback):
         return {"jobs": []}  # a job on another node is sent its callbacks, and needs no other job
 
 
+@dataclass(frozen=True)
+class Part:
+    """A product of values within a sweep: the words of its command line, and their config.
+
+    study: the words that run the whole study that it belongs to.
+    """
+
+    words: list[str]
+    config: DictConfig
+    study: list[str]
+
+    @property
+    def name(self) -> str:
+        """The study's."""
+        return str(self.config.sweep or "jobs")
+
+
 def listed(words: Sequence[str]) -> list[Job]:
     """Every job of a sweep, with the jobs of its parts, from the words of its command line."""
+    return [job for part, own in parts_and_jobs(words) for job in own]
+
+
+def parts(words: Sequence[str]) -> list[Part]:
+    """What a sweep consists of, in the order it runs in; just itself where it has no parts."""
     with _hydra():
-        return [job for _, config in _parts(words) for job in jobs(config)]
+        return list(_parts(words))
 
 
-def parts(words: Sequence[str]) -> list[list[str]]:
-    """The command lines that a sweep consists of; just itself where it has no parts."""
+def parts_and_jobs(words: Sequence[str]) -> list[tuple[Part, list[Job]]]:
+    """The parts of a sweep, each with its jobs."""
     with _hydra():
-        return [line for line, _ in _parts(words)]
-
-
-def studies(words: Sequence[str]) -> dict[str, list[str]]:
-    """Name -> command line of each study that a sweep consists of; just itself without any."""
-    with _hydra():
-        return _studies(words)
+        return [(part, jobs(part.config)) for part in _parts(words)]
 
 
 def jobs(config: DictConfig) -> list[Job]:
@@ -205,23 +221,17 @@ def _composed(words: Sequence[str]) -> DictConfig:
         raise UserError(str(error).splitlines()[0]) from error
 
 
-def _parts(words: Sequence[str]) -> list[tuple[list[str], DictConfig]]:
-    """Command line and config of each part that has no parts of its own."""
+def _parts(words: Sequence[str]) -> Iterator[Part]:
     config = _composed(words)
-    lines: list[tuple[list[str], DictConfig]] = []
-    for part in OmegaConf.select(config, "study.parts") or []:
+    found = OmegaConf.select(config, "study.parts") or []
+    if not found:
+        yield Part(list(words), config, list(words))
+    for part in found:
         line = _with(words, part)
-        lines += _parts(line) if "sweep" in part else [(line, _composed(line))]
-    return lines or [(list(words), config)]
-
-
-def _studies(words: Sequence[str]) -> dict[str, list[str]]:
-    config = _composed(words)
-    parts = [p for p in OmegaConf.select(config, "study.parts") or [] if "sweep" in p]
-    found = {str(config.sweep or "jobs"): list(words)} if not parts else {}
-    for part in parts:
-        found |= _studies(_with(words, part))
-    return found
+        if "sweep" in part:
+            yield from _parts(line)
+        else:
+            yield Part(line, _composed(line), list(words))
 
 
 def _with(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:

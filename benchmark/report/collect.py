@@ -57,14 +57,14 @@ class Outcome:
 class Study:
     """All jobs of one sweep, and what the store holds of them.
 
-    words: of the sweep's command line. x: the setting that curves are drawn against, or None; axis:
-    its name for a reader; absent: how a job without it is written (no privacy: epsilon ∞).
+    lines: words of the command lines that make it. x: the setting that curves are drawn against, or
+    None; axis: its name for a reader; absent: how a job without it is written (no privacy: ∞).
     """
 
     name: str
     title: str
     x: str | None
-    words: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
     outcomes: tuple[Outcome, ...]
     axis: str = ""
     absent: str = ABSENT
@@ -72,7 +72,7 @@ class Study:
     @property
     def command(self) -> str:
         """The shell command that makes this study."""
-        return command(self.words)
+        return " && ".join(map(command, self.lines))
 
     @property
     def done(self) -> list[Outcome]:
@@ -179,21 +179,23 @@ def setting(job: Job, name: str) -> Any:
 
 def collect(words: Sequence[str]) -> list[Study]:
     """The studies of a sweep's command line, in the order in which they run."""
-    studies: dict[str, list[Job]] = {}
-    for job in sweep.listed(words):
-        studies.setdefault(str(job.config.sweep or "jobs"), []).append(job)
-    lines = sweep.studies(words)
-    return [_study(name, _once(jobs), lines[name]) for name, jobs in studies.items()]
+    found: dict[str, tuple[list[Job], list[list[str]]]] = {}
+    for part, own in sweep.parts_and_jobs(words):
+        jobs, lines = found.setdefault(part.name, ([], []))
+        jobs += own
+        if part.study not in lines:
+            lines.append(part.study)
+    return [_study(name, _once(jobs), lines) for name, (jobs, lines) in found.items()]
 
 
-def _study(name: str, jobs: Sequence[Job], words: Sequence[str]) -> Study:
+def _study(name: str, jobs: Sequence[Job], lines: Sequence[Sequence[str]]) -> Study:
     about = jobs[0].config.get("study") or {}
     store = Store(jobs[0].config.machine.store)
     return Study(
         name=name,
         title=about.get("title") or name.replace("_", " ").capitalize(),
         x=about.get("x"),
-        words=tuple(words),
+        lines=tuple(map(tuple, lines)),
         outcomes=tuple(outcome(job, store) for job in jobs),
         axis=about.get("axis") or str(about.get("x") or "").replace("_", " "),
         absent=about.get("absent") or ABSENT,

@@ -4,6 +4,7 @@ of them."""
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from benchmark.store import Store
 OF_OTHERS = {"all", "reference", "victims"}
 """Sweeps that have no jobs but those of other sweeps."""
 
+REFERENCE = ["taxonomy", "train_size", "tables", "privacy"]
 TABLES = ("+sweep=tables", "scale=smoke")
 CHEAP = ("attack=[discriminator]", "calibration=none")
 Command = Callable[..., int]
@@ -62,15 +64,17 @@ def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., Dic
 
 
 def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None:
-    found = sweep.studies(["+sweep=reference", "scale=smoke"])
-    assert list(found) == ["taxonomy", "tables", "privacy"]
-    assert set(found["taxonomy"]) == {
-        "+sweep=taxonomy", "victim=dcgan,vae,vaegan", "seed=0,1,2", "scale=smoke"
-    }  # fmt: skip
-    whole = [record.name(job.config) for job in sweep.listed(["+sweep=reference", "scale=smoke"])]
-    alone = [record.name(job.config) for line in found.values() for job in sweep.listed(line)]
+    found = sweep.parts_and_jobs(["+sweep=reference", "scale=smoke"])
+    lines = {tuple(part.study): part.name for part, _ in found}
+    assert [*dict.fromkeys(lines.values())] == REFERENCE
+    whole = Counter((part.name, record.name(job.config)) for part, own in found for job in own)
+    alone = Counter(
+        (name, record.name(job.config))
+        for line, name in lines.items()
+        for job in sweep.listed(line)
+    )
     assert alone == whole
-    assert sweep.studies(["victim=vae"]) == {"jobs": ["victim=vae"]}
+    assert all(part.words == part.study == ["victim=vae"] for part in sweep.parts(["victim=vae"]))
 
 
 @pytest.mark.parametrize("name", ["privacy", "tables", "train_size"])
@@ -81,7 +85,7 @@ def test_the_command_of_a_job_runs_that_job_and_no_other(name: str) -> None:
 
 
 def test_all_holds_every_other_sweep() -> None:
-    lines = sweep.parts(["+sweep=all", "scale=smoke", "seed=7"])
+    lines = [part.words for part in sweep.parts(["+sweep=all", "scale=smoke", "seed=7"])]
     found = {word.removeprefix("+sweep=") for line in lines for word in line}
     assert found >= {*names("sweep")} - OF_OTHERS
     assert all("seed=7" in line for line in lines)
