@@ -79,7 +79,7 @@ CLAIMS = (
     Claim(
         "Vulnerability follows the quality of generation.",
         "Spearman's correlation over victims of the white box's AUROC with minus the Fréchet "
-        "distance, both averaged over seeds; exact permutation test",
+        "distance, both averaged over the seeds a victim has; exact permutation test",
         "rank correlation",
         "taxonomy",
         0.2,

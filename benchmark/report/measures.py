@@ -141,15 +141,19 @@ def reconstruction_is_vulnerable(study: Study) -> dict[str, Estimate]:
 
 
 def quality_is_vulnerable(study: Study) -> dict[str, Estimate]:
-    """Rank correlation over victims: AUROC of the white box against minus the Frechet distance."""
-    found = _by_seed(study, _frechet)
-    leaks = aurocs(study, "white_box")
-    shared = [group for group in _shared(found) if group in set(_shared(leaks))]
-    if len(shared) < 4:
-        raise Lacking(f"{len(shared)} victims have a Frechet distance and a white-box AUROC")
-    distance = [np.mean([own[group][0] for own in found.values()]) for group in shared]
-    leak = [np.mean([own[group][0] for own in leaks.values()]) for group in shared]
-    return {"white_box": spearman(-np.array(distance), np.array(leak))}
+    """Rank correlation over victims: AUROC of the white box against minus the Frechet distance.
+
+    Each victim's numbers are means over the seeds that have both.
+    """
+    distances, leaks = _by_seed(study, _frechet), aurocs(study, "white_box")
+    pairs: dict[Any, list[tuple[float, float]]] = {}
+    for seed, own in distances.items():
+        for group in own.keys() & leaks.get(seed, {}).keys():
+            pairs.setdefault(group, []).append((-own[group][0], leaks[seed][group][0]))
+    if len(pairs) < 4:
+        raise Lacking(f"victims with a Frechet distance and a white-box AUROC: {len(pairs)}")
+    quality, leak = np.array([np.mean(own, axis=0) for own in pairs.values()]).T
+    return {"white_box": spearman(quality, leak)}
 
 
 def small_sets_leak(study: Study) -> dict[str, Estimate]:

@@ -112,6 +112,29 @@ def test_size(fill: Fill) -> None:
     assert overfit.mean == pytest.approx(np.mean([known_auroc(10 + s) - 0.5 for s in range(3)]))
 
 
+def test_a_victim_s_quality_and_leak_are_means_over_the_seeds_it_has(fill: Fill) -> None:
+    """Equal to scipy's correlation where only half of the victims have a second seed."""
+    victims = ("dcgan", "wgan_gp", "pggan", "vae", "vaegan")
+    shifts, distances = (
+        dict(zip(victims, (2, 9, 5, 20, 14), strict=True)),
+        (3.0, 1.0, 4.0, 2.0, 6.0),
+    )
+
+    def result(job: Job) -> JobResult | None:
+        at, seed = victims.index(job.choices["victim"]), int(job.config.seed)
+        if at > 2 and seed:
+            return None
+        distance = distances[at] + 2.5 * seed * (at == 1)
+        numbers = {f"Frechet distance{what}": distance for what in ("", ", untrained", ", real")}
+        return known_result(job, {("white_box", "none"): shifts[victims[at]]}, **numbers)
+
+    line = fill(result, "taxonomy", f"victim={','.join(victims)}", "seed=0,1")
+    rho = found(line)["quality_is_vulnerable"].parts["white_box"]
+    means = np.add(distances, (0, 1.25, 0, 0, 0))
+    assert rho.mean == pytest.approx(stats.spearmanr(-means, list(shifts.values())).statistic)
+    assert rho.seeds == len(victims)
+
+
 def test_a_single_victim_without_counterpart_is_said(fill: Fill) -> None:
     ours = found(fill(made(TRUE), "taxonomy", "victim=dcgan", "calibration=none", "seed=0,1,2"))
     finding = ours["reconstruction_is_vulnerable"]
