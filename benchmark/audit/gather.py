@@ -30,6 +30,7 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
 
     Raises UserError, one line, for whatever cannot be used.
     """
+    _refuse_too_little(sources)
     generator, discriminator = _models(config, sources)
     given = agree(_inputs(config, sources, store))
     if generator is not None and generator.sample is not None and "samples" not in given:
@@ -67,13 +68,20 @@ def _base(config: DictConfig) -> dict[str, Any]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _inputs(config: DictConfig, sources: Mapping[str, Any], store: Store) -> dict[str, Records]:
+def _refuse_too_little(sources: Mapping[str, Any]) -> None:
     for name in ("members", "non_members"):
         if sources.get(name) is None:
             raise UserError(
                 f"{name}= is missing: an audit needs records that the generator was trained on "
                 f"(members) and records that it never saw (non_members)"
             )
+    if all(sources.get(name) is None for name in ("samples", "generator", "discriminator")):
+        raise UserError(
+            "there is nothing to attack: give samples=, generator= or discriminator= (or several)"
+        )
+
+
+def _inputs(config: DictConfig, sources: Mapping[str, Any], store: Store) -> dict[str, Records]:
     _refuse_same_file(sources)
     reading = _reading(config)
     given = {}
@@ -99,10 +107,6 @@ def _without_id(reading: Reading) -> Reading:
 def _models(
     config: DictConfig, sources: Mapping[str, Any]
 ) -> tuple[Generator | None, Discriminator | None]:
-    if all(sources.get(name) is None for name in ("samples", "generator", "discriminator")):
-        raise UserError(
-            "there is nothing to attack: give samples=, generator= or discriminator= (or several)"
-        )
     models: list[Any] = []
     kinds: dict[str, type[Any]] = {"generator": Generator, "discriminator": Discriminator}
     for name, kind in kinds.items():
