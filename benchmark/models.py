@@ -200,7 +200,8 @@ def _initial(recipe: Recipe, dataset: Dataset) -> Victim:
         victim: Victim = build(recipe.victim, "victim", shape=dataset.shape)
         if recipe.dp:
             victim.make_private()
-        return victim
+        # Convolutions of few channels are up to 1.6 times as fast so; it is kept by what is loaded.
+        return victim.to(memory_format=torch.channels_last)
 
 
 def _made_private(recipe: Recipe, victim: Victim) -> Ledger | None:
