@@ -23,9 +23,9 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from attacks.latent_search import GradientSearch, PowellSearch, start_nearest
-from benchmark import job
 from benchmark.config import register_resolvers
 from benchmark.models import Recipe, obtain
+from benchmark.prepare import prepare
 from benchmark.seeds import sub_seed
 from victims.access import PartialBlackBox, WhiteBox
 
@@ -134,7 +134,7 @@ def main() -> None:
     register_resolvers()
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         config = compose("config", ["calibration=none", "logger=none", *wanted.overrides])
-    plan = job.prepare(config)
+    plan = prepare(config)
     seed = sub_seed(config.seed, "victim")
     recipe = Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim")
     model = obtain(recipe, plan.dataset, plan.store, config.machine, {})

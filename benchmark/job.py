@@ -4,81 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
-from functools import partialmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from tqdm import tqdm
 
-from attacks.base import Attack, Particular, Reconstructs
-from attacks.calibration import Calibration
-from attacks.ensemble import Ensemble
+from attacks.base import Attack, Reconstructs
 from benchmark import blind, canaries, checks, judging, knowledge, privacy, scoring
-from benchmark.comparison import Comparison
-from benchmark.config import build, build_all
-from benchmark.data.dataset import Dataset, read
-from benchmark.data.split import Split
+from benchmark.config import build
 from benchmark.models import GRID, Model, Recipe, obtain, obtain_all
-from benchmark.references import (
-    chosen,
-    membership,
-    recipes,
-    refuse_unless_enough,
-    suffices,
-    victim_of,
-)
+from benchmark.prepare import Plan, prepare, set_up, victim_recipe
 from benchmark.result import JobResult, Strip
 from benchmark.seeds import sub_seed
-from benchmark.store import WORK, Store, key, plain, read_meta
-from benchmark.table import Raw, Table
-from victims.access import NoAccess, UserError, setting
+from benchmark.store import WORK, key, plain, read_meta
+from benchmark.table import Raw
+from victims.access import setting
 
 log = logging.getLogger(__name__)
 
-ACCELERATORS = "cpu", "gpu"
-PRECISIONS = "32-true", "bf16-mixed"
-
 SHOWN = 8
 """Members, and as many non-members, in a strip of reconstructions."""
-
-SHOW_BAR = tqdm.__init__
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a job is going to do, checked before anything expensive starts."""
-
-    config: DictConfig
-    store: Store
-    dataset: Dataset
-    split: Split
-    attacks: dict[str, Attack]
-    calibrations: dict[str, Calibration]
-    comparison: Comparison
-    ensembles: dict[str, Ensemble]
-    references: list[Recipe] = dataclasses.field(default_factory=list)
-    """Recipes of the reference models; empty where nothing needs them."""
-
-    @property
-    def queries(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers (2q,) of the shuffled queries, and whether each is a member."""
-        return self.split.queries(self.config.seed)
-
-    @property
-    def inside(self) -> np.ndarray:
-        """Which reference model was trained on which query: (models, 2q) bool."""
-        return membership(self.references, self.queries[0])
-
-    @property
-    def table(self) -> Table:
-        """How raw scores become the rows of the table."""
-        return Table(*self.queries, self.inside, self.calibrations, self.ensembles)
 
 
 def run(config: DictConfig) -> JobResult:
@@ -90,112 +39,13 @@ def run(config: DictConfig) -> JobResult:
 
     unseeing = blind.rows(config, plan.store, plan.dataset, *plan.queries)
     made = plan.dataset, plan.store, config.machine, note
-    victim = obtain(_victim(config, plan.split), *made)
+    victim = obtain(victim_recipe(config, plan.split), *made)
     references = obtain_all(plan.references, *made)
     raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
     rows, scores = plan.table.build(raws)
     rows = pd.concat([rows, unseeing], ignore_index=True)
     rows = privacy.columns(rows, scores, victim.privacy, len(plan.split.members))
     return _result(plan, victim, rows, scores, _canaries(plan, note))
-
-
-def models(config: DictConfig, dataset: Dataset) -> list[dict[str, Any]]:
-    """What each model of a job is filed under, the victim first; nothing is built or trained."""
-    split = build(config.split, "split").draw(dataset, config.seed)
-    found = [_victim(config, split)]
-    if config.calibration or config.ensemble:
-        found += recipes(chosen(config), split, config.seed, config.bank.size)
-    return [recipe.config(dataset) for recipe in found]
-
-
-def _victim(config: DictConfig, split: Split) -> Recipe:
-    seed = sub_seed(config.seed, "victim")
-    return Recipe(config.victim, split.members, seed, config.bank.size, "victim", config.dp)
-
-
-def prepare(config: DictConfig) -> Plan:
-    """Build everything that is cheap, and refuse what cannot work."""
-    store = Store(Path(config.machine.store))
-    store.check()
-    splitter = build(config.split, "split")
-    attacks = build_all(config.attack, "attack")
-    calibrations = build_all(config.calibration, "calibration")
-    comparison = Comparison(config.quality)
-    for name, attack in attacks.items():
-        needed = getattr(attack, "samples_needed", 0)
-        if needed > config.bank.size:
-            raise UserError(
-                f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
-                f"raise bank.size or lower the attack's candidates or starts"
-            )
-    source = build(config.data, "data")
-    dataset = read(store.get("data", source.identity(), source.prepare))
-    split = splitter.draw(dataset, config.seed)
-    for attack in attacks.values():
-        if isinstance(attack, Particular):
-            attack.refuse(dataset.shape)
-    _refuse_without_access(config, dataset, split, attacks)
-    privacy.refuse(config, source, dataset, len(split.members))
-    if config.canaries:
-        build(config.canaries, "canaries").check(split)
-    ensembles = build_all(config.ensemble, "ensemble")
-    comparison.load(dataset)
-    plan = Plan(config, store, dataset, split, attacks, calibrations, comparison, ensembles)
-    return _with_references(plan)
-
-
-def _with_references(plan: Plan) -> Plan:
-    """Choose what the reference models are trained on; refuse calibrations that need others."""
-    if not plan.calibrations and not plan.ensembles:
-        return plan
-    seed, bank = plan.config.seed, plan.config.bank.size
-    models = recipes(chosen(plan.config), plan.split, seed, bank)
-    compared = dataclasses.replace(plan, references=models)
-    for name, calibration in plan.calibrations.items():
-        refuse_unless_enough(compared.inside, name, calibration)
-    wanted = [suffices(compared.inside, ensemble) for ensemble in plan.ensembles.values()]
-    return compared if plan.calibrations or any(wanted) else plan
-
-
-def set_up(machine: DictConfig) -> None:
-    """Threads and progress bars; neither may change a score beyond float rounding."""
-    _refuse_unknown(machine)
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
-    torch.backends.cudnn.allow_tf32 = False  # else a GPU's convolutions keep three digits only
-    # tqdm reads TQDM_DISABLE when it is imported, which is before any config is known.
-    quiet = partialmethod(SHOW_BAR, disable=True)
-    tqdm.__init__ = SHOW_BAR if machine.progress else quiet  # type: ignore
-
-
-def _refuse_unknown(machine: DictConfig) -> None:
-    """Refuse a device or a precision that this benchmark or this machine doesn't have."""
-    for name, known in {"accelerator": ACCELERATORS, "precision": PRECISIONS}.items():
-        if machine[name] not in known:
-            raise UserError(f"machine.{name}={machine[name]}: allowed are {', '.join(known)}")
-    if machine.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("machine.accelerator=gpu: this machine has no CUDA device; use cpu")
-    if machine.batch_size < 1:
-        raise UserError(f"machine.batch_size={machine.batch_size}: at least 1 is needed")
-
-
-def _refuse_without_access(
-    config: DictConfig, dataset: Dataset, split: Split, attacks: Mapping[str, Attack]
-) -> None:
-    """Build the victims once (cheap), name attacks without access, stop where none has any."""
-    victim = build(config.victim, "victim", shape=dataset.shape)
-    build(victim_of(config), "reference.victim", shape=dataset.shape)
-    refused = {}
-    for name, attack in attacks.items():
-        try:
-            victim.refuse_unless_offered(attack.access)
-            knowledge.refuse_without(attack.access, split)
-        except NoAccess as error:
-            refused[name] = str(error)
-            log.warning("attack=%s: %s; its rows will read n/a", name, error)
-    if len(refused) == len(attacks):
-        reasons = "; ".join(refused.values()) or "none is selected"
-        raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
 
 
 # --- scores ---------------------------------------------------------------------------------------

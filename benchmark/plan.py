@@ -111,10 +111,13 @@ def outlook(config: DictConfig, store: Store, past: Past) -> Outlook:
 
 def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str, Any]:
     """Name -> config of the models that a job needs; stand-ins while its data is not prepared."""
-    from benchmark import job, references  # torch takes seconds; a plan of stored jobs needs none
+    # Here, because torch takes seconds, and a plan of stored jobs needs none of it.
+    from benchmark import references
+    from benchmark.data.dataset import read
+    from benchmark.prepare import models
 
     if store.has("data", data):
-        made = job.models(config, job.read(store.folder("data", data)))
+        made = models(config, read(store.folder("data", data)))
     else:
         count = 1 + (config.reference.count if config.calibration or config.ensemble else 0)
         at = {"data": data, "split": plain(config.split), "seed": config.seed}

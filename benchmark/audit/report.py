@@ -22,8 +22,8 @@ from benchmark.audit.gather import open_case
 from benchmark.audit.inputs import name_of
 from benchmark.audit.verdict import Verdict, check_settings, judge
 from benchmark.config import register_resolvers
-from benchmark.job import set_up
 from benchmark.keys import plain
+from benchmark.prepare import set_up
 from benchmark.provenance import provenance
 from benchmark.result import JobResult
 from benchmark.store import Store

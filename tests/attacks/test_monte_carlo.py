@@ -17,7 +17,7 @@ from torch import Tensor
 from attacks.features import OrientedGradients, PrincipalComponents, Values
 from attacks.monte_carlo import CLOSEST, STAND_INS, Balls, MonteCarlo
 from attacks.nearest import distance_tiles
-from benchmark import job
+from benchmark.prepare import prepare
 from victims.access import FullBlackBox, FullBlackBoxWithReference, UserError
 
 
@@ -139,4 +139,4 @@ def test_features_of_images_are_refused_for_a_table_before_training(
 ) -> None:
     settings = config("data=randhie", "victim=vae_table", "attack=[monte_carlo_hog]")
     with pytest.raises(UserError, match=r"images only, but a record has \d+ columns"):
-        job.prepare(settings)
+        prepare(settings)

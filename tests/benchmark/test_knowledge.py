@@ -14,6 +14,7 @@ from torch import Tensor
 from attacks.base import Learns, Learnt
 from attacks.discriminator import DiscriminatorScore
 from benchmark import job, knowledge, scoring
+from benchmark.prepare import prepare
 from benchmark.store import Store
 from victims.access import (
     FullBlackBox,
@@ -93,7 +94,7 @@ def test_of_a_view_with_records_of_the_attacker_the_victim_offers_the_rest() -> 
 
 
 def test_known_members_are_never_queries_and_reference_records_are_disjoint(config: Config) -> None:
-    plan = job.prepare(config("split.queries=16"))
+    plan = prepare(config("split.queries=16"))
     given = knowledge.digests(FullBlackBoxWithMembers, plan.split, plan.dataset)
     assert set(given) == {"reference", "members"}
     held = knowledge.records(FullBlackBoxWithMembers, plan.split, plan.dataset)
@@ -125,7 +126,7 @@ def test_what_is_learnt_is_learnt_once_and_stored(
 
 def test_learning_goes_on_where_it_was_interrupted(config: Config) -> None:
     settings = with_attack(config, "Counts", "split.queries=15", "calibration=none")
-    plan = job.prepare(settings)
+    plan = prepare(settings)
     plan.attacks["counts"].stop = True
     victim = job.obtain(
         job.Recipe(settings.victim, plan.split.members, 0, settings.bank.size, "victim"),

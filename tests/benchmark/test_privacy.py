@@ -15,6 +15,7 @@ from benchmark import canaries, job, privacy
 from benchmark.canaries import OneRun
 from benchmark.output import print_table
 from benchmark.page import render
+from benchmark.prepare import prepare
 from benchmark.store import Store
 from victims.access import UserError
 
@@ -106,9 +107,7 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
 @pytest.mark.parametrize("data", ["mnist5k", "randhie_binary"])
 def test_canaries_are_behind_the_data_and_are_the_only_queries(config: Config, data: str) -> None:
     table = ["victim=vae_table"] if data == "randhie_binary" else []
-    plan = job.prepare(
-        config(f"data={data}", "calibration=none", "attack=[full_black_box]", *table)
-    )
+    plan = prepare(config(f"data={data}", "calibration=none", "attack=[full_black_box]", *table))
     dataset, split = OneRun(16, "noise").plant(plan.dataset, plan.split, 0)
     rows, inside = split.queries(0)
     assert sorted(rows) == list(range(len(plan.dataset.digests), len(plan.dataset.digests) + 16))

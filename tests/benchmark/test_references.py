@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from benchmark import job, models
 from benchmark.data.split import Split
+from benchmark.prepare import prepare
 from benchmark.references import Halves, Single, membership, recipes
 from benchmark.seeds import sub_seed
 from benchmark.store import Store
@@ -91,7 +92,7 @@ def test_models_of_the_attackers_own_records_keep_their_keys() -> None:
 def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None:
     settings = config(*HALVES, "blind=none")
     result = job.run(settings)
-    plan = job.prepare(settings)
+    plan = prepare(settings)
     trained = {
         meta["config"]["records"] for _, meta in Store(settings.machine.store).find("victim")
     }

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from benchmark.config import build
 from victims.access import AccessibleDiscriminator, NoAccess, UserError
+from victims.batches import PartBatches
 from victims.budget import SPENT, epsilon
 from victims.gs_wgan import GSWGAN
 from victims.private import BudgetSpent, Mechanism
-from victims.train import PartBatches, Training, fit
+from victims.train import Training, fit
 
 Config = Callable[..., DictConfig]
 

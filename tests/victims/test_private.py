@@ -19,8 +19,9 @@ from torch.nn.functional import mse_loss
 from benchmark.config import build
 from victims import private
 from victims.base import NonFiniteLoss, Victim
+from victims.batches import PoissonBatches
 from victims.private import BudgetSpent, Mechanism, independent, per_record
-from victims.train import PoissonBatches, Training, fit
+from victims.train import Training, fit
 
 Config = Callable[..., DictConfig]
 

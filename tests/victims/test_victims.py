@@ -16,7 +16,8 @@ from torch import Tensor
 from benchmark.config import build
 from victims.access import AccessibleDiscriminator, NoAccess, UserError, WhiteBox
 from victims.base import NonFiniteLoss, Victim
-from victims.train import CHECKPOINT, WEIGHTS, Batches, Training, fit, load
+from victims.batches import Batches
+from victims.train import CHECKPOINT, WEIGHTS, Training, fit, load
 
 OFTEN = Training(checkpoint_every_s=0)
 TABLES = {"medgan", "vae_table", "wgan_gp_table"}

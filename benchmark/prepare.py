@@ -1,0 +1,175 @@
+"""What a job is going to do, put together and checked before anything expensive starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from attacks.base import Attack, Particular
+from attacks.calibration import Calibration
+from attacks.ensemble import Ensemble
+from benchmark import knowledge, privacy
+from benchmark.comparison import Comparison
+from benchmark.config import build, build_all
+from benchmark.data.dataset import Dataset, read
+from benchmark.data.split import Split
+from benchmark.models import Recipe
+from benchmark.references import (
+    chosen,
+    membership,
+    recipes,
+    refuse_unless_enough,
+    suffices,
+    victim_of,
+)
+from benchmark.seeds import sub_seed
+from benchmark.store import Store
+from benchmark.table import Table
+from victims.access import NoAccess, UserError
+
+log = logging.getLogger(__name__)
+
+ACCELERATORS = "cpu", "gpu"
+PRECISIONS = "32-true", "bf16-mixed"
+
+SHOW_BAR = tqdm.__init__
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a job is going to do, checked before anything expensive starts."""
+
+    config: DictConfig
+    store: Store
+    dataset: Dataset
+    split: Split
+    attacks: dict[str, Attack]
+    calibrations: dict[str, Calibration]
+    comparison: Comparison
+    ensembles: dict[str, Ensemble]
+    references: list[Recipe] = dataclasses.field(default_factory=list)
+    """Recipes of the reference models; empty where nothing needs them."""
+
+    @property
+    def queries(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers (2q,) of the shuffled queries, and whether each is a member."""
+        return self.split.queries(self.config.seed)
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Which reference model was trained on which query: (models, 2q) bool."""
+        return membership(self.references, self.queries[0])
+
+    @property
+    def table(self) -> Table:
+        """How raw scores become the rows of the table."""
+        return Table(*self.queries, self.inside, self.calibrations, self.ensembles)
+
+
+def prepare(config: DictConfig) -> Plan:
+    """Build everything that is cheap, and refuse what cannot work."""
+    store = Store(Path(config.machine.store))
+    store.check()
+    splitter = build(config.split, "split")
+    attacks = build_all(config.attack, "attack")
+    calibrations = build_all(config.calibration, "calibration")
+    comparison = Comparison(config.quality)
+    for name, attack in attacks.items():
+        needed = getattr(attack, "samples_needed", 0)
+        if needed > config.bank.size:
+            raise UserError(
+                f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
+                f"raise bank.size or lower the attack's candidates or starts"
+            )
+    source = build(config.data, "data")
+    dataset = read(store.get("data", source.identity(), source.prepare))
+    split = splitter.draw(dataset, config.seed)
+    for attack in attacks.values():
+        if isinstance(attack, Particular):
+            attack.refuse(dataset.shape)
+    _refuse_without_access(config, dataset, split, attacks)
+    privacy.refuse(config, source, dataset, len(split.members))
+    if config.canaries:
+        build(config.canaries, "canaries").check(split)
+    ensembles = build_all(config.ensemble, "ensemble")
+    comparison.load(dataset)
+    plan = Plan(config, store, dataset, split, attacks, calibrations, comparison, ensembles)
+    return _with_references(plan)
+
+
+def _with_references(plan: Plan) -> Plan:
+    """Choose what the reference models are trained on; refuse calibrations that need others."""
+    if not plan.calibrations and not plan.ensembles:
+        return plan
+    seed, bank = plan.config.seed, plan.config.bank.size
+    models = recipes(chosen(plan.config), plan.split, seed, bank)
+    compared = dataclasses.replace(plan, references=models)
+    for name, calibration in plan.calibrations.items():
+        refuse_unless_enough(compared.inside, name, calibration)
+    wanted = [suffices(compared.inside, ensemble) for ensemble in plan.ensembles.values()]
+    return compared if plan.calibrations or any(wanted) else plan
+
+
+def set_up(machine: DictConfig) -> None:
+    """Threads and progress bars; neither may change a score beyond float rounding."""
+    _refuse_unknown(machine)
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    torch.backends.cudnn.allow_tf32 = False  # else a GPU's convolutions keep three digits only
+    # tqdm reads TQDM_DISABLE when it is imported, which is before any config is known.
+    quiet = partialmethod(SHOW_BAR, disable=True)
+    tqdm.__init__ = SHOW_BAR if machine.progress else quiet  # type: ignore
+
+
+def _refuse_unknown(machine: DictConfig) -> None:
+    """Refuse a device or a precision that this benchmark or this machine doesn't have."""
+    for name, known in {"accelerator": ACCELERATORS, "precision": PRECISIONS}.items():
+        if machine[name] not in known:
+            raise UserError(f"machine.{name}={machine[name]}: allowed are {', '.join(known)}")
+    if machine.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("machine.accelerator=gpu: this machine has no CUDA device; use cpu")
+    if machine.batch_size < 1:
+        raise UserError(f"machine.batch_size={machine.batch_size}: at least 1 is needed")
+
+
+def _refuse_without_access(
+    config: DictConfig, dataset: Dataset, split: Split, attacks: Mapping[str, Attack]
+) -> None:
+    """Build the victims once (cheap), name attacks without access, stop where none has any."""
+    victim = build(config.victim, "victim", shape=dataset.shape)
+    build(victim_of(config), "reference.victim", shape=dataset.shape)
+    refused = {}
+    for name, attack in attacks.items():
+        try:
+            victim.refuse_unless_offered(attack.access)
+            knowledge.refuse_without(attack.access, split)
+        except NoAccess as error:
+            refused[name] = str(error)
+            log.warning("attack=%s: %s; its rows will read n/a", name, error)
+    if len(refused) == len(attacks):
+        reasons = "; ".join(refused.values()) or "none is selected"
+        raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
+
+
+def models(config: DictConfig, dataset: Dataset) -> list[dict[str, Any]]:
+    """What each model of a job is filed under, the victim first; nothing is built or trained."""
+    split = build(config.split, "split").draw(dataset, config.seed)
+    found = [victim_recipe(config, split)]
+    if config.calibration or config.ensemble:
+        found += recipes(chosen(config), split, config.seed, config.bank.size)
+    return [recipe.config(dataset) for recipe in found]
+
+
+def victim_recipe(config: DictConfig, split: Split) -> Recipe:
+    """How the victim of a job is made."""
+    seed = sub_seed(config.seed, "victim")
+    return Recipe(config.victim, split.members, seed, config.bank.size, "victim", config.dp)
