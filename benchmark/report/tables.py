@@ -13,8 +13,8 @@ import pandas as pd
 
 from benchmark.judging import LEVEL
 from benchmark.metrics import holm
-from benchmark.report.collect import Outcome, Row, Study, quality
-from benchmark.report.estimate import Estimate, differences, of_auroc, over_seeds
+from benchmark.report.collect import ABSENT, Outcome, Row, Study, quality
+from benchmark.report.estimate import Estimate, differences, of_auroc
 from benchmark.result import NO_ACCESS, duration
 
 ROW = ["attack", "calibrated"]
@@ -31,6 +31,9 @@ MADE = {
     "parameters": ("parameters", "{:,.0f}".format),
 }
 """Number of a victim beside its AUROCs -> heading, and how it is written."""
+
+PROMISE = {"epsilon": "ε", "delta": "δ", "sigma": "σ", "clipping_norm": "C"}
+"""What private training has spent, its noise multiplier and clipping norm -> heading."""
 
 
 class Cell(NamedTuple):
@@ -141,16 +144,38 @@ def significantly_best(estimates: dict[Row, Estimate], seeds: Mapping[int, Outco
 
 
 def about(study: Study) -> dict[tuple[Any, ...], dict[str, Own]]:
-    """By group: measures of sample quality, training time and size, means over the seeds."""
+    """By group: measures of sample quality, training time and size, means over the seeds.
+
+    Where any victim of the study was trained privately, the terms of each one's privacy as well.
+    """
+    promises = {id(o): _promise(o) for o in study.done}
+    is_private = any(np.isfinite(own["epsilon"]) for own in promises.values())
     found: dict[tuple[Any, ...], dict[str, Own]] = {}
     for group, seeds in study.groups.items():
-        numbers = [quality(o.record.result) for o in seeds.values() if o.record]
+        numbers = [
+            (promises[id(o)] if is_private else {}) | quality(o.record.result)
+            for o in seeds.values()
+            if o.record
+        ]
         found[group] = {}
         for name in numbers[0]:
-            heading, write = MADE.get(name, (name, "{:.3g}".format))
-            mean = over_seeds([own.get(name, np.nan) for own in numbers]).mean
+            heading, write = MADE.get(name, (PROMISE.get(name, name), _short))
+            mean = float(np.mean([own.get(name, np.nan) for own in numbers]))
             found[group][heading] = Own(write(mean), mean)
     return found
+
+
+def _promise(outcome: Outcome) -> dict[str, float]:
+    """The terms of private training; an infinite epsilon and nothing else without."""
+    row = _rows(outcome).iloc[0]
+    return {name: float(row.get(name, np.nan)) for name in PROMISE}
+
+
+def _short(number: float) -> str:
+    """Three digits; infinity as a sign, and a dash for what there is not."""
+    if np.isnan(number):
+        return ABSENT
+    return "∞" if np.isinf(number) else f"{number:.3g}"
 
 
 def _seeds(study: Study, group: tuple[Any, ...]) -> str:

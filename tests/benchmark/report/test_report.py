@@ -20,6 +20,7 @@ from benchmark.report.findings import CLAIMS
 from benchmark.report.markup import tex
 from benchmark.report.pictures import grids
 from benchmark.report.published import checked
+from benchmark.report.tables import table
 from benchmark.result import JobResult
 from benchmark.sweep import Job
 from victims.access import UserError
@@ -90,8 +91,6 @@ def test_the_table_has_exactly_the_cells_that_follow_from_the_scores(
 
 
 def test_one_seed_keeps_its_own_interval(fill: Fill) -> None:
-    from benchmark.report.tables import table
-
     (study,) = collect(fill(result, "taxonomy", "victim=dcgan", *TWO[1:]))
     scores = known_scores(0)
     low, high = metrics.auroc_interval(scores[:40], scores[40:])
@@ -207,8 +206,6 @@ def test_a_victim_with_one_seed_is_marked(fill: Fill) -> None:
         is_extra = job.choices["victim"] == "vae" and job.config.seed
         return None if is_extra else result(job)
 
-    from benchmark.report.tables import table
-
     (study,) = collect(fill(some, "taxonomy", *TWO, "seed=0,1,2"))
     made = table(study)
     at = made.labels.index("seeds")
@@ -216,6 +213,25 @@ def test_a_victim_with_one_seed_is_marked(fill: Fill) -> None:
     one = made.rows[2][1]["full_black_box"]
     assert one is not None
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", one.text)
+
+
+def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) -> None:
+    def private(job: Job) -> JobResult:
+        made = known_result(job, {("white_box", "none"): 8})
+        if not job.config.dp:
+            return made
+        spent = job.config.dp.epsilon - 0.01 * (1 + job.config.seed)
+        terms = {"epsilon": spent, "delta": 1 / 256, "sigma": 1.25, "clipping_norm": 2.0}
+        return dataclasses.replace(made, rows=made.rows.assign(**terms))
+
+    (study,) = collect(fill(private, "privacy", "seed=0,1"))
+    made = table(study)
+    assert made.numbers[:4] == ["ε", "δ", "σ", "C"]
+    texts = [[own[name].text for name in made.numbers[:4]] for _, _, own in made.rows]
+    assert texts[0] == ["∞", "–", "–", "–"]
+    assert texts[2] == ["9.98", "0.00391", "1.25", "2"]  # the mean of 9.99 and 9.98 is 9.985
+    (other,) = collect(fill(result, "taxonomy", *TWO, "seed=0"))
+    assert "ε" not in table(other).numbers
 
 
 def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
