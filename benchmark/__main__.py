@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark import output, plan, record, sweep
 from benchmark.cluster import requeue_when_told
-from benchmark.config import build, one_line, register_resolvers
+from benchmark.config import CONF, build, one_line, register_resolvers, run
 from benchmark.result import JobResult
 from benchmark.store import Store
 from victims.access import NonFiniteLoss, UserError
@@ -30,7 +30,7 @@ EXPECTED = (UserError, NonFiniteLoss, OmegaConfBaseException)
 MANY = {"-m", "--multirun"}
 
 
-@hydra.main(version_base="1.3", config_path=str(sweep.CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     """Run one job, print its table, write its page, log a copy.
 
@@ -102,7 +102,7 @@ def _plan(words: list[str]) -> bool:
 def _exit_code(words: list[str]) -> int:
     sys.argv[1:] = words
     try:
-        main()
+        run(main)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except KeyboardInterrupt:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
-from hydra.errors import InstantiationException
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from victims.access import UserError
+
+CONF = Path(__file__).parents[1] / "conf"
 
 
 def register_resolvers() -> None:
@@ -44,11 +55,46 @@ def build_all(configs: DictConfig, setting: str) -> dict[str, Any]:
     return {str(name): build(config, f"{setting}.{name!s}") for name, config in configs.items()}
 
 
+def run(main: Callable[[], None]) -> None:
+    """Run a function that Hydra decorated; a mistake in the command line is one line, exit code 2.
+
+    Left to itself, Hydra ends the process with code 1 and what takes it up to twenty lines.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        main()
+    except HydraException as error:
+        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
 def one_line(error: Exception) -> str:
     """What an error says in one line, for the person who made it."""
-    if isinstance(error, ConfigAttributeError | ConfigKeyError) and error.full_key:
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        allowed = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+        return f"{group}={choice}: there is no such choice; allowed are {allowed}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: this cannot be read: {str(error).splitlines()[0]}"
+    if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:
+        return f"{cause.full_key}: there is no such setting{_meant(cause)}"
+    if isinstance(error, NO_SUCH) and error.full_key:
         return (
             f"{error.full_key}: the config has no such setting; "
             f"if another version of the benchmark wrote it, compare it with conf/config.yaml"
         )
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+NO_SUCH = ConfigAttributeError, ConfigKeyError
+
+
+def _meant(error: OmegaConfBaseException) -> str:
+    """What was probably meant by a setting, or else what there is."""
+    path, _, name = str(error.full_key).rpartition(".")
+    there = [str(key) for key in error.parent_node or () if key != "hydra"]
+    near = get_close_matches(name, there, 1)
+    if near:
+        return f"; did you mean {f'{path}.' if path else ''}{near[0]}?"
+    return f"; {path or 'a config'} has {', '.join(there)}" if there else ""

@@ -16,7 +16,7 @@ from rich.markup import escape
 from benchmark import record
 from benchmark.output import grid, terminal
 from benchmark.record import Record
-from benchmark.result import brief, duration, interval, number
+from benchmark.result import brief, count, duration, interval, number
 from benchmark.store import Store, key, plain, read_meta
 from victims.access import UserError
 
@@ -81,7 +81,7 @@ def show(jobs: Sequence[Job], store: Store) -> None:
     out.print(grid("plan", pd.DataFrame(rows)))
     more = f" without {unknown} trainings and attacks that were never run here" if unknown else ""
     out.print(
-        f"{len(jobs)} jobs, {sum(row['result'] == 'stored' for row in rows)} with a result; "
+        f"{count(len(jobs), 'jobs')}, {sum(row['result'] == 'stored' for row in rows)} with a result; "
         f"of the {len(stored | seen)} models of the others {len(stored)} are stored\n"
         f"time, one job after the other: {duration(total)}{more}\n"
     )

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
@@ -32,10 +31,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from benchmark.config import CONF, one_line
 from benchmark.store import Store, plain
 from victims.access import UserError
-
-CONF = Path(__file__).parents[1] / "conf"
 
 
 @dataclass(frozen=True)
@@ -183,7 +181,7 @@ class _Composer:
             resolved = DictConfig(plain(config))  # once: it takes long
             plain(resolved)
         except (HydraException, OmegaConfBaseException, UserError) as error:
-            raise UserError(f"{' '.join(words)}: {str(error).splitlines()[0]}") from error
+            raise UserError(f"{' '.join(words)}: {one_line(error)}") from error
         return Job((*own, *words), resolved, choices)
 
     def _of_files(self, words: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
@@ -218,7 +216,7 @@ def _composed(words: Sequence[str]) -> DictConfig:
     try:
         return hydra.compose_config("config", list(words), RunMode.MULTIRUN)
     except HydraException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+        raise UserError(one_line(error)) from error
 
 
 def _parts(words: Sequence[str]) -> Iterator[Part]:

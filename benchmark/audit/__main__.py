@@ -16,19 +16,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.audit.arguments import as_overrides
-from benchmark.config import register_resolvers
+from benchmark.config import CONF, one_line, register_resolvers, run
 from victims.access import UserError
-
-CONF = Path(__file__).parents[2] / "conf"
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="audit")
-def run(config: DictConfig) -> None:
+def command(config: DictConfig) -> None:
     """Audit, print, write the page."""
     try:
         code = _audit(config)
     except (UserError, OmegaConfBaseException) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         code = 2
     if code:  # an exit with 0 would end a sweep too
         sys.exit(code)
@@ -51,7 +49,7 @@ def main(words: Sequence[str]) -> None:
     """The command with these arguments."""
     sys.argv[1:] = as_overrides(words)
     register_resolvers()
-    run()
+    run(command)
 
 
 if __name__ == "__main__":
