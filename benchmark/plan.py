@@ -77,11 +77,12 @@ def show(jobs: Sequence[Job], store: Store) -> None:
         total += sum(part or 0.0 for part in parts)
         unknown += parts.count(None)
         rows.append({"job": place(job, jobs)} | _row(ahead, parts))
+    done = sum(row["result"] == "stored" for row in rows)
     out = terminal()
     out.print(grid("plan", pd.DataFrame(rows)))
     more = f" without {unknown} trainings and attacks that were never run here" if unknown else ""
     out.print(
-        f"{count(len(jobs), 'jobs')}, {sum(row['result'] == 'stored' for row in rows)} with a result; "
+        f"{count(len(jobs), 'jobs')}, {done} with a result; "
         f"of the {len(stored | seen)} models of the others {len(stored)} are stored\n"
         f"time, one job after the other: {duration(total)}{more}\n"
     )

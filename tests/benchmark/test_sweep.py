@@ -131,7 +131,7 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
     assert "without 2 trainings and attacks that were never run here" in out
     assert not (tmp_path / "store" / "victim").exists()
     assert command(*CHEAP, "seed=1", "plan=true") == 0
-    assert "1 jobs, 0 with a result" in capsys.readouterr().out
+    assert "1 job, 0 with a result" in capsys.readouterr().out
     assert not (tmp_path / "store" / "victim").exists()
 
     job.run(second.config)
