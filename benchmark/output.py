@@ -36,7 +36,7 @@ from victims.access import UserError
 def terminal() -> Console:
     """The terminal, or a pipe that is taken for a wide one."""
     # Rich guesses 80 columns for a pipe, which would break every number.
-    return Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def grid(title: str, frame: pd.DataFrame) -> Table:

@@ -85,7 +85,7 @@ def test_names_are_not_read_as_markup(result):
     assert "[/bold] [bad" in text
 
 
-def test_piped_output_is_100_columns_wide(result, capsys):
+def test_piped_output_is_120_columns_wide(result, capsys):
     print_table(result)
     assert interval(result.rows.iloc[0]) in capsys.readouterr().out
 
