@@ -60,9 +60,9 @@ class Job:
 
     @property
     def given(self) -> dict[str, str]:
-        """Setting -> value, as the sweep or the command line gives it."""
+        """Setting -> value, as the sweep or the command line gives it; what is about the job."""
         pairs = (word.lstrip("+").split("=", 1) for word in self.words if "=" in word)
-        return dict(pairs)  # type: ignore[arg-type]
+        return {name: value for name, value in pairs if not name.startswith("study.")}
 
 
 def alone(words: Sequence[str], config: DictConfig) -> list[str]:

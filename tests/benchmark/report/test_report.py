@@ -234,6 +234,15 @@ def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) 
     assert "ε" not in table(other).numbers
 
 
+def test_a_study_of_several_command_lines_is_one_table(words: list[str]) -> None:
+    study = {study.name: study for study in collect(["+sweep=reference", *words])}["privacy"]
+    assert study.group == ["victim", "data", "dp.epsilon"]
+    assert {group[-1]: len(seeds) for group, seeds in study.every_group.items()} == {
+        "∞": 3, 50: 1, 10: 3, 1: 1
+    }  # fmt: skip
+    assert study.command.count(" && ") == 2
+
+
 def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
     def private(job: Job) -> JobResult | None:
         if job.config.dp and job.config.dp.epsilon == 1:
