@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from benchmark import job, models
 from benchmark.data.split import Split
-from benchmark.prepare import prepare
+from benchmark.prepare import SHOW_BAR, prepare
 from benchmark.references import Halves, Single, membership, recipes
 from benchmark.seeds import sub_seed
 from benchmark.store import Store
@@ -147,7 +147,7 @@ def test_sizes_that_cannot_be_are_named(make: Callable[[], Any], says: str) -> N
 
 
 def test_steps_done_earlier_do_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tqdm, "__init__", job.SHOW_BAR)  # other tests' jobs may have hidden it
+    monkeypatch.setattr(tqdm, "__init__", SHOW_BAR)  # other tests' jobs may have hidden it
     bar = training_bar("x", 100)
     skip(bar, 60)
     bar.update(10)
