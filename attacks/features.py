@@ -38,22 +38,23 @@ class PrincipalComponents(Values):
     """The first principal components of the released samples.
 
     components: how many, at most as many as there are samples or values. Fitted by scikit-learn to
-    the first FITTED released samples, with POWER iterations where it takes its randomised solver:
+    the first `fitted` released samples, with POWER iterations where it takes its randomised solver:
     memory and time stay bounded.
     """
 
     computed = True
-    FITTED, POWER = 5000, 4
+    POWER = 4
 
-    def __init__(self, components: int, seed: int = 0) -> None:
-        if components < 1:
-            raise UserError(f"attack feature components={components}: at least 1 is needed")
-        self.components = components
+    def __init__(self, components: int, seed: int = 0, fitted: int = 5000) -> None:
+        for name, value in {"components": components, "fitted": fitted}.items():
+            if value < 1:
+                raise UserError(f"attack feature {name}={value}: at least 1 is needed")
+        self.components, self.fitted = components, fitted
         self.state = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
     def learn(self, view: FullBlackBox) -> Learnt:
         """Mean (d,) and components (c, d) of released samples."""
-        samples = np.array(view.released[: self.FITTED], np.float32)
+        samples = np.array(view.released[: self.fitted], np.float32)
         samples = samples.reshape(len(samples), -1)
         many = min(self.components, *samples.shape)
         pca = PCA(many, iterated_power=self.POWER, random_state=self.state).fit(samples)

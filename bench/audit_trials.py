@@ -1,10 +1,11 @@
-"""Verdicts of audits where the truth is known, on a real table: false alarms and misses.
+"""Verdicts of audits where the truth is known, on real records: false alarms and misses.
 
     python bench/audit_trials.py [seeds, 5] [generator ...]
 
 Each generator is fitted to the members, and once more to other records of the same kind: the second
 time it cannot leak anything about the members, whatever it does. `resampler` leaks everything,
-`truth` (an independent sample of the real table) nothing.
+`truth` (an independent sample of the real table) nothing. `ctgan` and `dcgan` need the packages
+`ctgan` and `torchgan`, which this project does not depend on.
 """
 
 from __future__ import annotations
@@ -13,41 +14,47 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
+from sklearn.utils import shuffle
 
-from benchmark.audit import audit
+from benchmark.audit import Generator, audit
+from benchmark.data.dataset import read
+from benchmark.data.mnist5k import Mnist5k
 from benchmark.data.randhie import RandHie
 
-SIZE, RELEASED = 500, 2000
-Fit = Callable[[pd.DataFrame, pd.DataFrame, int], pd.DataFrame]
+RELEASED, DCGAN_STEPS = 2000, 1000
+Given = dict[str, Any]
 
 
-def resampler(train: pd.DataFrame, rest: pd.DataFrame, seed: int) -> pd.DataFrame:
+def resampler(train: pd.DataFrame, rest: pd.DataFrame, seed: int, folder: Path) -> Given:
     """Rows of the training data with replacement."""
-    return train.sample(RELEASED, replace=True, random_state=seed)
+    return {"samples": train.sample(RELEASED, replace=True, random_state=seed)}
 
 
-def truth(train: pd.DataFrame, rest: pd.DataFrame, seed: int) -> pd.DataFrame:
+def truth(train: pd.DataFrame, rest: pd.DataFrame, seed: int, folder: Path) -> Given:
     """Other rows of the real table."""
-    return rest.sample(RELEASED, random_state=seed)
+    return {"samples": rest.sample(RELEASED, random_state=seed)}
 
 
-def kernels(train: pd.DataFrame, rest: pd.DataFrame, seed: int) -> pd.DataFrame:
+def kernels(train: pd.DataFrame, rest: pd.DataFrame, seed: int, folder: Path) -> Given:
     """Gaussian kernels, half a standard deviation wide."""
     return _scaled(train, lambda x: KernelDensity(bandwidth=0.5).fit(x).sample(RELEASED, seed))
 
 
-def mixture(train: pd.DataFrame, rest: pd.DataFrame, seed: int) -> pd.DataFrame:
+def mixture(train: pd.DataFrame, rest: pd.DataFrame, seed: int, folder: Path) -> Given:
     """Ten Gaussians with full covariances."""
     model = GaussianMixture(10, reg_covar=1e-3, random_state=seed)
     return _scaled(train, lambda x: model.fit(x).sample(RELEASED)[0])
 
 
-def ctgan(train: pd.DataFrame, rest: pd.DataFrame, seed: int) -> pd.DataFrame:
+def ctgan(train: pd.DataFrame, rest: pd.DataFrame, seed: int, folder: Path) -> Given:
     """CTGAN (package `ctgan`) with its defaults but smaller batches, 300 epochs."""
     import torch
     from ctgan import CTGAN
@@ -57,28 +64,79 @@ def ctgan(train: pd.DataFrame, rest: pd.DataFrame, seed: int) -> pd.DataFrame:
     few = [column for column in train if train[column].nunique() <= 2]
     model = CTGAN(epochs=300, batch_size=100, enable_gpu=False)
     model.fit(train, few)
-    return model.sample(RELEASED)
+    return {"samples": model.sample(RELEASED)}
 
 
-def _scaled(train: pd.DataFrame, draw: Callable[[np.ndarray], np.ndarray]) -> pd.DataFrame:
+def dcgan(train: np.ndarray, rest: np.ndarray, seed: int, folder: Path) -> Given:
+    """TorchScript files of torchgan's DCGAN, by its losses and training steps, on real digits."""
+    import torch
+    from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
+    from torchgan.models import DCGANDiscriminator, DCGANGenerator
+
+    torch.manual_seed(seed)
+    size = {"step_channels": 16}
+    g = DCGANGenerator(encoding_dims=64, out_size=32, out_channels=1, **size)
+    d = DCGANDiscriminator(in_size=32, in_channels=1, **size)
+    g_step, d_step = MinimaxGeneratorLoss().train_ops, MinimaxDiscriminatorLoss().train_ops
+    g_adam, d_adam = (torch.optim.Adam(m.parameters(), 2e-4, betas=(0.5, 0.999)) for m in (g, d))
+    images, cpu = torch.from_numpy(train), torch.device("cpu")
+    for _ in range(DCGAN_STEPS):
+        d_step(g, d, d_adam, images[torch.randperm(len(images))[:64]], cpu)
+        g_step(g, d, g_adam, cpu, 64)
+    g_file, d_file = folder / "generator.pt", folder / "discriminator.pt"
+    torch.jit.trace(g.eval(), torch.randn(2, 64)).save(str(g_file))
+    torch.jit.trace(d.eval(), images[:2]).save(str(d_file))
+    return {"generator": Generator(g_file, z=64), "discriminator": d_file}
+
+
+def _scaled(train: pd.DataFrame, draw: Callable[[np.ndarray], np.ndarray]) -> Given:
     scale = train.std().replace(0, 1)
-    return pd.DataFrame(draw((train / scale).to_numpy()), columns=train.columns) * scale
+    drawn = pd.DataFrame(draw((train / scale).to_numpy()), columns=train.columns)
+    return {"samples": drawn * scale}
 
 
-GENERATORS: dict[str, Fit] = {f.__name__: f for f in (resampler, truth, kernels, mixture, ctgan)}
+@dataclass(frozen=True)
+class Kind:
+    """Records, how many of them make each part of a trial, and the generators tried on them.
+
+    A generator takes training records, records that nothing else uses, a seed and a folder, and
+    returns what its owner hands to the audit. settings: of the audit.
+    """
+
+    records: Callable[[Path], Any]
+    size: int
+    generators: dict[str, Callable[[Any, Any, int, Path], Given]]
+    settings: tuple[str, ...] = ()
 
 
-def trial(name: str, seed: int, table: pd.DataFrame, store: str) -> dict[str, dict[str, object]]:
+def table(folder: Path) -> pd.DataFrame:
+    """The RAND experiment's visits to doctors."""
+    columns, values, _, _ = RandHie("none")._read()
+    return pd.DataFrame(values, columns=columns)
+
+
+def digits(folder: Path) -> np.ndarray:
+    """MNIST digits, (5000, 1, 32, 32) in [-1, 1]."""
+    Mnist5k().prepare(folder)
+    return read(folder).records(np.arange(5000)).numpy()
+
+
+TABLES = {f.__name__: f for f in (resampler, truth, kernels, mixture, ctgan)}
+KINDS = [Kind(table, 500, TABLES), Kind(digits, 256, {"dcgan": dcgan}, ("searched=64",))]
+DEFAULT = list(TABLES)[:4]
+
+
+def trial(kind: Kind, name: str, seed: int, records: Any, folder: Path) -> dict[str, dict]:
     """Audits of one generator fitted to the members, and to others."""
-    shuffled = table.sample(frac=1, random_state=seed).reset_index(drop=True)
-    parts = [shuffled[i * SIZE : (i + 1) * SIZE] for i in range(4)]
+    shuffled = shuffle(records, random_state=seed)
+    parts = [shuffled[i * kind.size : (i + 1) * kind.size] for i in range(4)]
     members, non_members, reference, others = parts
+    places = [f"machine.store={folder}", "machine.progress=false", f"seed={seed}"]
     found = {}
     for fitted, train in {"members": members, "others": others}.items():
-        released = GENERATORS[name](train, shuffled[4 * SIZE :], seed)
-        settings = [f"machine.store={store}", "machine.progress=false", f"seed={seed}"]
+        given = kind.generators[name](train, shuffled[4 * kind.size :], seed, folder)
         verdict = audit(
-            members, non_members, samples=released, reference=reference, settings=settings
+            members, non_members, reference=reference, settings=[*places, *kind.settings], **given
         ).verdict
         best = verdict.strongest
         found[fitted] = {
@@ -90,13 +148,13 @@ def trial(name: str, seed: int, table: pd.DataFrame, store: str) -> dict[str, di
 
 def main(seeds: int, names: list[str]) -> None:
     """Print a line a trial, then counts."""
-    columns, values, _, _ = RandHie("none")._read()
-    table = pd.DataFrame(values, columns=columns)
     counts: Counter[tuple[str, str, str]] = Counter()
-    with tempfile.TemporaryDirectory() as store:
+    with tempfile.TemporaryDirectory() as folder:
         for name in names:
+            kind = next(kind for kind in KINDS if name in kind.generators)
+            records = kind.records(Path(folder) / kind.records.__name__)
             for seed in range(seeds):
-                for fitted, row in trial(name, seed, table, store).items():
+                for fitted, row in trial(kind, name, seed, records, Path(folder)).items():
                     counts[name, fitted, str(row["word"])] += 1
                     numbers = " ".join(
                         f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}"
@@ -108,4 +166,4 @@ def main(seeds: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 5, sys.argv[2:] or list(GENERATORS)[:4])
+    main(int(sys.argv[1]) if sys.argv[1:] else 5, sys.argv[2:] or DEFAULT)

@@ -24,7 +24,7 @@ from victims.access import FullBlackBoxWithReference
 
 FEATURES = {
     "values": Values(),
-    "components": PrincipalComponents(40),
+    "components": PrincipalComponents(40, fitted=2000),
     "gradients": OrientedGradients(),
     "colours": ColourHistogram(),
 }

@@ -66,6 +66,7 @@ class Past:
 def show(jobs: Sequence[Job], store: Store) -> None:
     """Print what each job needs, how many models are stored, and an estimate of the time."""
     past, rows, total, unknown = Past(store), [], 0.0, 0
+    names = varied(jobs)
     stored: set[str] = set()
     seen: set[str] = set()
     for job in jobs:
@@ -76,15 +77,17 @@ def show(jobs: Sequence[Job], store: Store) -> None:
         parts = [*(past.model(model) for model in new), *ahead.seconds]
         total += sum(part or 0.0 for part in parts)
         unknown += parts.count(None)
-        rows.append({"job": place(job, jobs)} | _row(ahead, parts))
+        rows.append({"job": place(job, names)} | _row(ahead, parts))
     done = sum(row["result"] == "stored" for row in rows)
     out = terminal()
     out.print(grid("plan", pd.DataFrame(rows)))
-    more = f" without {unknown} trainings and attacks that were never run here" if unknown else ""
+    never = f"{unknown} trainings and attacks that were never run here"
+    time = f"{duration(total)} without {never}" if unknown and total else duration(total)
+    time = f"unknown for {never}" if unknown and not total else time
     out.print(
         f"{count(len(jobs), 'jobs')}, {done} with a result; "
         f"of the {len(stored | seen)} models of the others {len(stored)} are stored\n"
-        f"time, one job after the other: {duration(total)}{more}\n"
+        f"time, one job after the other: {time}\n"
     )
 
 
@@ -159,7 +162,8 @@ def summarise(jobs: Sequence[Job], store: Store) -> bool:
     """Print the sweep's table, then what failed and how to try again; whether all have a result."""
     found = [(job, record.find(job.config, store)) for job in jobs]
     done = [(job, entry) for job, entry in found if isinstance(entry, Record)]
-    rows = [row for job, entry in done for row in _aurocs(place(job, jobs), entry)]
+    names = varied(jobs)
+    rows = [row for job, entry in done for row in _aurocs(place(job, names), entry)]
     out = terminal()
     out.print(grid(f"{len(done)} of {len(found)} jobs have a result", pd.DataFrame(rows)))
     for job, entry in found:
@@ -169,12 +173,10 @@ def summarise(jobs: Sequence[Job], store: Store) -> bool:
     return len(done) == len(found)
 
 
-def place(job: Job, jobs: Sequence[Job]) -> str:
-    """The job's own settings, of those that differ between jobs."""
+def place(job: Job, names: Sequence[str]) -> str:
+    """The job's own settings, of those that differ between jobs (`varied`)."""
     own = job.given
-    return (
-        "  ".join(f"{name}={own[name]}" for name in varied(jobs) if name in own) or "the only one"
-    )
+    return "  ".join(f"{name}={own[name]}" for name in names if name in own) or "the only one"
 
 
 def varied(jobs: Iterable[Job]) -> list[str]:

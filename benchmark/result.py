@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -91,7 +92,7 @@ class JobResult:
             for name in names
         }
 
-    @property
+    @cached_property
     def ok(self) -> pd.DataFrame:
         """The rows that carry an attack's AUROC: all but the blind baseline's."""
         whole = (self.rows["status"] == "ok") & self.rows["auroc"].notna()

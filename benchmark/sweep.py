@@ -179,7 +179,6 @@ class _Composer:
             for override in self.parser.parse_overrides(values):
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
             resolved = DictConfig(plain(config))  # once: it takes long
-            plain(resolved)
         except (HydraException, OmegaConfBaseException, UserError) as error:
             raise UserError(f"{' '.join(words)}: {one_line(error)}") from error
         return Job((*own, *words), resolved, choices)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from benchmark import figures
@@ -30,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
         prog="python -m benchmark.report",
         description="Tables, figures and one page of what a sweep left in the store; nothing is "
         "trained or attacked. Give it the words of the sweep's own command line, machine.store= "
-        "included; without any it reports on +sweep=all, seed 0.",
+        "included; where none says what to run, it reports on +sweep=all, seed 0.",
     )
     parser.add_argument("words", nargs="*", help="for example: +sweep=taxonomy seed=0,1,2")
     parser.add_argument(
@@ -42,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     try:
-        studies = collect(asked.words or ["+sweep=all"])
+        studies = collect(_with_jobs(asked.words))
         written = write(studies, asked.out)
         _log(studies, asked.out)
     except UserError as error:
@@ -56,11 +57,16 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _with_jobs(words: Sequence[str]) -> list[str]:
+    """The words of a command line; everything where they only say where things are."""
+    places = all(word.startswith(("machine", "logger")) for word in words)
+    return ["+sweep=all", *words] if places else [*words]
+
+
 def write(studies: Sequence[Study], out: Path) -> Path:
     """Write each study that has a result to its own folder, findings.md and the page; give that."""
     try:
-        bar = tqdm(studies, "studies", disable=None)
-        sections = [_section(study, out) for study in bar]
+        sections = list(_sections(studies, out))
         found = findings(studies)
         text = page.render(studies, sections, found, checked(PUBLISHED))
         out.mkdir(parents=True, exist_ok=True)
@@ -79,6 +85,13 @@ def _log(studies: Sequence[Study], out: Path) -> None:
     if tables:
         folder = Path(config.machine.outputs) / "report"
         build(config.logger, "logger").log_report(tables, out, folder)
+
+
+def _sections(studies: Sequence[Study], out: Path) -> Iterator[dict[str, Any]]:
+    """Each study's section; studies are drawn side by side, on as many cores as there are."""
+    processes = Parallel(min(cpu_count(), len(studies)), return_as="generator")
+    drawn = processes(delayed(_section)(study, out) for study in studies)
+    return iter(tqdm(drawn, "studies", len(studies), disable=None))
 
 
 def _section(study: Study, out: Path) -> dict[str, Any]:
@@ -102,7 +115,11 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
         figure = sheet.sheet(panels)
         text = figures.save(figure, folder / name)
         pictures = sheet.cut(figure, text, f"{study.name}-{name}")
-        shown[name] = page.Cut(sheet.entries(figure), list(zip(panels, pictures, strict=True)))
+        named = [(panel.title, panel.data, panel.victim) for panel in panels]
+        shown[name] = page.Cut(
+            sheet.entries(figure),
+            [(*names, picture) for names, picture in zip(named, pictures, strict=True)],
+        )
     return shown
 
 

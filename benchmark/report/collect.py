@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
@@ -51,6 +52,25 @@ class Outcome:
                 found[a, b] = Difference(value, low, high, pair["p_value"])
                 found[b, a] = Difference(-value, -high, -low, pair["p_value"])
         return found
+
+    @cached_property
+    def scores(self) -> dict[Row, tuple[np.ndarray, np.ndarray]]:
+        """Scores (n,) and membership (n,) bool of each row."""
+        if not self.record:
+            return {}
+        groups = self.record.result.scores.groupby(["attack", "calibrated"], sort=False)
+        return {
+            (str(row[0]), str(row[1])): (own["score"].to_numpy(float), own["member"].to_numpy(bool))
+            for row, own in groups
+        }
+
+    @cached_property
+    def rows(self) -> dict[Row, dict[Any, Any]]:
+        """The first row of each access and calibration that has an AUROC."""
+        if not self.record:
+            return {}
+        first = self.record.result.ok.drop_duplicates(["access", "calibrated"])
+        return {(row["access"], row["calibrated"]): row for row in first.to_dict("records")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +123,8 @@ class Study:
         Columns: study, job, data, victim, seed, the varied settings, those of `JobResult.rows`,
         `quality` by name, key, commit, created, command.
         """
-        jobs = [outcome.job for outcome in self.outcomes]
-        frames = [self._rows(outcome, place(outcome.job, jobs)) for outcome in self.outcomes]
+        names = varied([outcome.job for outcome in self.outcomes])
+        frames = [self._rows(outcome, place(outcome.job, names)) for outcome in self.outcomes]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmark.report.collect import Outcome, Study, quality
 from benchmark.report.estimate import Estimate, over_seeds, spearman, wider_side
@@ -64,23 +63,15 @@ def _by_seed(study: Study, value: Callable[[Outcome], Number | None]) -> BySeed:
     return found
 
 
-def _rows(outcome: Outcome) -> pd.DataFrame:
-    assert outcome.record is not None
-    return outcome.record.result.ok
-
-
 def _row(outcome: Outcome, access: str, calibrated: str) -> tuple[str, str] | None:
-    rows = _rows(outcome)
-    own = rows[(rows["access"] == access) & (rows["calibrated"] == calibrated)]
-    return (str(own.iloc[0]["attack"]), calibrated) if len(own) else None
+    row = outcome.rows.get((access, calibrated))
+    return (row["attack"], calibrated) if row else None
 
 
 def _auroc(outcome: Outcome, access: str, calibrated: str) -> Number | None:
-    rows = _rows(outcome)
-    own = rows[(rows["access"] == access) & (rows["calibrated"] == calibrated)]
-    if own.empty:
+    row = outcome.rows.get((access, calibrated))
+    if not row:
         return None
-    row = own.iloc[0]
     value, low, high = (float(row[name]) for name in ("auroc", "auroc_low", "auroc_high"))
     return value, wider_side(value, low, high)
 
@@ -264,7 +255,8 @@ def _epsilon(outcome: Outcome) -> float:
     dp = outcome.job.config.get("dp")
     if not dp:
         return np.inf
-    return float(_rows(outcome)["epsilon"].iloc[0] if dp.epsilon is None else dp.epsilon)
+    first = next(iter(outcome.rows.values()))
+    return float(first["epsilon"] if dp.epsilon is None else dp.epsilon)
 
 
 def _log_ratio(study: Study, value: Callable[[Outcome], Number | None]) -> Estimate:

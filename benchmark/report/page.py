@@ -13,7 +13,7 @@ from benchmark.page import environment
 from benchmark.report.collect import Study, command
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import attributes, grids, victims
-from benchmark.report.sheet import Entry, Panel
+from benchmark.report.sheet import Entry
 from benchmark.report.tables import CAPTION, cells, table
 from benchmark.result import (
     TPR_COLUMNS,
@@ -37,10 +37,10 @@ FILTERS = {"data": "data", "victim": "victim", "attack": "attack", "access": "ac
 
 
 class Cut(NamedTuple):
-    """A figure: its legend, and its panels each with its picture."""
+    """A figure: its legend, and of each panel title, data, victim and picture."""
 
     legend: list[Entry]
-    panels: list[tuple[Panel, Markup]]
+    panels: list[tuple[str, str, str, Markup]]
 
 
 def render(
@@ -177,8 +177,8 @@ def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
                 "names": names,
                 "victim": names[0],
                 "data": names[1],
-                "cells": zip(made.attacks, made.line(cells), strict=True),
-                "own": own.values(),
+                "cells": list(zip(made.attacks, made.line(cells), strict=True)),
+                "own": list(own.values()),
             }
             for names, cells, own in made.rows
         ],

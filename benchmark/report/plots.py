@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 
 from benchmark import metrics
@@ -179,14 +178,13 @@ def _label(group: tuple[Any, ...], attack: str) -> str:
 
 
 def _rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:
-    scores = [outcome.record.result.scores for outcome in seeds if outcome.record]
-    floor = 0.5 / min(_fewest(own) for own in scores)
+    members = [member for outcome in seeds for _, member in outcome.scores.values()]
+    floor = 0.5 / min(min(member.sum(), (~member).sum()) for member in members)
     grid = np.geomspace(floor, 1, POINTS) if log else np.linspace(0, 1, POINTS)
-    rows = dict.fromkeys(
-        row for own in scores for row in zip(own["attack"], own["calibrated"], strict=True)
-    )
+    rows = dict.fromkeys(row for outcome in seeds for row in outcome.scores)
     for row in rows:
-        rates = np.mean([_rate(own, row, grid) for own in scores if _has(own, row)], 0)
+        own = [outcome.scores[row] for outcome in seeds if row in outcome.scores]
+        rates = np.mean([_rate(scores, member, grid) for scores, member in own], 0)
         shown = np.maximum(rates, floor) if log else rates
         axes.plot(grid, shown, drawstyle="steps-post", **_style(row, attacks))
     _explain(axes, list(rows), attacks)
@@ -199,20 +197,10 @@ def _rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axe
     axes.set(xlim=(start, 1), ylim=(start, 1.1 if log else 1.01))
 
 
-def _rate(scores: pd.DataFrame, row: Row, grid: np.ndarray) -> np.ndarray:
+def _rate(scores: np.ndarray, member: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """True positive rate at each false positive rate of the grid, without interpolation."""
-    own = scores[(scores["attack"] == row[0]) & (scores["calibrated"] == row[1])]
-    member, values = own["member"].to_numpy(bool), own["score"].to_numpy(float)
-    false, true = metrics.roc(values[member], values[~member])
+    false, true = metrics.roc(scores[member], scores[~member])
     return true[np.searchsorted(false, grid * (1 + 1e-12), side="right") - 1]
-
-
-def _has(scores: pd.DataFrame, row: Row) -> bool:
-    return bool(((scores["attack"] == row[0]) & (scores["calibrated"] == row[1])).any())
-
-
-def _fewest(scores: pd.DataFrame) -> int:
-    return int(scores.drop_duplicates("query")["member"].value_counts().min())
 
 
 def _attacks(study: Study) -> list[str]:

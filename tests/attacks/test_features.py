@@ -92,6 +92,17 @@ def test_components_are_as_many_as_there_can_be() -> None:
     assert PrincipalComponents(40).learn(view)["axes"].shape == (4, 4)
 
 
+def test_components_are_fitted_to_the_first_samples_only() -> None:
+    released = images(60, 20).numpy()
+    first, all_of_them = (
+        FullBlackBox(torch.device("cpu"), 64, x) for x in (released[:30], released)
+    )
+    ours = PrincipalComponents(7, fitted=30).learn(all_of_them)["axes"]
+    np.testing.assert_array_equal(ours, PrincipalComponents(7).learn(first)["axes"])
+    with pytest.raises(UserError, match="fitted=0"):
+        PrincipalComponents(7, fitted=0)
+
+
 def test_features_of_images_are_refused_for_tables_and_small_images() -> None:
     for feature in (OrientedGradients(), ColourHistogram()):
         feature.refuse((3, 32, 32))

@@ -128,7 +128,7 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
     assert command(*words, "plan=true", "-m") == 0
     out = capsys.readouterr().out
     assert "2 jobs, 1 with a result; of the 1 models of the others 0 are stored" in out
-    assert "without 2 trainings and attacks that were never run here" in out
+    assert "unknown for 2 trainings and attacks that were never run here" in out
     assert not (tmp_path / "store" / "victim").exists()
     assert command(*CHEAP, "seed=1", "plan=true") == 0
     assert "1 job, 0 with a result" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from report_store import known_auroc, known_result, known_scores
 from scipy import stats
 
 from benchmark import metrics, record, sweep
-from benchmark.report.__main__ import main
+from benchmark.report.__main__ import _with_jobs, main
 from benchmark.report.collect import FOLDERS, collect
 from benchmark.report.findings import CLAIMS
 from benchmark.report.markup import tex
@@ -151,6 +151,13 @@ def test_half_a_sweep_says_what_is_missing_and_why(
 def test_a_store_without_any_result_has_a_page_too(words: list[str], tmp_path: Path) -> None:
     assert main(["+sweep=taxonomy", *words, "--out", str(tmp_path / "results")]) == 0
     assert "0 of 7 jobs" in (tmp_path / "results/index.html").read_text()
+
+
+def test_where_nothing_says_what_to_run_it_reports_on_everything() -> None:
+    places = ["machine.store=there", "logger=none"]
+    assert _with_jobs(places) == ["+sweep=all", *places]
+    assert _with_jobs([]) == ["+sweep=all"]
+    assert _with_jobs(["victim=vae", *places]) == ["victim=vae", *places]
 
 
 def test_a_mistake_is_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
