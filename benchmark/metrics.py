@@ -18,11 +18,9 @@ FPR_COLUMNS = {"tpr_at_10": 0.1, "tpr_at_1": 0.01, "tpr_at_0p1": 0.001}
 
 
 class TprAtFpr(NamedTuple):
-    """True positive rate with its interval, and the threshold: score >= threshold is a member."""
+    """True positive rate, and the threshold: score >= threshold is a member."""
 
     tpr: float
-    low: float
-    high: float
     threshold: float
 
 
@@ -48,8 +46,8 @@ def summary(members: ArrayLike, non_members: ArrayLike) -> dict[str, float]:
         "advantage": advantage(x, y),
     }
     for column, fpr in FPR_COLUMNS.items():
-        rate = tpr_at_fpr(x, y, fpr)
-        row |= {column: rate.tpr, f"{column}_low": rate.low, f"{column}_high": rate.high}
+        low, high = tpr_interval(x, y, fpr)
+        row |= {column: tpr_at_fpr(x, y, fpr).tpr, f"{column}_low": low, f"{column}_high": high}
     return row | {"n_members": len(x), "n_non_members": len(y)}
 
 
@@ -165,24 +163,18 @@ def best_balanced_accuracy(members: ArrayLike, non_members: ArrayLike) -> float:
     return (1 + advantage(members, non_members)) / 2
 
 
-def tpr_at_fpr(
-    members: ArrayLike, non_members: ArrayLike, fpr: float, level: float = 0.95
-) -> TprAtFpr:
+def tpr_at_fpr(members: ArrayLike, non_members: ArrayLike, fpr: float) -> TprAtFpr:
     """Largest true positive rate whose false positive rate is at most `fpr`; no interpolation.
 
     Tied scores fall on one side together. All NaN when one non-member is already more than `fpr`.
-    The interval is Clopper and Pearson's (1934) for the members, with the threshold taken as given:
-    the error of choosing it on the non-members is not in it. It speaks about this threshold, not
-    about this false positive rate; `tpr_interval` does that.
     """
     x, y = _scores(members, non_members)
     allowed = _allowed(y, fpr)
     if allowed < 1:
-        return TprAtFpr(np.nan, np.nan, np.nan, np.nan)
+        return TprAtFpr(np.nan, np.nan)
     thresholds, false, true = _counts(x, y)
     best = int(np.searchsorted(false, allowed, side="right")) - 1
-    low, high = clopper_pearson(int(true[best]), len(x), level)
-    return TprAtFpr(float(true[best] / len(x)), low, high, float(thresholds[best]))
+    return TprAtFpr(float(true[best] / len(x)), float(thresholds[best]))
 
 
 def tpr_interval(
@@ -194,8 +186,9 @@ def tpr_interval(
     non-members allow none: above the threshold of `tpr_at_fpr`, when alarms are ignored at random
     until false ones surely are at most `fpr`. High: what no threshold with at most `fpr` exceeds.
     At either end half of the error is allowed for the members, half for the non-members, which
-    choose the threshold; both by the binomial distribution, as Clopper and Pearson (1934). NaN
-    where `tpr_at_fpr` is.
+    choose the threshold; both by the binomial distribution, as Clopper and Pearson (1934). Their
+    interval for the members alone, with the threshold taken as given, would miss in up to half of
+    all cases. NaN where `tpr_at_fpr` is.
     """
     x, y = _scores(members, non_members)
     allowed = _allowed(y, fpr)

@@ -36,7 +36,7 @@ from victims.access import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a result holds or means something else: stored ones are then made again, from the
 stored scores."""
 

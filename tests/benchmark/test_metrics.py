@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import beta, binom, mannwhitneyu, norm
+from scipy.stats import beta, binom, binomtest, mannwhitneyu, norm
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
@@ -75,18 +75,18 @@ def test_tpr_at_fpr_by_trying_every_threshold(x, y, fpr):
     assert found.tpr == max(tried)
     assert (x >= found.threshold).mean() == found.tpr
     assert (y >= found.threshold).mean() <= fpr + 1e-12
-    assert found.low <= found.tpr <= found.high
 
 
-def test_tpr_interval_is_clopper_pearson():
-    x, y = draw(0, 200, 200)
-    found = metrics.tpr_at_fpr(x, y, 0.1)
-    k = round(found.tpr * 200)
-    assert 0 < k < 200
-    assert found.low == pytest.approx(beta.ppf(0.025, k, 201 - k))
-    assert found.high == pytest.approx(beta.ppf(0.975, k + 1, 200 - k))
-    assert metrics.tpr_at_fpr(y - 99, y, 0.1)[:2] == (0.0, 0.0)
-    assert metrics.tpr_at_fpr(y + 99, y, 0.1)[2] == 1.0
+def test_all_or_none_of_the_members_are_found():
+    _, y = draw(0, 200, 200)
+    assert metrics.tpr_at_fpr(y - 99, y, 0.1).tpr == metrics.tpr_interval(y - 99, y, 0.1)[0] == 0
+    assert metrics.tpr_at_fpr(y + 99, y, 0.1).tpr == metrics.tpr_interval(y + 99, y, 0.1)[1] == 1
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 9), (3, 9), (9, 9), (70, 200)])
+def test_the_interval_of_a_proportion_is_that_of_scipy(k, n):
+    expected = binomtest(k, n).proportion_ci(method="exact")
+    assert metrics.clopper_pearson(k, n) == pytest.approx((expected.low, expected.high))
 
 
 @pytest.mark.parametrize("shift", [0.0, 2.0])
@@ -274,6 +274,7 @@ def test_summary_has_the_columns_of_the_table():
     }
     assert (found["n_members"], found["n_non_members"]) == (150, 120)
     assert found["tpr_at_1"] == metrics.tpr_at_fpr(x, y, 0.01).tpr
+    assert (found["tpr_at_1_low"], found["tpr_at_1_high"]) == metrics.tpr_interval(x, y, 0.01)
     assert np.isnan(found["tpr_at_0p1_low"])
     assert found["auroc_low"] < found["auroc"] < found["auroc_high"]
 
