@@ -117,8 +117,11 @@ def tell_apart(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(training.seed)
         judge = Discriminator(shape, training.width).to(device)
-        forger = Generator(shape, training.width, training.z_dim).to(device)
-        loop = _Loop([judge] if negatives else [judge, forger], training, work)
+        networks: list[nn.Module] = [judge]
+        if not negatives:
+            forger = Generator(shape, training.width, training.z_dim).to(device)
+            networks.append(forger)
+        loop = _Loop(networks, training, work)
         for step in loop.steps(title):
             torch.manual_seed((training.seed + step * 0x9E3779B97F4A7C15) % 2**63)
             rng = np.random.default_rng([training.seed, step])

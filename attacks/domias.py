@@ -17,6 +17,10 @@ LEAST = 8
 """Records that two densities in few dimensions can be estimated from at all."""
 
 
+ALIKE = "alike"
+"""Is learnt of released samples that are all the same: they have no density."""
+
+
 class DensityRatio(Learns):
     """DOMIAS: score = log density of released samples minus log density of reference records.
 
@@ -45,6 +49,8 @@ class DensityRatio(Learns):
         space = self.feature.learn(view)
         released = torch.cat([self.feature(space, block) for _, block in view.blocks()]).numpy()
         spread = released.std(0)
+        if not spread.max() > 0:
+            return {ALIKE: np.ones(1)}
         kept = np.flatnonzero(spread > 1e-4 * spread.max())[: len(view.reference) // 2]
         space["axes"] = space["axes"][kept] / spread[kept, None]
         points = {
@@ -58,7 +64,9 @@ class DensityRatio(Learns):
         return learnt
 
     def judge(self, learnt: Learnt, view: FullBlackBoxWithReference, queries: Tensor) -> np.ndarray:
-        """Queries (n, *shape) -> logarithm of the ratio (n,)."""
+        """Queries (n, *shape) -> logarithm of the ratio (n,); 0 where all samples are alike."""
+        if ALIKE in learnt:
+            return np.zeros(len(queries))
         points = self._points(learnt, queries.cpu())
         return self._log("released", learnt, points) - self._log("reference", learnt, points)
 

@@ -35,8 +35,8 @@ class LogisticEnsemble:
     The attacker trained the reference models and knows what each has seen: there, the scores of all
     attacks and the membership are the training data; the result is applied to the victim's scores.
     Each attack gives two features: its score, and its score minus the mean score under (other)
-    models that have not seen the query. Features are standardised within each model, because
-    scores of two models may lie on different levels.
+    models that have not seen the query. Scores are centred within each model first and features
+    standardised, because scores of two models may lie on different levels.
     regularisation: scikit-learn's C, smaller = stronger.
     """
 
@@ -60,6 +60,7 @@ class LogisticEnsemble:
 
 def _features(model: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Standardised features (n, 2 * a) of a model's scores (a, n) beside references (a, r, n)."""
+    model, references = (scores - scores.mean(-1, keepdims=True) for scores in (model, references))
     differences = [s - mean_where(r, ~inside) for s, r in zip(model, references, strict=True)]
     features = np.concatenate([model, differences]).T
     return (features - features.mean(0)) / np.maximum(features.std(0), np.finfo(float).tiny)

@@ -76,8 +76,8 @@ def sign_error(attack: str, members: np.ndarray, non_members: np.ndarray) -> lis
     area = metrics.auroc(members, non_members)
     message = (
         f"{attack}: AUROC {area:.3f} is under 0.5 (p = {p_value:.1g}), members score lower than "
-        f"non-members; either the score's sign is reversed or the two groups differ by more than "
-        f"membership"
+        f"non-members; members and non-members are swapped, or the score's sign is reversed, or "
+        f"the two groups differ by more than membership"
     )
     return [Check("sign", "warning", message)]
 
@@ -139,7 +139,9 @@ def split_leaks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
     ]
 
 
-def too_few_queries(n_members: int, n_non_members: int) -> list[Check]:
+def too_few_queries(
+    n_members: int, n_non_members: int, remedy: str = "raise split.queries"
+) -> list[Check]:
     """Fewer than MIN_QUERIES members or non-members."""
     if min(n_members, n_non_members) >= MIN_QUERIES:
         return []
@@ -148,7 +150,7 @@ def too_few_queries(n_members: int, n_non_members: int) -> list[Check]:
     message = (
         f"{n_members} members and {n_non_members} non-members are queried, at least {MIN_QUERIES} "
         f"of each are wanted: an AUROC within 0.5 +- {1.96 * error:.2f} cannot be told from "
-        f"guessing; raise split.queries"
+        f"guessing; {remedy}"
     )
     return [Check("few queries", "warning", message)]
 

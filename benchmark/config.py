@@ -90,10 +90,15 @@ def one_line(error: Exception) -> str:
 NO_SUCH = ConfigAttributeError, ConfigKeyError
 
 
+ASIDE = ("hydra", "given")
+"""Parts of a config that nobody sets by their name; what an audit is given stands for itself."""
+
+
 def _meant(error: OmegaConfBaseException) -> str:
     """What was probably meant by a setting, or else what there is."""
     path, _, name = str(error.full_key).rpartition(".")
-    there = [str(key) for key in error.parent_node or () if key != "hydra"]
+    node = error.parent_node or {}
+    there = [str(key) for key in (*node, *(node.get("given") or ())) if key not in ASIDE]
     near = get_close_matches(name, there, 1)
     if near:
         return f"; did you mean {f'{path}.' if path else ''}{near[0]}?"

@@ -15,14 +15,12 @@ from torch import Tensor
 
 from attacks.base import Attack, Reconstructs
 from benchmark import blind, canaries, checks, judging, knowledge, privacy, scoring
-from benchmark.config import build
-from benchmark.models import GRID, Model, Recipe, obtain, obtain_all
-from benchmark.prepare import Plan, prepare, set_up, victim_recipe
+from benchmark.models import GRID, Model, obtain, obtain_all
+from benchmark.prepare import Plan, planted, prepare, set_up, victim_recipe
 from benchmark.result import JobResult, Strip
-from benchmark.seeds import sub_seed
 from benchmark.store import WORK, key, plain, read_meta
 from benchmark.table import Raw
-from victims.access import setting
+from victims.access import View, setting
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +55,19 @@ def _raw(plan: Plan, name: str, victim: Model, references: list[Model]) -> Raw:
     if not (victim.victim.can_grant(access) and knowledge.suffices(access, plan.split)):
         return Raw(setting(access))
     scores, seconds = _scores(plan, name, victim)
-    comparable = all(model.victim.can_grant(access) for model in references)
-    if not references or not comparable or knowledge.is_of_members(access):
-        return Raw(setting(access), scores, None, seconds)
+    reasons = [_incomparable(plan, access, model) for model in references]
+    if not references or any(reasons):
+        return Raw(setting(access), scores, None, seconds, alone=max(reasons, default=""))
     found = [_scores(plan, name, reference) for reference in references]
     stacked = np.stack([scores for scores, _ in found])
     return Raw(setting(access), scores, stacked, seconds, sum(seconds for _, seconds in found))
+
+
+def _incomparable(plan: Plan, access: type[View], reference: Model) -> str:
+    """Why an attack on a reference model says nothing about that on the victim, or ""."""
+    if not reference.victim.can_grant(access):
+        return "no access to the reference models"
+    return knowledge.incomparable(access, plan.split, reference.recipe.rows)
 
 
 def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
@@ -112,17 +117,13 @@ def _canaries(plan: Plan, note: dict[str, Any]) -> pd.DataFrame:
     """What attacks show on canaries in one more training run; empty where none are asked for."""
     if not plan.config.canaries:
         return pd.DataFrame()
-    config, seed = plan.config, sub_seed(plan.config.seed, "canaries")
-    dataset, split = build(config.canaries, "canaries").plant(plan.dataset, plan.split, seed)
+    dataset, recipe, split = planted(plan.config, plan.dataset, plan.split)
     own = dataclasses.replace(plan, dataset=dataset, split=split, references=[])
-    recipe = Recipe(
-        config.victim, split.members, seed, config.bank.size, "victim with canaries", config.dp
-    )
-    model = obtain(recipe, dataset, plan.store, config.machine, note)
+    model = obtain(recipe, dataset, plan.store, plan.config.machine, note)
     raws = {name: _raw(own, name, model, []).victim for name in plan.attacks}
     scores = {name: raw for name, raw in raws.items() if raw is not None}
     spent = privacy.spent_or_none(model.privacy, len(split.members))
-    return canaries.audit(scores, own.queries[1], spent, seed)
+    return canaries.audit(scores, own.queries[1], spent, recipe.seed)
 
 
 # --- result ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
-from victims.access import FullBlackBoxWithMembers, NoAccess, View
+from victims.access import NoAccess, View
 
 MISSING = {
     "reference": "split.reference=0: the attacker owns no records",
@@ -39,9 +39,18 @@ def suffices(access: type[View], split: Split) -> bool:
     return all(len(rows) for rows in _rows(access, split).values())
 
 
-def is_of_members(access: type[View]) -> bool:
-    """Whether a view tells members of the victim: they are not those of a reference model."""
-    return issubclass(access, FullBlackBoxWithMembers)
+def incomparable(access: type[View], split: Split, trained_on: np.ndarray) -> str:
+    """Why what a view tells of the victim is not as true of a model trained on these rows, or "".
+
+    Known members are the victim's alone, and the attacker's own records are strangers to the
+    victim, but not to a reference model that was trained on them.
+    """
+    rows = _rows(access, split)
+    if "members" in rows:
+        return "known members are the victim's only"
+    if "reference" in rows and np.isin(rows["reference"], trained_on).any():
+        return "the reference models were trained on the records that the attack knows"
+    return ""
 
 
 def _rows(access: type[View], split: Split) -> dict[str, np.ndarray]:

@@ -97,8 +97,10 @@ class Model:
     @property
     def steps(self) -> float:
         """Training batches it took: fewer than asked for where its privacy budget was spent."""
-        spent = self.privacy
-        return spent["private_steps"] / self.victim.queries if spent else self.victim.steps
+        spent, terms = self.privacy, self.victim.terms(len(self.recipe.rows))
+        return (
+            spent["private_steps"] * terms.batches / terms.together if spent else self.victim.steps
+        )
 
 
 def obtain(

@@ -127,6 +127,7 @@ def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str,
         at = {"data": data, "split": plain(config.split), "seed": config.seed}
         at |= {"dp": plain(config.dp)} if config.dp else {}
         victims = [config.victim] + [references.victim_of(config)] * (count - 1)
+        victims += [config.victim] if config.canaries else []
         made = [at | {"victim": plain(v), "number": i} for i, v in enumerate(victims)]
     return {key(model): model for model in made}
 

@@ -97,9 +97,11 @@ def prepare(config: DictConfig) -> Plan:
         if isinstance(attack, Particular):
             attack.refuse(dataset.shape)
     _refuse_without_access(config, dataset, split, attacks)
-    privacy.refuse(config, source, dataset, len(split.members))
+    privacy.refuse_encoding(config, source)
+    privacy.refuse(victim_recipe(config, split), dataset.shape)
     if config.canaries:
         build(config.canaries, "canaries").check(split)
+        privacy.refuse(planted(config, dataset, split)[1], dataset.shape)
     ensembles = build_all(config.ensemble, "ensemble")
     comparison.load(dataset)
     plan = Plan(config, store, dataset, split, attacks, calibrations, comparison, ensembles)
@@ -112,6 +114,8 @@ def _with_references(plan: Plan) -> Plan:
         return plan
     seed, bank = plan.config.seed, plan.config.bank.size
     models = recipes(chosen(plan.config), plan.split, seed, bank)
+    for recipe in models:
+        privacy.refuse(recipe, plan.dataset.shape)
     compared = dataclasses.replace(plan, references=models)
     for name, calibration in plan.calibrations.items():
         refuse_unless_enough(compared.inside, name, calibration)
@@ -166,7 +170,20 @@ def models(config: DictConfig, dataset: Dataset) -> list[dict[str, Any]]:
     found = [victim_recipe(config, split)]
     if config.calibration or config.ensemble:
         found += recipes(chosen(config), split, config.seed, config.bank.size)
-    return [recipe.config(dataset) for recipe in found]
+    configs = [recipe.config(dataset) for recipe in found]
+    if config.canaries:
+        joined, recipe, _ = planted(config, dataset, split)
+        configs.append(recipe.config(joined))
+    return configs
+
+
+def planted(config: DictConfig, dataset: Dataset, split: Split) -> tuple[Dataset, Recipe, Split]:
+    """The data with canaries, how the victim of the second run is made, and its split."""
+    seed = sub_seed(config.seed, "canaries")
+    dataset, split = build(config.canaries, "canaries").plant(dataset, split, seed)
+    title = "victim with canaries"
+    made = Recipe(config.victim, split.members, seed, config.bank.size, title, config.dp)
+    return dataset, made, split
 
 
 def victim_recipe(config: DictConfig, split: Split) -> Recipe:

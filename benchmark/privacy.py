@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 
 from benchmark import epsilon
 from benchmark.config import build
-from benchmark.data.dataset import Dataset, Source
+from benchmark.data.dataset import Source
+from benchmark.models import Recipe
 from benchmark.result import Check
 from victims.access import UserError
 from victims.budget import default_delta
@@ -21,15 +22,21 @@ LEVEL = 0.05
 as `benchmark.epsilon.from_scores` takes them; and as much again by any attack on its canaries."""
 
 
-def refuse(config: DictConfig, source: Source, dataset: Dataset, members: int) -> None:
-    """With dp=on, raise UserError for what cannot be trained privately, or only in name."""
-    if not config.dp:
+def refuse(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    """Raise UserError where a model cannot be trained as privately as its recipe asks."""
+    if not recipe.dp:
         return
-    privacy = build(config.dp, "dp")
-    victim = build(config.victim, "victim", shape=dataset.shape)
+    victim = build(recipe.victim, "victim", shape=shape)
     victim.make_private()
-    privacy.check(victim, members)
-    if getattr(source, "fitted", False) and not privacy.public_encoding:
+    try:
+        build(recipe.dp, "dp").check(victim, len(recipe.rows))
+    except UserError as error:
+        raise UserError(f"{recipe.title}: {error}") from error
+
+
+def refuse_encoding(config: DictConfig, source: Source) -> None:
+    """With dp=on, raise UserError for data that are prepared by what the members are like."""
+    if config.dp and getattr(source, "fitted", False) and not config.dp.public_encoding:
         raise UserError(
             f"data.encode={config.data.encode}: it is measured on all records, the members too, "
             "which no accountant sees; choose data.encode=none, or say that ranges and quantiles "

@@ -24,7 +24,7 @@ class Raw(NamedTuple):
     """Raw scores of one attack, and the seconds that they took together.
 
     victim: (n,), None where the victim does not grant the access.
-    references: (r, n), None where there is nothing to compare with.
+    references: (r, n), None where there is nothing to compare with; alone: why.
     """
 
     access: str
@@ -32,6 +32,7 @@ class Raw(NamedTuple):
     references: np.ndarray | None = None
     seconds: float = np.nan
     reference_seconds: float = np.nan
+    alone: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ class Table:
                 values = None
                 if raw.victim is not None and raw.references is not None:
                     values = calibration.combine(raw.victim, raw.references, self.inside)
-                yield row | {"calibrated": variant, "seconds": raw.reference_seconds}, values
+                status = raw.alone or row["status"]
+                own = {"calibrated": variant, "status": status, "seconds": raw.reference_seconds}
+                yield row | own, values
 
     def _ensembles(
         self, raws: Mapping[str, Raw]

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from attacks.nearest import nearest
 from benchmark import checks, metrics
 from benchmark.audit.case import Case, Queries
+from benchmark.audit.space import as_text
 from benchmark.audit.verdict import Verdict
 from benchmark.blind import Blind
 from benchmark.checks import Check
@@ -98,11 +99,14 @@ def checks_of(
     config: DictConfig, case: Case, facts: Facts, rows: pd.DataFrame, scores: pd.DataFrame
 ) -> list[Check]:
     """Everything a reader should doubt, beside the numbers."""
-    found = _duplicates(config, facts) + checks.too_few_queries(facts.members, facts.non_members)
+    found = _duplicates(config, facts) + checks.too_few_queries(
+        facts.members, facts.non_members, "give more records"
+    )
     found += _blind(config, case.queries)
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
+    found += _strangers(case)
     if (released := case.released) is not None:
         places = np.flatnonzero(~case.queries.is_member)[: checks.DIVERSITY_ROWS]
         real = case.queries.records(places).numpy()
@@ -117,6 +121,23 @@ def checks_of(
         values = group["score"].to_numpy(float)
         found += checks.tied_scores(str(name), values[member], values[~member])
         found += checks.sign_error(str(name), values[member], values[~member])
+    return found
+
+
+def _strangers(case: Case) -> list[Check]:
+    """Columns of categories in which no released value occurs among members and non-members."""
+    found = []
+    for column in getattr(case.space, "levels", {}) if "samples" in case.given else ():
+        released, *real = (
+            set(as_text(case.given[name].table[column]))
+            for name in ("samples", "members", "non_members")
+        )
+        if not released & set().union(*real):
+            message = (
+                f"{column}: no released value occurs among the members or non-members, so "
+                f"it tells attacks nothing; is it written in another way?"
+            )
+            found.append(Check("strange values", "warning", message))
     return found
 
 

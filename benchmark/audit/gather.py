@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmark.audit.case import Case, Queries, Space
 from benchmark.audit.generators import Discriminator, Generator
-from benchmark.audit.inputs import Reading, Records, by_index, read_input
+from benchmark.audit.inputs import Reading, Records, by_index, read_input, some
 from benchmark.audit.pictures import declared, pixel_range
 from benchmark.audit.space import ImageSpace, TableSpace, agree
 from benchmark.data.dataset import Dataset, in_memory
@@ -92,11 +92,17 @@ def _inputs(config: DictConfig, sources: Mapping[str, Any], store: Store) -> dic
         if name not in given and sources.get(name) is not None:
             own = reading if name.endswith("members") else _without_id(reading)
             given[name] = read_input(name, sources[name], own, store)
+    found = {column for records in given.values() for column in records.left_out}
+    if unknown := [column for column in reading.ignore if column not in found]:
+        raise UserError(f"records.ignore: no input has a column named {some(unknown)}")
     return given
 
 
 def _reading(config: DictConfig) -> Reading:
-    return Reading(**plain(config.records))
+    records = plain(config.records)
+    for name in ("ignore", "categorical"):  # one column may be given without brackets
+        records[name] = [records[name]] if isinstance(records[name], str) else records[name]
+    return Reading(**records)
 
 
 def _without_id(reading: Reading) -> Reading:
@@ -182,7 +188,7 @@ def _space(
         frame = pd.DataFrame(bank, columns=members.table.columns)
         given["generated"] = Records("generator", np.arange(len(bank)).astype(str), frame)
     basis = next((n for n in ("reference", "samples", "generated") if n in given), "non_members")
-    space = TableSpace(given, basis, list(config.records.categorical))
+    space = TableSpace(given, basis, _reading(config).categorical)
     for model in (generator, discriminator):
         if model is not None and getattr(model, "sample", None) is None:
             space.refuse_categories(model.name)
@@ -204,7 +210,7 @@ def _queries(
     if not (rows < len(members.digests)).any() or not (rows >= len(members.digests)).any():
         raise UserError(
             "every member is also a non-member (or the other way round): the two inputs hold the "
-            "same records"
+            "same records, or their columns are too few or too coarse to tell records apart"
         )
     rows = np.random.default_rng(sub_seed(seed, "audit", "queries")).permutation(np.sort(rows))
     ids = np.concatenate([given["members"].ids, given["non_members"].ids])[rows]

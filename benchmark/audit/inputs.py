@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -20,6 +23,10 @@ from victims.access import UserError
 
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 ARRAYS = (".npy", ".npz")
+
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?([ T].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
+TIMES = datetime.date, datetime.time, datetime.timedelta
+CELLS = str, bool, int, float, np.generic
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class Records:
-    """One input. name: its setting; ids: (n,) str; content: a table, or images in [-1, 1]."""
+    """One input. name: its setting; ids: (n,) str; content: a table, or images in [-1, 1].
+
+    left_out: columns that it had and that were to be ignored.
+    """
 
     name: str
     ids: np.ndarray
     content: pd.DataFrame | Dataset
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,7 +80,7 @@ class Records:
     def take(self, rows: np.ndarray, name: str) -> Records:
         """These rows under another name."""
         if isinstance(self.content, pd.DataFrame):
-            return Records(name, self.ids[rows], self.content.iloc[rows])
+            return Records(name, self.ids[rows], self.content.iloc[rows], self.left_out)
         some = Dataset(self.content.values[rows], self.content.digests[rows])
         return Records(name, self.ids[rows], some)
 
@@ -155,16 +166,26 @@ def load_array(name: str, path: Path) -> np.ndarray:
 
 
 def _read_table(name: str, path: Path) -> pd.DataFrame:
+    kind = path.name.lower()
     try:
-        if path.suffix == ".parquet":
+        if kind.endswith(".parquet"):
             return pd.read_parquet(path)
-        separator = "\t" if ".tsv" in path.suffixes else ","
-        return pd.read_csv(path, sep=separator, low_memory=False)
+        separator = "\t" if ".tsv" in kind else ","
+        # pandas knows a compression by a suffix in lower case only
+        packed: Any = "gzip" if kind.endswith(".gz") else None
+        found = pd.read_csv(path, sep=separator, low_memory=False, compression=packed)
     except pd.errors.EmptyDataError as error:
         raise UserError(f"{name}={path}: the file is empty") from error
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{name}={path}: the file cannot be read ({reason})") from error
+    only = str(found.columns[0]) if found.shape[1] == 1 else ""
+    if other := next((sign for sign in ";\t|," if sign in only), None):
+        raise UserError(
+            f"{name}={path}: it has one column, {only!r}: are its columns separated by {other!r}? "
+            f"{separator!r} is needed in such a file"
+        )
+    return found
 
 
 def _table(name: str, frame: pd.DataFrame, reading: Reading) -> Records:
@@ -186,11 +207,13 @@ def _table(name: str, frame: pd.DataFrame, reading: Reading) -> Records:
     frame = frame.drop(columns=left_out)
     if frame.shape[1] == 0:
         raise UserError(f"{name}: the table has no column to compare")
-    _check_cells(name, frame)
-    return Records(name, ids, frame.reset_index(drop=True))
+    _check_cells(name, frame, reading.categorical)
+    decimals = [c for c in frame if isinstance(frame[c].iloc[0], Decimal)]
+    frame = frame.astype(dict.fromkeys(decimals, np.float64))
+    return Records(name, ids, frame.reset_index(drop=True), tuple(map(str, left_out)))
 
 
-def _check_cells(name: str, frame: pd.DataFrame) -> None:
+def _check_cells(name: str, frame: pd.DataFrame, categorical: Sequence[str]) -> None:
     for column in frame.columns:
         values = frame[column]
         where = f"{name}, column {column!r}"
@@ -204,10 +227,26 @@ def _check_cells(name: str, frame: pd.DataFrame) -> None:
         if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
             if np.iscomplexobj(values) or not np.isfinite(values.to_numpy(np.float64)).all():
                 raise UserError(f"{where}: it holds values that are not finite numbers")
-        elif pd.api.types.is_datetime64_any_dtype(values):
+        elif column not in categorical and _are_times(values):
             raise UserError(
-                f"{where}: it holds dates; give them as numbers, or records.ignore=[{column}]"
+                f"{where}: it holds dates or times; give them as numbers, or "
+                f"records.ignore=[{column}], or records.categorical=[{column}] if it has few values"
             )
+        elif odd := [type(v) for v in values if not isinstance(v, (*CELLS, *TIMES, Decimal))]:
+            raise UserError(
+                f"{where}: it holds a {odd[0].__name__}; give numbers or text, or "
+                f"records.ignore=[{column}]"
+            )
+
+
+def _are_times(values: pd.Series) -> bool:
+    """Whether a column holds dates or times, in whatever form."""
+    if pd.api.types.is_datetime64_any_dtype(values) or values.dtype.kind == "m":
+        return True
+    first = values.iloc[0]
+    if isinstance(first, str):
+        return all(DATE.fullmatch(str(value)) for value in values.unique())
+    return isinstance(first, TIMES)
 
 
 def _array(name: str, values: np.ndarray, reading: Reading, store: Store) -> Records:

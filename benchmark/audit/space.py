@@ -9,7 +9,7 @@ place of its own: it is as far from all others as they are from each other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -88,7 +88,7 @@ class TableSpace:
         """A table's rows as (n, d) float32."""
         parts = [(given.table[self.numeric].to_numpy(np.float64) - self.mean) / self.scale]
         for column, levels in self.levels.items():
-            codes = pd.Index(levels).get_indexer(pd.Index(given.table[column].astype(str)))
+            codes = pd.Index(levels).get_indexer(pd.Index(as_text(given.table[column])))
             parts.append(np.eye(len(levels), dtype=np.float32)[codes] * 0.5**0.5)
         return in_memory(np.concatenate(parts, axis=1).astype(np.float32))
 
@@ -140,7 +140,8 @@ def agree(given: Mapping[str, Records]) -> dict[str, Records]:
         _same_columns(first, given[name])
     order = list(first.table.columns)
     return {
-        name: Records(name, records.ids, records.table[order]) for name, records in given.items()
+        name: replace(records, name=name, content=records.table[order])
+        for name, records in given.items()
     }
 
 
@@ -174,13 +175,20 @@ def _kind(column: str, frames: Mapping[str, pd.DataFrame], basis: str, coded: bo
 
 def _levels(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
     """All values of a category, sorted; more than MAX_CATEGORIES are none."""
-    levels = sorted(set().union(*(frame[column].astype(str).unique() for frame in frames.values())))
+    levels = sorted(set().union(*(as_text(frame[column]).unique() for frame in frames.values())))
     if len(levels) > MAX_CATEGORIES:
         raise UserError(
             f"column {column!r} has {len(levels)} different values, more than {MAX_CATEGORIES}: is "
             f"it text, a date or an identifier? records.ignore=[{column}] leaves it out"
         )
     return levels
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Categories as text; codes that one file has as 7 and another as 7.0 are the same."""
+    if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():
+        values = values.astype(np.int64)
+    return values.astype(str)
 
 
 def _check_units(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> None:

@@ -54,11 +54,13 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """word: one of WORDS. strongest: by the AUROC's lower end; sharpest: by records found.
+    """word: one of WORDS; "invalid" also where no leak is proven but an attack is surely worse than
+    guessing: then the groups are swapped, or differ by something else. strongest: by the AUROC's
+    lower end; sharpest: by records found.
 
     proven, unproven: kinds of access with and without a proven leak. upper: no attack's AUROC is
     higher. level: of each statement. exceeded: limits of fail_if that were exceeded, with what was
-    found.
+    found. doubtful: members and non-members differ by themselves.
     """
 
     word: str
@@ -72,6 +74,7 @@ class Verdict:
     exceeded: dict[str, str]
     thresholds: dict[str, dict[str, Any]]
     limits: dict[str, float | None]
+    doubtful: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -114,6 +117,8 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict
         word = "invalid"
     elif proven:
         word = "leak"
+    elif any(e.high < 0.5 for e in found):
+        word = "invalid"
     else:
         word = "no leak found" if upper <= values["small"] else "inconclusive"
     measured = {
@@ -134,6 +139,7 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict
         exceeded=exceeded,
         thresholds=thresholds,
         limits=limits,
+        doubtful=any(check.name == "split leaks" for check in checks),
     )
 
 

@@ -35,7 +35,14 @@ BELIEFS = (0.5, 0.01)
 
 def headline(verdict: Verdict, facts: Facts) -> list[str]:
     """The finding: how much better than guessing, with which access, how many records are found."""
+    if verdict.word == "invalid":
+        return [_finding(verdict)]
     sentences = [_finding(verdict), _ranking(verdict.strongest)]
+    if verdict.word == "leak" and verdict.doubtful:
+        sentences.append(
+            "But members and non-members differ by themselves (see the check split leaks): attacks "
+            "may win by that alone."
+        )
     if verdict.word == "leak" and verdict.unproven:
         sentences.append(f"No leak is proven for {_listed(verdict.unproven)}.")
     if verdict.word in ("no leak found", "inconclusive"):
@@ -80,7 +87,7 @@ def _found(verdict: Verdict) -> str:
     rate, best = verdict.thresholds["false_alarms"]["value"], verdict.sharpest
     if np.isnan(best.found):
         return (
-            f"How many records are found with under {rate:.2g} false alarms cannot be told: that "
+            f"How many records are found with at most {rate:.0%} false alarms cannot be told: that "
             f"takes at least {int(np.ceil(1 / rate))} non-members."
         )
     count, low, high = (
@@ -103,6 +110,8 @@ def _copies(facts: Facts) -> str:
 
 def meaning(verdict: Verdict) -> list[str]:
     """What the numbers mean for one record of this data set."""
+    if verdict.word == "invalid":
+        return ["Nothing: they are not valid."]
     best, sharp = verdict.strongest, verdict.sharpest
     rate = verdict.thresholds["false_alarms"]["value"]
     sentences = [
@@ -166,7 +175,7 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
     """What follows from the numbers."""
     best, steps = verdict.strongest, []
     if verdict.word == "invalid":
-        return ["Mend what the checks name as an error and audit again; decide nothing before."]
+        return ["Mend what the checks name and audit again; decide nothing before."]
     if facts.copied_members > facts.copied_non_members:
         steps.append(
             f"Remove released records that equal a training record ({facts.copied_members} members "

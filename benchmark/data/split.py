@@ -17,7 +17,7 @@ class Split:
     """Row numbers into a data set; the three sets are disjoint, also by content.
 
     members: (n,) the victim's training records, in training order.
-    non_members: (q,) records that no model has seen, as many as members are queried.
+    non_members: (q,) records that the victim has not seen, as many as members are queried.
     reference: (r,) the attacker's own records of the same kind, for reference models.
     queried: (q,) the members among the queries.
     duplicates: how many records of the source were dropped because another has the same content.

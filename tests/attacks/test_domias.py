@@ -37,6 +37,13 @@ def queries(n: int = 200) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(n, 2))
 
 
+@pytest.mark.parametrize("density", [Kernels(), Flow(**TINY)])
+def test_samples_that_are_all_alike_have_no_density(density: Kernels | Flow) -> None:
+    collapsed = view(np.ones((40, 2)), np.random.default_rng(0).normal(size=(40, 2)))
+    found = DensityRatio(density, 2, 0).score(collapsed, torch.from_numpy(queries(9)).float())
+    assert found.tolist() == [0.0] * 9
+
+
 def test_kernels_on_gaussians() -> None:
     """Gaussian kernels widen a Gaussian by a known factor: Scott's, n^(-1/(d+4)), squared."""
     n, m = 6000, 3000

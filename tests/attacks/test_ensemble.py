@@ -47,6 +47,15 @@ def test_two_independent_attacks_are_combined_as_well_as_can_be(level: float) ->
     assert auroc(found, member) > max(auroc(values, member) for values in victim) + 0.03
 
 
+def test_levels_of_models_do_not_matter() -> None:
+    """A critic's output is defined up to a constant, another one for each model."""
+    victim, references, inside, _ = scores(2, 300, (0.6, 0.8))
+    offsets = 20 * np.random.default_rng(3).normal(size=(2, MODELS, 1))
+    ours = LogisticEnsemble().combine(victim, references, inside)
+    theirs = LogisticEnsemble().combine(victim + 9, references + offsets, inside)
+    np.testing.assert_allclose(theirs, ours, rtol=1e-6, atol=1e-6)
+
+
 def test_an_attack_that_knows_nothing_costs_nothing_and_a_reversed_one_is_turned() -> None:
     victim, references, inside, member = scores(1, 2000, (1.0, 0.0, -1.0))
     alone = auroc(victim[0], member)
@@ -65,12 +74,13 @@ def test_nothing_is_found_where_the_victim_never_saw_the_queries() -> None:
 
 def test_against_scikit_learns_pipeline_on_features_made_one_by_one() -> None:
     victim, references, inside, _ = scores(2, 30, (0.5, 1.0))
+    centred = references - references.mean(2, keepdims=True)
 
     def features(own: np.ndarray, others: list[int]) -> np.ndarray:
-        made = np.empty((30, 4))
+        made, own = np.empty((30, 4)), own - own.mean(1, keepdims=True)
         for i in range(30):
             for a in range(2):
-                unseen = [references[a, k, i] for k in others if not inside[k, i]]
+                unseen = [centred[a, k, i] for k in others if not inside[k, i]]
                 made[i, a], made[i, 2 + a] = own[a, i], own[a, i] - np.mean(unseen)
         return StandardScaler().fit_transform(made)
 

@@ -71,6 +71,11 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
             ["canaries=one_run", "canaries.kind=records", "canaries.count=25"],
             ["canaries.count=25", "canaries.kind=noise"],
         ),
+        (
+            ["calibration=[difference]", "split.reference=4"],
+            ["reference model 1 of 1: victim.batch_size=8", "4 training records"],
+        ),
+        (["canaries=one_run", "dp.delta=0.04"], ["victim with canaries: dp.delta=0.04"]),
         (["data=randhie", "victim=vae_table"], ["data.encode=unit", "dp.public_encoding=true"]),
     ],
 )

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from benchmark.config import build
+from benchmark.models import Model, Recipe
 from victims.access import AccessibleDiscriminator, NoAccess, UserError
 from victims.batches import PartBatches
 from victims.budget import SPENT, epsilon
@@ -137,3 +138,12 @@ def test_without_privacy_the_gradient_is_the_critic_s(config: Config) -> None:
 def test_no_critic_is_refused(config: Config) -> None:
     with pytest.raises(UserError, match=r"victim\.parts=0"):
         build(config("victim=gs_wgan", "victim.parts=0").victim, "victim", shape=(1, 32, 32))
+
+
+def test_batches_are_counted_though_only_generator_steps_are_private(
+    config: Config, tmp_path: Path
+) -> None:
+    victim, _ = make(config, "victim.steps=8", "victim.n_critic=2", "victim.parts=3")
+    (tmp_path / SPENT).write_text(json.dumps({"private_steps": 4}))
+    recipe = Recipe(config().victim, np.arange(24), 0, 8, "victim")
+    assert Model(recipe, victim, 0, {}, tmp_path, tmp_path).steps == 8

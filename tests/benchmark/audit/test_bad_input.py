@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import pickle
 import warnings
 from collections.abc import Callable
@@ -20,7 +21,9 @@ from torch import Tensor, nn
 
 from benchmark.audit import report
 from benchmark.audit.__main__ import main
+from benchmark.audit.inputs import Reading, read_input
 from benchmark.output import terminal
+from benchmark.store import Store
 from victims.access import UserError
 
 N = 30
@@ -133,8 +136,35 @@ def changed(seed: int, **columns: Any) -> pd.DataFrame:
     return table(seed, N).assign(**columns)
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ([1, 2], "it holds a list; give numbers or text"),
+        (datetime.date(2020, 1, 31), "it holds dates or times"),
+        (pd.Timestamp("2020-01-31"), "it holds dates or times"),
+        (pd.Timedelta("1h"), "it holds dates or times"),
+    ],
+)
+def test_cells_that_cannot_be_compared_are_named(
+    tables: Files, tmp_path: Path, cell: Any, message: str
+) -> None:
+    reading, store = Reading(), Store(tmp_path)
+    with pytest.raises(UserError, match=f"column 'odd': {message}"):
+        read_input("members", changed(0, odd=pd.Series([cell] * N)), reading, store)
+
+
+def test_another_separator_is_named(tables: Files, refused: Callable[..., str]) -> None:
+    table(0, N).to_csv(tables.words["members"], sep=";", index=False)
+    assert "are its columns separated by ';'?" in refused(tables)
+
+
+def test_a_column_to_ignore_has_to_be_there(tables: Files, refused: Callable[..., str]) -> None:
+    assert "no input has a column named agee" in refused(tables, "records.ignore=agee")
+
+
 TABLES: dict[str, tuple[str, Callable[[], pd.DataFrame], list[str], list[str]]] = {
     "column missing": ("samples", lambda: table(2, N).drop(columns="age"), [], ["samples has no column age"]),
+    "dates": ("members", lambda: changed(0, day="2020-01-31"), [], ["'day'", "dates or times", "records.ignore"]),
     "column extra": ("non_members", lambda: changed(1, zip=1), [], ["members has no column zip"]),
     "text for numbers": ("samples", lambda: changed(2, age="old"), [], ["'age'", "text in samples"]),
     "another unit": ("samples", lambda: changed(2, age=table(2, N).age * 1e6), [], ["'age'", "unit"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,36 @@ def space(given: dict[str, pd.DataFrame], basis: str = "samples", codes: tuple[s
     return TableSpace(records, basis, codes), records
 
 
-@pytest.mark.parametrize("ending", ["csv", "csv.gz", "tsv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "CSV", "csv.gz", "tsv", "TSV.GZ", "PARQUET"])
 def test_every_kind_of_table_reads_the_same(store: Store, tmp_path: Path, ending: str) -> None:
     frame, path = table(0, 20), tmp_path / f"t.{ending}"
-    if ending == "parquet":
+    kind = ending.lower()
+    if kind == "parquet":
         frame.to_parquet(path, index=False)
     else:
-        frame.to_csv(path, index=False, sep="\t" if "tsv" in ending else ",")
+        packed = "gzip" if "gz" in kind else None
+        frame.to_csv(path, index=False, sep="\t" if "tsv" in kind else ",", compression=packed)
     found = read(path, store, ignore=["smokes"])
     pd.testing.assert_frame_equal(
         found.table, frame.drop(columns="smokes"), check_dtype=False, rtol=1e-12
     )
     assert list(found.ids[:2]) == ["0", "1"]
+
+
+def test_decimals_are_numbers(store: Store) -> None:
+    found = read(table(0, 3).assign(crp=[Decimal("1.5"), Decimal("2"), Decimal("0.25")]), store)
+    assert found.table["crp"].tolist() == [1.5, 2.0, 0.25]
+
+
+def test_codes_are_the_same_as_whole_numbers_and_floats() -> None:
+    frames = {
+        "members": pd.DataFrame({"code": [7, 8]}),
+        "samples": pd.DataFrame({"code": [8.0, 7.0]}),
+    }
+    found, records = space(frames, codes=("code",))
+    assert found.levels == {"code": ["7", "8"]}
+    ours, theirs = (found.records(records[name]).values for name in ("members", "samples"))
+    np.testing.assert_array_equal(ours, theirs[::-1])
 
 
 def test_an_id_column_names_records_and_is_not_compared(store: Store) -> None:

@@ -203,3 +203,25 @@ def test_records_found_p_value_is_conservative_under_ties() -> None:
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, 5, (2, 200)).astype(float) for _ in range(500)]
     assert np.mean([metrics.found_p_value(x, y, 0.05) <= 0.05 for x, y in draws]) <= 0.05
+
+
+def test_worse_than_guessing_is_no_absence_of_a_leak(audit_config: Config) -> None:
+    """Members and non-members were swapped: nothing may be called safe."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=300), rng.normal(size=300)
+    config = audit_config("fail_if.auroc_upper=0.6")
+    found = verdict(config, (x - 2, y))
+    assert (found.word, found.exit_code) == ("invalid", 3)
+    assert words.headline(found, facts()) == ["The numbers are not valid; see the checks."]
+    assert verdict(config, (x - 2, y), (x + 2, y)).word == "leak"
+
+
+def test_a_leak_is_doubted_where_the_groups_differ_by_themselves(audit_config: Config) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=300), rng.normal(size=300)
+    check = Check("split leaks", "warning", "they differ")
+    doubted = words.headline(verdict(audit_config(), (x + 2, y), checks=[check]), facts())
+    assert "attacks may win by that alone" in " ".join(doubted)
+    assert "by that alone" not in " ".join(
+        words.headline(verdict(audit_config(), (x + 2, y)), facts())
+    )
