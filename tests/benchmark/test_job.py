@@ -232,7 +232,7 @@ def test_a_reference_without_the_access_costs_the_calibrated_row_only(config: Co
     both = config("attack=[discriminator,full_black_box]", "victim@reference.victim=vae")
     rows = job.run(both).rows.set_index(["attack", "calibrated"])["status"]
     assert rows["discriminator", "none"] == "ok"
-    assert rows["discriminator", "difference"] == "no access"
+    assert rows["discriminator", "difference"] == "no access to the reference models"
     assert rows["full_black_box", "difference"] == "ok"
 
 
