@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import multiprocessing
 import os
 import sys
 import warnings
@@ -131,4 +132,6 @@ if __name__ == "__main__":
     try:
         command()
     except SystemExit as stop:
+        if multiprocessing.active_children():  # the ordinary end stops a sweep's processes
+            raise
         end_at_once(stop.code)
