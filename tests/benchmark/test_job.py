@@ -221,7 +221,8 @@ def test_the_taxonomy_sweep_runs_at_smoke_scale(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark", "+sweep=taxonomy", "scale=smoke"]
     command += ["victim=dcgan,vae", "attack=[full_black_box]", "calibration=none", "distance=l2"]
     command += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs", "-m"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command.insert(3, "machine.processes=2")  # which must end with the sweep, not minutes later
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("outputs/*_sweep/*/index.html"))) == 2
     assert "DCGAN, mnist5k" in done.stdout
