@@ -55,9 +55,9 @@ def _raw(plan: Plan, name: str, victim: Model, references: list[Model]) -> Raw:
     if not (victim.victim.can_grant(access) and knowledge.suffices(access, plan.split)):
         return Raw(setting(access))
     scores, seconds = _scores(plan, name, victim)
-    reasons = [_incomparable(plan, access, model) for model in references]
-    if not references or any(reasons):
-        return Raw(setting(access), scores, None, seconds, alone=max(reasons, default=""))
+    alone = next(filter(None, (_incomparable(plan, access, model) for model in references)), "")
+    if alone or not references:
+        return Raw(setting(access), scores, None, seconds, alone=alone)
     found = [_scores(plan, name, reference) for reference in references]
     stacked = np.stack([scores for scores, _ in found])
     return Raw(setting(access), scores, stacked, seconds, sum(seconds for _, seconds in found))

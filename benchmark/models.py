@@ -97,10 +97,10 @@ class Model:
     @property
     def steps(self) -> float:
         """Training batches it took: fewer than asked for where its privacy budget was spent."""
-        spent, terms = self.privacy, self.victim.terms(len(self.recipe.rows))
-        return (
-            spent["private_steps"] * terms.batches / terms.together if spent else self.victim.steps
-        )
+        if not self.privacy:
+            return self.victim.steps
+        terms = self.victim.terms(len(self.recipe.rows))
+        return self.privacy["private_steps"] * terms.batches / terms.together
 
 
 def obtain(

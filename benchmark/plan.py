@@ -82,8 +82,8 @@ def show(jobs: Sequence[Job], store: Store) -> None:
     out = terminal()
     out.print(grid("plan", pd.DataFrame(rows)))
     never = f"{unknown} trainings and attacks that were never run here"
-    time = f"{duration(total)} without {never}" if unknown and total else duration(total)
-    time = f"unknown for {never}" if unknown and not total else time
+    known = f"{duration(total)} without" if total else "unknown for"
+    time = f"{known} {never}" if unknown else duration(total)
     out.print(
         f"{count(len(jobs), 'jobs')}, {done} with a result; "
         f"of the {len(stored | seen)} models of the others {len(stored)} are stored\n"

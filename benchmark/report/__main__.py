@@ -115,11 +115,9 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
         figure = sheet.sheet(panels)
         text = figures.save(figure, folder / name)
         pictures = sheet.cut(figure, text, f"{study.name}-{name}")
-        named = [(panel.title, panel.data, panel.victim) for panel in panels]
-        shown[name] = page.Cut(
-            sheet.entries(figure),
-            [(*names, picture) for names, picture in zip(named, pictures, strict=True)],
-        )
+        pairs = zip(panels, pictures, strict=True)
+        cuts = [(panel.title, panel.data, panel.victim, picture) for panel, picture in pairs]
+        shown[name] = page.Cut(sheet.entries(figure), cuts)
     return shown
 
 

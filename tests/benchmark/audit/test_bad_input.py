@@ -145,9 +145,7 @@ def changed(seed: int, **columns: Any) -> pd.DataFrame:
         (pd.Timedelta("1h"), "it holds dates or times"),
     ],
 )
-def test_cells_that_cannot_be_compared_are_named(
-    tables: Files, tmp_path: Path, cell: Any, message: str
-) -> None:
+def test_cells_that_cannot_be_compared_are_named(tmp_path: Path, cell: Any, message: str) -> None:
     reading, store = Reading(), Store(tmp_path)
     with pytest.raises(UserError, match=f"column 'odd': {message}"):
         read_input("members", changed(0, odd=pd.Series([cell] * N)), reading, store)
