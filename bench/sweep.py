@@ -1,9 +1,11 @@
 """Sweeps: what two processes gain over one, what stored jobs cost, how much memory a job takes.
 
-Run `python -m bench.sweep` (some 10 minutes on 2 idle cores). Every command starts from an empty
-store but those that are said to find everything; jobs are single-threaded. Targets: two processes
-take at most 0.6 of one's time; a stored job starts in under 4 s beyond Hydra's own start; 100
-stored jobs take under 60 s; a smoke job stays under 1 GiB.
+Run `python -m bench.sweep` (some 15 minutes on 2 idle cores). Every command starts from an empty
+store but those that are said to find everything; jobs are single-threaded. Two processes are
+compared with one on jobs of half a minute, still short for a sweep: each process first imports
+torch, which takes 10 s. Targets: two processes take at most 0.6 of one's time; a stored job starts
+in under 4 s beyond Hydra's own start; 100 stored jobs take under 60 s; a smoke job stays under
+1 GiB.
 """
 
 from __future__ import annotations
@@ -18,25 +20,28 @@ import time
 from pathlib import Path
 
 SMOKE = ["scale=smoke", "logger=none", "machine.threads=1", "machine.progress=false"]
+VICTIMS = "victim=dcgan,vae,vaegan,wgan_gp_dcgan"
 CHEAP = ["attack=[discriminator]", "calibration=none", "quality=none"]
 
 
 def main() -> None:
     """Print one line a measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="of each victim in the taxonomy sweep")
+    parser.add_argument("--seeds", type=int, default=2, help="of each victim in the taxonomy sweep")
+    parser.add_argument("--steps", type=int, default=1000, help="of training each of its models")
     parser.add_argument("--jobs", type=int, default=100, help="stored jobs")
     wanted = parser.parse_args()
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory() as folder:
-        scaling(Path(folder), wanted.seeds)
+        scaling(Path(folder), wanted.seeds, wanted.steps)
         stored(Path(folder), wanted.jobs)
     print(f"load after: {os.getloadavg()[0]:.1f}")
 
 
-def scaling(folder: Path, seeds: int) -> None:
-    """The taxonomy sweep with one process and with two."""
-    sweep = ["+sweep=taxonomy", *SMOKE, "seed=" + ",".join(map(str, range(seeds)))]
+def scaling(folder: Path, seeds: int, steps: int) -> None:
+    """The taxonomy sweep of four victims with one process and with two."""
+    sweep = ["+sweep=taxonomy", *SMOKE, VICTIMS, f"victim.steps={steps}"]
+    sweep += ["seed=" + ",".join(map(str, range(seeds)))]
     times = {
         count: run(folder / str(count), *sweep, f"machine.processes={count}", "-m")
         for count in (1, 2)

@@ -95,8 +95,9 @@ def write(result: JobResult, folder: Path | str, page: Path | str | None = None)
         for name, frame in {"comparisons": result.comparisons, "sets": result.sets}.items():
             if not frame.empty:  # an audit has none
                 frame.to_csv(folder / f"{name}.csv", index=False, na_rep="n/a")
-        numbers = {k: None if pd.isna(v) else v for k, v in result.quality.items()}
-        (folder / "quality.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+        if result.quality:
+            numbers = {k: None if pd.isna(v) else v for k, v in result.quality.items()}
+            (folder / "quality.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
         (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
         written.write_bytes(page.read_bytes() if isinstance(page, Path) else _encoded(result, page))
     except OSError as error:
