@@ -176,6 +176,11 @@ def _read_table(name: str, path: Path) -> pd.DataFrame:
         found = pd.read_csv(path, sep=separator, low_memory=False, compression=packed)
     except pd.errors.EmptyDataError as error:
         raise UserError(f"{name}={path}: the file is empty") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name}={path}: byte {error.start} is not UTF-8; save the file in that encoding, the "
+            f"others too (Excel calls it 'CSV UTF-8'), so that equal values are told to be equal"
+        ) from error
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{name}={path}: the file cannot be read ({reason})") from error

@@ -22,6 +22,8 @@ from victims.access import UserError
 
 MAX_CATEGORIES = 500
 """Different values of a column of categories; more is free text, a date or an identifier."""
+ROW_NUMBERS = 20
+"""So many whole numbers without a gap or a repetition are no measurements."""
 UNITS = 1000.0
 """Ratio of two inputs' spreads of a column that different units explain, a bad generator hardly."""
 
@@ -67,6 +69,7 @@ class TableSpace:
         }
         numeric = [c for c, kind in self.kinds.items() if kind in ("numeric", "binary")]
         for column in numeric:
+            _refuse_row_numbers(column, frames)
             _check_units(column, frames, basis)
         values = frames[basis][numeric].astype(np.float64)
         scaled = np.array([self.kinds[c] == "numeric" for c in numeric], bool)
@@ -189,6 +192,19 @@ def as_text(values: pd.Series) -> pd.Series:
     if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():
         values = values.astype(np.int64)
     return values.astype(str)
+
+
+def _refuse_row_numbers(column: str, frames: Mapping[str, pd.DataFrame]) -> None:
+    """Raise UserError where an input's values are its row numbers, in whatever order."""
+    for name, frame in frames.items():
+        values = frame[column].to_numpy(np.float64)
+        counted = np.arange(len(values)) + values.min()
+        if len(values) >= ROW_NUMBERS and np.array_equal(np.sort(values), counted):
+            raise UserError(
+                f"column {column!r} numbers the rows of {name}, from {values.min():.0f} to "
+                f"{values.max():.0f}: it says nothing about them; records.ignore=[{column}] leaves "
+                f"it out"
+            )
 
 
 def _check_units(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> None:
