@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from tqdm import tqdm
@@ -37,8 +38,8 @@ class Training:
     width: int
     steps: int
     batch_size: int
-    learning_rate: float
-    beta1: float
+    learning_rate: PositiveFloat
+    beta1: Annotated[float, Field(ge=0, lt=1)]
     z_dim: int
     seed: int
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from pydantic import PositiveFloat
 from scipy.stats import gaussian_kde
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -60,7 +61,7 @@ class Flow:
         width: int,
         steps: int,
         batch_size: int,
-        learning_rate: float,
+        learning_rate: PositiveFloat,
         seed: int,
     ) -> None:
         sizes = {"transforms": transforms, "width": width, "steps": steps, "batch_size": batch_size}

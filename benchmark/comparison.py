@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from pydantic import NonNegativeInt
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmark.config import build
+from benchmark.config import build, check
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
 from benchmark.features import Measure
@@ -37,6 +38,7 @@ class Comparison:
     """
 
     def __init__(self, config: DictConfig) -> None:
+        check("quality.size", config.size, NonNegativeInt)
         chosen = {"images": config.images, "tables": config.tables}
         self.size, self.config = config.size, {k: plain(v) for k, v in chosen.items() if v}
         self.measures: dict[str, Measure] = {

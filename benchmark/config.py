@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.errors import (
     HydraException,
@@ -15,8 +17,8 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from victims.access import UserError
@@ -39,8 +41,12 @@ def at_scale(values: Mapping[str, Any], *, _root_: Any) -> Any:
 
 
 def build(config: DictConfig, setting: str, **given: Any) -> Any:
-    """Instantiate a config's `_target_`; a mistake in it becomes one line naming the setting."""
+    """Instantiate a config's `_target_`; a mistake in it becomes one line naming the setting.
+
+    Every value must be of the kind, and in the range, that the constructor's annotation says.
+    """
     try:
+        check_values(config, setting, given)
         return instantiate(config, **given)
     except InstantiationException as error:
         cause = error.__cause__
@@ -48,6 +54,44 @@ def build(config: DictConfig, setting: str, **given: Any) -> Any:
             raise cause from None
         reason = cause if cause is not None else str(error).splitlines()[0]
         raise UserError(f"{setting}: {reason}") from error
+
+
+def check(setting: str, value: Any, wanted: Any) -> None:
+    """Raise UserError where a setting's value is not what an annotation asks for.
+
+    Nothing is converted, a whole number can stand for a float only; 1e3 is no whole number.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    rules = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    adapter: TypeAdapter[Any] = TypeAdapter(wanted, config=None if is_dataclass(wanted) else rules)
+    try:
+        adapter.validate_python(list(value) if isinstance(value, ListConfig) else value)
+    except ValidationError as error:
+        reasons = "; or ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
+        raise UserError(f"{setting}={value}: {reasons[0].lower()}{reasons[1:]}") from error
+
+
+def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) -> None:
+    """Check every value of a config by the annotations of its `_target_`, but those `given`."""
+    if "_target_" not in config:
+        raise UserError(f"{setting}={config}: choose one of the files in conf/, by its name")
+    wanted = _annotations(get_object(config["_target_"]))
+    for name, value in config.items():
+        if isinstance(value, DictConfig) and "_target_" in value:
+            check_values(value, f"{setting}.{name!s}")
+        elif name in wanted and name not in given:
+            check(f"{setting}.{name!s}", value, wanted[str(name)])
+
+
+def _annotations(target: Any) -> dict[str, Any]:
+    """Of the parameters of a class's constructor, those of its bases included, or of a function."""
+    bases = [vars(base).get("__init__") for base in reversed(getattr(target, "__mro__", ()))]
+    found: dict[str, Any] = {}
+    for function in [base for base in bases if base] or [target]:
+        with suppress(NameError, TypeError):  # annotations that only a type checker can read
+            found |= get_type_hints(function, include_extras=True)
+    return found
 
 
 def build_all(configs: DictConfig, setting: str) -> dict[str, Any]:

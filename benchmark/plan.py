@@ -118,8 +118,9 @@ def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str,
     # Here, because torch takes seconds, and a plan of stored jobs needs none of it.
     from benchmark import references
     from benchmark.data.dataset import read
-    from benchmark.prepare import models
+    from benchmark.prepare import models, parts
 
+    parts(config)  # says what is wrong with a setting
     if store.has("data", data):
         made = models(config, read(store.folder("data", data)))
     else:

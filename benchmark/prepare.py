@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
+from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from attacks.base import Attack, Particular
@@ -19,7 +20,7 @@ from attacks.calibration import Calibration
 from attacks.ensemble import Ensemble
 from benchmark import knowledge, privacy
 from benchmark.comparison import Comparison
-from benchmark.config import build, build_all
+from benchmark.config import build, build_all, check, check_values
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
 from benchmark.models import Recipe
@@ -75,14 +76,27 @@ class Plan:
         return Table(*self.queries, self.inside, self.calibrations, self.ensembles)
 
 
-def prepare(config: DictConfig) -> Plan:
-    """Build everything that is cheap, and refuse what cannot work."""
-    store = Store(Path(config.machine.store))
-    store.check()
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """What a config names that can be built without its data."""
+
+    splitter: Any
+    source: Any
+    attacks: dict[str, Attack]
+    calibrations: dict[str, Calibration]
+    ensembles: dict[str, Ensemble]
+    comparison: Comparison
+
+
+def parts(config: DictConfig) -> Parts:
+    """Build what needs no data; refuse values that cannot work, whatever the data are."""
+    check("seed", config.seed, NonNegativeInt)
+    check("bank.size", config.bank.size, PositiveInt)
+    check_values(config.victim, "victim")
     splitter = build(config.split, "split")
+    if config.blind:
+        build(config.blind, "blind")
     attacks = build_all(config.attack, "attack")
-    calibrations = build_all(config.calibration, "calibration")
-    comparison = Comparison(config.quality)
     for name, attack in attacks.items():
         needed = getattr(attack, "samples_needed", 0)
         if needed > config.bank.size:
@@ -90,22 +104,37 @@ def prepare(config: DictConfig) -> Plan:
                 f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
                 f"raise bank.size or lower the attack's candidates or starts"
             )
-    source = build(config.data, "data")
-    dataset = read(store.get("data", source.identity(), source.prepare))
-    split = splitter.draw(dataset, config.seed)
-    for attack in attacks.values():
+    if config.calibration or config.ensemble:
+        chosen(config)
+    return Parts(
+        splitter,
+        build(config.data, "data"),
+        attacks,
+        build_all(config.calibration, "calibration"),
+        build_all(config.ensemble, "ensemble"),
+        Comparison(config.quality),
+    )
+
+
+def prepare(config: DictConfig) -> Plan:
+    """Build everything that is cheap, and refuse what cannot work."""
+    store = Store(Path(config.machine.store))
+    store.check()
+    made = parts(config)
+    dataset = read(store.get("data", made.source.identity(), made.source.prepare))
+    split = made.splitter.draw(dataset, config.seed)
+    for attack in made.attacks.values():
         if isinstance(attack, Particular):
             attack.refuse(dataset.shape)
-    _refuse_without_access(config, dataset, split, attacks)
-    privacy.refuse_encoding(config, source)
+    _refuse_without_access(config, dataset, split, made.attacks)
+    privacy.refuse_encoding(config, made.source)
     privacy.refuse(victim_recipe(config, split), dataset.shape)
     if config.canaries:
         build(config.canaries, "canaries").check(split)
         privacy.refuse(planted(config, dataset, split)[1], dataset.shape)
-    ensembles = build_all(config.ensemble, "ensemble")
-    comparison.load(dataset)
-    plan = Plan(config, store, dataset, split, attacks, calibrations, comparison, ensembles)
-    return _with_references(plan)
+    made.comparison.load(dataset)
+    combiners = made.calibrations, made.comparison, made.ensembles
+    return _with_references(Plan(config, store, dataset, split, made.attacks, *combiners))
 
 
 def _with_references(plan: Plan) -> Plan:

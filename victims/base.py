@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -25,6 +26,9 @@ from victims.access import (
 from victims.private import Mechanism, Terms, independent
 
 AnyView = TypeVar("AnyView", bound=View)
+
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+"""What an optimiser keeps of its mean gradient at each step."""
 
 
 class Victim(pl.LightningModule):

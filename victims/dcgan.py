@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
-from victims.base import Adversarial
+from victims.base import Adversarial, Momentum
 from victims.losses import passing, telling_apart
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
 
@@ -28,11 +29,11 @@ class DCGAN(Adversarial):
         self,
         shape: tuple[int, ...],
         z_dim: int,
-        width: int,
+        width: PositiveInt,
         steps: int,
         batch_size: int,
-        learning_rate: float,
-        beta1: float,
+        learning_rate: PositiveFloat,
+        beta1: Momentum,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
         self.generator = ConvGenerator(shape, z_dim, width).apply(dcgan_init)

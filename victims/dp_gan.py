@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
@@ -37,7 +38,7 @@ class DPGAN(WGANGP):
         batch_size: int,
         n_critic: int,
         weight_limit: float,
-        learning_rate: float,
+        learning_rate: PositiveFloat,
     ) -> None:
         if weight_limit <= 0:
             raise UserError(f"victim.weight_limit={weight_limit}: a number above 0 is needed")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import relu
@@ -47,12 +48,12 @@ class MedGAN(Adversarial):
         z_dim: int,
         kind: str,
         layers: int,
-        widths: Iterable[int],
+        widths: Sequence[PositiveInt],
         steps: int,
         pretrain_steps: int,
         discriminator_steps: int,
         batch_size: int,
-        learning_rate: float,
+        learning_rate: PositiveFloat,
         weight_decay: float,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from victims.access import UserError
@@ -36,7 +37,7 @@ class ConvGenerator(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], z_dim: int, width: int, norm: Norm = nn.BatchNorm2d
+        self, shape: tuple[int, ...], z_dim: int, width: PositiveInt, norm: Norm = nn.BatchNorm2d
     ) -> None:
         super().__init__()
         doublings = stages(shape)
@@ -70,7 +71,7 @@ class ConvDiscriminator(nn.Module):
     def __init__(
         self,
         shape: tuple[int, ...],
-        width: int,
+        width: PositiveInt,
         norm: Norm | None = nn.BatchNorm2d,
         outputs: int = 1,
     ) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from torch.optim import Adam, Optimizer
 
 from victims.access import UserError
-from victims.base import Adversarial
+from victims.base import Adversarial, Momentum
 from victims.ema import averaged, follow
 from victims.losses import gradient_penalty, mixing
 from victims.networks import stages
@@ -53,8 +54,8 @@ class PGGAN(Adversarial):
         self,
         shape: tuple[int, ...],
         z_dim: int,
-        width: int,
-        max_channels: int,
+        width: PositiveInt,
+        max_channels: PositiveInt,
         steps: int,
         batch_size: int,
         stable_images: int,
@@ -62,8 +63,8 @@ class PGGAN(Adversarial):
         decay: float,
         penalty: float,
         drift: float,
-        learning_rate: float,
-        beta1: float,
+        learning_rate: PositiveFloat,
+        beta1: Momentum,
         beta2: float,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)

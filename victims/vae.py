@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
@@ -69,10 +70,10 @@ class VAE(Encoding):
         self,
         shape: tuple[int, ...],
         z_dim: int,
-        width: int,
+        width: PositiveInt,
         steps: int,
         batch_size: int,
-        learning_rate: float,
+        learning_rate: PositiveFloat,
         likelihood: str = "gaussian",
         sigma: float = 1.0,
     ) -> None:
@@ -175,7 +176,7 @@ class Standardise(nn.Module):
         return x * self.deviation + self.mean
 
 
-def perceptrons(d: int, z_dim: int, width: int) -> tuple[nn.Module, nn.Module]:
+def perceptrons(d: int, z_dim: int, width: PositiveInt) -> tuple[nn.Module, nn.Module]:
     """Encoder (n, d) -> (n, 2 z_dim) and decoder (n, z_dim) -> (n, d) with one hidden layer."""
     encoder = nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, 2 * z_dim))
     return encoder, nn.Sequential(nn.Linear(z_dim, width), nn.Tanh(), nn.Linear(width, d))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import relu
 from torch.nn.utils.parametrizations import spectral_norm
@@ -40,13 +41,13 @@ class VAEGAN(Encoding, Adversarial):
         self,
         shape: tuple[int, ...],
         z_dim: int,
-        width: int,
-        code_width: int,
+        width: PositiveInt,
+        code_width: PositiveInt,
         steps: int,
         batch_size: int,
         reconstruction: float,
         margin: float,
-        learning_rate: float,
+        learning_rate: PositiveFloat,
         discriminator_rate: float,
         code_rate: float,
     ) -> None:
@@ -139,11 +140,11 @@ class LarsenVAEGAN(Encoding, Adversarial):
         self,
         shape: tuple[int, ...],
         z_dim: int,
-        width: int,
+        width: PositiveInt,
         steps: int,
         batch_size: int,
         gamma: float,
-        learning_rate: float,
+        learning_rate: PositiveFloat,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
         self.encoder = ConvDiscriminator(shape, width, outputs=2 * z_dim).apply(dcgan_init)

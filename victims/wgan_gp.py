@@ -7,11 +7,12 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from victims.access import UserError
-from victims.base import Adversarial
+from victims.base import Adversarial, Momentum
 from victims.losses import gradient_penalty, mixing
 from victims.networks import Norm, stages
 
@@ -45,8 +46,8 @@ class WGANGP(Adversarial):
         batch_size: int,
         n_critic: int,
         penalty: float,
-        learning_rate: float,
-        beta1: float,
+        learning_rate: PositiveFloat,
+        beta1: Momentum,
         beta2: float,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
@@ -138,7 +139,7 @@ class ResidualGenerator(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], z_dim: int, width: int, norm: Norm = nn.BatchNorm2d
+        self, shape: tuple[int, ...], z_dim: int, width: PositiveInt, norm: Norm = nn.BatchNorm2d
     ) -> None:
         super().__init__()
         channels = _channels(shape, width)[::-1]
@@ -163,7 +164,7 @@ class ResidualCritic(nn.Module):
     The gradient penalty holds per record, so the normalisation must not mix records.
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+    def __init__(self, shape: tuple[int, ...], width: PositiveInt) -> None:
         super().__init__()
         channels = _channels(shape, width)
         layer_norm: Norm = lambda c: nn.GroupNorm(1, c)  # noqa: E731
@@ -190,7 +191,9 @@ class MLPGenerator(nn.Module):
     Raises UserError for images.
     """
 
-    def __init__(self, shape: tuple[int, ...], z_dim: int, width: int, output: nn.Module) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], z_dim: int, width: PositiveInt, output: nn.Module
+    ) -> None:
         super().__init__()
         self.layers = nn.Sequential(*_mlp(z_dim, width, _columns(shape), nn.ReLU), output)
 
@@ -202,7 +205,7 @@ class MLPGenerator(nn.Module):
 class MLPCritic(nn.Module):
     """Critic of table records: (n, d) -> (n,). Raises UserError for images."""
 
-    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+    def __init__(self, shape: tuple[int, ...], width: PositiveInt) -> None:
         super().__init__()
         self.layers = nn.Sequential(*_mlp(_columns(shape), width, 1, lambda: nn.LeakyReLU(0.2)))
 
@@ -227,7 +230,7 @@ def _columns(shape: tuple[int, ...]) -> int:
     return shape[0]
 
 
-def _channels(shape: tuple[int, ...], width: int) -> list[int]:
+def _channels(shape: tuple[int, ...], width: PositiveInt) -> list[int]:
     """Channels from the image to the 4x4 map; the last step keeps the width."""
     doublings = stages(shape)
     return [width << min(i, doublings - 1) for i in range(doublings + 1)]

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 from conftest import names
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from pydantic import PositiveInt
 
 from benchmark import __main__ as program
 from benchmark.audit.__main__ import main as audit
+from benchmark.config import check, check_values
+from benchmark.prepare import parts
+from victims.access import UserError
 
 
 @pytest.mark.parametrize(
@@ -41,3 +50,71 @@ def test_a_mistake_in_an_audit_is_one_line(capfd: pytest.CaptureFixture[str]) ->
     assert capfd.readouterr().err == (
         "error: fail_if.auroc_uper: there is no such setting; did you mean fail_if.auroc_upper?\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [(1, float), (None, float | None), ("x", str | float), (ListConfig([1, 2]), Sequence[float])],
+)
+def test_a_value_of_the_right_kind_passes(value: Any, wanted: Any) -> None:
+    check("it", value, wanted)
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "message"),
+    [
+        ("x", float, "it=x: input should be a valid number"),
+        (True, int, "it=True: input should be a valid integer"),
+        (1e3, int, "it=1000.0: input should be a valid integer"),
+        (0, PositiveInt, "it=0: input should be greater than 0"),
+        ("ab", Sequence[str], "it=ab: 'str' instances are not allowed"),
+        (ListConfig([1, "x"]), Sequence[float], "input should be a valid number"),
+        (3, DictConfig, "it=3: input should be an instance of DictConfig"),
+    ],
+)
+def test_a_value_of_another_kind_is_named(value: Any, wanted: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check("it", value, wanted)
+
+
+def numbers(config: DictConfig, place: str = "") -> Iterator[str]:
+    """Where the numbers of a config are."""
+    for name, value in config.items():
+        if isinstance(value, DictConfig):
+            yield from numbers(value, f"{place}{name}.")
+        elif type(value) in (int, float):
+            yield f"{place}{name}"
+
+
+@pytest.mark.parametrize("group", ["victim", "attack", "calibration", "ensemble", "dp", "canaries"])
+def test_a_word_in_a_number_s_place_is_named(group: str, config: Callable[..., DictConfig]) -> None:
+    for file in names(group):
+        listed = group in ("attack", "calibration")
+        made = config(f"{group}=[{file}]" if listed else f"{group}={file}")[group]
+        for node in made.values() if listed or group == "ensemble" else [made]:
+            for place in numbers(node) if "_target_" in node else ():
+                wrong = OmegaConf.merge(node, OmegaConf.from_dotlist([f"{place}=word"]))
+                with pytest.raises(UserError, match=f"{place}=word"):
+                    check_values(wrong, group)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("seed=-1", "seed=-1: input should be greater than or equal to 0"),
+        ("bank.size=0", "bank.size=0: input should be greater than 0"),
+        ("quality.size=x", "quality.size=x: input should be a valid integer"),
+        ("blind.folds=1", "blind.folds=1: at least 2 is needed"),
+        ("split.members=1.5", "split.members=1.5: input should be a valid integer"),
+        ("reference.count=1e3", "reference.count=1000.0: input should be a valid integer"),
+        ("attack.white_box.distance=x", "attack.white_box.distance=x: input should be an instance"),
+        ("victim.learning_rate=0", "victim.learning_rate=0: input should be greater than 0"),
+        ("victim.beta1=1", "victim.beta1=1: input should be less than 1"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_without_its_data(
+    word: str, message: str, config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        parts(config(word))
+    assert not (tmp_path / "store").exists()

@@ -144,6 +144,15 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
     assert plan.Past(store).model(trained["config"]) == trained["seconds"]
 
 
+def test_the_plan_says_which_job_cannot_work(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*CHEAP, "seed=x,0", "plan=true", "-m") == 0
+    out = capsys.readouterr().out
+    assert "seed=x: input should be a valid integer" in out
+    assert out.count("to do") == 1
+
+
 def test_a_sweep_goes_on_past_a_failed_job_and_says_so(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
