@@ -34,6 +34,9 @@ class Targets:
 class Distance(ABC):
     """Compares n queries with n reconstructions."""
 
+    def refuse(self, shape: tuple[int, ...]) -> None:  # noqa: B027  most compare anything
+        """Raise UserError where records of this shape, (c, h, w) or (d,), cannot be compared."""
+
     @abstractmethod
     def targets(self, x: Tensor) -> Targets:
         """What is needed of the queries (n, *shape), computed once."""
@@ -70,6 +73,14 @@ class LPIPS(Distance):
         self.net, self.min_side = net, min_side
         self.model = features(net)
 
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError unless records are images of one or three channels."""
+        if len(shape) != 3 or shape[0] not in (1, 3):
+            raise UserError(
+                f"LPIPS compares images of 1 or 3 channels, not records of shape {shape}; "
+                f"use distance=l2"
+            )
+
     def targets(self, x: Tensor) -> Targets:
         """The features of the queries."""
         return Targets(tuple(self._features(x)))
@@ -81,11 +92,7 @@ class LPIPS(Distance):
         return torch.stack(layers).sum(0)
 
     def _features(self, x: Tensor) -> list[Tensor]:
-        if x.dim() != 4 or x.shape[1] not in (1, 3):
-            raise UserError(
-                f"LPIPS compares images of 1 or 3 channels, not records of shape "
-                f"{tuple(x.shape[1:])}; use distance=l2"
-            )
+        self.refuse(tuple(x.shape[1:]))
         self.model.to(x.device)
         return self.model(classifier_input(x, self.min_side))
 
@@ -107,6 +114,10 @@ class L2LPIPS(Distance):
                 raise UserError(f"distance.{name}={value}: a weight cannot be negative")
         self.l2, self.lpips, self.latent = l2, lpips, latent
         self.pixels, self.perceptual = L2(), LPIPS(net)
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError unless records are images of one or three channels."""
+        self.perceptual.refuse(shape)
 
     def targets(self, x: Tensor) -> Targets:
         """Pixels and features of the queries."""

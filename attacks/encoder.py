@@ -26,6 +26,10 @@ class EncoderReconstruction:
         self.distance = distance
         self.seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(draws)]
 
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where the distance does not compare records of this shape."""
+        self.distance.refuse(shape)
+
     @torch.no_grad()
     def reconstruct(self, view: AccessibleEncoder, queries: Tensor) -> tuple[np.ndarray, Tensor]:
         """Mean losses (n,) and what the first pass makes of each query (n, *shape)."""

@@ -28,6 +28,10 @@ class NearestSample:
             raise UserError(f"attack candidates={candidates}: at least 1 is needed")
         self.distance, self.candidates = distance, candidates
 
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where the distance does not compare records of this shape."""
+        self.distance.refuse(shape)
+
     @property
     def samples_needed(self) -> int:
         """How many released samples there must be."""

@@ -82,6 +82,10 @@ class LatentSearch(ABC):
         self.distance, self.start, self.starts = distance, start, starts
         self.max_evals, self.seed = max_evals, seed
 
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where the distance does not compare records of this shape."""
+        self.distance.refuse(shape)
+
     @property
     def samples_needed(self) -> int:
         """How many released samples there must be."""

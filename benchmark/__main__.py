@@ -43,6 +43,7 @@ def main(config: DictConfig) -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
     requeue_when_told()
     try:
+        _refuse_without_launcher()
         _job(config)
     except Exception as error:
         expected = isinstance(error, EXPECTED)
@@ -57,10 +58,22 @@ def main(config: DictConfig) -> None:
             raise
 
 
+def _refuse_without_launcher() -> None:
+    """Refuse to run a job here that was meant for a cluster: only a sweep is launched."""
+    hydra_config = HydraConfig.get()
+    launcher = hydra_config.runtime.choices["hydra/launcher"]
+    if hydra_config.mode == RunMode.RUN and "slurm" in launcher:
+        raise UserError(
+            "machine=slurm: jobs are submitted with -m only, a single one too; "
+            "to run here, on a node with a GPU, choose machine=gpu"
+        )
+
+
 def _job(config: DictConfig) -> None:
     if config.plan:
         words = HydraConfig.get().overrides.task
-        return plan.show([sweep.Job(tuple(words), config, {})], Store(config.machine.store))
+        possible = plan.show([sweep.Job(tuple(words), config, {})], Store(config.machine.store))
+        sys.exit(0 if possible else 1)
 
     def make(config: DictConfig) -> JobResult:
         from benchmark import job  # torch takes seconds to import; a stored result needs none of it
@@ -87,20 +100,20 @@ def command() -> None:
             lines = [part.words for part in sweep.parts(words)]
     if len(lines) == 1:  # as it was written: an option's value must stay behind it
         sys.exit(_exit_code(sys.argv[1:]))
-    if _plan(words):
-        return
+    _plan(words)
     sys.exit(max((_exit_code([*line, *flags]) for line in lines), default=0))
 
 
-def _plan(words: list[str]) -> bool:
-    """Print what all parts of a sweep are going to do; whether that was all that was asked for."""
+def _plan(words: list[str]) -> None:
+    """Print what all parts of a sweep are going to do; end if that was all that was asked for."""
     try:
         jobs = sweep.listed(words)
-        plan.show(jobs, Store(jobs[0].config.machine.store))
+        possible = plan.show(jobs, Store(jobs[0].config.machine.store))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    return bool(jobs[0].config.plan)
+    if jobs[0].config.plan:
+        sys.exit(0 if possible else 1)
 
 
 def _exit_code(words: list[str]) -> int:

@@ -140,5 +140,7 @@ def rows(
     stored = np.load(folder / "guess.npz")
     values, low, high = stored["scores"], float(stored["low"]), float(stored["high"])
     row |= metrics.summary(values[member], values[~member])
+    # The other intervals are of independent scores, which these are not.
+    row |= {name: np.nan for name in row if name.endswith(("_low", "_high"))}
     row |= {"auroc_low": low, "auroc_high": high, "warnings": LEAKS if low > 0.5 else ""}
     return pd.DataFrame([row | {"status": "ok", "seconds": read_meta(folder)["seconds"]}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import is_dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from hydra.errors import (
+    ConfigCompositionException,
     HydraException,
     InstantiationException,
     MissingConfigException,
@@ -52,7 +54,7 @@ def build(config: DictConfig, setting: str, **given: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        reason = cause if cause is not None else str(error).splitlines()[0]
+        reason = _where(cause) if cause is not None else _joined(error)
         raise UserError(f"{setting}: {reason}") from error
 
 
@@ -76,7 +78,10 @@ def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) 
     """Check every value of a config by the annotations of its `_target_`, but those `given`."""
     if "_target_" not in config:
         raise UserError(f"{setting}={config}: choose one of the files in conf/, by its name")
-    wanted = _annotations(get_object(config["_target_"]))
+    try:
+        wanted = _annotations(get_object(config["_target_"]))
+    except Exception as error:  # whatever a module of the user's raises when it is imported
+        raise UserError(f"{setting}: {_joined(error)}") from error
     for name, value in config.items():
         if isinstance(value, DictConfig) and "_target_" in value:
             check_values(value, f"{setting}.{name!s}")
@@ -94,6 +99,17 @@ def _annotations(target: Any) -> dict[str, Any]:
     return found
 
 
+def _where(error: BaseException) -> str:
+    """An error that nobody foresaw, in one line with the line of code that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" ({frame.filename}, line {frame.lineno})" for frame in last)
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _joined(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines())
+
+
 def build_all(configs: DictConfig, setting: str) -> dict[str, Any]:
     """Instantiate each entry of a group that several files were selected from."""
     return {str(name): build(config, f"{setting}.{name!s}") for name, config in configs.items()}
@@ -102,13 +118,20 @@ def build_all(configs: DictConfig, setting: str) -> dict[str, Any]:
 def run(main: Callable[[], None]) -> None:
     """Run a function that Hydra decorated; a mistake in the command line is one line, exit code 2.
 
-    Left to itself, Hydra ends the process with code 1 and what takes it up to twenty lines.
+    Left to itself, Hydra ends the process with code 1 and what takes it up to twenty lines. Jobs
+    that a cluster does not take are such a mistake too.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
         main()
     except HydraException as error:
         print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except Exception as error:
+        submitit = sys.modules.get("submitit.core.utils")
+        if submitit is None or not isinstance(error, submitit.FailedJobError):
+            raise
+        print(f"error: the cluster did not take the jobs: {_joined(error)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -117,12 +140,15 @@ def one_line(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        allowed = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-        return f"{group}={choice}: there is no such choice; allowed are {allowed}"
+        return f"{group}={choice}: there is no such choice; allowed are {_files(group)}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: this cannot be read: {str(error).splitlines()[0]}"
     if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:
         return f"{cause.full_key}: there is no such setting{_meant(cause)}"
+    if isinstance(error, ConfigCompositionException) and "defaults list" in str(error):
+        return _joined(error)
+    if isinstance(error, NO_SUCH) and (files := _files(str(error.full_key))):
+        return f"{error.full_key}=[]: choose at least one of {files}"
     if isinstance(error, NO_SUCH) and error.full_key:
         return (
             f"{error.full_key}: the config has no such setting; "
@@ -146,4 +172,11 @@ def _meant(error: OmegaConfBaseException) -> str:
     near = get_close_matches(name, there, 1)
     if near:
         return f"; did you mean {f'{path}.' if path else ''}{near[0]}?"
+    if not there and (files := _files(path)):
+        return f" in the chosen file of conf/{path}/; it has {files}: {path}=FILE chooses another"
     return f"; {path or 'a config'} has {', '.join(there)}" if there else ""
+
+
+def _files(group: str) -> str:
+    """The choices of a config group; empty where it is none."""
+    return ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml"))) if group else ""

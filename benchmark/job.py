@@ -76,11 +76,17 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     rows, _ = plan.queries
     config = _filed_under(plan, name, model, rows)
     attack, filed = plan.attacks[name], _filed_under(plan, name, model)
+    if name in plan.config.machine.renew:
+        plan.store.drop("learnt", filed)
+        plan.store.drop("scores", config)
     score, learning = scoring.ready(plan.store, filed, name, attack, view)
 
     def make(folder: Path) -> None:
         log.info("attack %s: %d queries", name, len(rows))
-        scores = scoring.score_all(score, view, _blocks(plan, rows, attack), folder / WORK)
+        try:
+            scores = scoring.score_all(score, view, _blocks(plan, rows, attack), folder / WORK)
+        except ValueError as error:
+            raise ValueError(f"attack.{name}: {error}") from error
         np.save(folder / "scores.npy", scores)
 
     folder = plan.store.get("scores", config, make, {"attack": name})

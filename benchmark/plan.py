@@ -63,8 +63,11 @@ class Past:
         return _median(self._attacks[_attack(attack, victim)])
 
 
-def show(jobs: Sequence[Job], store: Store) -> None:
-    """Print what each job needs, how many models are stored, and an estimate of the time."""
+def show(jobs: Sequence[Job], store: Store) -> bool:
+    """Print what each job needs, how many models are stored, and an estimate of the time.
+
+    Returns whether every job can run.
+    """
     past, rows, total, unknown = Past(store), [], 0.0, 0
     names = varied(jobs)
     stored: set[str] = set()
@@ -89,6 +92,7 @@ def show(jobs: Sequence[Job], store: Store) -> None:
         f"of the {len(stored | seen)} models of the others {len(stored)} are stored\n"
         f"time, one job after the other: {time}\n"
     )
+    return all(row["result"] in ("stored", "to do") for row in rows)
 
 
 def _row(ahead: Outlook, parts: Sequence[float | None]) -> dict[str, str]:
@@ -120,9 +124,9 @@ def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str,
     from benchmark.data.dataset import read
     from benchmark.prepare import models, parts
 
-    parts(config)  # says what is wrong with a setting
+    checked = parts(config)
     if store.has("data", data):
-        made = models(config, read(store.folder("data", data)))
+        made = models(config, checked, read(store.folder("data", data)))
     else:
         count = 1 + (config.reference.count if config.calibration or config.ensemble else 0)
         at = {"data": data, "split": plain(config.split), "seed": config.seed}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from attacks.base import Attack, Particular
@@ -35,12 +35,20 @@ from benchmark.references import (
 from benchmark.seeds import sub_seed
 from benchmark.store import Store
 from benchmark.table import Table
-from victims.access import NoAccess, UserError
+from victims.access import NoAccess, UserError, View
 
 log = logging.getLogger(__name__)
 
 ACCELERATORS = "cpu", "gpu"
 PRECISIONS = "32-true", "bf16-mixed"
+
+MACHINE: dict[str, Any] = {
+    "threads": PositiveInt | None,
+    "batch_size": PositiveInt,
+    "checkpoint_every_s": NonNegativeFloat,
+    "progress": bool,
+    "renew": list[str],
+}
 
 SHOW_BAR = tqdm.__init__
 
@@ -98,12 +106,15 @@ def parts(config: DictConfig) -> Parts:
         build(config.blind, "blind")
     attacks = build_all(config.attack, "attack")
     for name, attack in attacks.items():
+        _refuse_unusable(name, attack)
         needed = getattr(attack, "samples_needed", 0)
         if needed > config.bank.size:
             raise UserError(
                 f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
                 f"raise bank.size or lower the attack's candidates or starts"
             )
+    if unknown := [name for name in config.machine.renew if name not in attacks]:
+        raise UserError(f"machine.renew={unknown}: the attacks of this job are {[*attacks]}")
     if config.calibration or config.ensemble:
         chosen(config)
     return Parts(
@@ -116,6 +127,25 @@ def parts(config: DictConfig) -> Parts:
     )
 
 
+def _refuse_shape(attacks: Mapping[str, Attack], dataset: Dataset) -> None:
+    """Refuse records that an attack does not work on."""
+    for attack in attacks.values():
+        if isinstance(attack, Particular):
+            attack.refuse(dataset.shape)
+
+
+def _refuse_unusable(name: str, attack: Any) -> None:
+    """Refuse a class that is no attack."""
+    access, kind = getattr(attack, "access", None), type(attack).__name__
+    if not (isinstance(access, type) and issubclass(access, View)):
+        raise UserError(
+            f"attack.{name}: {kind}.access must be the view that its score takes, one of the "
+            f"classes in victims.access (access = FullBlackBox), not {access!r}"
+        )
+    if not callable(getattr(attack, "score", None)):
+        raise UserError(f"attack.{name}: {kind} has no method score(view, queries) -> (n,)")
+
+
 def prepare(config: DictConfig) -> Plan:
     """Build everything that is cheap, and refuse what cannot work."""
     store = Store(Path(config.machine.store))
@@ -123,9 +153,7 @@ def prepare(config: DictConfig) -> Plan:
     made = parts(config)
     dataset = read(store.get("data", made.source.identity(), made.source.prepare))
     split = made.splitter.draw(dataset, config.seed)
-    for attack in made.attacks.values():
-        if isinstance(attack, Particular):
-            attack.refuse(dataset.shape)
+    _refuse_shape(made.attacks, dataset)
     _refuse_without_access(config, dataset, split, made.attacks)
     privacy.refuse_encoding(config, made.source)
     privacy.refuse(victim_recipe(config, split), dataset.shape)
@@ -165,13 +193,13 @@ def set_up(machine: DictConfig) -> None:
 
 def _refuse_unknown(machine: DictConfig) -> None:
     """Refuse a device or a precision that this benchmark or this machine doesn't have."""
+    for name, wanted in MACHINE.items():
+        check(f"machine.{name}", machine[name], wanted)
     for name, known in {"accelerator": ACCELERATORS, "precision": PRECISIONS}.items():
         if machine[name] not in known:
             raise UserError(f"machine.{name}={machine[name]}: allowed are {', '.join(known)}")
     if machine.accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("machine.accelerator=gpu: this machine has no CUDA device; use cpu")
-    if machine.batch_size < 1:
-        raise UserError(f"machine.batch_size={machine.batch_size}: at least 1 is needed")
 
 
 def _refuse_without_access(
@@ -193,12 +221,19 @@ def _refuse_without_access(
         raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
 
 
-def models(config: DictConfig, dataset: Dataset) -> list[dict[str, Any]]:
-    """What each model of a job is filed under, the victim first; nothing is built or trained."""
-    split = build(config.split, "split").draw(dataset, config.seed)
+def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, Any]]:
+    """What each model of a job is filed under, the victim first; nothing is built or trained.
+
+    Raises UserError where the job's parts do not suit its data.
+    """
+    _refuse_shape(made.attacks, dataset)
+    split = made.splitter.draw(dataset, config.seed)
     found = [victim_recipe(config, split)]
     if config.calibration or config.ensemble:
         found += recipes(chosen(config), split, config.seed, config.bank.size)
+        inside = membership(found[1:], split.queries(config.seed)[0])
+        for name, calibration in made.calibrations.items():
+            refuse_unless_enough(inside, name, calibration)
     configs = [recipe.config(dataset) for recipe in found]
     if config.canaries:
         joined, recipe, _ = planted(config, dataset, split)

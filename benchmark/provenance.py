@@ -30,6 +30,10 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
+REPORTED = (":(top,exclude)results",)
+"""Where reports are written: they change no number."""
+
+
 @cache
 def _git() -> dict[str, Any] | None:
     def ask(*words: str) -> str:
@@ -38,6 +42,9 @@ def _git() -> dict[str, Any] | None:
 
     try:
         ask("ls-files", "--error-unmatch", __file__)  # else it is a checkout of something else
-        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+        return {
+            "commit": ask("rev-parse", "HEAD"),
+            "dirty": bool(ask("status", "--porcelain", "--", ":/", *REPORTED)),
+        }
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +84,41 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
 
     try:
         store.check()
-        note = {"command": command(config), "sweep": config.sweep}
+        if config.machine.renew:
+            store.drop("result", filed_under(config))
+        note = {"command": command(config), "sweep": config.sweep, "code": _code(config)}
         folder = store.get("result", filed_under(config), record, note)
     except Exception as error:
         with suppress(UserError):  # a config that has no key, a store that cannot be written
             _record_failure(store, config, error)
         raise
     store.drop("failed", settings(config))
-    return Record(load(folder), folder, fresh)
+    found = Record(load(folder), folder, fresh)
+    if changed := _changed(config, found.meta):
+        log.warning(
+            "attack=[%s]: the code has changed since this result was made, which nothing notices "
+            "by itself; machine.renew=[%s] attacks anew", *[",".join(changed)] * 2,
+        )  # fmt: skip
+    return found
+
+
+def _code(config: DictConfig) -> dict[str, str]:
+    """Attack -> digest of the file that its class is in; it is not imported for that."""
+    modules = {
+        str(name): attack._target_.rpartition(".")[0] for name, attack in config.attack.items()
+    }
+    specs = {name: find_spec(module) for name, module in modules.items()}
+    return {
+        name: sha256(Path(spec.origin).read_bytes()).hexdigest()
+        for name, spec in specs.items()
+        if spec and spec.origin
+    }
+
+
+def _changed(config: DictConfig, meta: Mapping[str, Any]) -> list[str]:
+    """The attacks whose code is another than what made the result of this meta.json."""
+    before = meta["note"].get("code", {})
+    return [name for name, now in _code(config).items() if before.get(name, now) != now]
 
 
 def find(config: DictConfig, store: Store) -> Record | dict[str, Any] | None:

@@ -133,7 +133,11 @@ def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration
         raise UserError(
             f"calibration={name}: each query needs {calibration.inside} reference models trained "
             f"on it and {calibration.outside} that are not, there are {seen} and {unseen}; "
-            f"choose reference=halves or raise reference.count={len(inside)}"
+            + (
+                f"raise reference.count={len(inside)}"
+                if seen or not calibration.inside
+                else "choose reference=halves: none of the reference models sees a query"
+            )
         )
 
 

@@ -117,8 +117,13 @@ def score_all(
 
 def _scored(score: Score, fitting: Fitting, queries: Tensor) -> np.ndarray:
     scores = np.asarray(fitting(lambda view: score(view, queries)), np.float64)
-    if scores.shape != (len(queries),) or not np.isfinite(scores).all():
-        raise ValueError("the attack gave scores that are not finite or not one a query")
+    if scores.shape != (len(queries),):
+        raise ValueError(
+            f"the attack gave scores of shape {scores.shape} for {len(queries)} queries; "
+            f"({len(queries)},) is wanted, a number for each"
+        )
+    if wrong := int((~np.isfinite(scores)).sum()):
+        raise ValueError(f"the attack gave {wrong} of {len(queries)} scores that are not finite")
     return scores
 
 

@@ -80,17 +80,17 @@ class Hooks(Callback):
         self.jobs: list[Job] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the plan; with plan=true, stop."""
+        """Print the plan; with plan=true, stop, with code 1 if a job cannot run."""
         from benchmark import plan
 
         try:
             self.jobs = jobs(config)
-            plan.show(self.jobs, Store(config.machine.store))
+            possible = plan.show(self.jobs, Store(config.machine.store))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             sys.exit(2)
         if config.plan:
-            sys.exit(0)
+            sys.exit(0 if possible else 1)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what became of the jobs."""

@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmark.page import environment
-from benchmark.report.collect import Study, command
+from benchmark.report.collect import Outcome, Study, command
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import attributes, grids, victims
 from benchmark.report.sheet import Entry
@@ -87,7 +87,31 @@ def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
     best = max(_all_cells(studies), key=lambda item: item[0], default=None)
     if best:
         sentences.append(f"The highest AUROC is {best[0]:.3f}: {best[1]}.")
+    return sentences + _reservations(studies)
+
+
+def _reservations(studies: Sequence[Study]) -> list[str]:
+    """What a reader must know before the numbers: a scale that means nothing, jobs' warnings."""
+    outcomes = [outcome for study in studies for outcome in study.done]
+    tried = sum(outcome.job.config.scale.name == "smoke" for outcome in outcomes)
+    warned = [names for outcome in outcomes if (names := _warnings(outcome))]
+    every = ", ".join(dict.fromkeys(name for names in warned for name in names))
+    sentences = []
+    if tried:
+        sentences.append(
+            f"{tried} of these results are of scale=smoke, which tries the software: "
+            f"their numbers say nothing about any model."
+        )
+    if warned:
+        sentences.append(
+            f"{len(warned)} of these results have warnings ({every}): see where they come from."
+        )
     return sentences
+
+
+def _warnings(outcome: Outcome) -> list[str]:
+    assert outcome.record is not None
+    return [check.name for check in outcome.record.result.checks if check.level == "warning"]
 
 
 def _errors(studies: Iterable[Study]) -> Iterable[str]:

@@ -96,6 +96,9 @@ def test_the_row_is_stored_and_warns(
     assert (row["attack"], row["access"], row["status"]) == ("blind", "none", "ok")
     assert row["auroc_low"] > 0.5
     assert row["warnings"] == blind.LEAKS
+    others = [name for name in row if name.endswith(("_low", "_high")) and "auroc" not in name]
+    assert others
+    assert all(np.isnan(row[name]) for name in others)
     (check,) = checks.split_leaks(rows.to_dict("records"))
     assert (check.name, check.level) == ("split leaks", "warning")
     assert f"AUROC {row['auroc']:.3f}" in check.message

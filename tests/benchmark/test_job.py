@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from conftest import names
 from omegaconf import DictConfig, OmegaConf
 
 from attacks.discriminator import DiscriminatorScore
+from attacks.full_black_box import NearestSample
 from attacks.latent_search import GradientSearch
 from benchmark import job, metrics, references, scoring
 from benchmark.features import ImageNet
+from benchmark.prepare import parts
 from benchmark.store import Store, plain, read_meta
 from victims.access import UserError
 from victims.dcgan import DCGAN
@@ -61,6 +64,48 @@ def test_a_second_run_computes_nothing(config: Config, monkeypatch: pytest.Monke
     assert second.quality == first.quality
     pd.testing.assert_frame_equal(first.rows, second.rows)
     pd.testing.assert_frame_equal(first.scores, second.scores)
+
+
+def test_an_attack_is_made_anew_on_demand_and_the_others_are_not(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "attack=[discriminator,full_black_box]", "calibration=none", "distance=l2"
+    first = job.run(config(*words))
+    monkeypatch.setattr(DiscriminatorScore, "score", lambda self, view, q: np.arange(len(q)))
+    pd.testing.assert_frame_equal(job.run(config(*words)).scores, first.scores)
+    monkeypatch.setattr(NearestSample, "score", lambda *_: 1 / 0)
+    anew = job.run(config(*words, "machine.renew=[discriminator]")).scores
+    ours = anew["attack"] == "discriminator"
+    assert list(anew[ours]["score"]) == list(range(48))
+    pd.testing.assert_frame_equal(
+        anew[~ours], first.scores[first.scores["attack"] != "discriminator"]
+    )
+    with pytest.raises(UserError, match="the attacks of this job are"):
+        job.run(config(*words, "machine.renew=[white_box]"))
+
+
+NOT_AN_ATTACK = {
+    "access = None": "NotAnAttack.access must be the view",
+    "access = FullBlackBox": "NotAnAttack has no method score",
+    "__init__ = lambda self: 1 / 0": "ZeroDivisionError: division by zero (.*, line 5)",
+    "import nothing_like_it": "No module named 'nothing_like_it'",
+}
+
+
+@pytest.mark.parametrize("body", NOT_AN_ATTACK)
+def test_what_is_wrong_with_an_attack_of_one_s_own_is_named(
+    body: str, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["from victims.access import FullBlackBox", "", "", "class NotAnAttack:", f"    {body}"]
+    name = f"own_{sha256(body.encode()).hexdigest()[:8]}"
+    (tmp_path / f"{name}.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = config("attack=[discriminator]")
+    settings.attack = {"own": {"_target_": f"{name}.NotAnAttack"}}
+    with pytest.raises(
+        UserError, match=NOT_AN_ATTACK[body].replace("(", r"\(").replace("5)", r"5\)")
+    ):
+        parts(settings)
 
 
 def test_machine_paths_and_logger_enter_no_key(config: Config, tmp_path: Path) -> None:

@@ -76,7 +76,10 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
             ["reference model 1 of 1: victim.batch_size=8", "4 training records"],
         ),
         (["canaries=one_run", "dp.delta=0.04"], ["victim with canaries: dp.delta=0.04"]),
-        (["data=randhie", "victim=vae_table"], ["data.encode=unit", "dp.public_encoding=true"]),
+        (
+            ["data=randhie", "victim=vae_table", "distance=l2"],
+            ["data.encode=unit", "dp.public_encoding=true"],
+        ),
     ],
 )
 def test_what_is_refused_before_training(
@@ -111,7 +114,7 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
 
 @pytest.mark.parametrize("data", ["mnist5k", "randhie_binary"])
 def test_canaries_are_behind_the_data_and_are_the_only_queries(config: Config, data: str) -> None:
-    table = ["victim=vae_table"] if data == "randhie_binary" else []
+    table = ["victim=vae_table", "distance=l2"] if data == "randhie_binary" else []
     plan = prepare(config(f"data={data}", "calibration=none", "attack=[full_black_box]", *table))
     dataset, split = OneRun(16, "noise").plant(plan.dataset, plan.split, 0)
     rows, inside = split.queries(0)

@@ -52,6 +52,24 @@ def test_a_result_without_images_is_read_back(empty: JobResult, tmp_path: Path) 
     assert read.samples is None
 
 
+def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
+    config: Config,
+    result: JobResult,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    record.obtain(config(), lambda _: result)
+    record.obtain(config(), never)
+    assert not caplog.text
+    monkeypatch.setattr(record, "_code", lambda _: {"white_box": "another"})
+    record.obtain(config(), never)
+    assert "attack=[white_box]: the code has changed" in caplog.text
+    caplog.clear()
+    assert record.obtain(config("machine.renew=[white_box]"), lambda _: result).fresh
+    record.obtain(config(), never)
+    assert not caplog.text
+
+
 def test_a_stored_job_is_not_done_again(config: Config, result: JobResult) -> None:
     first = record.obtain(config(), lambda _: result)
     second = record.obtain(config("logger=wandb", "machine.threads=1", "plan=true"), never)

@@ -138,10 +138,17 @@ def test_a_damaged_part_is_scored_again_and_the_others_are_not(
 
 
 @pytest.mark.parametrize(
-    "bad", [lambda q: np.full(len(q), np.nan), lambda q: np.zeros((len(q), 1))]
+    ("bad", "message"),
+    [
+        (lambda q: np.full(len(q), np.nan), "10 of 10 scores that are not finite"),
+        (lambda q: np.zeros((len(q), 1)), r"shape \(10, 1\) for 10 queries; \(10,\) is wanted"),
+        (lambda q: None, r"scores of shape \(\)"),
+    ],
 )
-def test_scores_that_are_none_are_refused(bad: Callable[[Tensor], np.ndarray]) -> None:
-    with pytest.raises(ValueError, match="not finite or not one a query"):
+def test_scores_that_are_none_are_refused(
+    bad: Callable[[Tensor], np.ndarray], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
         score_all(lambda view, queries: bad(queries), VIEW, blocks())
 
 

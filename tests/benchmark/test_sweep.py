@@ -147,10 +147,29 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
 def test_the_plan_says_which_job_cannot_work(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(*CHEAP, "seed=x,0", "plan=true", "-m") == 0
+    assert command(*CHEAP, "seed=x,0", "plan=true", "-m") == 1
     out = capsys.readouterr().out
     assert "seed=x: input should be a valid integer" in out
     assert out.count("to do") == 1
+
+
+def test_the_plan_knows_what_does_not_suit_stored_data(
+    config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    store, table = Store(tmp_path / "store"), ["data=randhie_binary", "victim=medgan"]
+    job.run(config(*table, *CHEAP, "distance=l2"))
+    lpips = plan.outlook(config(*table, "attack=[full_black_box]"), store, plan.Past(store))
+    assert lpips.state.startswith("LPIPS compares images")
+    online = config(*table, "attack=[discriminator]", "calibration=[lira_online]")
+    assert "choose reference=halves" in plan.outlook(online, store, plan.Past(store)).state
+
+
+def test_a_single_job_is_not_run_here_in_the_cluster_s_place(
+    command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert command(*CHEAP, "machine=slurm") == 2
+    assert "jobs are submitted with -m only" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_sweep_goes_on_past_a_failed_job_and_says_so(
