@@ -64,10 +64,11 @@ def verdicts(findings: Sequence[Mapping[str, Any]]) -> str:
 
 
 def latex(table: Table, caption: str, label: str) -> str:
-    r"""A floating table with the rules of the package booktabs; \usepackage{booktabs} is needed."""
+    """A floating table with the rules of the package booktabs."""
     columns = "l" * len(table.labels) + "r" * _numeric(table)
     heads = [*table.labels, *table.attacks, *table.numbers]
     lines = [
+        r"% needs \usepackage{booktabs}; wide: \begin{table*}, or leave columns out",
         r"\begin{table}",
         rf"\caption{{{tex(caption)}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', label)}}}",

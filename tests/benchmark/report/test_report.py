@@ -18,10 +18,11 @@ from benchmark.report.__main__ import _with_jobs, main
 from benchmark.report.collect import FOLDERS, collect
 from benchmark.report.findings import CLAIMS
 from benchmark.report.markup import tex
+from benchmark.report.page import headline
 from benchmark.report.pictures import grids
 from benchmark.report.published import checked
 from benchmark.report.tables import table
-from benchmark.result import JobResult
+from benchmark.result import Check, JobResult
 from benchmark.sweep import Job
 from victims.access import UserError
 
@@ -96,6 +97,19 @@ def test_one_seed_keeps_its_own_interval(fill: Fill) -> None:
     low, high = metrics.auroc_interval(scores[:40], scores[40:])
     cells = table(study).rows[0][1]
     assert cells["full_black_box"].text == f"{known_auroc(0):.3f} [{low:.3f}, {high:.3f}]"
+
+
+def test_the_headline_says_what_a_reader_must_know_first(fill: Fill) -> None:
+    def warned(job: Job) -> JobResult:
+        checks = [Check("mode collapse", "warning", "...")] if job.config.seed else []
+        return dataclasses.replace(result(job), checks=checks)
+
+    (study,) = collect(fill(warned, "taxonomy", "victim=dcgan", *TWO[1:], "seed=0,1"))
+    sentences = headline([study], [])
+    assert any(line.startswith("2 of these results are of scale=smoke") for line in sentences)
+    assert any(
+        line.startswith("1 of these results have warnings (mode collapse)") for line in sentences
+    )
 
 
 def test_nothing_is_bold_where_the_difference_is_not_significant(fill: Fill) -> None:
