@@ -62,8 +62,6 @@ class Attacks:
 
 def choose(config: DictConfig, store: Store) -> Attacks:
     """Build the attacks and calibrations that were selected; raises UserError."""
-    if config.searched < 1:
-        raise UserError(f"searched={config.searched}: at least 1 is needed")
     attacks = build_all(config.attack, "attack")
     if not attacks:
         raise UserError("attack=[]: no attack is selected")

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from pydantic import NonNegativeInt, PositiveInt
 
 from benchmark import metrics
 from benchmark.checks import Check
+from benchmark.config import check
 from benchmark.keys import plain
 from benchmark.result import JobResult, name
 from victims.access import UserError
@@ -82,8 +84,22 @@ class Verdict:
         return 3 if self.exceeded else 0
 
 
+SETTINGS: dict[str, Any] = {
+    "seed": NonNegativeInt,
+    "searched": PositiveInt,
+    "exposed": NonNegativeInt,
+    "show_records": bool,
+    "records.ignore": str | list[Any],
+    "records.categorical": str | list[Any],
+    "records.channels": Literal[1, 3] | None,
+}
+"""What settings must be that no constructor takes."""
+
+
 def check_settings(config: DictConfig) -> None:
-    """Raise UserError for thresholds and limits that make no sense, before any work."""
+    """Raise UserError for settings that make no sense, before any work."""
+    for setting, wanted in SETTINGS.items():
+        check(setting, OmegaConf.select(config, setting), wanted)
     for title, threshold in plain(config.thresholds).items():
         value = threshold["value"] if isinstance(threshold, Mapping) else None
         if not isinstance(value, int | float) or not 0 < value < 1:
