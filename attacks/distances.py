@@ -9,14 +9,14 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from attacks.lpips_weights import backbone
+from attacks.lpips_weights import backbone, check_net
 from victims.access import UserError
 
 
@@ -33,6 +33,9 @@ class Targets:
 
 class Distance(ABC):
     """Compares n queries with n reconstructions."""
+
+    def load(self) -> None:  # noqa: B027  most need nothing
+        """Get the weights that are needed; raises UserError where they cannot be had."""
 
     def refuse(self, shape: tuple[int, ...]) -> None:  # noqa: B027  most compare anything
         """Raise UserError where records of this shape, (c, h, w) or (d,), cannot be compared."""
@@ -70,8 +73,17 @@ class LPIPS(Distance):
     """
 
     def __init__(self, net: str = "alex", min_side: int = 32) -> None:
+        check_net(net)
         self.net, self.min_side = net, min_side
-        self.model = features(net)
+
+    @cached_property
+    def model(self) -> Features:
+        """The classifier; its weights are fetched when it is first needed."""
+        return features(self.net)
+
+    def load(self) -> None:
+        """Get the classifier's weights; raises UserError where no route leads to them."""
+        self.model  # noqa: B018
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError unless records are images of one or three channels."""
@@ -114,6 +126,10 @@ class L2LPIPS(Distance):
                 raise UserError(f"distance.{name}={value}: a weight cannot be negative")
         self.l2, self.lpips, self.latent = l2, lpips, latent
         self.pixels, self.perceptual = L2(), LPIPS(net)
+
+    def load(self) -> None:
+        """Get the classifier's weights; raises UserError where no route leads to them."""
+        self.perceptual.load()
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError unless records are images of one or three channels."""

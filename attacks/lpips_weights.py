@@ -57,8 +57,7 @@ def backbone(net: str) -> Weights:
 
     Raises UserError for another name, a wrong checksum, or where no route leads to the weights.
     """
-    if net not in CONVOLUTIONS:
-        raise UserError(f"distance.net={net}: allowed are {', '.join(CONVOLUTIONS)}")
+    check_net(net)
     path = cache() / f"lpips-{net}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -70,6 +69,12 @@ def backbone(net: str) -> Weights:
         return load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); delete it to fetch it again") from error
+
+
+def check_net(net: str) -> None:
+    """Raise UserError unless there is such a backbone."""
+    if net not in CONVOLUTIONS:
+        raise UserError(f"distance.net={net}: allowed are {', '.join(CONVOLUTIONS)}")
 
 
 def cache() -> Path:

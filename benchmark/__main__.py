@@ -43,7 +43,8 @@ def main(config: DictConfig) -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
     requeue_when_told()
     try:
-        _refuse_without_launcher()
+        if not config.plan:
+            _refuse_without_launcher()
         _job(config)
     except Exception as error:
         expected = isinstance(error, EXPECTED)
@@ -64,7 +65,7 @@ def _refuse_without_launcher() -> None:
     launcher = hydra_config.runtime.choices["hydra/launcher"]
     if hydra_config.mode == RunMode.RUN and "slurm" in launcher:
         raise UserError(
-            "machine=slurm: jobs are submitted with -m only, a single one too; "
+            "machine=slurm: jobs are submitted with -m or +sweep=NAME only, a single one too; "
             "to run here, on a node with a GPU, choose machine=gpu"
         )
 

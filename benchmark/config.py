@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import is_dataclass
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
-from typing import Any, get_type_hints
+from pkgutil import resolve_name
+from typing import Any, get_type_hints, is_typeddict
 
 from hydra.errors import (
     ConfigCompositionException,
@@ -19,8 +23,8 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from victims.access import UserError
@@ -61,28 +65,50 @@ def build(config: DictConfig, setting: str, **given: Any) -> Any:
 def check(setting: str, value: Any, wanted: Any) -> None:
     """Raise UserError where a setting's value is not what an annotation asks for.
 
-    Nothing is converted, a whole number can stand for a float only; 1e3 is no whole number.
+    A whole number can stand for a float, but 1e3 for no whole number; a list can stand for a tuple
+    or a set, a text for a path. What pydantic cannot check is not checked.
     """
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+    from pydantic_core import SchemaError
 
     rules = ConfigDict(strict=True, arbitrary_types_allowed=True)
-    adapter: TypeAdapter[Any] = TypeAdapter(wanted, config=None if is_dataclass(wanted) else rules)
+    own = is_dataclass(wanted) or is_typeddict(wanted)  # these say how they are checked
     try:
-        adapter.validate_python(list(value) if isinstance(value, ListConfig) else value)
+        adapter: TypeAdapter[Any] = TypeAdapter(wanted, config=None if own else rules)
+    except (PydanticUserError, SchemaError):
+        return
+    is_config = OmegaConf.is_config(value)
+    plain = OmegaConf.to_container(value, resolve=True) if is_config else value
+    for fits in (
+        lambda: adapter.validate_python(value),
+        lambda: adapter.validate_json(json.dumps(plain), strict=True),  # knows lists only
+    ):
+        with suppress(ValidationError, TypeError):
+            fits()
+            return
+    try:
+        adapter.validate_python(plain)
     except ValidationError as error:
-        reasons = "; or ".join(dict.fromkeys(detail["msg"] for detail in error.errors()))
-        raise UserError(f"{setting}={value}: {reasons[0].lower()}{reasons[1:]}") from error
+        messages = [detail["msg"] for detail in error.errors()]
+        reasons = "; or ".join(f"{text[0].lower()}{text[1:]}" for text in dict.fromkeys(messages))
+        raise UserError(f"{setting}={value}: {reasons}") from error
 
 
 def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) -> None:
     """Check every value of a config by the annotations of its `_target_`, but those `given`."""
-    if "_target_" not in config:
+    if not isinstance(config, DictConfig) or "_target_" not in config:
         raise UserError(f"{setting}={config}: choose one of the files in conf/, by its name")
     try:
-        wanted = _annotations(get_object(config["_target_"]))
+        target = resolve_name(config["_target_"])
     except Exception as error:  # whatever a module of the user's raises when it is imported
-        raise UserError(f"{setting}: {_joined(error)}") from error
+        reason = f"{type(error).__name__}: {_joined(error)}"
+        raise UserError(f"{setting}._target_={config['_target_']}: {reason}") from error
+    wanted, names = _annotations(target), _parameters(target)
     for name, value in config.items():
+        if names and not str(name).startswith("_") and name not in names:
+            near = get_close_matches(str(name), names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(names))}"
+            raise UserError(f"{setting}.{name!s}: there is no such setting; {hint}")
         if isinstance(value, DictConfig) and "_target_" in value:
             check_values(value, f"{setting}.{name!s}")
         elif name in wanted and name not in given:
@@ -99,10 +125,21 @@ def _annotations(target: Any) -> dict[str, Any]:
     return found
 
 
+def _parameters(target: Any) -> set[str]:
+    """What a class's constructor or a function takes; empty where that is not known."""
+    try:
+        found = signature(target).parameters.values()
+    except (ValueError, TypeError):
+        return set()
+    every = any(parameter.kind is parameter.VAR_KEYWORD for parameter in found)
+    return set() if every else {parameter.name for parameter in found}
+
+
 def _where(error: BaseException) -> str:
     """An error that nobody foresaw, in one line with the line of code that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    place = "".join(f" ({frame.filename}, line {frame.lineno})" for frame in last)
+    ours = [frame for frame in last if "hydra" not in Path(frame.filename).parts]
+    place = "".join(f" ({frame.filename}, line {frame.lineno})" for frame in ours)
     return f"{type(error).__name__}: {error}{place}"
 
 
@@ -131,6 +168,8 @@ def run(main: Callable[[], None]) -> None:
         submitit = sys.modules.get("submitit.core.utils")
         if submitit is None or not isinstance(error, submitit.FailedJobError):
             raise
+        if not isinstance(error.__cause__, subprocess.CalledProcessError):
+            raise  # a job that was taken, and ended there
         print(f"error: the cluster did not take the jobs: {_joined(error)}", file=sys.stderr)
         sys.exit(2)
 
@@ -148,16 +187,17 @@ def one_line(error: Exception) -> str:
     if isinstance(error, ConfigCompositionException) and "defaults list" in str(error):
         return _joined(error)
     if isinstance(error, NO_SUCH) and (files := _files(str(error.full_key))):
-        return f"{error.full_key}=[]: choose at least one of {files}"
+        return f"{error.full_key}: nothing is chosen; choose of {files} ({ANOTHER_VERSION})"
     if isinstance(error, NO_SUCH) and error.full_key:
-        return (
-            f"{error.full_key}: the config has no such setting; "
-            f"if another version of the benchmark wrote it, compare it with conf/config.yaml"
-        )
+        return f"{error.full_key}: the config has no such setting; {ANOTHER_VERSION}"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 NO_SUCH = ConfigAttributeError, ConfigKeyError
+
+ANOTHER_VERSION = (
+    "if another version of the benchmark wrote this config, compare it with conf/config.yaml"
+)
 
 
 ASIDE = ("hydra", "given")

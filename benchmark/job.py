@@ -18,7 +18,7 @@ from benchmark import blind, canaries, checks, judging, knowledge, privacy, scor
 from benchmark.models import GRID, Model, obtain, obtain_all
 from benchmark.prepare import Plan, planted, prepare, set_up, victim_recipe
 from benchmark.result import JobResult, Strip
-from benchmark.store import WORK, key, plain, read_meta
+from benchmark.store import key, plain, read_meta
 from benchmark.table import Raw
 from victims.access import View, setting
 
@@ -76,21 +76,44 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     rows, _ = plan.queries
     config = _filed_under(plan, name, model, rows)
     attack, filed = plan.attacks[name], _filed_under(plan, name, model)
-    if name in plan.config.machine.renew:
-        plan.store.drop("learnt", filed)
-        plan.store.drop("scores", config)
-    score, learning = scoring.ready(plan.store, filed, name, attack, view)
+    _renew(plan, name, "learnt", filed)
+    _renew(plan, name, "scores", config)
+    note = {"attack": name, "code": plan.code.get(name, "")}
+    score, learning = scoring.ready(plan.store, filed, note, attack, view)
 
     def make(folder: Path) -> None:
         log.info("attack %s: %d queries", name, len(rows))
         try:
-            scores = scoring.score_all(score, view, _blocks(plan, rows, attack), folder / WORK)
+            work = scoring.place(folder, note)
+            scores = scoring.score_all(score, view, _blocks(plan, rows, attack), work)
         except ValueError as error:
             raise ValueError(f"attack.{name}: {error}") from error
         np.save(folder / "scores.npy", scores)
 
-    folder = plan.store.get("scores", config, make, {"attack": name})
+    folder = plan.store.get("scores", config, make, note)
     return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"]) + learning
+
+
+def _renew(plan: Plan, name: str, kind: str, filed: dict[str, Any]) -> None:
+    """Drop an entry of other code of an attack, where `machine.renew` names it.
+
+    What the present code made stays: a job that is stopped goes on, and jobs share what they made.
+    """
+    if name in plan.config.machine.renew and plan.store.has(kind, filed):
+        made = read_meta(plan.store.folder(kind, filed))["note"].get("code")
+        if made != plan.code.get(name, ""):
+            plan.store.drop(kind, filed)
+
+
+def _code(plan: Plan, victim: Model) -> dict[str, str]:
+    """Attack -> digest of the code that made its scores, of those that have any."""
+    found = {}
+    for name in plan.attacks:
+        filed = _filed_under(plan, name, victim, plan.queries[0])
+        if plan.store.has("scores", filed):
+            note = read_meta(plan.store.folder("scores", filed))["note"]
+            found[name] = str(note.get("code", ""))
+    return found
 
 
 def _blocks(plan: Plan, rows: np.ndarray, attack: Attack) -> Iterator[tuple[int, Tensor]]:
@@ -166,6 +189,7 @@ def _result(
             *_checks(plan, victim, rows, scores),
         ],
         quality=_quality(plan, victim),
+        code=_code(plan, victim),
     )
 
 
@@ -235,5 +259,7 @@ def _strip(
         losses, found = fitting(lambda view: attack.reconstruct(view, queries))
         np.savez(folder / "strip.npz", losses=losses, reconstructions=found.numpy())
 
-    stored = np.load(plan.store.get("strip", config, make) / "strip.npz")
+    _renew(plan, name, "strip", config)
+    note = {"attack": name, "code": plan.code.get(name, "")}
+    stored = np.load(plan.store.get("strip", config, make, note) / "strip.npz")
     return Strip(queries.numpy(), stored["reconstructions"], is_member, stored["losses"])

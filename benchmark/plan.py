@@ -104,10 +104,10 @@ def _row(ahead: Outlook, parts: Sequence[float | None]) -> dict[str, str]:
 
 
 def outlook(config: DictConfig, store: Store, past: Past) -> Outlook:
-    """What a job needs; nothing is made for it, not even its data is prepared."""
+    """What a job needs; nothing is made or fetched for it, not even its data is prepared."""
     try:
         filed = record.filed_under(config)
-        if store.has("result", filed):
+        if record.is_stored(config, store, filed):
             return Outlook("stored")
         models = _models(config, store, filed["data"])
     except UserError as error:

@@ -5,25 +5,28 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Mapping
-from functools import partialmethod
+from functools import cached_property, partialmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from attacks.base import Attack, Particular
 from attacks.calibration import Calibration
+from attacks.distances import Distance
 from attacks.ensemble import Ensemble
 from benchmark import knowledge, privacy
 from benchmark.comparison import Comparison
-from benchmark.config import build, build_all, check, check_values
+from benchmark.config import CONF, build, build_all, check, check_values
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
 from benchmark.models import Recipe
+from benchmark.provenance import code
 from benchmark.references import (
     chosen,
     membership,
@@ -68,6 +71,11 @@ class Plan:
     references: list[Recipe] = dataclasses.field(default_factory=list)
     """Recipes of the reference models; empty where nothing needs them."""
 
+    @cached_property
+    def code(self) -> dict[str, str]:
+        """Attack -> digest of the file that its class is in."""
+        return code(self.config.attack)
+
     @property
     def queries(self) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers (2q,) of the shuffled queries, and whether each is a member."""
@@ -98,6 +106,11 @@ class Parts:
 
 def parts(config: DictConfig) -> Parts:
     """Build what needs no data; refuse values that cannot work, whatever the data are."""
+    for name, wanted in MACHINE.items():
+        check(f"machine.{name}", config.machine[name], wanted)
+    known = {*config.attack, *(path.stem for path in (CONF / "attack").glob("*.yaml"))}
+    if unknown := sorted({*config.machine.renew} - known):
+        raise UserError(f"machine.renew={unknown}: there is no such attack; known are {known}")
     check("seed", config.seed, NonNegativeInt)
     check("bank.size", config.bank.size, PositiveInt)
     check_values(config.victim, "victim")
@@ -113,8 +126,8 @@ def parts(config: DictConfig) -> Parts:
                 f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
                 f"raise bank.size or lower the attack's candidates or starts"
             )
-    if unknown := [name for name in config.machine.renew if name not in attacks]:
-        raise UserError(f"machine.renew={unknown}: the attacks of this job are {[*attacks]}")
+    if config.dp:
+        build(config.dp, "dp")
     if config.calibration or config.ensemble:
         chosen(config)
     return Parts(
@@ -128,10 +141,12 @@ def parts(config: DictConfig) -> Parts:
 
 
 def _refuse_shape(attacks: Mapping[str, Attack], dataset: Dataset) -> None:
-    """Refuse records that an attack does not work on."""
+    """Refuse records that an attack does not work on; get the weights that its distance needs."""
     for attack in attacks.values():
         if isinstance(attack, Particular):
             attack.refuse(dataset.shape)
+        if isinstance(distance := getattr(attack, "distance", None), Distance):
+            distance.load()
 
 
 def _refuse_unusable(name: str, attack: Any) -> None:
@@ -153,8 +168,7 @@ def prepare(config: DictConfig) -> Plan:
     made = parts(config)
     dataset = read(store.get("data", made.source.identity(), made.source.prepare))
     split = made.splitter.draw(dataset, config.seed)
-    _refuse_shape(made.attacks, dataset)
-    _refuse_without_access(config, dataset, split, made.attacks)
+    _refuse_shape(_refuse_without_access(config, dataset, split, made.attacks), dataset)
     privacy.refuse_encoding(config, made.source)
     privacy.refuse(victim_recipe(config, split), dataset.shape)
     if config.canaries:
@@ -193,8 +207,6 @@ def set_up(machine: DictConfig) -> None:
 
 def _refuse_unknown(machine: DictConfig) -> None:
     """Refuse a device or a precision that this benchmark or this machine doesn't have."""
-    for name, wanted in MACHINE.items():
-        check(f"machine.{name}", machine[name], wanted)
     for name, known in {"accelerator": ACCELERATORS, "precision": PRECISIONS}.items():
         if machine[name] not in known:
             raise UserError(f"machine.{name}={machine[name]}: allowed are {', '.join(known)}")
@@ -204,8 +216,11 @@ def _refuse_unknown(machine: DictConfig) -> None:
 
 def _refuse_without_access(
     config: DictConfig, dataset: Dataset, split: Split, attacks: Mapping[str, Attack]
-) -> None:
-    """Build the victims once (cheap), name attacks without access, stop where none has any."""
+) -> dict[str, Attack]:
+    """Build the victims once (cheap), name attacks without access, stop where none has any.
+
+    Returns the attacks that have the access they need.
+    """
     victim = build(config.victim, "victim", shape=dataset.shape)
     build(victim_of(config), "reference.victim", shape=dataset.shape)
     refused = {}
@@ -219,6 +234,7 @@ def _refuse_without_access(
     if len(refused) == len(attacks):
         reasons = "; ".join(refused.values()) or "none is selected"
         raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
+    return {name: attack for name, attack in attacks.items() if name not in refused}
 
 
 def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, Any]]:
@@ -226,7 +242,10 @@ def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, 
 
     Raises UserError where the job's parts do not suit its data.
     """
-    _refuse_shape(made.attacks, dataset)
+    offers = get_class(config.victim._target_).can_grant  # type: ignore[attr-defined]
+    for attack in made.attacks.values():
+        if isinstance(attack, Particular) and offers(attack.access):
+            attack.refuse(dataset.shape)
     split = made.splitter.draw(dataset, config.seed)
     found = [victim_recipe(config, split)]
     if config.calibration or config.ensemble:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from platform import python_version
 from typing import Any
+
+from omegaconf.errors import OmegaConfBaseException
 
 PACKAGES = ("torch", "numpy", "pytorch-lightning", "opacus", "lpips", "gan-leaks-benchmark")
 
@@ -27,6 +33,17 @@ def _versions() -> dict[str, str | None]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = None
+    return found
+
+
+def code(attacks: Mapping[str, Any]) -> dict[str, str]:
+    """Attack -> digest of the file that its class is in; helpers that it imports do not count."""
+    found = {}
+    for name, attack in attacks.items():
+        with suppress(ImportError, ValueError, TypeError, OSError, OmegaConfBaseException):
+            spec = find_spec(attack["_target_"].rpartition(".")[0])
+            if spec and spec.origin:
+                found[str(name)] = sha256(Path(spec.origin).read_bytes()).hexdigest()
     return found
 
 

@@ -18,9 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from hashlib import sha256
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from benchmark.config import build
+from benchmark.provenance import code
 from benchmark.result import JobResult
 from benchmark.store import Store, key, plain, read_meta
 from benchmark.sweep import alone
@@ -38,7 +37,7 @@ from victims.access import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when a result holds or means something else: stored ones are then made again, from the
 stored scores."""
 
@@ -84,9 +83,9 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
 
     try:
         store.check()
-        if config.machine.renew:
+        if _stale(config, store, filed_under(config)):
             store.drop("result", filed_under(config))
-        note = {"command": command(config), "sweep": config.sweep, "code": _code(config)}
+        note = {"command": command(config), "sweep": config.sweep}
         folder = store.get("result", filed_under(config), record, note)
     except Exception as error:
         with suppress(UserError):  # a config that has no key, a store that cannot be written
@@ -94,31 +93,31 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
         raise
     store.drop("failed", settings(config))
     found = Record(load(folder), folder, fresh)
-    if changed := _changed(config, found.meta):
+    if edited := _edited(config, found.result):
         log.warning(
-            "attack=[%s]: the code has changed since this result was made, which nothing notices "
-            "by itself; machine.renew=[%s] attacks anew", *[",".join(changed)] * 2,
-        )  # fmt: skip
+            "attack=[%s]: its file was edited after these scores were made, they may be of the old "
+            "code; machine.renew=[%s] scores anew",
+            *[",".join(edited)] * 2,
+        )
     return found
 
 
-def _code(config: DictConfig) -> dict[str, str]:
-    """Attack -> digest of the file that its class is in; it is not imported for that."""
-    modules = {
-        str(name): attack._target_.rpartition(".")[0] for name, attack in config.attack.items()
-    }
-    specs = {name: find_spec(module) for name, module in modules.items()}
-    return {
-        name: sha256(Path(spec.origin).read_bytes()).hexdigest()
-        for name, spec in specs.items()
-        if spec and spec.origin
-    }
+def _edited(config: DictConfig, result: JobResult) -> list[str]:
+    """The attacks whose file is not what it was when the result's scores were made."""
+    now = code(config.attack)
+    return [name for name, then in result.code.items() if now.get(name, then) != then]
 
 
-def _changed(config: DictConfig, meta: Mapping[str, Any]) -> list[str]:
-    """The attacks whose code is another than what made the result of this meta.json."""
-    before = meta["note"].get("code", {})
-    return [name for name, now in _code(config).items() if before.get(name, now) != now]
+def _stale(config: DictConfig, store: Store, filed: dict[str, Any]) -> bool:
+    """Whether `machine.renew` is about a stored result: one of its attacks was edited since."""
+    if not config.machine.renew or not store.has("result", filed):
+        return False
+    return bool({*config.machine.renew} & {*_edited(config, load(store.folder("result", filed)))})
+
+
+def is_stored(config: DictConfig, store: Store, filed: dict[str, Any]) -> bool:
+    """Whether a job has a result that it will not make anew. filed: see `filed_under`."""
+    return store.has("result", filed) and not _stale(config, store, filed)
 
 
 def find(config: DictConfig, store: Store) -> Record | dict[str, Any] | None:

@@ -135,7 +135,7 @@ def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration
             f"on it and {calibration.outside} that are not, there are {seen} and {unseen}; "
             + (
                 f"raise reference.count={len(inside)}"
-                if seen or not calibration.inside
+                if inside.any() or not calibration.inside
                 else "choose reference=halves: none of the reference models sees a query"
             )
         )

@@ -65,6 +65,7 @@ class JobResult:
     sets: accuracy on sets of records, `benchmark.judging.CURVES`.
     canaries: the one-run audit's rows, `benchmark.canaries.audit`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
+    code: attack -> digest of its file when its scores were made, `benchmark.provenance.code`.
     quality: numbers by name, "NAME" of the samples, "NAME, untrained" and "NAME, real" beside it;
         and the victim's "parameters", "training seconds" and "seconds per step".
     """
@@ -81,6 +82,7 @@ class JobResult:
     sets: pd.DataFrame = field(default_factory=pd.DataFrame)
     canaries: pd.DataFrame = field(default_factory=pd.DataFrame)
     quality: dict[str, float] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
 
     @property
     def measures(self) -> dict[str, tuple[float, float, float]]:

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import os
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,22 +74,30 @@ class Fitting:
         log.warning("memory ran out: going on with batch size %d", self.view.batch_size)
 
 
+def place(folder: Path, note: Mapping[str, Any]) -> Path:
+    """Where an entry's unfinished work is kept: what other code left there is not gone on with."""
+    work = folder / WORK / f"code-{note['code'][:16]}"
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
 def ready(
-    store: Store, filed: dict[str, Any], name: str, attack: Attack, view: View
+    store: Store, filed: dict[str, Any], note: Mapping[str, Any], attack: Attack, view: View
 ) -> tuple[Score, float]:
     """An attack's scoring function, and the seconds it took to learn what that needs to know.
 
-    filed: what determines what the attack learns of this view; the store keeps it.
+    filed: what determines what the attack learns of this view; the store keeps it. note: the
+    attack's name, and as code the digest of its file.
     """
     if not isinstance(attack, Learns):
         return attack.score, 0.0
 
     def make(folder: Path) -> None:
-        log.info("attack %s: learning", name)
-        learnt = Fitting(view)(lambda view: attack.learn(view, folder / WORK))
+        log.info("attack %s: learning", note["attack"])
+        learnt = Fitting(view)(lambda view: attack.learn(view, place(folder, note)))
         save_file(learnt, folder / "learnt.safetensors")
 
-    folder = store.get("learnt", filed, make, {"attack": name})
+    folder = store.get("learnt", filed, make, note)
     learnt = load_file(folder / "learnt.safetensors")
     return partial(attack.judge, learnt), float(read_meta(folder)["seconds"])
 

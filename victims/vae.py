@@ -176,7 +176,7 @@ class Standardise(nn.Module):
         return x * self.deviation + self.mean
 
 
-def perceptrons(d: int, z_dim: int, width: PositiveInt) -> tuple[nn.Module, nn.Module]:
+def perceptrons(d: int, z_dim: int, width: int) -> tuple[nn.Module, nn.Module]:
     """Encoder (n, d) -> (n, 2 z_dim) and decoder (n, z_dim) -> (n, d) with one hidden layer."""
     encoder = nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, 2 * z_dim))
     return encoder, nn.Sequential(nn.Linear(z_dim, width), nn.Tanh(), nn.Linear(width, d))

@@ -230,7 +230,7 @@ def _columns(shape: tuple[int, ...]) -> int:
     return shape[0]
 
 
-def _channels(shape: tuple[int, ...], width: PositiveInt) -> list[int]:
+def _channels(shape: tuple[int, ...], width: int) -> list[int]:
     """Channels from the image to the 4x4 map; the last step keeps the width."""
     doublings = stages(shape)
     return [width << min(i, doublings - 1) for i in range(doublings + 1)]

@@ -19,6 +19,7 @@ from attacks.full_black_box import NearestSample
 from benchmark import metrics
 from benchmark.audit.case import Case, Queries, content
 from benchmark.config import build, build_all
+from benchmark.provenance import code
 from benchmark.scoring import Score, ready, score_all
 from benchmark.store import WORK, Store, plain, read_meta
 from victims.access import (
@@ -139,7 +140,8 @@ def _variants(
     chosen = asked.attacks[name]
     view = case.view(chosen.access)
     filed = {"attack": plain(asked.config.attack[name]), **case.fingerprint(chosen.access)}
-    score, learning = ready(asked.store, filed, name, chosen, view)
+    note = {"attack": name, "code": code(asked.config.attack).get(name, "")}
+    score, learning = ready(asked.store, filed, note, chosen, view)
     rows = SEARCHED if issubclass(chosen.access, PartialBlackBox) else CHUNK
     if isinstance(view, FullBlackBox):
         raw, seconds = _stored(asked.store, filed, name, score, view, queries, rows)

@@ -178,8 +178,8 @@ def _read_table(name: str, path: Path) -> pd.DataFrame:
         raise UserError(f"{name}={path}: the file is empty") from error
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{name}={path}: byte {error.start} is not UTF-8; save the file in that encoding, the "
-            f"others too (Excel calls it 'CSV UTF-8'), so that equal values are told to be equal"
+            f"{name}={path}: the file is not UTF-8; save it in that encoding, and the others too, "
+            f"so that equal values are told to be equal (Excel calls it 'CSV UTF-8')"
         ) from error
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -23,7 +23,9 @@ from victims.access import UserError
 MAX_CATEGORIES = 500
 """Different values of a column of categories; more is free text, a date or an identifier."""
 ROW_NUMBERS = 20
-"""So many whole numbers without a gap or a repetition are no measurements."""
+"""So many whole numbers without a repetition can be."""
+INDEX = ("index", "id", "row", "row_id", "")
+"""Names of columns that number rows."""
 UNITS = 1000.0
 """Ratio of two inputs' spreads of a column that different units explain, a bad generator hardly."""
 
@@ -195,16 +197,16 @@ def as_text(values: pd.Series) -> pd.Series:
 
 
 def _refuse_row_numbers(column: str, frames: Mapping[str, pd.DataFrame]) -> None:
-    """Raise UserError where an input's values are its row numbers, in whatever order."""
-    for name, frame in frames.items():
-        values = frame[column].to_numpy(np.float64)
-        counted = np.arange(len(values)) + values.min()
-        if len(values) >= ROW_NUMBERS and np.array_equal(np.sort(values), counted):
-            raise UserError(
-                f"column {column!r} numbers the rows of {name}, from {values.min():.0f} to "
-                f"{values.max():.0f}: it says nothing about them; records.ignore=[{column}] leaves "
-                f"it out"
-            )
+    """Raise UserError where a column counts the rows of every input, or is named as if it did."""
+    columns = [np.sort(frame[column].to_numpy(np.float64)) for frame in frames.values()]
+    if any(len(v) < ROW_NUMBERS or (v % 1).any() or not np.diff(v).all() for v in columns):
+        return
+    counts = all(v[-1] - v[0] == len(v) - 1 for v in columns)
+    if counts or column.startswith("Unnamed:") or column.strip().lower() in INDEX:
+        raise UserError(
+            f"column {column!r} looks like row numbers, all different in every input: it says "
+            f"nothing about the rows; records.ignore=[{column}] leaves it out"
+        )
 
 
 def _check_units(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> None:

@@ -87,7 +87,8 @@ class Verdict:
 SETTINGS: dict[str, Any] = {
     "seed": NonNegativeInt,
     "searched": PositiveInt,
-    "exposed": NonNegativeInt,
+    "exposed": PositiveInt,
+    "bank.size": PositiveInt,
     "show_records": bool,
     "records.ignore": str | list[Any],
     "records.categorical": str | list[Any],
@@ -100,6 +101,9 @@ def check_settings(config: DictConfig) -> None:
     """Raise UserError for settings that make no sense, before any work."""
     for setting, wanted in SETTINGS.items():
         check(setting, OmegaConf.select(config, setting), wanted)
+    if config.machine.renew:
+        renew, store = config.machine.renew, config.machine.store
+        raise UserError(f"machine.renew={renew}: an audit renews nothing; delete {store}")
     for title, threshold in plain(config.thresholds).items():
         value = threshold["value"] if isinstance(threshold, Mapping) else None
         if not isinstance(value, int | float) or not 0 < value < 1:

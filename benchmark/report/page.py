@@ -84,10 +84,11 @@ def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
         f"Of the paper's {len(verdicts)} claims {tested or 'none'} could be decided here"
         + (f": {decided}." if tested else "."),
     ]
+    sentences += _reservations(studies)
     best = max(_all_cells(studies), key=lambda item: item[0], default=None)
     if best:
         sentences.append(f"The highest AUROC is {best[0]:.3f}: {best[1]}.")
-    return sentences + _reservations(studies)
+    return sentences
 
 
 def _reservations(studies: Sequence[Study]) -> list[str]:
@@ -99,12 +100,12 @@ def _reservations(studies: Sequence[Study]) -> list[str]:
     sentences = []
     if tried:
         sentences.append(
-            f"{tried} of these results are of scale=smoke, which tries the software: "
-            f"their numbers say nothing about any model."
+            f"{count(tried, 'results')} at scale=smoke, which tries the software: the numbers say "
+            f"nothing about any model."
         )
     if warned:
         sentences.append(
-            f"{len(warned)} of these results have warnings ({every}): see where they come from."
+            f"{count(len(warned), 'results')} with warnings ({every}): see where they come from."
         )
     return sentences
 

@@ -23,7 +23,7 @@ CAPTION = (
     "interval: Student's t over the seeds, or DeLong's of the seeds together where that is wider. "
     "Bold: better than every other attack in its row (DeLong's paired test on the same queries, "
     "all seeds together, Holm-corrected over all pairs of the row, 5%). n/a: the victim does not "
-    "grant this access. Blind, an interval of its own: what shuffled labels reach."
+    "grant this access. Blind: the interval is that of shuffled labels."
 )
 MADE = {
     "training seconds": ("training", duration),

@@ -29,7 +29,7 @@ from victims.access import UserError
         ("machine.fast=1", "machine.fast: there is no such setting; machine has store, outputs, "),
         ("sweep=taxonomy", "To append to your default list use +sweep=taxonomy"),
         ("dp.epsilon=10", "dp.epsilon: there is no such setting in the chosen file of conf/dp/; it has off, on"),
-        ("attack=[]", "attack=[]: choose at least one of closest_record, "),
+        ("attack=[]", "attack: nothing is chosen; choose of closest_record, "),
         ("nope=1", "nope: there is no such setting; a config has scale, data, split, "),
         ("victim.steps=[", "victim.steps=[: this cannot be read: "),
     ],
@@ -57,7 +57,17 @@ def test_a_mistake_in_an_audit_is_one_line(capfd: pytest.CaptureFixture[str]) ->
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [(1, float), (None, float | None), ("x", str | float), (ListConfig([1, 2]), Sequence[float])],
+    [
+        (1, float),
+        (None, float | None),
+        ("x", str | float),
+        (ListConfig([1, 2]), Sequence[float]),
+        (ListConfig([1, 2]), tuple[int, ...]),
+        (ListConfig([[1], [2]]), list[list[int]]),
+        (DictConfig({"a": 1}), dict[str, int]),
+        (DictConfig({}), DictConfig | None),
+        ("a/b", Path),
+    ],
 )
 def test_a_value_of_the_right_kind_passes(value: Any, wanted: Any) -> None:
     check("it", value, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from attacks.discriminator import DiscriminatorScore
 from attacks.full_black_box import NearestSample
 from attacks.latent_search import GradientSearch
-from benchmark import job, metrics, references, scoring
+from benchmark import job, metrics, record, references, scoring
 from benchmark.features import ImageNet
 from benchmark.prepare import parts
 from benchmark.store import Store, plain, read_meta
@@ -66,29 +67,88 @@ def test_a_second_run_computes_nothing(config: Config, monkeypatch: pytest.Monke
     pd.testing.assert_frame_equal(first.scores, second.scores)
 
 
-def test_an_attack_is_made_anew_on_demand_and_the_others_are_not(
-    config: Config, monkeypatch: pytest.MonkeyPatch
+OWN = """
+import numpy as np
+from victims.access import FullBlackBox
+
+
+class Own:
+    access = FullBlackBox
+
+    def score(self, view, queries):
+        return {score}
+
+    def reconstruct(self, view, queries):
+        return -self.score(view, queries), queries
+"""
+
+
+@pytest.fixture
+def own(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], DictConfig]:
+    """Write an attack of one's own, anew at each call, and give the config of a job with it."""
+    name = f"own_{tmp_path.name.replace('-', '_')}"
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def write(score: str, *words: str) -> DictConfig:
+        (tmp_path / f"{name}.py").write_text(OWN.format(score=score))
+        sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        settings = config("attack=[full_black_box]", "calibration=none", "distance=l2", *words)
+        settings.attack = {"own": {"_target_": f"{name}.Own"}, **settings.attack}
+        return settings
+
+    return write
+
+
+RENEW = "machine.renew=[own]"
+
+
+def scores_of(settings: DictConfig) -> list[float]:
+    found = record.obtain(settings, job.run).result
+    ours = found.scores["attack"] == "own"
+    assert (found.strips["own"].losses == -found.scores[ours]["score"].iloc[0]).all()
+    return list(found.scores[ours]["score"])
+
+
+def test_an_edited_attack_is_made_anew_on_demand(
+    own: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = "attack=[discriminator,full_black_box]", "calibration=none", "distance=l2"
-    first = job.run(config(*words))
-    monkeypatch.setattr(DiscriminatorScore, "score", lambda self, view, q: np.arange(len(q)))
-    pd.testing.assert_frame_equal(job.run(config(*words)).scores, first.scores)
-    monkeypatch.setattr(NearestSample, "score", lambda *_: 1 / 0)
-    anew = job.run(config(*words, "machine.renew=[discriminator]")).scores
-    ours = anew["attack"] == "discriminator"
-    assert list(anew[ours]["score"]) == list(range(48))
-    pd.testing.assert_frame_equal(
-        anew[~ours], first.scores[first.scores["attack"] != "discriminator"]
-    )
-    with pytest.raises(UserError, match="the attacks of this job are"):
-        job.run(config(*words, "machine.renew=[white_box]"))
+    assert scores_of(own("np.full(len(queries), 1.0)")) == [1.0] * 48
+    assert scores_of(own("np.full(len(queries), 2.0)")) == [1.0] * 48
+    monkeypatch.setattr(NearestSample, "score", lambda *_: 1 / 0)  # the others are not touched
+    assert scores_of(own("np.full(len(queries), 2.0)", RENEW)) == [2.0] * 48
+    monkeypatch.setattr(job, "_scores", None)  # once is enough
+    assert scores_of(own("np.full(len(queries), 2.0)", RENEW)) == [2.0] * 48
+
+
+def test_what_other_code_left_half_done_is_not_gone_on_with(
+    own: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "chunk", lambda _: 16)
+    with pytest.raises(ValueError, match=r"attack.own: .* not finite"):
+        job.run(own("1.0 + np.where(np.isin(queries, view.released[:1]).all(), 0, self.nan(queries))"
+                    "\n\n    def nan(self, queries, seen=[]):\n        seen.append(1)\n"
+                    "        return np.full(len(queries), np.nan if len(seen) > 1 else 0.0)"))  # fmt: skip
+    assert scores_of(own("np.full(len(queries), 3.0)")) == [3.0] * 48
+
+
+def test_a_name_that_is_no_attack_renews_nothing(own: Callable[..., DictConfig]) -> None:
+    settings = own("np.full(len(queries), 1.0)")
+    scores_of(settings)
+    filed = record.filed_under(settings)
+    with pytest.raises(UserError, match="there is no such attack"):
+        parts(own("np.full(len(queries), 2.0)", "machine.renew=[owm]"))
+    assert Store(settings.machine.store).has("result", filed)
 
 
 NOT_AN_ATTACK = {
     "access = None": "NotAnAttack.access must be the view",
     "access = FullBlackBox": "NotAnAttack has no method score",
     "__init__ = lambda self: 1 / 0": "ZeroDivisionError: division by zero (.*, line 5)",
-    "import nothing_like_it": "No module named 'nothing_like_it'",
+    "import nothing_like_it": "ModuleNotFoundError: No module named 'nothing_like_it'",
 }
 
 

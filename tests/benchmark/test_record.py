@@ -15,6 +15,7 @@ import pytest
 from omegaconf import DictConfig
 
 from benchmark import record
+from benchmark.provenance import code
 from benchmark.result import JobResult
 from benchmark.store import Store
 from victims.access import UserError
@@ -53,21 +54,28 @@ def test_a_result_without_images_is_read_back(empty: JobResult, tmp_path: Path) 
 
 
 def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
-    config: Config,
-    result: JobResult,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record.obtain(config(), lambda _: result)
-    record.obtain(config(), never)
+    now = code(config().attack)
+    assert set(now) == set(config().attack)
+    old = dataclasses.replace(result, code=now | {"white_box": "another"})
+    record.obtain(config(), lambda _: dataclasses.replace(result, code=now))
+    record.obtain(config("machine.renew=[white_box]"), never)  # nothing was edited
     assert not caplog.text
-    monkeypatch.setattr(record, "_code", lambda _: {"white_box": "another"})
-    record.obtain(config(), never)
-    assert "attack=[white_box]: the code has changed" in caplog.text
-    caplog.clear()
-    assert record.obtain(config("machine.renew=[white_box]"), lambda _: result).fresh
-    record.obtain(config(), never)
-    assert not caplog.text
+    record.obtain(config("seed=1"), lambda _: old)
+    record.obtain(config("seed=1", "machine.renew=[discriminator]"), never)
+    assert "attack=[white_box]: its file was edited" in caplog.text
+    store = Store(config().machine.store)
+    renewing = config("seed=1", "machine.renew=[white_box]")
+    assert not record.is_stored(renewing, store, record.filed_under(renewing))
+    assert record.obtain(renewing, lambda _: dataclasses.replace(result, code=now)).fresh
+    record.obtain(renewing, never)
+
+
+def test_code_that_is_nowhere_has_no_digest(config: Config) -> None:
+    settings = config()
+    settings.attack = {"a": {"_target_": "nothing.like.It"}, "b": {"_target_": "It"}, "c": None}
+    assert code(settings.attack) == {}
 
 
 def test_a_stored_job_is_not_done_again(config: Config, result: JobResult) -> None:

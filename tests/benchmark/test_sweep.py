@@ -168,7 +168,7 @@ def test_a_single_job_is_not_run_here_in_the_cluster_s_place(
     command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert command(*CHEAP, "machine=slurm") == 2
-    assert "jobs are submitted with -m only" in capsys.readouterr().err
+    assert "jobs are submitted with -m or +sweep=NAME only" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
 
 

@@ -101,7 +101,7 @@ def test_discriminator_and_encoder_treat_each_row_alone(
 def test_the_discriminator_comes_to_favour_real_records(
     config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
-    overrides = "victim.steps=40", "victim.learning_rate=0.0", "victim.discriminator_rate=0.004"
+    overrides = "victim.steps=40", "victim.learning_rate=1e-12", "victim.discriminator_rate=0.004"
     victim = make(config, "vaegan", *overrides)
     train(victim, tmp_path)
     victim.freeze_for_release()

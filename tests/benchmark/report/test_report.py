@@ -106,10 +106,8 @@ def test_the_headline_says_what_a_reader_must_know_first(fill: Fill) -> None:
 
     (study,) = collect(fill(warned, "taxonomy", "victim=dcgan", *TWO[1:], "seed=0,1"))
     sentences = headline([study], [])
-    assert any(line.startswith("2 of these results are of scale=smoke") for line in sentences)
-    assert any(
-        line.startswith("1 of these results have warnings (mode collapse)") for line in sentences
-    )
+    assert any(line.startswith("2 results at scale=smoke") for line in sentences)
+    assert any(line.startswith("1 result with warnings (mode collapse)") for line in sentences)
 
 
 def test_nothing_is_bold_where_the_difference_is_not_significant(fill: Fill) -> None:
