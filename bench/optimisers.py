@@ -5,6 +5,8 @@
 White box: the attack as configured against `torch.optim.LBFGS` (strong Wolfe, history 20, learning
 rate 0.015, 1000 iterations) on joint batches of 20 queries, as the published code runs it. What
 ours learns from the released samples beforehand evaluates neither the generator nor the distance.
+The loss has many minima close together: the peer itself, its starts moved by 0.001, ends no higher
+than before for 47.5% of queries (within 1% for 70%), with a median ratio of 1.03.
 Partial black box: one start and the same budget against scipy's Powell, query by query.
 The victim is the default job's, from the store or trained first; key=value are its overrides.
 """
