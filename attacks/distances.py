@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -49,6 +49,16 @@ class Distance(ABC):
         """Distances (n,) of reconstructions (n, *shape), made from codes z (n, z_dim) if given."""
 
 
+class Compares:
+    """An attack that compares queries with reconstructions."""
+
+    distance: Distance
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where the distance does not compare records of this shape."""
+        self.distance.refuse(shape)
+
+
 class L2(Distance):
     """Mean over all entries of the squared difference; images in [-1, 1], so at most 4."""
 
@@ -76,14 +86,14 @@ class LPIPS(Distance):
         check_net(net)
         self.net, self.min_side = net, min_side
 
-    @cached_property
+    @property
     def model(self) -> Features:
         """The classifier; its weights are fetched when it is first needed."""
         return features(self.net)
 
     def load(self) -> None:
         """Get the classifier's weights; raises UserError where no route leads to them."""
-        self.model  # noqa: B018
+        features(self.net)
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError unless records are images of one or three channels."""

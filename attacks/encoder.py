@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.distances import Distance
+from attacks.distances import Compares, Distance
 from victims.access import AccessibleEncoder, UserError
 
 
-class EncoderReconstruction:
+class EncoderReconstruction(Compares):
     """Score = minus the mean distance to the query over stochastic encode-decode passes.
 
     Source: Hilprecht, Haerterich, Bernau 2019, PETS (the reconstruction attack on VAEs). Deviation:
@@ -25,10 +25,6 @@ class EncoderReconstruction:
             raise UserError(f"attack draws={draws}: at least 1 is needed")
         self.distance = distance
         self.seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(draws)]
-
-    def refuse(self, shape: tuple[int, ...]) -> None:
-        """Raise UserError where the distance does not compare records of this shape."""
-        self.distance.refuse(shape)
 
     @torch.no_grad()
     def reconstruct(self, view: AccessibleEncoder, queries: Tensor) -> tuple[np.ndarray, Tensor]:

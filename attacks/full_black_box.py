@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.distances import Distance
+from attacks.distances import Compares, Distance
 from attacks.nearest import nearest
 from victims.access import FullBlackBox, UserError
 
 
-class NearestSample:
+class NearestSample(Compares):
     """Score = minus the distance to the closest released sample.
 
     Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 4.2; the published code finds the
@@ -27,10 +27,6 @@ class NearestSample:
         if candidates < 1:
             raise UserError(f"attack candidates={candidates}: at least 1 is needed")
         self.distance, self.candidates = distance, candidates
-
-    def refuse(self, shape: tuple[int, ...]) -> None:
-        """Raise UserError where the distance does not compare records of this shape."""
-        self.distance.refuse(shape)
 
     @property
     def samples_needed(self) -> int:

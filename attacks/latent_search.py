@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from attacks.distances import Distance, Targets
+from attacks.distances import Compares, Distance, Targets
 from attacks.inverse import predicted_codes, stretch
 from attacks.lbfgs import hopping
 from attacks.nearest import nearest
@@ -57,7 +57,7 @@ STARTS: dict[str, Starts] = {
 }
 
 
-class LatentSearch(ABC):
+class LatentSearch(Compares, ABC):
     """Minimise the distance between a query and G(z) over z; score = minus the least distance.
 
     distance: how reconstruction and query are compared, latent regulariser included.
@@ -81,10 +81,6 @@ class LatentSearch(ABC):
                 raise UserError(f"attack {name}={value}: at least 1 is needed")
         self.distance, self.start, self.starts = distance, start, starts
         self.max_evals, self.seed = max_evals, seed
-
-    def refuse(self, shape: tuple[int, ...]) -> None:
-        """Raise UserError where the distance does not compare records of this shape."""
-        self.distance.refuse(shape)
 
     @property
     def samples_needed(self) -> int:

@@ -43,8 +43,6 @@ def main(config: DictConfig) -> None:
     warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own affair
     requeue_when_told()
     try:
-        if not config.plan:
-            _refuse_without_launcher()
         _job(config)
     except Exception as error:
         expected = isinstance(error, EXPECTED)
@@ -75,6 +73,7 @@ def _job(config: DictConfig) -> None:
         words = HydraConfig.get().overrides.task
         possible = plan.show([sweep.Job(tuple(words), config, {})], Store(config.machine.store))
         sys.exit(0 if possible else 1)
+    _refuse_without_launcher()
 
     def make(config: DictConfig) -> JobResult:
         from benchmark import job  # torch takes seconds to import; a stored result needs none of it

@@ -79,13 +79,12 @@ def check(setting: str, value: Any, wanted: Any) -> None:
         return
     is_config = OmegaConf.is_config(value)
     plain = OmegaConf.to_container(value, resolve=True) if is_config else value
-    for fits in (
-        lambda: adapter.validate_python(value),
-        lambda: adapter.validate_json(json.dumps(plain), strict=True),  # knows lists only
-    ):
-        with suppress(ValidationError, TypeError):
-            fits()
-            return
+    with suppress(ValidationError, TypeError):
+        adapter.validate_python(value)
+        return
+    with suppress(ValidationError, TypeError):  # JSON knows lists only: they can be anything
+        adapter.validate_json(json.dumps(plain), strict=True)
+        return
     try:
         adapter.validate_python(plain)
     except ValidationError as error:
@@ -179,15 +178,16 @@ def one_line(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: there is no such choice; allowed are {_files(group)}"
+        return f"{group}={choice}: there is no such choice; allowed are {', '.join(choices(group))}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: this cannot be read: {str(error).splitlines()[0]}"
     if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:
         return f"{cause.full_key}: there is no such setting{_meant(cause)}"
     if isinstance(error, ConfigCompositionException) and "defaults list" in str(error):
         return _joined(error)
-    if isinstance(error, NO_SUCH) and (files := _files(str(error.full_key))):
-        return f"{error.full_key}: nothing is chosen; choose of {files} ({ANOTHER_VERSION})"
+    if isinstance(error, NO_SUCH) and (files := choices(str(error.full_key))):
+        allowed = ", ".join(files)
+        return f"{error.full_key}: nothing is chosen; choose of {allowed} ({ANOTHER_VERSION})"
     if isinstance(error, NO_SUCH) and error.full_key:
         return f"{error.full_key}: the config has no such setting; {ANOTHER_VERSION}"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -212,11 +212,12 @@ def _meant(error: OmegaConfBaseException) -> str:
     near = get_close_matches(name, there, 1)
     if near:
         return f"; did you mean {f'{path}.' if path else ''}{near[0]}?"
-    if not there and (files := _files(path)):
-        return f" in the chosen file of conf/{path}/; it has {files}: {path}=FILE chooses another"
+    if not there and (files := choices(path)):
+        has = ", ".join(files)
+        return f" in the chosen file of conf/{path}/; it has {has}: {path}=FILE chooses another"
     return f"; {path or 'a config'} has {', '.join(there)}" if there else ""
 
 
-def _files(group: str) -> str:
-    """The choices of a config group; empty where it is none."""
-    return ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml"))) if group else ""
+def choices(group: str) -> list[str]:
+    """The files of a config group, by name; none where it is no group."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group else []

@@ -78,7 +78,7 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     attack, filed = plan.attacks[name], _filed_under(plan, name, model)
     _renew(plan, name, "learnt", filed)
     _renew(plan, name, "scores", config)
-    note = {"attack": name, "code": plan.code.get(name, "")}
+    note = scoring.note_of(name, plan.config.attack[name])
     score, learning = scoring.ready(plan.store, filed, note, attack, view)
 
     def make(folder: Path) -> None:
@@ -101,7 +101,7 @@ def _renew(plan: Plan, name: str, kind: str, filed: dict[str, Any]) -> None:
     """
     if name in plan.config.machine.renew and plan.store.has(kind, filed):
         made = read_meta(plan.store.folder(kind, filed))["note"].get("code")
-        if made != plan.code.get(name, ""):
+        if made != scoring.note_of(name, plan.config.attack[name])["code"]:
             plan.store.drop(kind, filed)
 
 
@@ -260,6 +260,6 @@ def _strip(
         np.savez(folder / "strip.npz", losses=losses, reconstructions=found.numpy())
 
     _renew(plan, name, "strip", config)
-    note = {"attack": name, "code": plan.code.get(name, "")}
+    note = scoring.note_of(name, plan.config.attack[name])
     stored = np.load(plan.store.get("strip", config, make, note) / "strip.npz")
     return Strip(queries.numpy(), stored["reconstructions"], is_member, stored["losses"])

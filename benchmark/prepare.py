@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
-from functools import cached_property, partialmethod
+from collections.abc import Iterable, Mapping
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,16 @@ from tqdm import tqdm
 
 from attacks.base import Attack, Particular
 from attacks.calibration import Calibration
-from attacks.distances import Distance
+from attacks.distances import Compares
 from attacks.ensemble import Ensemble
 from benchmark import knowledge, privacy
 from benchmark.comparison import Comparison
-from benchmark.config import CONF, build, build_all, check, check_values
+from benchmark.config import build, build_all, check, check_values, choices
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.split import Split
 from benchmark.models import Recipe
-from benchmark.provenance import code
 from benchmark.references import (
+    References,
     chosen,
     membership,
     recipes,
@@ -71,11 +71,6 @@ class Plan:
     references: list[Recipe] = dataclasses.field(default_factory=list)
     """Recipes of the reference models; empty where nothing needs them."""
 
-    @cached_property
-    def code(self) -> dict[str, str]:
-        """Attack -> digest of the file that its class is in."""
-        return code(self.config.attack)
-
     @property
     def queries(self) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers (2q,) of the shuffled queries, and whether each is a member."""
@@ -102,15 +97,19 @@ class Parts:
     calibrations: dict[str, Calibration]
     ensembles: dict[str, Ensemble]
     comparison: Comparison
+    references: References | None
+    """What reference models are trained on; None where nothing needs them."""
 
 
 def parts(config: DictConfig) -> Parts:
     """Build what needs no data; refuse values that cannot work, whatever the data are."""
-    for name, wanted in MACHINE.items():
-        check(f"machine.{name}", config.machine[name], wanted)
-    known = {*config.attack, *(path.stem for path in (CONF / "attack").glob("*.yaml"))}
+    _refuse_mistyped(config.machine)
+    known = {*config.attack, *choices("attack")}
     if unknown := sorted({*config.machine.renew} - known):
-        raise UserError(f"machine.renew={unknown}: there is no such attack; known are {known}")
+        raise UserError(
+            f"machine.renew={unknown}: there is no such attack; known are "
+            f"{', '.join(sorted(known))}"
+        )
     check("seed", config.seed, NonNegativeInt)
     check("bank.size", config.bank.size, PositiveInt)
     check_values(config.victim, "victim")
@@ -128,8 +127,6 @@ def parts(config: DictConfig) -> Parts:
             )
     if config.dp:
         build(config.dp, "dp")
-    if config.calibration or config.ensemble:
-        chosen(config)
     return Parts(
         splitter,
         build(config.data, "data"),
@@ -137,16 +134,15 @@ def parts(config: DictConfig) -> Parts:
         build_all(config.calibration, "calibration"),
         build_all(config.ensemble, "ensemble"),
         Comparison(config.quality),
+        chosen(config) if config.calibration or config.ensemble else None,
     )
 
 
-def _refuse_shape(attacks: Mapping[str, Attack], dataset: Dataset) -> None:
-    """Refuse records that an attack does not work on; get the weights that its distance needs."""
-    for attack in attacks.values():
+def _refuse_shape(attacks: Iterable[Attack], shape: tuple[int, ...]) -> None:
+    """Refuse records that an attack does not work on."""
+    for attack in attacks:
         if isinstance(attack, Particular):
-            attack.refuse(dataset.shape)
-        if isinstance(distance := getattr(attack, "distance", None), Distance):
-            distance.load()
+            attack.refuse(shape)
 
 
 def _refuse_unusable(name: str, attack: Any) -> None:
@@ -168,23 +164,28 @@ def prepare(config: DictConfig) -> Plan:
     made = parts(config)
     dataset = read(store.get("data", made.source.identity(), made.source.prepare))
     split = made.splitter.draw(dataset, config.seed)
-    _refuse_shape(_refuse_without_access(config, dataset, split, made.attacks), dataset)
+    able = _refuse_without_access(config, dataset, split, made.attacks)
+    _refuse_shape(able, dataset.shape)
     privacy.refuse_encoding(config, made.source)
     privacy.refuse(victim_recipe(config, split), dataset.shape)
     if config.canaries:
         build(config.canaries, "canaries").check(split)
         privacy.refuse(planted(config, dataset, split)[1], dataset.shape)
     made.comparison.load(dataset)
+    for attack in able:
+        if isinstance(attack, Compares):
+            attack.distance.load()
     combiners = made.calibrations, made.comparison, made.ensembles
-    return _with_references(Plan(config, store, dataset, split, made.attacks, *combiners))
+    plan = Plan(config, store, dataset, split, made.attacks, *combiners)
+    return _with_references(plan, made.references)
 
 
-def _with_references(plan: Plan) -> Plan:
+def _with_references(plan: Plan, references: References | None) -> Plan:
     """Choose what the reference models are trained on; refuse calibrations that need others."""
-    if not plan.calibrations and not plan.ensembles:
+    if references is None:
         return plan
     seed, bank = plan.config.seed, plan.config.bank.size
-    models = recipes(chosen(plan.config), plan.split, seed, bank)
+    models = recipes(references, plan.split, seed, bank)
     for recipe in models:
         privacy.refuse(recipe, plan.dataset.shape)
     compared = dataclasses.replace(plan, references=models)
@@ -205,8 +206,14 @@ def set_up(machine: DictConfig) -> None:
     tqdm.__init__ = SHOW_BAR if machine.progress else quiet  # type: ignore
 
 
+def _refuse_mistyped(machine: DictConfig) -> None:
+    for name, wanted in MACHINE.items():
+        check(f"machine.{name}", machine[name], wanted)
+
+
 def _refuse_unknown(machine: DictConfig) -> None:
     """Refuse a device or a precision that this benchmark or this machine doesn't have."""
+    _refuse_mistyped(machine)
     for name, known in {"accelerator": ACCELERATORS, "precision": PRECISIONS}.items():
         if machine[name] not in known:
             raise UserError(f"machine.{name}={machine[name]}: allowed are {', '.join(known)}")
@@ -216,7 +223,7 @@ def _refuse_unknown(machine: DictConfig) -> None:
 
 def _refuse_without_access(
     config: DictConfig, dataset: Dataset, split: Split, attacks: Mapping[str, Attack]
-) -> dict[str, Attack]:
+) -> list[Attack]:
     """Build the victims once (cheap), name attacks without access, stop where none has any.
 
     Returns the attacks that have the access they need.
@@ -234,7 +241,7 @@ def _refuse_without_access(
     if len(refused) == len(attacks):
         reasons = "; ".join(refused.values()) or "none is selected"
         raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
-    return {name: attack for name, attack in attacks.items() if name not in refused}
+    return [attack for name, attack in attacks.items() if name not in refused]
 
 
 def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, Any]]:
@@ -243,13 +250,12 @@ def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, 
     Raises UserError where the job's parts do not suit its data.
     """
     offers = get_class(config.victim._target_).can_grant  # type: ignore[attr-defined]
-    for attack in made.attacks.values():
-        if isinstance(attack, Particular) and offers(attack.access):
-            attack.refuse(dataset.shape)
+    able = (attack for attack in made.attacks.values() if offers(attack.access))
+    _refuse_shape(able, dataset.shape)
     split = made.splitter.draw(dataset, config.seed)
     found = [victim_recipe(config, split)]
-    if config.calibration or config.ensemble:
-        found += recipes(chosen(config), split, config.seed, config.bank.size)
+    if made.references is not None:
+        found += recipes(made.references, split, config.seed, config.bank.size)
         inside = membership(found[1:], split.queries(config.seed)[0])
         for name, calibration in made.calibrations.items():
             refuse_unless_enough(inside, name, calibration)

@@ -83,10 +83,11 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
 
     try:
         store.check()
-        if _stale(config, store, filed_under(config)):
-            store.drop("result", filed_under(config))
+        filed = filed_under(config)
+        if _stale(config, store, filed):
+            store.drop("result", filed)
         note = {"command": command(config), "sweep": config.sweep}
-        folder = store.get("result", filed_under(config), record, note)
+        folder = store.get("result", filed, record, note)
     except Exception as error:
         with suppress(UserError):  # a config that has no key, a store that cannot be written
             _record_failure(store, config, error)

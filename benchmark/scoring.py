@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 from attacks.base import Attack, Learns
+from benchmark.provenance import code
 from benchmark.store import WORK, Store, read_meta
 from victims.access import UserError, View
 
@@ -74,6 +75,11 @@ class Fitting:
         log.warning("memory ran out: going on with batch size %d", self.view.batch_size)
 
 
+def note_of(name: str, attack: Mapping[str, Any]) -> dict[str, str]:
+    """What is noted beside all that an attack (its config) makes: by which code."""
+    return {"attack": name, "code": code({name: attack}).get(name, "")}
+
+
 def place(folder: Path, note: Mapping[str, Any]) -> Path:
     """Where an entry's unfinished work is kept: what other code left there is not gone on with."""
     work = folder / WORK / f"code-{note['code'][:16]}"
@@ -86,8 +92,7 @@ def ready(
 ) -> tuple[Score, float]:
     """An attack's scoring function, and the seconds it took to learn what that needs to know.
 
-    filed: what determines what the attack learns of this view; the store keeps it. note: the
-    attack's name, and as code the digest of its file.
+    filed: what determines what the attack learns of this view; the store keeps it. note: `note_of`.
     """
     if not isinstance(attack, Learns):
         return attack.score, 0.0

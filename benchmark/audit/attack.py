@@ -19,8 +19,7 @@ from attacks.full_black_box import NearestSample
 from benchmark import metrics
 from benchmark.audit.case import Case, Queries, content
 from benchmark.config import build, build_all
-from benchmark.provenance import code
-from benchmark.scoring import Score, ready, score_all
+from benchmark.scoring import Score, note_of, ready, score_all
 from benchmark.store import WORK, Store, plain, read_meta
 from victims.access import (
     FullBlackBox,
@@ -140,7 +139,7 @@ def _variants(
     chosen = asked.attacks[name]
     view = case.view(chosen.access)
     filed = {"attack": plain(asked.config.attack[name]), **case.fingerprint(chosen.access)}
-    note = {"attack": name, "code": code(asked.config.attack).get(name, "")}
+    note = note_of(name, asked.config.attack[name])
     score, learning = ready(asked.store, filed, note, chosen, view)
     rows = SEARCHED if issubclass(chosen.access, PartialBlackBox) else CHUNK
     if isinstance(view, FullBlackBox):

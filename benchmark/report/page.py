@@ -17,6 +17,7 @@ from benchmark.report.sheet import Entry
 from benchmark.report.tables import CAPTION, cells, table
 from benchmark.result import (
     TPR_COLUMNS,
+    Check,
     count,
     duration,
     interval,
@@ -95,8 +96,8 @@ def _reservations(studies: Sequence[Study]) -> list[str]:
     """What a reader must know before the numbers: a scale that means nothing, jobs' warnings."""
     outcomes = [outcome for study in studies for outcome in study.done]
     tried = sum(outcome.job.config.scale.name == "smoke" for outcome in outcomes)
-    warned = [names for outcome in outcomes if (names := _warnings(outcome))]
-    every = ", ".join(dict.fromkeys(name for names in warned for name in names))
+    warned = [found for outcome in outcomes if (found := _checks(outcome, "warning"))]
+    every = ", ".join(dict.fromkeys(check.name for found in warned for check in found))
     sentences = []
     if tried:
         sentences.append(
@@ -110,9 +111,10 @@ def _reservations(studies: Sequence[Study]) -> list[str]:
     return sentences
 
 
-def _warnings(outcome: Outcome) -> list[str]:
+def _checks(outcome: Outcome, level: str) -> list[Check]:
+    """What the checks of a job that is done found, of one level."""
     assert outcome.record is not None
-    return [check.name for check in outcome.record.result.checks if check.level == "warning"]
+    return [check for check in outcome.record.result.checks if check.level == level]
 
 
 def _errors(studies: Iterable[Study]) -> Iterable[str]:
@@ -120,9 +122,8 @@ def _errors(studies: Iterable[Study]) -> Iterable[str]:
     for study in studies:
         for outcome in study.done:
             assert outcome.record is not None
-            for check in outcome.record.result.checks:
-                if check.level == "error":
-                    yield f"{outcome.record.result.title}: {check.name}: {check.message}"
+            for check in _checks(outcome, "error"):
+                yield f"{outcome.record.result.title}: {check.name}: {check.message}"
 
 
 def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:

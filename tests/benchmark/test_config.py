@@ -12,6 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import PositiveInt
 
 from benchmark import __main__ as program
+from benchmark import job
 from benchmark.audit.__main__ import main as audit
 from benchmark.config import check, check_values
 from benchmark.prepare import parts
@@ -97,6 +98,16 @@ def numbers(config: DictConfig, place: str = "") -> Iterator[str]:
             yield from numbers(value, f"{place}{name}.")
         elif type(value) in (int, float):
             yield f"{place}{name}"
+
+
+@pytest.mark.parametrize("word", ["threads=x", "batch_size=0", "progress=1", "renew=white_box"])
+def test_what_is_wrong_with_the_machine_is_named_by_a_plan_and_by_a_job(
+    word: str, config: Callable[..., DictConfig]
+) -> None:
+    settings = config(f"machine.{word}")
+    for start in (parts, job.run):
+        with pytest.raises(UserError, match=f"machine.{word}: input should be"):
+            start(settings)
 
 
 @pytest.mark.parametrize("group", ["victim", "attack", "calibration", "ensemble", "dp", "canaries"])
