@@ -94,7 +94,8 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
         raise
     store.drop("failed", settings(config))
     found = Record(load(folder), folder, fresh)
-    if edited := _edited(config, found.result):
+    known = found.result.code  # scores of before there were digests have an empty one
+    if edited := [name for name in _edited(config, found.result) if known[name]]:
         log.warning(
             "attack=[%s]: its file was edited after these scores were made, they may be of the old "
             "code; machine.renew=[%s] scores anew",
@@ -104,7 +105,7 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
 
 
 def _edited(config: DictConfig, result: JobResult) -> list[str]:
-    """The attacks whose file is not what it was when the result's scores were made."""
+    """The attacks whose file is not, for all one knows, what it was when they were scored."""
     now = code(config.attack)
     return [name for name, then in result.code.items() if now.get(name, then) != then]
 

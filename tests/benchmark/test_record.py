@@ -72,6 +72,16 @@ def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
     record.obtain(renewing, never)
 
 
+def test_of_scores_without_a_digest_nothing_is_claimed(
+    config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = dataclasses.replace(result, code={"white_box": ""})
+    record.obtain(config(), lambda _: old)
+    record.obtain(config(), never)
+    assert not caplog.text
+    assert record.obtain(config("machine.renew=[white_box]"), lambda _: result).fresh
+
+
 def test_code_that_is_nowhere_has_no_digest(config: Config) -> None:
     settings = config()
     settings.attack = {"a": {"_target_": "nothing.like.It"}, "b": {"_target_": "It"}, "c": None}
