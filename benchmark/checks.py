@@ -10,9 +10,10 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.spatial.distance import pdist
 
-from benchmark import metrics
+from benchmark import judging, metrics
 from benchmark.result import NO_ACCESS, Check
 
 MAX_TIED = 0.05
@@ -82,24 +83,52 @@ def sign_error(attack: str, members: np.ndarray, non_members: np.ndarray) -> lis
     return [Check("sign", "warning", message)]
 
 
-def weaker_beats_stronger(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
-    """An attack with less access is better, beyond the intervals, than the best one with more.
+def weaker_beats_stronger(
+    rows: Iterable[Mapping[str, Any]], comparisons: pd.DataFrame
+) -> list[Check]:
+    """An attack with less access is surely better than every attack with more.
 
-    rows: attack, access, calibrated, auroc, auroc_low, auroc_high; compared where `calibrated` is
-    equal and along GENERATOR_CHAIN. Rows of other access, or without an AUROC, are left out.
+    rows: attack, access, calibrated, auroc; compared where `calibrated` is equal and along
+    GENERATOR_CHAIN. Rows of other access, or without an AUROC, are left out. comparisons: of the
+    same rows, as `judging.compare` gives them: DeLong's paired test on the queries that two have in
+    common. An attack's p-value is one-sided, and the largest among the attacks with more access, so
+    that no choice of the best of those is made on the queries; Holm's correction covers the attacks
+    with less access, all pairs of accesses and all calibrations together, at `judging.LEVEL`.
     """
-    best: dict[tuple[Any, str], Mapping[str, Any]] = {}
+    places: dict[tuple[Any, str], list[Mapping[str, Any]]] = {}
     for row in rows:
-        place = row["calibrated"], str(row["access"]).replace(" ", "_")
-        if np.isfinite(row["auroc"]) and (place not in best or row["auroc"] > best[place]["auroc"]):
-            best[place] = row
-    found = []
-    for calibrated in dict.fromkeys(kind for kind, _ in best):
-        chain = [best[calibrated, a] for a in GENERATOR_CHAIN if (calibrated, a) in best]
-        for weak, strong in combinations(chain, 2):
-            if weak["auroc_low"] > strong["auroc_high"]:
-                found.append(Check("access order", "warning", _order_message(weak, strong)))
-    return found
+        if np.isfinite(row["auroc"]):
+            place = row["calibrated"], str(row["access"]).replace(" ", "_")
+            places.setdefault(place, []).append(row)
+    p_values = judging.one_sided(comparisons)
+    tried = [
+        (weak, strong, _beats(weak, strong, p_values))
+        for calibrated in dict.fromkeys(kind for kind, _ in places)
+        for less, more in combinations(GENERATOR_CHAIN, 2)
+        if (strong := places.get((calibrated, more)))
+        for weak in places.get((calibrated, less), [])
+    ]
+    found: dict[tuple[Any, Any, Any], Check] = {}
+    corrected = metrics.holm([p for *_, p in tried]) if tried else []
+    for (weak, strong, _), p in sorted(
+        zip(tried, corrected, strict=True), key=lambda own: -own[0][0]["auroc"]
+    ):
+        place = weak["calibrated"], weak["access"], strong[0]["access"]
+        if p < judging.LEVEL and place not in found:  # one report of the best of an access
+            message = _order_message(weak, max(strong, key=lambda row: row["auroc"]), p)
+            found[place] = Check("access order", "warning", message)
+    return list(found.values())
+
+
+def _beats(
+    weak: Mapping[str, Any],
+    strong: Iterable[Mapping[str, Any]],
+    p_values: Mapping[tuple[judging.Row, judging.Row], float],
+) -> float:
+    """P-value of "an attack of `strong` is as good as `weak`"; 1 where a pair is not compared."""
+    name = str(weak["attack"]), str(weak["calibrated"])
+    others = [(str(row["attack"]), str(row["calibrated"])) for row in strong]
+    return max(p_values.get((name, other), 1.0) for other in others)
 
 
 def mode_collapse(released: np.ndarray, held_out: np.ndarray) -> list[Check]:
@@ -124,7 +153,8 @@ def mode_collapse(released: np.ndarray, held_out: np.ndarray) -> list[Check]:
 def split_leaks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
     """The blind baseline is better than guessing: its 95% interval lies above 0.5.
 
-    One split in forty that does not leak is reported too. rows: as for `weaker_beats_stronger`.
+    One split in forty that does not leak is reported too. rows: access,
+    auroc, auroc_low, auroc_high.
     """
     return [
         Check(
@@ -155,16 +185,16 @@ def too_few_queries(
     return [Check("few queries", "warning", message)]
 
 
-def _order_message(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> str:
+def _order_message(weak: Mapping[str, Any], strong: Mapping[str, Any], p: float) -> str:
     def text(row: Mapping[str, Any]) -> str:
-        return (
-            f"{row['attack']} ({str(row['access']).replace('_', ' ')}, AUROC {row['auroc']:.3f} "
-            f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}])"
-        )
+        access = str(row["access"]).replace("_", " ")
+        return f"{row['attack']} ({access}, AUROC {row['auroc']:.3f})"
 
+    shown = "< 0.001" if p < 0.001 else f"= {p:.2g}"
     return (
-        f"{text(weak)} is better than {text(strong)}, which can do all that it does: the latter "
-        f"has likely stopped too early or started badly, its figure is a lower bound"
+        f"{text(weak)} is better than {text(strong)}, which can do all that it does (paired test "
+        f"on the same queries, corrected p {shown}): the latter has likely stopped too early or "
+        f"started badly, its figure is a lower bound"
     )
 
 

@@ -186,7 +186,7 @@ def _result(
         canaries=planted,
         checks=[
             *privacy.broken(scores, victim.privacy, planted),
-            *_checks(plan, victim, rows, scores),
+            *_checks(plan, victim, rows, scores, comparisons),
         ],
         quality=_quality(plan, victim),
         code=_code(plan, victim),
@@ -212,7 +212,11 @@ def _quality(plan: Plan, victim: Model) -> dict[str, float]:
 
 
 def _checks(
-    plan: Plan, victim: Model, rows: pd.DataFrame, scores: pd.DataFrame
+    plan: Plan,
+    victim: Model,
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    comparisons: pd.DataFrame,
 ) -> list[checks.Check]:
     """Everything a reader should doubt, beside the numbers."""
     split, digests = plan.split, plan.dataset.digests
@@ -227,7 +231,7 @@ def _checks(
     found += checks.mode_collapse(victim.released, real)
     whole = [dict(row) for _, row in rows[rows["status"] == "ok"].iterrows()]
     found += checks.split_leaks(whole)
-    found += checks.weaker_beats_stronger(whole)
+    found += checks.weaker_beats_stronger(whole, comparisons)
     for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
         member = group["member"].to_numpy(bool)
         values = group["score"].to_numpy(float)

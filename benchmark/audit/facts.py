@@ -10,7 +10,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from attacks.nearest import nearest
-from benchmark import checks, metrics
+from benchmark import checks, judging, metrics
 from benchmark.audit.case import Case, Queries
 from benchmark.audit.space import as_text
 from benchmark.audit.verdict import Verdict
@@ -112,10 +112,11 @@ def checks_of(
         real = case.queries.records(places).numpy()
         found += checks.mode_collapse(released.values, real)
         found += _brightness(case, released.values[: checks.DIVERSITY_ROWS], real)
-    found += checks.weaker_beats_stronger(
-        {str(k): v for k, v in row.items()}
-        for row in rows[rows["status"] == "ok"].to_dict("records")
-    )
+    whole = [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+    whole = [row for row in whole if row["status"] == "ok"]
+    chain = [row["attack"] for row in whole if row["access"] in checks.GENERATOR_CHAIN]
+    compared = judging.compare(scores[scores["attack"].isin(chain)])
+    found += checks.weaker_beats_stronger(whole, compared)
     for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
         member = group["member"].to_numpy(bool)
         values = group["score"].to_numpy(float)

@@ -1,7 +1,10 @@
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmark import checks
+from benchmark import checks, judging, metrics
 
 RNG = np.random.default_rng(0)
 
@@ -76,38 +79,87 @@ def test_guessing_is_rarely_called_a_reversed_sign():
     assert hits <= 10  # expected 3; more than 10 has probability 2e-4
 
 
+CHAIN = ("full_black_box", "partial_black_box", "white_box")
+
+
+def order(*attacks, shared=0.95, seed=0, n=250, lacks=()):
+    """The check on normal scores: attacks (name, access, strength, calibration).
+
+    shared: correlation of two attacks' scores. lacks: queries that the first attack does not judge.
+    """
+    rng = np.random.default_rng([7, seed])
+    member = np.arange(2 * n) < n
+    common, rows, scores = rng.normal(size=2 * n), [], []
+    for i, (name, access, strength, calibrated) in enumerate(attacks):
+        own = rng.normal(size=2 * n)
+        values = np.sqrt(shared) * common + np.sqrt(1 - shared) * own + strength * member
+        columns = {"query": np.arange(2 * n), "member": member, "score": values}
+        frame = pd.DataFrame({"attack": name, "calibrated": calibrated} | columns)
+        scores.append(frame[~frame["query"].isin(lacks)] if i == 0 else frame)
+        area = metrics.auroc(values[member], values[~member])
+        rows.append(row(name, access, np.nan, area, np.nan, calibrated))
+    return checks.weaker_beats_stronger(rows, judging.compare(pd.concat(scores)))
+
+
 def test_weaker_access_beats_stronger():
-    rows = [
-        row("nearest", "full black box", 0.70, 0.75, 0.80),
-        row("powell", "partial_black_box", 0.55, 0.60, 0.65),
-        row("lbfgs", "white box", 0.72, 0.77, 0.82),
+    attacks = [
+        ("nearest", "full black box", 1.0, "none"),
+        ("powell", "partial_black_box", 0.5, "none"),
+        ("lbfgs", "white box", 1.2, "none"),
     ]
-    message = only(checks.weaker_beats_stronger(rows)).message
-    assert "nearest (full black box, AUROC 0.750 [0.700, 0.800]) is better than powell" in message
+    message = only(order(*attacks)).message
+    assert re.match(
+        r"nearest \(full black box, AUROC 0.7\d\d\) is better than powell \(partial", message
+    )
+    assert "corrected p < 0.001" in message
 
 
-def test_best_attack_of_each_access_is_compared():
-    rows = [
-        row("nearest", "full_black_box", 0.70, 0.75, 0.80),
-        row("lbfgs from zero", "white_box", 0.50, 0.55, 0.60),
-        row("lbfgs from nearest", "white_box", 0.74, 0.79, 0.84),
+def test_it_must_beat_every_attack_of_the_stronger_access_and_is_said_once():
+    weak = [(name, "full_black_box", 1.0, "none") for name in ("nearest", "twin")]
+    slow, good = ("zero", "white_box", 0.2, "none"), ("started", "white_box", 1.3, "none")
+    assert order(*weak, slow, good) == []
+    assert "better than zero" in only(order(*weak, slow)).message
+
+
+def test_a_query_that_one_attack_does_not_judge_is_left_out_of_its_pairs():
+    attacks = [("nearest", CHAIN[0], 1.0, "none"), ("lbfgs", CHAIN[2], 0.4, "none")]
+    assert only(order(*attacks, lacks=range(200, 240))).name == "access order"
+    assert order(*attacks, lacks=range(250)) == []  # without a member there is no AUROC to compare
+
+
+def test_the_order_of_access_is_tested_in_pairs():
+    """Correlated scores: the paired test finds what intervals of each attack alone do not."""
+    attacks = [("nearest", CHAIN[0], 1.0, "none"), ("lbfgs", CHAIN[2], 0.8, "none")]
+    found = sum(len(order(*attacks, seed=seed)) for seed in range(40))
+    assert found >= 36
+
+
+def test_equal_attacks_are_seldom_said_to_be_in_the_wrong_order():
+    """Four attacks and two calibrations that are equally good: at most 5% of jobs."""
+    attacks = [
+        (f"{access} {i}", access, 0.7, calibrated)
+        for access, many in zip(CHAIN, (2, 1, 1), strict=True)
+        for i in range(many)
+        for calibrated in ("none", "difference")
     ]
-    assert checks.weaker_beats_stronger(rows) == []
-    assert len(checks.weaker_beats_stronger(rows[:2])) == 1
+    fired = sum(bool(order(*attacks, seed=seed, n=60)) for seed in range(100))
+    assert fired <= 12  # 5% of 100 is 5; three standard errors are 6.5
 
 
 @pytest.mark.parametrize(
     "strong",
     [
-        row("lbfgs", "white_box", 0.66, 0.71, 0.76),  # intervals overlap
-        row("lbfgs", "white_box", 0.50, 0.55, 0.60, calibrated="reference"),
-        row("logan", "accessible_discriminator", 0.50, 0.55, 0.60),
-        row("lbfgs", "white_box", np.nan, np.nan, np.nan),
+        ("lbfgs", "white_box", 1.0, "none"),  # as good
+        ("lbfgs", "white_box", 0.4, "reference"),
+        ("logan", "accessible_discriminator", 0.4, "none"),
     ],
 )
 def test_only_like_is_compared_with_like(strong):
-    rows = [row("nearest", "full_black_box", 0.70, 0.75, 0.80), strong]
-    assert checks.weaker_beats_stronger(rows) == []
+    assert order(("nearest", "full_black_box", 1.0, "none"), strong) == []
+
+
+def test_without_attacks_no_order_is_wrong():
+    assert checks.weaker_beats_stronger([], pd.DataFrame(columns=judging.COMPARISONS)) == []
 
 
 def test_mode_collapse():
