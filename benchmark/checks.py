@@ -37,6 +37,9 @@ MIN_QUERIES = 100
 """Members, and non-members. With 100 of each an attack that guesses has an AUROC of 0.5 +- 0.08
 (95%): attacks under 0.58 could not be told from guessing."""
 
+COLLAPSE, SPLIT_LEAKS = "mode collapse", "split leaks"
+"""Warnings after which a job's AUROCs speak for no claim about models: findings leave it out."""
+
 GENERATOR_CHAIN = ("full_black_box", "partial_black_box", "white_box")
 """Access to the generator, each containing the one before. The discriminator is another branch."""
 
@@ -108,15 +111,14 @@ def weaker_beats_stronger(
         if (strong := places.get((calibrated, more)))
         for weak in places.get((calibrated, less), [])
     ]
-    found: dict[tuple[Any, Any, Any], Check] = {}
-    corrected = metrics.holm([p for *_, p in tried]) if tried else []
-    for (weak, strong, _), p in sorted(
-        zip(tried, corrected, strict=True), key=lambda own: -own[0][0]["auroc"]
-    ):
-        place = weak["calibrated"], weak["access"], strong[0]["access"]
-        if p < judging.LEVEL and place not in found:  # one report of the best of an access
+    found: dict[tuple[Any, ...], Check] = {}
+    corrected = metrics.holm([p for *_, p in tried])
+    beaten = sorted(zip(tried, corrected, strict=True), key=lambda own: -own[0][0]["auroc"])
+    for (weak, strong, _), p in beaten:
+        chain = weak["calibrated"], weak["access"], strong[0]["access"]
+        if p < judging.LEVEL and chain not in found:  # one report of the best of an access
             message = _order_message(weak, max(strong, key=lambda row: row["auroc"]), p)
-            found[place] = Check("access order", "warning", message)
+            found[chain] = Check("access order", "warning", message)
     return list(found.values())
 
 
@@ -147,7 +149,7 @@ def mode_collapse(released: np.ndarray, held_out: np.ndarray) -> list[Check]:
         f"(ratio {ours / real:.2f}, expected about 1, at least {MIN_DIVERSITY}): the victim has "
         f"collapsed to few modes, and low AUROCs say little about a well trained one"
     )
-    return [Check("mode collapse", "warning", message)]
+    return [Check(COLLAPSE, "warning", message)]
 
 
 def split_leaks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
@@ -158,7 +160,7 @@ def split_leaks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
     """
     return [
         Check(
-            "split leaks",
+            SPLIT_LEAKS,
             "warning",
             f"a classifier that never looks at the victim has AUROC {row['auroc']:.3f} "
             f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]: members and non-members differ by "

@@ -190,6 +190,7 @@ def _result(
         ],
         quality=_quality(plan, victim),
         code=_code(plan, victim),
+        family=victim.victim.family or type(victim.victim).__name__,
     )
 
 

@@ -81,6 +81,24 @@ def auroc_interval(
     return float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
 
 
+def auroc_errors(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """What each query adds to the AUROC's error: members' (m,), non-members' (n,).
+
+    The squares sum to DeLong's variance, and the products with those of another attack on the same
+    queries to DeLong's covariance (Biometrics 1988): the error of a sum of AUROCs is the sum of
+    their errors, query by query. All zero where the variance is zero or not defined, see
+    `auroc_interval`.
+    """
+    x, y = _scores(members, non_members)
+    below, above = _placements(x, y)
+    return _centred(below / len(y)), _centred(above / len(x))
+
+
+def _centred(shares: np.ndarray) -> np.ndarray:
+    n = len(shares)
+    return (shares - shares.mean()) / np.sqrt(max(1, n * (n - 1)))
+
+
 def auroc_p_value(
     members: ArrayLike,
     non_members: ArrayLike,

@@ -37,7 +37,7 @@ from victims.access import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when a result holds or means something else: stored ones are then made again, from the
 stored scores."""
 

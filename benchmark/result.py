@@ -58,13 +58,15 @@ class JobResult:
         warnings, status ("ok", or why there is no number: "no access", ...), best (whether it is
         the best AUROC or not significantly worse); epsilon, delta, sigma, clipping_norm of the
         victim's private training (without it infinite, the others NaN) and epsilon_lower, what the
-        row's scores show epsilon to be at least. NaN = not resolvable, shown as n/a.
+        row's scores show epsilon to be at least; auroc_reference and tpr_at_1_reference of rows
+        without calibration, `benchmark.table.on_references`. NaN = not resolvable, shown as n/a.
     scores: tidy; attack, calibrated, query (int), member (bool), score (float64); those of the
         blind baseline, which are not independent, are left out.
     comparisons: AUROC differences of every two rows, `benchmark.judging.COMPARISONS`.
     sets: accuracy on sets of records, `benchmark.judging.CURVES`.
     canaries: the one-run audit's rows, `benchmark.canaries.audit`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
+    family: which kind of model the victim is, `victims.base.Victim.family`.
     code: attack -> digest of its file when its scores were made, `benchmark.provenance.code`.
     quality: numbers by name, "NAME" of the samples, "NAME, untrained" and "NAME, real" beside it;
         and the victim's "parameters", "training seconds" and "seconds per step".
@@ -83,6 +85,7 @@ class JobResult:
     canaries: pd.DataFrame = field(default_factory=pd.DataFrame)
     quality: dict[str, float] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
+    family: str = ""
 
     @property
     def measures(self) -> dict[str, tuple[float, float, float]]:
@@ -121,8 +124,9 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def count(n: int, things: str) -> str:
-    """3 seeds, 1 seed."""
-    return f"{n} {things.removesuffix('s') if n == 1 else things}"
+    """3 seeds, 1 seed; 2 families, 1 family."""
+    one = f"{things[:-3]}y" if things.endswith("ies") else things.removesuffix("s")
+    return f"{n} {one if n == 1 else things}"
 
 
 def p_value(value: float) -> str:

@@ -66,7 +66,8 @@ class Table:
         """Each attack's row without numbers and its scores: raw, then by calibration."""
         for name, raw in raws.items():
             row = {"attack": name, "access": raw.access, "warnings": "", "status": "no access"}
-            yield row | {"calibrated": "none", "seconds": raw.seconds}, raw.victim
+            known = on_references(raw.references, self.inside)
+            yield row | known | {"calibrated": "none", "seconds": raw.seconds}, raw.victim
             for variant, calibration in self.calibrations.items():
                 values = None
                 if raw.victim is not None and raw.references is not None:
@@ -95,3 +96,25 @@ class Table:
         names = {"attack": row["attack"], "calibrated": row["calibrated"]}
         columns = {"query": self.queries, "member": self.is_member, "score": values}
         return pd.DataFrame(names | columns)
+
+
+def on_references(references: np.ndarray | None, inside: np.ndarray) -> dict[str, float]:
+    """How well an attack finds the queries that reference models were trained on, mean over these.
+
+    references: (r, n) scores, inside: (r, n) bool. No victim's members are known or needed for it,
+    so that it may choose among attacks. Empty where no model was trained on some queries only.
+    """
+    if references is None:
+        return {}
+    pairs = [
+        (scores[own], scores[~own])
+        for scores, own in zip(references, inside, strict=True)
+        if 0 < own.sum() < len(own)
+    ]
+    if not pairs:
+        return {}
+    rates = [metrics.tpr_at_fpr(*pair, metrics.FPR_COLUMNS["tpr_at_1"]).tpr for pair in pairs]
+    return {
+        "auroc_reference": float(np.mean([metrics.auroc(*pair) for pair in pairs])),
+        "tpr_at_1_reference": float(np.mean(rates)),
+    }

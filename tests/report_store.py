@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from hydra.utils import get_class
 
 from benchmark import judging, metrics
 from benchmark.keys import plain
+from benchmark.record import Record
+from benchmark.report.collect import DONE, Outcome, Study
 from benchmark.result import Check, JobResult, Strip
 from benchmark.sweep import Job
 
@@ -40,21 +44,33 @@ def known_scores(shift: int) -> np.ndarray:
 
 def known_result(job: Job, shifts: Shifts, **numbers: float) -> JobResult:
     """A result with the AUROCs that follow from `shifts`."""
-    member = np.arange(2 * N) < N
-    rows: list[dict[str, Any]] = []
-    scores = []
-    for (attack, calibrated), shift in shifts.items():
+    scores = {row: None if at is None else known_scores(at) for row, at in shifts.items()}
+    return result_of(job, scores, np.arange(2 * N) < N, **numbers)
+
+
+def result_of(
+    job: Job,
+    scores: Mapping[tuple[str, str], np.ndarray | None],
+    member: np.ndarray,
+    columns: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+    **numbers: float,
+) -> JobResult:
+    """A result with these scores (n,) of each attack and calibration; member (n,) bool.
+
+    columns: more columns of some rows. numbers: of the victim's quality.
+    """
+    rows, frames = [], []
+    for (attack, calibrated), values in scores.items():
         row = {"attack": attack, "access": ACCESS[attack], "calibrated": calibrated}
-        row |= {"warnings": "", "seconds": 1.0}
-        if shift is None:
-            rows.append(row | {"status": "no access"})
-            continue
-        values = known_scores(shift)
-        summary = metrics.summary(values[member], values[~member])
-        rows.append(row | {"status": "ok", "epsilon": np.inf} | summary)
-        columns = {"query": np.arange(2 * N), "member": member, "score": values}
-        scores.append(pd.DataFrame({"attack": attack, "calibrated": calibrated} | columns))
-    all_scores = pd.concat(scores, ignore_index=True)
+        row |= {"warnings": "", "seconds": 1.0, "status": "no access"}
+        if values is not None:
+            summary = metrics.summary(values[member], values[~member])
+            row |= {"status": "ok", "epsilon": np.inf} | summary
+            queries = {"query": np.arange(len(member)), "member": member, "score": values}
+            names = {"attack": attack, "calibrated": calibrated}
+            frames.append(pd.DataFrame(names | queries))
+        rows.append(row | dict((columns or {}).get((attack, calibrated), {})))
+    tidy = pd.concat(frames, ignore_index=True)
     images = np.tile(np.linspace(-1, 1, 8, dtype=np.float32), (2, 1, 8, 1))
     strip = Strip(images, images, np.array([True, False]), np.array([0.1, 0.2]))
     return JobResult(
@@ -62,10 +78,18 @@ def known_result(job: Job, shifts: Shifts, **numbers: float) -> JobResult:
         config=plain(job.config),
         provenance={"victim key": "0" * 64},
         rows=pd.DataFrame(rows),
-        scores=all_scores,
-        comparisons=judging.compare(all_scores),
+        scores=tidy,
+        comparisons=judging.compare(tidy),
         samples=images,
         strips={"white_box": strip},
         checks=[Check("few queries", "warning", "only <40> members & non-members")],
+        family=get_class(job.config.victim._target_).family,
         **({"quality": dict(numbers)} if numbers else {}),
     )
+
+
+def study_of(jobs: Sequence[Job], result: Callable[[Job], JobResult], name: str) -> Study:
+    """A study of results that no store holds."""
+    outcomes = (Outcome(job, DONE, Record(result(job), Path())) for job in jobs)
+    about = jobs[0].config.study
+    return Study(name, name, about.get("x"), (), tuple(outcomes), absent=about.get("absent", "-"))

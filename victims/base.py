@@ -44,6 +44,11 @@ class Victim(pl.LightningModule):
     loss a record, and lets nothing else depend on them: not on how many are in a batch either.
     """
 
+    family: ClassVar[str] = ""
+    """Victims of one family share their objective and how they are trained, and differ in networks
+    and settings: findings do not take them for independent. "" = a family of its own.
+    """
+
     reached: ClassVar[tuple[str, ...]] = ()
     """Names of the networks that see a real record or a gradient that comes from one."""
 

@@ -23,6 +23,8 @@ class DCGAN(Adversarial):
     width: channels next to the image; learning_rate, beta1: Adam's.
     """
 
+    family = "DCGAN"
+
     reached = ("discriminator",)
 
     def __init__(

@@ -38,6 +38,8 @@ class MedGAN(Adversarial):
     learning_rate, weight_decay: Adam's (weight_decay is the gradient's L2 coefficient).
     """
 
+    family = "medGAN"
+
     reached = ("encoder", "decoder", "discriminator")
     discriminator: AveragingDiscriminator
     done: Tensor

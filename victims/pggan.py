@@ -46,6 +46,8 @@ class PGGAN(Adversarial):
     Raises UserError where the steps do not suffice to reach the full resolution.
     """
 
+    family = "PGGAN"
+
     reached = ("discriminator",)
     discriminator: GrowingCritic
     images_shown: Tensor

@@ -64,6 +64,8 @@ class VAE(Encoding):
     Raises UserError for a Bernoulli likelihood of records outside [0, 1].
     """
 
+    family = "VAE"
+
     reached = ("encoder", "decoder")
 
     def __init__(

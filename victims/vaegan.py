@@ -34,6 +34,8 @@ class VAEGAN(Encoding, Adversarial):
     code_rate: of the two discriminators.
     """
 
+    family = "VAE-GAN"
+
     reached = ("encoder", "generator", "discriminator", "code_discriminator")
     queries = 3
 
@@ -131,6 +133,8 @@ class LarsenVAEGAN(Encoding, Adversarial):
     width: channels next to the image. gamma: weight of the feature error in the decoder's loss.
     learning_rate: RMSprop's.
     """
+
+    family = "VAE-GAN"
 
     reached = ("encoder", "generator", "discriminator")
     queries = 3

@@ -33,6 +33,8 @@ class WGANGP(Adversarial):
     Raises UserError where the networks do not fit records of this shape.
     """
 
+    family = "WGAN"
+
     reached: ClassVar[tuple[str, ...]] = ("discriminator",)
     critic_steps: Tensor
 

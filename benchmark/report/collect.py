@@ -54,23 +54,28 @@ class Outcome:
         return found
 
     @cached_property
-    def scores(self) -> dict[Row, tuple[np.ndarray, np.ndarray]]:
-        """Scores (n,) and membership (n,) bool of each row."""
+    def scored(self) -> dict[Row, pd.DataFrame]:
+        """Query, member and score of each row, in the order of the queries' numbers."""
         if not self.record:
             return {}
         groups = self.record.result.scores.groupby(["attack", "calibrated"], sort=False)
+        return {(str(row[0]), str(row[1])): own.sort_values("query") for row, own in groups}
+
+    @cached_property
+    def scores(self) -> dict[Row, tuple[np.ndarray, np.ndarray]]:
+        """Scores (n,) and membership (n,) bool of each row."""
         return {
-            (str(row[0]), str(row[1])): (own["score"].to_numpy(float), own["member"].to_numpy(bool))
-            for row, own in groups
+            row: (own["score"].to_numpy(float), own["member"].to_numpy(bool))
+            for row, own in self.scored.items()
         }
 
     @cached_property
-    def rows(self) -> dict[Row, dict[Any, Any]]:
-        """The first row of each access and calibration that has an AUROC."""
+    def numbers(self) -> dict[Row, dict[Any, Any]]:
+        """The numbers of each row that has an AUROC, in the order of the job's table."""
         if not self.record:
             return {}
-        first = self.record.result.ok.drop_duplicates(["access", "calibrated"])
-        return {(row["access"], row["calibrated"]): row for row in first.to_dict("records")}
+        rows = self.record.result.ok.to_dict("records")
+        return {(str(row["attack"]), str(row["calibrated"])): row for row in rows}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ repetitions of the whole experiment. Two errors are known of their mean: how muc
 poorly known with few seeds and can vanish by accident, the second leaves out that another training
 gives another model. The wider one is taken, for the interval and for the p-value.
 Limits: seeds draw from one finite data set, so that their splits overlap; and a mean over the
-victims of a study speaks about these victims, not about all there could be.
+victims of a study speaks about these victims, not about all there could be. A claim about kinds of
+victims also has the error of how much families of one kind differ, see `measures`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, rankdata, t
+from scipy.stats import norm, rankdata, t, ttest_ind
 
 from benchmark.metrics import Difference
 
@@ -26,13 +27,19 @@ Z = float(norm.ppf((1 + LEVEL) / 2))
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds, its 95% interval, the p-value of "not above 0", and how many seeds."""
+    """A mean over seeds, its 95% interval, the p-value of "not above 0", and how many seeds.
+
+    victims: names of those that it is about. freedom: fewest degrees of freedom of an error in it,
+    where that is fewer than the seeds leave.
+    """
 
     mean: float
     low: float
     high: float
     p_value: float
     seeds: int
+    victims: tuple[str, ...] = ()
+    freedom: float = np.inf
 
     @property
     def half(self) -> float:
@@ -42,12 +49,12 @@ class Estimate(NamedTuple):
     def p_at_least(self, margin: float) -> float:
         """P-value of "`margin` or more": 0.025 where the interval ends there; NaN without one.
 
-        The interval does not say from which of its two errors it comes: the larger p-value counts.
+        The interval does not say from which of its errors it comes: the largest p-value counts.
         """
         side = self.high - self.mean
         if not side > 0:
             return np.nan if np.isnan(side) else float(self.mean >= margin)
-        away, few = (self.mean - margin) / side, t(max(1, self.seeds - 1))
+        away, few = (self.mean - margin) / side, t(min(max(1, self.seeds - 1), self.freedom))
         return float(max(norm.cdf(away * Z), few.cdf(away * few.ppf((1 + LEVEL) / 2))))
 
 
@@ -73,6 +80,25 @@ def over_seeds(
         p_values.append(_tail(mean, error, norm))
     margin = max(margins, default=np.nan)
     return Estimate(mean, mean - margin, mean + margin, max(p_values, default=np.nan), n)
+
+
+def between(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """Mean of a minus mean of b, of two values or more each: Welch's t-test; `seeds` is 0."""
+    mean = float(np.mean(a) - np.mean(b))
+    error = float(np.sqrt(sum(np.var(own, ddof=1) / len(own) for own in (a, b))))
+    if not error:
+        return Estimate(mean, mean, mean, _tail(mean, error, norm), 0)
+    test = ttest_ind(a, b, equal_var=False)
+    low, high = test.confidence_interval(LEVEL)
+    p_value = _tail(mean, error, t(test.df))
+    return Estimate(mean, float(low), float(high), p_value, 0, freedom=float(test.df))
+
+
+def widened(estimate: Estimate, error: Estimate) -> Estimate:
+    """An estimate with another error of the same mean, where that is wider."""
+    half, p_value = max(estimate.half, error.half), max(estimate.p_value, error.p_value)
+    low, high = estimate.mean - half, estimate.mean + half
+    return estimate._replace(low=low, high=high, p_value=p_value, freedom=error.freedom)
 
 
 def wider_side(value: float, low: float, high: float) -> float:

@@ -1,147 +1,37 @@
-"""What the paper claims, each claim as a test that was fixed before the reference run was made.
+"""What the paper claims, each claim as a test that was fixed before it was run.
 
 Source of the claims: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935. The p-values are one-sided, in
 the direction of the claim, and corrected by Holm's method over all findings that have one. A claim
 that says "and" or "every" has several parts and is tested by the weakest, the one with the largest
 p-value. It is rejected where one of its parts is surely less than the effect worth the claim:
 p-values of that, times the parts, corrected over all findings likewise (a correction that was added
-during the run; it can only make rejections fewer). Attacks are compared without calibration unless
-the claim is about it. What a seed's error is, and what is assumed, see `benchmark.report.estimate`.
+during the reference run; it can only make rejections fewer). Claims about leaks are tested on the
+AUROC, and beside it on the true positive rate at 1% false positives, corrected among themselves:
+each of the two promises 5%. Results whose checks void them are left out and counted. Attacks are
+compared without calibration unless the claim is about it; which attack stands for an access, see
+`benchmark.report.evidence`; what a seed's error is, and what is assumed, see
+`benchmark.report.estimate`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from benchmark.metrics import holm
-from benchmark.report import measures
-from benchmark.report.collect import Study
+from benchmark.report.claims import CLAIMS, Claim
+from benchmark.report.collect import Outcome, Study
 from benchmark.report.estimate import Estimate
+from benchmark.report.evidence import Evidence, Lacking, Score
 from benchmark.result import count
 
 LEVEL = 0.05
-SEEDS = 3
-"""With fewer, nobody can say whether another training would give the same."""
+SCORES: dict[Score, str] = {"auroc": "AUROC", "tpr_at_1": "TPR at 1% FPR"}
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not enough data"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the paper and the test of it.
-
-    says: in our words. test: what is measured; the claim is that it is above 0. unit: of the
-    estimate. study: the sweep that it is measured on. margin: the smallest effect worth the claim.
-    of, repetitions: what is counted as a repetition, and how many are needed.
-    """
-
-    says: str
-    test: str
-    unit: str
-    study: str
-    margin: float
-    measure: Callable[[Study], dict[str, Estimate]]
-    of: str = "seeds"
-    repetitions: int = 3
-
-
-CLAIMS = (
-    Claim(
-        "The discriminator is the most dangerous thing to give away.",
-        "AUROC of the discriminator attack minus that of each attack on the generator, same "
-        "queries, mean over the victims that have a discriminator",
-        "AUROC",
-        "taxonomy",
-        0.01,
-        measures.discriminator_is_worst,
-    ),
-    Claim(
-        "After it come the generator and control over its latent code.",
-        "AUROC of the white box, and of the partial black box, minus that of the full black box, "
-        "same queries, mean over victims",
-        "AUROC",
-        "taxonomy",
-        0.01,
-        measures.generator_is_next,
-    ),
-    Claim(
-        "Models whose objective contains data reconstruction are the most vulnerable.",
-        "AUROC of the white box: mean over victims with an encoder minus mean over those without",
-        "AUROC",
-        "taxonomy",
-        0.01,
-        measures.reconstruction_is_vulnerable,
-    ),
-    Claim(
-        "Vulnerability follows the quality of generation.",
-        "Spearman's correlation over victims of the white box's AUROC with minus the Fréchet "
-        "distance, both averaged over the seeds a victim has; exact permutation test",
-        "rank correlation",
-        "taxonomy",
-        0.2,
-        measures.quality_is_vulnerable,
-        "victims",
-        5,
-    ),
-    Claim(
-        "Smaller training sets leak more.",
-        "AUROC gained per halving of the training set (least squares over all sizes), mean over "
-        "victims and accesses",
-        "AUROC per halving",
-        "train_size",
-        0.005,
-        measures.small_sets_leak,
-    ),
-    Claim(
-        "Under 10 000 training records most GANs can overfit to single records.",
-        "AUROC of the discriminator attack above 0.5, median over the victims that have one, at "
-        "the largest size under 10 000 that was run",
-        "AUROC",
-        "train_size",
-        0.01,
-        measures.small_sets_overfit,
-    ),
-    Claim(
-        "Calibration improves the attack in every setting.",
-        "AUROC calibrated by a reference model minus AUROC without, for each access, same queries, "
-        "mean over victims",
-        "AUROC",
-        "taxonomy",
-        0.01,
-        measures.calibration_helps,
-    ),
-    Claim(
-        "Differential privacy in training defends against practical attacks.",
-        "AUROC without private training minus AUROC with it, at the largest epsilon up to 10 that "
-        "was run, mean over victims and accesses",
-        "AUROC",
-        "privacy",
-        0.01,
-        measures.privacy_defends,
-    ),
-    Claim(
-        "Differential privacy costs sample quality.",
-        "logarithm of the Fréchet distance with private training over that without, mean over "
-        "victims",
-        "log ratio",
-        "privacy",
-        0.05,
-        measures.privacy_costs_quality,
-    ),
-    Claim(
-        "Differential privacy costs compute.",
-        "logarithm of the training time with private training over that without, mean over victims",
-        "log ratio",
-        "privacy",
-        0.05,
-        measures.privacy_costs_time,
-    ),
-)
-"""In the order of the paper, where some of them are parts of one statement."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +40,9 @@ class Finding:
 
     parts: name -> estimate; the claim needs all of them above 0. lacking: why there are none.
     p_holm: of the weakest part, corrected over all findings; NaN without one. p_worth: of "every
-    part has the claim's margin or more", corrected likewise.
+    part has the claim's margin or more", corrected likewise. score: what leaks are measured in.
+    families: victim -> family. left_out: how many results do not count, and why. beside: the same
+    claim in the other score.
     """
 
     claim: Claim
@@ -159,6 +51,31 @@ class Finding:
     command: str = ""
     p_holm: float = np.nan
     p_worth: float = np.nan
+    score: Score = "auroc"
+    families: Mapping[str, str] = field(default_factory=dict)
+    left_out: str = ""
+    beside: Finding | None = None
+
+    @property
+    def test(self) -> str:
+        """What is measured."""
+        return self.claim.test.format(score=SCORES[self.score])
+
+    @property
+    def unit(self) -> str:
+        """Of the estimate."""
+        return self.claim.unit.format(score=SCORES[self.score])
+
+    @property
+    def scope(self) -> str:
+        """How many victims it is about: 1 victim, 7 victims of 5 families; "" without any."""
+        victims = dict.fromkeys(name for part in self.parts.values() for name in part.victims)
+        if not victims:
+            return ""
+        if len(victims) == 1:
+            return f"1 victim ({next(iter(victims))})"
+        families = {self.families.get(name, name) for name in victims}
+        return f"{count(len(victims), 'victims')} of {count(len(families), 'families')}"
 
     @property
     def least(self) -> tuple[str, Estimate]:
@@ -193,7 +110,11 @@ class Finding:
 
     @property
     def reason(self) -> str:
-        """What the verdict rests on, in a sentence."""
+        """What the verdict rests on, and what was left out."""
+        return "; ".join(filter(None, [self._reason, self.left_out]))
+
+    @property
+    def _reason(self) -> str:
         if self.lacking:
             return self.lacking
         if not self.is_tested:
@@ -202,7 +123,7 @@ class Finding:
         if self.verdict == HOLDS:
             also = f", also the weakest part ({self.weakest[0]})" if len(self.parts) > 1 else ""
             return f"above 0 at 5%, one-sided and corrected for the number of claims{also}"
-        worth, (name, part) = f"{self.claim.margin:g} {self.claim.unit} or more is", self.least
+        worth, (name, part) = f"{self.claim.margin:g} {self.unit} or more is", self.least
         which = f" ({name})" if len(self.parts) > 1 else ""
         if self.verdict == FAILS:
             return f"{worth} excluded{which}"
@@ -213,9 +134,13 @@ class Finding:
 
 
 def findings(studies: Sequence[Study]) -> list[Finding]:
-    """Every claim, tested on what there is."""
+    """Every claim, tested on what there is; claims about leaks in both scores."""
     by_name = {study.name: study for study in studies}
-    return corrected(_finding(claim, by_name.get(claim.study)) for claim in CLAIMS)
+    leaks = [claim for claim in CLAIMS if claim.is_leak]
+    first = corrected(_finding(claim, by_name.get(claim.study), "auroc") for claim in CLAIMS)
+    other = corrected(_finding(claim, by_name.get(claim.study), "tpr_at_1") for claim in leaks)
+    beside = dict(zip(leaks, other, strict=True))
+    return [dataclasses.replace(own, beside=beside.get(own.claim)) for own in first]
 
 
 def corrected(measured: Iterable[Finding]) -> list[Finding]:
@@ -235,11 +160,36 @@ def corrected(measured: Iterable[Finding]) -> list[Finding]:
     return found
 
 
-def _finding(claim: Claim, study: Study | None) -> Finding:
+def _finding(claim: Claim, study: Study | None, score: Score) -> Finding:
     if study is None or not study.done:
         command = study.command if study else f"python -m benchmark +sweep={claim.study} -m"
-        return Finding(claim, lacking=f"no job of the study {claim.study} is done", command=command)
+        lacking = f"no job of the study {claim.study} is done"
+        return Finding(claim, lacking=lacking, command=command, score=score)
+    kept, left_out = sound(study, claim.voids)
+    evidence = Evidence(kept, score)
+    finding = Finding(
+        claim, command=study.command, score=score, families=evidence.families, left_out=left_out
+    )
     try:
-        return Finding(claim, claim.measure(study), command=study.command)
-    except measures.Lacking as lacking:
-        return Finding(claim, lacking=str(lacking), command=study.command)
+        return dataclasses.replace(finding, parts=claim.measure(evidence))
+    except Lacking as lacking_parts:
+        return dataclasses.replace(finding, lacking=str(lacking_parts))
+
+
+def sound(study: Study, voids: Sequence[str]) -> tuple[Study, str]:
+    """The study without results that an error or one of these checks voids, and what that was."""
+    kept, why = [], dict[str, list[str]]()
+    for outcome in study.outcomes:
+        checks = outcome.record.result.checks if outcome.record else []
+        void = [check.name for check in checks if check.level == "error" or check.name in voids]
+        kept.append(Outcome(outcome.job, f"left out: {void[0]}") if void else outcome)
+        if void:
+            why.setdefault(void[0], []).append(str(study.place(outcome.job)["victim"]))
+    if not why:
+        return study, ""
+    names = ", ".join(
+        f"{name}: {len(own)} ({', '.join(dict.fromkeys(own))})" for name, own in why.items()
+    )
+    left = sum(map(len, why.values()))
+    text = f"{left} of {count(len(study.done), 'results')} left out ({names})"
+    return dataclasses.replace(study, outcomes=tuple(kept)), text

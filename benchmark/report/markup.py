@@ -24,7 +24,7 @@ def csv(table: Table) -> pd.DataFrame:
     for names, cells, own in table.rows:
         for attack, cell in cells.items():
             if cell:
-                mean, low, high, _, seeds = cell.estimate
+                mean, low, high, _, seeds = cell.estimate[:5]
                 place = {**dict(zip(table.labels, names, strict=True)), "attack": attack}
                 numbers = {"auroc": mean, "low": low, "high": high, "seeds": seeds}
                 rows.append(
@@ -49,18 +49,30 @@ def markdown(table: Table) -> str:
 def verdicts(findings: Sequence[Mapping[str, Any]]) -> str:
     """The claims as a pipe table, from the texts of each finding."""
     heads = ["claim", "verdict", "estimate [95% interval]", "p (Holm)", "repetitions", "why"]
+    heads.append("TPR at 1% FPR")
     rows = [
         [
             own["says"],
-            f"**{own['verdict']}**",
+            _verdict(own),
             f"{own['estimate']} {own['unit']}" if own["estimate"] else "",
             own["p"].removeprefix("= "),
             own["repetitions"],
             own["reason"],
+            _beside(own["beside"]) if own["beside"] else "",
         ]
         for own in findings
     ]
     return "\n".join(map(_piped, [heads, ["---"] * len(heads), *rows])) + "\n"
+
+
+def _verdict(own: Mapping[str, Any]) -> str:
+    return f"**{own['verdict']}**" + (f" for {own['scope']}" if own["scope"] else "")
+
+
+def _beside(own: Mapping[str, Any]) -> str:
+    """The same claim in the other score, in a cell."""
+    estimate = f": {own['estimate']}, p {own['p']}" if own["estimate"] else ""
+    return f"{_verdict(own)}{estimate}"
 
 
 def latex(table: Table, caption: str, label: str) -> str:

@@ -5,276 +5,224 @@ Each gives the parts of a claim by name; a part above 0 supports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from benchmark.report.collect import Outcome, Study, quality
-from benchmark.report.estimate import Estimate, over_seeds, spearman, wider_side
+from benchmark.checks import GENERATOR_CHAIN
+from benchmark.report.collect import Outcome, Study
+from benchmark.report.control import controlled, without_and_with
+from benchmark.report.estimate import Estimate, between, spearman, widened
+from benchmark.report.evidence import (
+    CHANCE,
+    BySeed,
+    Evidence,
+    Lacking,
+    Number,
+    Where,
+    combined,
+    frechet,
+    mean,
+    mean_over,
+    measured,
+    minus,
+    of_seeds,
+    shared,
+)
+from benchmark.result import count
 
-GENERATOR = ("full_black_box", "partial_black_box", "white_box")
 DISCRIMINATOR, ENCODER = "accessible_discriminator", "accessible_encoder"
-ACCESSES = (*GENERATOR, DISCRIMINATOR)
+ACCESSES = (*GENERATOR_CHAIN, DISCRIMINATOR)
 CALIBRATION = "difference"
 MANY = 10_000
 """The claim on overfitting is about fewer training records than this."""
 
-SOME_EPSILON = 10.0
-"""The claim on privacy is tested at the largest epsilon up to this that a study has."""
-
-Number = tuple[float, float]
-"""A value of one victim and seed, and the half-width of its 95% interval (NaN: none)."""
-
-BySeed = dict[int, dict[Any, Number]]
-"""Seed -> victim (or what else is averaged over) -> number."""
+VICTIMS, FAMILIES = 3, 2
+"""What a claim about a kind of victims needs on each side: one or two victims are no kind, and
+three of one family could differ from others in what makes them a family."""
 
 
-class Lacking(Exception):
-    """A study does not have what a claim is about; the message says what."""
-
-
-# --- numbers of victims ---------------------------------------------------------------------------
-
-
-def aurocs(study: Study, access: str, calibrated: str = "none") -> BySeed:
-    """AUROC of the first attack with an access, by seed and group."""
-    return _by_seed(study, lambda outcome: _auroc(outcome, access, calibrated))
-
-
-def gains(study: Study, a: tuple[str, str], b: tuple[str, str]) -> BySeed:
-    """AUROC with a minus AUROC with b, (access, calibration) each, on the same queries."""
-
-    def gain(outcome: Outcome) -> Number | None:
-        rows = [_row(outcome, *own) for own in (a, b)]
-        found = outcome.differences.get((rows[0], rows[1])) if rows[0] and rows[1] else None
-        return (found.difference, wider_side(*found[:3])) if found else None
-
-    return _by_seed(study, gain)
-
-
-def _by_seed(study: Study, value: Callable[[Outcome], Number | None]) -> BySeed:
-    found: BySeed = {}
-    for group, seeds in study.groups.items():
-        for seed, outcome in seeds.items():
-            number = value(outcome)
-            if number is not None and np.isfinite(number[0]):
-                found.setdefault(seed, {})[group] = number
-    return found
-
-
-def _row(outcome: Outcome, access: str, calibrated: str) -> tuple[str, str] | None:
-    row = outcome.rows.get((access, calibrated))
-    return (row["attack"], calibrated) if row else None
-
-
-def _auroc(outcome: Outcome, access: str, calibrated: str) -> Number | None:
-    row = outcome.rows.get((access, calibrated))
-    if not row:
-        return None
-    value, low, high = (float(row[name]) for name in ("auroc", "auroc_low", "auroc_high"))
-    return value, wider_side(value, low, high)
-
-
-def mean_over(found: BySeed, what: str) -> Estimate:
-    """The mean over victims, then over seeds; of the victims that every seed has."""
-    shared = _shared(found)
-    if not shared:
-        raise Lacking(f"no victim has {what} for every seed")
-    values, halves = [], []
-    for numbers in found.values():
-        own = np.array([numbers[group] for group in shared])
-        values.append(own[:, 0].mean())
-        halves.append(np.sqrt((own[:, 1] ** 2).sum()) / len(own))
-    return over_seeds(values, halves if np.isfinite(halves).all() else None)
-
-
-def _shared(found: BySeed) -> list[Any]:
-    """What every seed has, in the order of the first one."""
-    every: Iterable[dict[Any, Number]] = found.values()
-    return [group for group in next(iter(every), {}) if all(group in own for own in every)]
-
-
-# --- the claims -----------------------------------------------------------------------------------
-
-
-def discriminator_is_worst(study: Study) -> dict[str, Estimate]:
+def discriminator_is_worst(evidence: Evidence) -> dict[str, Estimate]:
     """The discriminator against each access to the generator."""
     return {
         f"against {access}": mean_over(
-            gains(study, (DISCRIMINATOR, "none"), (access, "none")), "both attacks"
+            evidence.gains((DISCRIMINATOR, "none"), (access, "none")), "both attacks"
         )
-        for access in GENERATOR
+        for access in GENERATOR_CHAIN
     }
 
 
-def generator_is_next(study: Study) -> dict[str, Estimate]:
+def generator_is_next(evidence: Evidence) -> dict[str, Estimate]:
     """The generator's gradient and control over z, each against released samples only."""
+    least, *more = GENERATOR_CHAIN
     return {
-        access: mean_over(gains(study, (access, "none"), (GENERATOR[0], "none")), "both attacks")
-        for access in GENERATOR[1:]
+        access: mean_over(evidence.gains((access, "none"), (least, "none")), "both attacks")
+        for access in more
     }
 
 
-def reconstruction_is_vulnerable(study: Study) -> dict[str, Estimate]:
-    """White box: victims with an encoder (trained to reconstruct) against the others."""
-    found = aurocs(study, "white_box")
-    with_encoder = {group for own in aurocs(study, ENCODER).values() for group in own}
-    shared = _shared(found)
-    ours = [group for group in shared if group in with_encoder]
-    others = [group for group in shared if group not in with_encoder]
-    if not ours or not others:
-        raise Lacking("needed are victims with an encoder and without, attacked by white box")
-    contrast = {
-        seed: {"": _minus(_mean(own, ours), _mean(own, others))} for seed, own in found.items()
-    }
-    return {"white_box": mean_over(contrast, "it")}
+def reconstruction_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
+    """White box: victims with an encoder (trained to reconstruct) against the others.
 
-
-def quality_is_vulnerable(study: Study) -> dict[str, Estimate]:
-    """Rank correlation over victims: AUROC of the white box against minus the Frechet distance.
-
-    Each victim's numbers are means over the seeds that have both.
+    Families count alike on each side, and how much they differ is one of the errors.
     """
-    distances, leaks = _by_seed(study, _frechet), aurocs(study, "white_box")
-    pairs: dict[Any, list[tuple[float, float]]] = {}
+    found = evidence.leaks("white_box")
+    with_encoder = {where for own in evidence.leaks(ENCODER).values() for where in own}
+    both = shared(found)
+    sides = [[w for w in both if (w in with_encoder) == has] for has in (True, False)]
+    for side, what in zip(sides, ("with an encoder", "without one"), strict=True):
+        _enough(evidence, side, f"{what}, attacked by white box")
+    contrast, levels = [], []
+    for own in found.values():
+        kinds = [_family_means(evidence, side, own) for side in sides]
+        levels.append([[number.value for number in kind] for kind in kinds])
+        contrast.append(minus(mean(kinds[0]), mean(kinds[1])))
+    over_seeds = [np.mean([level[i] for level in levels], 0) for i in range(2)]
+    estimate = of_seeds(contrast, _names(both))
+    return {"white_box": widened(estimate, between(*over_seeds))}
+
+
+def quality_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
+    """Rank correlation over families: the white box's score against minus the Frechet distance.
+
+    Each victim's numbers are means over the seeds that have both, each family's over its victims.
+    """
+    distances, leaks = evidence.by_seed(frechet), evidence.leaks("white_box")
+    pairs: dict[Where, list[tuple[float, float]]] = {}
     for seed, own in distances.items():
-        for group in own.keys() & leaks.get(seed, {}).keys():
-            pairs.setdefault(group, []).append((-own[group][0], leaks[seed][group][0]))
-    if len(pairs) < 4:
-        raise Lacking(f"victims with a Frechet distance and a white-box AUROC: {len(pairs)}")
-    quality, leak = np.array([np.mean(own, axis=0) for own in pairs.values()]).T
-    return {"white_box": spearman(quality, leak)}
+        for where in own.keys() & leaks.get(seed, {}).keys():
+            pairs.setdefault(where, []).append((-own[where].value, leaks[seed][where].value))
+    victims = [where for where in evidence.study.groups if where in pairs]
+    means = [
+        np.mean([np.mean(pairs[where], 0) for where in own], 0)
+        for own in _by_family(evidence, victims).values()
+    ]
+    if len(means) < 4:
+        raise Lacking(
+            f"{count(len(means), 'families')} of victims with a Frechet distance and a white box; "
+            f"at least 5 are needed"
+        )
+    better, worse = np.array(means).T
+    return {"white_box": spearman(better, worse)._replace(victims=tuple(_names(victims)))}
 
 
-def small_sets_leak(study: Study) -> dict[str, Estimate]:
-    """AUROC gained per halving of the training set, over victims and accesses."""
+def small_sets_leak(evidence: Evidence) -> dict[str, Estimate]:
+    """Score gained per halving of the training set, over victims and accesses."""
     slopes: BySeed = {}
     for access in ACCESSES:
-        for seed, own in aurocs(study, access).items():
-            for victim, points in _by_size(study, own).items():
+        for seed, own in evidence.leaks(access).items():
+            for victim, points in _by_size(evidence.study, own).items():
                 if len(points) > 1:
-                    slopes.setdefault(seed, {})[victim, access] = _per_halving(points)
+                    slopes.setdefault(seed, {})[*victim, access] = _per_halving(points)
     return {"all accesses": mean_over(slopes, "two sizes")}
 
 
-def small_sets_overfit(study: Study) -> dict[str, Estimate]:
-    """AUROC of the discriminator above 0.5 for the median GAN at the largest size under MANY."""
-    medians: BySeed = {}
-    for seed, own in aurocs(study, DISCRIMINATOR).items():
-        sizes = _by_size(study, own).values()
-        last = [max((p for p in points.items() if p[0] < MANY), default=None) for points in sizes]
-        numbers = sorted(point[1] for point in last if point)
-        if numbers:
-            middle = numbers[(len(numbers) - 1) // 2]  # of an even count the lower one
-            medians[seed] = {"": (middle[0] - 0.5, middle[1])}
-    return {"discriminator": mean_over(medians, f"a size under {MANY}")}
+def small_sets_overfit(evidence: Evidence) -> dict[str, Estimate]:
+    """The discriminator's score above chance for the median GAN at the largest size under MANY."""
+    last: BySeed = {}
+    for seed, own in evidence.leaks(DISCRIMINATOR).items():
+        for victim, points in _by_size(evidence.study, own).items():
+            if few := [size for size in points if size < MANY]:
+                last.setdefault(seed, {})[victim] = points[max(few)]
+    both = shared(last)
+    _enough(evidence, both, f"with a discriminator at a size under {MANY} for every seed")
+    chance = Number(CHANCE[evidence.score])
+    middle = (len(both) - 1) // 2  # of an even count the lower one: most are at least there
+    medians = [
+        minus(sorted((own[where] for where in both), key=lambda n: n.value)[middle], chance)
+        for own in last.values()
+    ]
+    return {"discriminator": of_seeds(medians, _names(both))}
 
 
-def calibration_helps(study: Study) -> dict[str, Estimate]:
+def calibration_helps(evidence: Evidence) -> dict[str, Estimate]:
     """Calibrated minus raw, for each access."""
     return {
         access: mean_over(
-            gains(study, (access, CALIBRATION), (access, "none")), f"a calibrated {access}"
+            evidence.gains((access, CALIBRATION), (access, "none")), f"a calibrated {access}"
         )
         for access in ACCESSES
     }
 
 
-def privacy_defends(study: Study) -> dict[str, Estimate]:
-    """AUROC without private training minus AUROC with it, over victims and accesses."""
+def privacy_defends(evidence: Evidence) -> dict[str, Estimate]:
+    """Score without private training, at equal quality, minus that with it; over accesses."""
+    pairs = controlled(evidence.study)
     found: BySeed = {}
     for access in ACCESSES:
-        for seed, (off, on) in _without_and_with(study, aurocs(study, access)).items():
-            for victim in off.keys() & on.keys():
-                found.setdefault(seed, {})[victim, access] = _minus(off[victim], on[victim])
+        for seed, own in evidence.leaks(access).items():
+            for private, control in pairs.items():
+                if private in own and control in own:
+                    gain = minus(own[control], own[private])
+                    found.setdefault(seed, {})[*private, access] = gain
     return {"all accesses": mean_over(found, "an attack with and without private training")}
 
 
-def privacy_costs_quality(study: Study) -> dict[str, Estimate]:
+def privacy_costs_quality(evidence: Evidence) -> dict[str, Estimate]:
     """Logarithm of the Frechet distance with private training over that without."""
-    return {"Frechet distance": _log_ratio(study, _frechet)}
+    return {"Frechet distance": _log_ratio(evidence, frechet)}
 
 
-def privacy_costs_time(study: Study) -> dict[str, Estimate]:
+def privacy_costs_time(evidence: Evidence) -> dict[str, Estimate]:
     """Logarithm of the training time with private training over that without."""
-    return {"training time": _log_ratio(study, lambda outcome: _quality(outcome, "training"))}
+    return {"training time": _log_ratio(evidence, lambda outcome: measured(outcome, "training"))}
 
 
 # --- parts of them --------------------------------------------------------------------------------
 
 
-def _mean(own: Mapping[Any, Number], groups: Iterable[Any]) -> Number:
-    numbers = np.array([own[group] for group in groups])
-    return float(numbers[:, 0].mean()), float(np.sqrt((numbers[:, 1] ** 2).sum()) / len(numbers))
+def _names(places: Iterable[Where]) -> list[str]:
+    """The victims' names."""
+    return list(dict.fromkeys(str(where[0]) for where in places))
 
 
-def _minus(a: Number, b: Number) -> Number:
-    return a[0] - b[0], float(np.hypot(a[1], b[1]))
+def _by_family(evidence: Evidence, places: Iterable[Where]) -> dict[str, list[Where]]:
+    found: dict[str, list[Where]] = {}
+    for where in places:
+        found.setdefault(evidence.families[str(where[0])], []).append(where)
+    return found
 
 
-def _by_size(study: Study, own: Mapping[Any, Number]) -> dict[Any, dict[int, Number]]:
+def _family_means(
+    evidence: Evidence, places: Sequence[Where], own: Mapping[Where, Number]
+) -> list[Number]:
+    families = _by_family(evidence, places).values()
+    return [mean([own[where] for where in family]) for family in families]
+
+
+def _enough(evidence: Evidence, places: Sequence[Where], what: str) -> None:
+    """Raise Lacking unless these victims are enough of a kind."""
+    victims, families = _names(places), _by_family(evidence, places)
+    if len(victims) < VICTIMS or len(families) < FAMILIES:
+        raise Lacking(
+            f"{count(len(victims), 'victims')} of {count(len(families), 'families')} {what}; at "
+            f"least {VICTIMS} of {FAMILIES} families are needed"
+        )
+
+
+def _by_size(study: Study, own: Mapping[Where, Number]) -> dict[Where, dict[int, Number]]:
     """Numbers by victim (group without the size) and by the number of training records."""
     if study.x not in study.group:
         raise Lacking("the study has one size of the training set")
     at = study.group.index(study.x)
-    found: dict[Any, dict[int, Number]] = {}
+    found: dict[Where, dict[int, Number]] = {}
     for group, number in own.items():
         found.setdefault((*group[:at], *group[at + 1 :]), {})[int(group[at])] = number
     return found
 
 
 def _per_halving(points: Mapping[int, Number]) -> Number:
-    """Minus the least-squares slope of AUROC over log2 of the size, and its half-width."""
+    """Minus the least-squares slope of the score over log2 of the size."""
     x = np.log2(list(points))
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    values = np.array(list(points.values()))
-    return -float(weights @ values[:, 0]), float(np.sqrt(weights**2 @ values[:, 1] ** 2))
+    return combined(points.values(), -weights)
 
 
-def _without_and_with(
-    study: Study, found: BySeed
-) -> dict[int, tuple[dict[Any, Number], dict[Any, Number]]]:
-    """Numbers by victim without private training, and with the epsilon of the claim."""
-    epsilons = {group: _epsilon(next(iter(jobs.values()))) for group, jobs in study.groups.items()}
-    private = [epsilon for epsilon in epsilons.values() if epsilon <= SOME_EPSILON]
-    if not private or not any(np.isinf(epsilon) for epsilon in epsilons.values()):
-        raise Lacking(f"needed are victims without privacy and with epsilon up to {SOME_EPSILON:g}")
-    chosen = max(private)
-    return {
-        seed: (
-            {group[:2]: own[group] for group in own if np.isinf(epsilons[group])},
-            {group[:2]: own[group] for group in own if epsilons[group] == chosen},
-        )
-        for seed, own in found.items()
-    }
-
-
-def _epsilon(outcome: Outcome) -> float:
-    """What was asked for, or else what was spent; infinite without private training."""
-    dp = outcome.job.config.get("dp")
-    if not dp:
-        return np.inf
-    first = next(iter(outcome.rows.values()))
-    return float(first["epsilon"] if dp.epsilon is None else dp.epsilon)
-
-
-def _log_ratio(study: Study, value: Callable[[Outcome], Number | None]) -> Estimate:
-    found: BySeed = {}
-    for seed, (off, on) in _without_and_with(study, _by_seed(study, value)).items():
-        for victim in off.keys() & on.keys():
-            ratio = np.log(on[victim][0] / off[victim][0])
-            found.setdefault(seed, {})[victim] = float(ratio), np.nan
+def _log_ratio(evidence: Evidence, value: Callable[[Outcome], Number | None]) -> Estimate:
+    pairs, found = without_and_with(evidence.study), BySeed()
+    for seed, own in evidence.by_seed(value).items():
+        for private, without in pairs.items():
+            if private in own and without in own:
+                ratio = float(np.log(own[private].value / own[without].value))
+                found.setdefault(seed, {})[private] = Number(ratio, rest=np.nan)
     return mean_over(found, "both")
-
-
-def _frechet(outcome: Outcome) -> Number | None:
-    return _quality(outcome, "Frechet distance", "FID")
-
-
-def _quality(outcome: Outcome, *starts: str) -> Number | None:
-    """The first number about the victim whose name starts so."""
-    assert outcome.record is not None
-    numbers = quality(outcome.record.result)
-    found = [value for name, value in numbers.items() if name.startswith(starts)]
-    return (found[0], np.nan) if found else None

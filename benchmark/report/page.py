@@ -159,16 +159,24 @@ def texts(finding: Finding) -> dict[str, Any]:
     return {
         "says": finding.claim.says,
         "verdict": finding.verdict,
+        "scope": finding.scope if finding.verdict != OPEN else "",
         "kind": finding.verdict.replace(" ", "-"),
-        "test": finding.claim.test,
-        "unit": finding.claim.unit,
+        "test": finding.test,
+        "unit": finding.unit,
         "estimate": _estimate(shown) if shown else "",
         "p": _p(finding.p_holm),
         "reason": finding.reason,
         "parts": {name: _estimate(part) for name, part in finding.parts.items()},
-        "repetitions": count(shown.seeds if shown else 0, finding.claim.of),
+        "repetitions": _repetitions(finding, shown.seeds if shown else 0),
         "command": finding.command,
+        "beside": texts(finding.beside) if finding.beside else None,
     }
+
+
+def _repetitions(finding: Finding, seeds: int) -> str:
+    """How often, and of which victims: 3 seeds, 7 victims of 5 families."""
+    own = count(seeds, finding.claim.of)
+    return f"{own}, {finding.scope}" if finding.scope else own
 
 
 def _p(value: float) -> str:

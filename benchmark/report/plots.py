@@ -42,9 +42,11 @@ def auroc(study: Study) -> list[Panel]:
         by_victim.setdefault(panel_of(study, group), {})[group] = rows
     if study.x in study.group:
         at = study.group.index(str(study.x))
+        most = max((len(groups) for groups in by_victim.values()), default=0)
         return [
             Panel(*names(study, victim), partial(_curves, study, at, groups))
             for victim, groups in by_victim.items()
+            if len(groups) > 1 or most == 1  # a control has one place, and no curve
         ]
     variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
     attacks = [cell for rows in found.values() for cell in rows.values() if not cell.blind]

@@ -46,7 +46,7 @@ class Cell(NamedTuple):
     @property
     def text(self) -> str:
         """mean ± half with several seeds, mean [low, high] with one, n/a without any."""
-        mean, low, high, _, seeds = self.estimate
+        mean, low, high, _, seeds = self.estimate[:5]
         if not seeds:
             return "n/a"
         if seeds > 1:

@@ -9,7 +9,7 @@ from attacks.calibration import Difference
 from attacks.ensemble import LogisticEnsemble
 from attacks.lira import OnlineLiRA
 from benchmark import metrics
-from benchmark.table import COMBINED, NOTHING_TO_LEARN, Raw, Table
+from benchmark.table import COMBINED, NOTHING_TO_LEARN, Raw, Table, on_references
 
 N, MODELS = 60, 6
 RNG = np.random.default_rng(0)
@@ -66,3 +66,18 @@ def test_an_ensemble_without_models_that_saw_the_queries_says_so(inside: np.ndar
     assert last["status"] == NOTHING_TO_LEARN
     assert np.isnan(last["auroc"])
     assert set(scores["attack"]) == {"a"}
+
+
+def test_reference_models_trained_on_known_queries_say_how_good_an_attack_is() -> None:
+    raws = {"good": raw(3.0), "bad": raw(0.0), "alone": raw(3.0, references=False)}
+    rows, _ = table().build(raws)
+    plain = rows[rows["calibrated"] == "none"].set_index("attack")["auroc_reference"]
+    under = raws["good"].references
+    assert under is not None
+    expected = [
+        metrics.auroc(own[inside], own[~inside]) for own, inside in zip(under, INSIDE, strict=True)
+    ]
+    assert plain["good"] == pytest.approx(np.mean(expected))
+    assert plain["good"] > 0.9 > plain["bad"]
+    assert np.isnan(plain["alone"])
+    assert on_references(under, np.zeros_like(INSIDE)) == {}

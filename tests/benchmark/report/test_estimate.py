@@ -19,14 +19,14 @@ def test_without_errors_of_their_own_it_is_the_t_test() -> None:
     found = over_seeds(VALUES)
     test = stats.ttest_1samp(VALUES, 0, alternative="greater")
     low, high = stats.ttest_1samp(VALUES, 0).confidence_interval(0.95)
-    assert found == pytest.approx((np.mean(VALUES), low, high, test.pvalue, 4))
+    assert found[:5] == pytest.approx((np.mean(VALUES), low, high, test.pvalue, 4))
 
 
 def test_the_wider_error_counts() -> None:
     wide = over_seeds(VALUES, [0.4] * 4)  # four independent intervals of +- 0.4
     assert wide.half == pytest.approx(0.4 / 2)
     assert wide.p_value == pytest.approx(stats.norm.sf(np.mean(VALUES) / (0.2 / 1.959963985)))
-    assert over_seeds(VALUES, [1e-6] * 4) == pytest.approx(over_seeds(VALUES))
+    assert over_seeds(VALUES, [1e-6] * 4) == over_seeds(VALUES)
 
 
 def test_seeds_that_agree_by_accident_keep_their_own_error() -> None:

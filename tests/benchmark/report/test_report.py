@@ -15,8 +15,8 @@ from scipy import stats
 
 from benchmark import metrics, record, sweep
 from benchmark.report.__main__ import _with_jobs, main
+from benchmark.report.claims import CLAIMS
 from benchmark.report.collect import FOLDERS, collect
-from benchmark.report.findings import CLAIMS
 from benchmark.report.markup import tex
 from benchmark.report.page import headline
 from benchmark.report.pictures import grids
@@ -248,18 +248,19 @@ def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) 
     assert made.numbers[:4] == ["ε", "δ", "σ", "C"]
     texts = [[own[name].text for name in made.numbers[:4]] for _, _, own in made.rows]
     assert texts[0] == ["∞", "–", "–", "–"]
-    assert texts[2] == ["9.98", "0.00391", "1.25", "2"]  # the mean of 9.99 and 9.98 is 9.985
+    assert texts[1] == texts[0]  # stopped early, without privacy
+    assert texts[3] == ["9.98", "0.00391", "1.25", "2"]  # the mean of 9.99 and 9.98 is 9.985
     (other,) = collect(fill(result, "taxonomy", *TWO, "seed=0"))
     assert "ε" not in table(other).numbers
 
 
 def test_a_study_of_several_command_lines_is_one_table(words: list[str]) -> None:
     study = {study.name: study for study in collect(["+sweep=reference", *words])}["privacy"]
-    assert study.group == ["victim", "data", "dp.epsilon"]
-    assert {group[-1]: len(seeds) for group, seeds in study.every_group.items()} == {
-        "∞": 3, 50: 1, 10: 3, 1: 1
+    assert study.group == ["victim", "data", "victim.steps", "dp.epsilon"]
+    assert {group[2:]: len(seeds) for group, seeds in study.every_group.items()} == {
+        (4, "∞"): 3, (2, "∞"): 3, (4, 50): 1, (4, 10): 3, (4, 1): 1
     }  # fmt: skip
-    assert study.command.count(" && ") == 2
+    assert study.command.count(" && ") == 3
 
 
 def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
@@ -286,7 +287,7 @@ def test_the_claims_are_a_table_too(fill: Fill, tmp_path: Path) -> None:
     main([*fill(result, "taxonomy", *TWO, "seed=0,1,2"), "--out", str(tmp_path)])
     head, _, *rows = (tmp_path / "findings.md").read_text().splitlines()
     assert len(rows) == len(CLAIMS)
-    assert {row.count(" | ") for row in [head, *rows]} == {5}
+    assert {row.count(" | ") for row in [head, *rows]} == {6}
     assert sum("**not enough data**" in row for row in rows) >= 6  # of studies that were not run
 
 

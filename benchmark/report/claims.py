@@ -1,0 +1,143 @@
+"""The paper's claims: what each says, and what is measured of it.
+
+Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmark.checks import COLLAPSE, SPLIT_LEAKS
+from benchmark.report import measures
+from benchmark.report.control import MAX_WORSE, MIN_SHARE
+from benchmark.report.estimate import Estimate
+from benchmark.report.evidence import Evidence
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper and the test of it.
+
+    says: in our words. test: what is measured; the claim is that it is above 0. unit: of the
+    estimate, where it is not the score's. study: the sweep that it is measured on. margin: the
+    smallest effect worth the claim. of, repetitions: what is counted as a repetition, and how many
+    are needed. voids: checks that void a result, beside errors. is_leak: whether it is about
+    attacks, and so tested in two scores; {score} in `test` stands for either.
+    """
+
+    says: str
+    test: str
+    unit: str
+    study: str
+    margin: float
+    measure: Callable[[Evidence], dict[str, Estimate]]
+    of: str = "seeds"
+    repetitions: int = 3
+    voids: tuple[str, ...] = (COLLAPSE, SPLIT_LEAKS)
+    is_leak: bool = True
+
+
+CLAIMS = (
+    Claim(
+        "The discriminator is the most dangerous thing to give away.",
+        "{score} of the discriminator attack minus that of each attack on the generator, same "
+        "queries, mean over the victims that have a discriminator",
+        "{score}",
+        "taxonomy",
+        0.01,
+        measures.discriminator_is_worst,
+    ),
+    Claim(
+        "After it come the generator and control over its latent code.",
+        "{score} under white-box access, and under partial black-box access, minus that of the "
+        "full black box, same queries, mean over victims",
+        "{score}",
+        "taxonomy",
+        0.01,
+        measures.generator_is_next,
+    ),
+    Claim(
+        "Models whose objective contains data reconstruction are the most vulnerable.",
+        "{score} under white-box access: victims with an encoder minus those without, mean over "
+        "the families of each; at least three victims of two families on each side; with the error "
+        "of how much families differ",
+        "{score}",
+        "taxonomy",
+        0.01,
+        measures.reconstruction_is_vulnerable,
+    ),
+    Claim(
+        "Vulnerability follows the quality of generation.",
+        "Spearman's correlation over families of the {score} under white-box access with minus the "
+        "Fréchet distance; a family's numbers are means over its victims, a victim's over the "
+        "seeds it has; exact permutation test",
+        "rank correlation",
+        "taxonomy",
+        0.2,
+        measures.quality_is_vulnerable,
+        "families",
+        5,
+    ),
+    Claim(
+        "Smaller training sets leak more.",
+        "{score} gained per halving of the training set (least squares over all sizes), mean over "
+        "victims and accesses",
+        "{score} per halving",
+        "train_size",
+        0.005,
+        measures.small_sets_leak,
+    ),
+    Claim(
+        "Under 10 000 training records most GANs can overfit to single records.",
+        "{score} of the discriminator attack above that of guessing, median over the victims that "
+        "have one (at least three, of two families), at the largest size under 10 000 that was run",
+        "{score}",
+        "train_size",
+        0.01,
+        measures.small_sets_overfit,
+    ),
+    Claim(
+        "Calibration improves the attack in every setting.",
+        "{score} calibrated by a reference model minus {score} without, for each access, same "
+        "queries, mean over victims",
+        "{score}",
+        "taxonomy",
+        0.01,
+        measures.calibration_helps,
+    ),
+    Claim(
+        "Differential privacy in training defends against practical attacks.",
+        "{score} of a control without private training minus {score} with it, at the largest "
+        "epsilon up to 10 that was run, mean over victims and accesses. The control is the same "
+        f"victim stopped early: its Fréchet distance is no smaller, at most {MAX_WORSE} times as "
+        "large, and its precision and recall are no larger. Without one there is no verdict, nor "
+        f"where the private model's precision or recall is under {MIN_SHARE}",
+        "{score}",
+        "privacy",
+        0.01,
+        measures.privacy_defends,
+    ),
+    Claim(
+        "Differential privacy costs sample quality.",
+        "logarithm of the Fréchet distance with private training over that without, mean over "
+        "victims",
+        "log ratio",
+        "privacy",
+        0.05,
+        measures.privacy_costs_quality,
+        voids=(),
+        is_leak=False,
+    ),
+    Claim(
+        "Differential privacy costs compute.",
+        "logarithm of the training time with private training over that without, mean over victims",
+        "log ratio",
+        "privacy",
+        0.05,
+        measures.privacy_costs_time,
+        voids=(),
+        is_leak=False,
+    ),
+)
+"""In the order of the paper, where some of them are parts of one statement."""

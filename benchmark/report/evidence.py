@@ -1,0 +1,235 @@
+"""A study's numbers, each with the error that every query adds to it.
+
+Two AUROCs on the same queries share a part of their errors. Each number therefore keeps its error
+query by query, and a mean, a difference or a slope adds these up before they are squared: of two
+AUROCs that is DeLong's covariance (Biometrics 1988), of many it is the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from benchmark.checks import GENERATOR_CHAIN
+from benchmark.metrics import FPR_COLUMNS, auroc_errors
+from benchmark.report.collect import Outcome, Row, Study, quality
+from benchmark.report.estimate import Estimate, Z, over_seeds, wider_side
+
+Score = Literal["auroc", "tpr_at_1"]
+
+CHANCE: dict[Score, float] = {"auroc": 0.5, "tpr_at_1": FPR_COLUMNS["tpr_at_1"]}
+"""What guessing gets."""
+
+NO_ERRORS = pd.Series(dtype=float)
+
+Where = tuple[Any, ...]
+"""What a number is about; the victim's name comes first."""
+
+
+class Number(NamedTuple):
+    """A number of one victim and seed.
+
+    errors: query -> what it adds to the number's error; the squares sum to its variance. rest:
+    half-width of a 95% interval for what no query is known to add; NaN where there is none.
+    """
+
+    value: float
+    errors: pd.Series = NO_ERRORS
+    rest: float = 0.0
+
+    @property
+    def half(self) -> float:
+        """Half-width of the 95% interval."""
+        return Z * float(np.sqrt(np.square(self.errors.to_numpy(float)).sum())) + self.rest
+
+
+BySeed = dict[int, dict[Where, Number]]
+"""Seed -> victim (or what else is averaged over) -> number."""
+
+
+class Lacking(Exception):
+    """A study does not have what a claim is about; the message says what."""
+
+
+def combined(numbers: Iterable[Number], weights: Iterable[float]) -> Number:
+    """The weighted sum. What is not known query by query is taken to err all in one direction."""
+    pairs = list(zip(numbers, weights, strict=True))
+    errors = pd.concat([number.errors * weight for number, weight in pairs])
+    return Number(
+        float(sum(number.value * weight for number, weight in pairs)),
+        errors.groupby(level=0).sum(),
+        float(sum(number.rest * abs(weight) for number, weight in pairs)),
+    )
+
+
+def mean(numbers: Sequence[Number]) -> Number:
+    """The mean of several numbers."""
+    return combined(numbers, [1 / len(numbers)] * len(numbers))
+
+
+def minus(a: Number, b: Number) -> Number:
+    """a - b."""
+    return combined([a, b], [1, -1])
+
+
+def shared(found: BySeed) -> list[Where]:
+    """What every seed has, in the order of the first one."""
+    every: Iterable[dict[Where, Number]] = found.values()
+    return [where for where in next(iter(every), {}) if all(where in own for own in every)]
+
+
+def mean_over(found: BySeed, what: str) -> Estimate:
+    """The mean over victims, then over seeds; of the victims that every seed has."""
+    both = shared(found)
+    if not both:
+        raise Lacking(f"no victim has {what} for every seed")
+    means = [mean([numbers[where] for where in both]) for numbers in found.values()]
+    return of_seeds(means, (where[0] for where in both))
+
+
+def of_seeds(numbers: Sequence[Number], victims: Iterable[str]) -> Estimate:
+    """One number a seed, combined; victims: the names of those that it is about."""
+    halves = [number.half for number in numbers]
+    known = halves if np.isfinite(halves).all() else None
+    estimate = over_seeds([number.value for number in numbers], known)
+    return estimate._replace(victims=tuple(dict.fromkeys(victims)))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a study says about leaks, in one score.
+
+    The leak under an access is that of one attack: of those that this access allows, the one that
+    does best on the reference models, where these were trained on known halves of the queries
+    (`reference=halves`); else the first one that is made for this access. Neither choice looks at
+    who is a member.
+    """
+
+    study: Study
+    score: Score = "auroc"
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """Victim -> family: victims of one share their objective and how they are trained."""
+        return {
+            str(group[0]): outcome.record.result.family or str(group[0])
+            for group, seeds in self.study.groups.items()
+            for outcome in seeds.values()
+            if outcome.record
+        }
+
+    def leaks(self, access: str) -> BySeed:
+        """The score of the attack under an access, by seed and group, without calibration."""
+        return self.by_seed(lambda outcome: self._leak(outcome, access))
+
+    def gains(self, a: tuple[str, str], b: tuple[str, str]) -> BySeed:
+        """The score with a minus that with b, (access, calibration) each, on the same queries."""
+
+        def gain(outcome: Outcome) -> Number | None:
+            rows = [self._row(outcome, *own) for own in (a, b)]
+            return self._gain(outcome, rows[0], rows[1]) if rows[0] and rows[1] else None
+
+        return self.by_seed(gain)
+
+    def by_seed(self, value: Callable[[Outcome], Number | None]) -> BySeed:
+        """A number of each job by seed and group; those that are finite."""
+        found: BySeed = {}
+        for group, seeds in self.study.groups.items():
+            for seed, outcome in seeds.items():
+                number = value(outcome)
+                if number is not None and np.isfinite(number.value):
+                    found.setdefault(seed, {})[group] = number
+        return found
+
+    def _row(self, outcome: Outcome, access: str, calibrated: str) -> Row | None:
+        attack = chosen(outcome, access, self.score)
+        row = (attack, calibrated)
+        return row if attack and row in outcome.numbers else None
+
+    def _leak(self, outcome: Outcome, access: str) -> Number | None:
+        row = self._row(outcome, access, "none")
+        if row is None:
+            return None
+        names = (self.score, f"{self.score}_low", f"{self.score}_high")
+        value, low, high = (float(outcome.numbers[row][name]) for name in names)
+        half = wider_side(value, low, high)
+        if self.score != "auroc":
+            return Number(value, rest=half)
+        return _scaled(value, half, _errors(outcome, row))
+
+    def _gain(self, outcome: Outcome, a: Row, b: Row) -> Number | None:
+        if a == b:
+            return Number(0.0)
+        if self.score != "auroc":
+            halves = [
+                wider_side(*(outcome.numbers[row][f"{self.score}{end}"] for end in ENDS))
+                for row in (a, b)
+            ]
+            values = [float(outcome.numbers[row][self.score]) for row in (a, b)]
+            return Number(values[0] - values[1], rest=sum(halves))
+        found = outcome.differences.get((a, b))
+        if found is None:
+            return None
+        errors = _errors(outcome, a).sub(_errors(outcome, b), fill_value=0)
+        return _scaled(found.difference, wider_side(*found[:3]), errors)
+
+
+ENDS = ("", "_low", "_high")
+
+
+def chosen(outcome: Outcome, access: str, score: Score) -> str:
+    """The attack that stands for an access, see `Evidence`; "" where the victim grants it not."""
+    rows = [own for own in outcome.numbers.values() if own["calibrated"] == "none"]
+    declared = next((str(row["attack"]) for row in rows if row["access"] == access), "")
+    column, allowed = f"{score}_reference", within(access)
+    known = [
+        row for row in rows if row["access"] in allowed and np.isfinite(row.get(column, np.nan))
+    ]
+    if declared and known:
+        return str(max(known, key=lambda row: row[column])["attack"])
+    return declared
+
+
+def within(access: str) -> tuple[str, ...]:
+    """The accesses that one allows: who has the generator's gradient can do all that needs less."""
+    if access not in GENERATOR_CHAIN:
+        return (access,)
+    return GENERATOR_CHAIN[: GENERATOR_CHAIN.index(access) + 1]
+
+
+def frechet(outcome: Outcome) -> Number | None:
+    """The Frechet distance of a victim's samples."""
+    return measured(outcome, "Frechet distance", "FID")
+
+
+def measured(outcome: Outcome, *starts: str) -> Number | None:
+    """The first number about the victim whose name starts so; it has no interval."""
+    assert outcome.record is not None
+    numbers = quality(outcome.record.result)
+    found = [value for name, value in numbers.items() if name.startswith(starts)]
+    return Number(found[0], rest=np.nan) if found else None
+
+
+def _errors(outcome: Outcome, row: Row) -> pd.Series:
+    """What each query adds to the error of a row's AUROC; by data and number of the record."""
+    scores = outcome.scored[row]
+    member = scores["member"].to_numpy(bool)
+    values = scores["score"].to_numpy(float)
+    errors = np.empty(len(values))
+    errors[member], errors[~member] = auroc_errors(values[member], values[~member])
+    data = outcome.job.choices.get("data", "")
+    return pd.Series(errors, index=[f"{data} {query}" for query in scores["query"]])
+
+
+def _scaled(value: float, half: float, errors: pd.Series) -> Number:
+    """A number with a given half-width, which its errors share out among the queries.
+
+    Where all errors are zero, as when members and non-members are wholly apart, it is the rest.
+    """
+    own = Number(value, errors).half
+    return Number(value, errors * (half / own)) if own > 0 else Number(value, rest=half)

@@ -1,0 +1,125 @@
+"""Privacy defends, or does not, against a control that generates as badly: stores with a truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from report_store import result_of, study_of
+
+from benchmark import sweep
+from benchmark.report.claims import CLAIMS
+from benchmark.report.evidence import Evidence, Lacking
+from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, findings
+from benchmark.report.measures import privacy_costs_quality, privacy_defends
+from benchmark.result import JobResult
+from benchmark.sweep import Job
+
+N = 100
+MEMBER = np.arange(2 * N) < N
+GOOD = (10.0, 0.7, 0.6)
+"""Frechet distance, precision and recall."""
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    store = tmp_path_factory.mktemp("store")
+    words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={store}"]
+    return sweep.listed(["+sweep=privacy", *words, "seed=0,1,2"])
+
+
+def kind(job: Job) -> str:
+    """Private, stopped early, or neither."""
+    if job.config.dp:
+        return "private" if job.config.dp.epsilon == 10 else "other"
+    return "early" if job.config.victim.steps < 4 else "plain"
+
+
+def made(
+    jobs: list[Job],
+    leaks: dict[str, float],
+    quality: dict[str, tuple[float, float, float]],
+    seed: int = 0,
+) -> list[Finding]:
+    """The findings where models of each kind leak so much and generate so well."""
+
+    def result(job: Job) -> JobResult:
+        own = kind(job)
+        rng = np.random.default_rng([seed, jobs.index(job)])
+        strength = leaks.get(own, 0.0)
+        scores = {
+            (name, "none"): rng.normal(size=2 * N) + strength * MEMBER
+            for name in ("full_black_box", "discriminator")
+        }
+        distance, precision, recall = quality.get(own, GOOD)
+        numbers = {"Frechet distance": distance, "precision": precision, "recall": recall}
+        numbers |= {f"{name}, {what}": 0.0 for name in numbers for what in ("untrained", "real")}
+        return result_of(job, scores, MEMBER, **numbers)
+
+    return findings([study_of(jobs, result, "privacy")])
+
+
+def defends(*given: object, **more: object) -> Finding:
+    found = made(*given, **more)  # type: ignore[arg-type]
+    return next(one for one in found if one.claim.measure is privacy_defends)
+
+
+WORSE = {"private": (40.0, 0.5, 0.4), "early": (45.0, 0.4, 0.3)}
+
+
+def test_the_study_has_controls(jobs: list[Job]) -> None:
+    assert {kind(job) for job in jobs} == {"private", "other", "early", "plain"}
+
+
+def test_privacy_that_leaks_less_than_its_control_defends(jobs: list[Job]) -> None:
+    found = defends(jobs, {"plain": 2.0, "early": 1.5, "private": 0.0}, WORSE)
+    assert found.verdict == HOLDS, found.reason
+    assert found.scope == "1 victim (dcgan)"
+
+
+def test_a_control_that_leaks_no_more_takes_the_defence_away(jobs: list[Job]) -> None:
+    """The plain victim leaks plainly; the one stopped early does as well as the private one."""
+    verdicts = [
+        defends(jobs, {"plain": 2.0, "early": 0.0, "private": 0.0}, WORSE, seed=seed).verdict
+        for seed in range(20)
+    ]
+    assert verdicts.count(HOLDS) <= 3  # 5% of 20 is 1; more than 3 has probability 2%
+
+
+def test_privacy_that_leaks_more_than_its_control_does_not_defend(jobs: list[Job]) -> None:
+    assert defends(jobs, {"private": 2.0}, WORSE).verdict == FAILS
+
+
+@pytest.mark.parametrize("private", [(201.0, 0.000167, 0.0), (115.0, 1.0, 0.0), (60.0, 0.05, 0.9)])
+def test_what_generates_nothing_has_nothing_to_leak(
+    jobs: list[Job], private: tuple[float, float, float]
+) -> None:
+    quality = {"private": private, "early": (private[0], 0.0, 0.0)}
+    found = defends(jobs, {"plain": 2.0, "early": 2.0}, quality)
+    assert found.verdict == OPEN
+    assert "at least 0.1 of both are needed" in found.reason
+
+
+@pytest.mark.parametrize(
+    "early", [(30.0, 0.4, 0.3), (45.0, 0.6, 0.3), (45.0, 0.4, 0.5), (90.0, 0.1, 0.1)]
+)
+def test_a_control_is_no_better_and_not_far_worse(
+    jobs: list[Job], early: tuple[float, float, float]
+) -> None:
+    found = defends(jobs, {"early": 2.0}, {"private": WORSE["private"], "early": early})
+    assert found.verdict == OPEN
+    assert "no control without privacy generates as badly" in found.reason
+
+
+def test_costs_are_told_from_the_same_settings_without_privacy(jobs: list[Job]) -> None:
+    found = made(jobs, {}, WORSE)
+    cost = next(one for one in found if one.claim.measure is privacy_costs_quality)
+    assert cost.parts["Frechet distance"].mean == pytest.approx(np.log(40 / 10))
+    assert cost.beside is None
+
+
+def test_without_privacy_nothing_is_compared(jobs: list[Job]) -> None:
+    plain = [job for job in jobs if kind(job) == "plain"]
+    study = study_of(plain, lambda job: result_of(job, {("white_box", "none"): MEMBER * 1.0}, MEMBER), "privacy")  # fmt: skip
+    with pytest.raises(Lacking, match="without privacy and with epsilon"):
+        privacy_defends(Evidence(study))
+    assert any(claim.measure is privacy_defends for claim in CLAIMS)

@@ -1,0 +1,181 @@
+"""Errors of means over the same queries, and which attack stands for an access: by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from report_store import result_of, study_of
+
+from benchmark import metrics, sweep
+from benchmark.report.collect import Study
+from benchmark.report.evidence import (
+    BySeed,
+    Evidence,
+    Number,
+    combined,
+    mean_over,
+    minus,
+    shared,
+)
+from benchmark.result import JobResult
+from benchmark.sweep import Job
+
+ACCESSES = ("full_black_box", "partial_black_box", "white_box")
+N = 100
+MEMBER = np.arange(2 * N) < N
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
+    store = tmp_path_factory.mktemp("store")
+    words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={store}"]
+    return sweep.listed(["+sweep=taxonomy", *words, "victim=dcgan,wgan_gp,vae", "seed=0"])
+
+
+def area(strength: float) -> float:
+    """AUROC of normal scores that members have higher by so many standard deviations."""
+    return NormalDist().cdf(strength / np.sqrt(2))
+
+
+def attacks(
+    rng: np.random.Generator, strengths: Mapping[str, float], shared: float, common: np.ndarray
+) -> dict[tuple[str, str], np.ndarray]:
+    """Normal scores of each attack; any two have the correlation `shared`."""
+    return {
+        (name, "none"): np.sqrt(shared) * common
+        + np.sqrt(1 - shared) * rng.normal(size=len(common))
+        + strength * MEMBER
+        for name, strength in strengths.items()
+    }
+
+
+def studies(
+    jobs: list[Job], runs: int, strengths: Mapping[str, float], shared: float
+) -> Iterator[Study]:
+    """One-seed studies in which all victims' attacks judge the same queries."""
+    for run in range(runs):
+        rng = np.random.default_rng([11, run])
+        common = rng.normal(size=2 * N)
+
+        def result(job: Job, rng: object = rng, common: np.ndarray = common) -> JobResult:
+            return result_of(job, attacks(rng, strengths, shared, common), MEMBER)  # type: ignore[arg-type]
+
+        yield study_of(jobs, result, "taxonomy")
+
+
+def every_access(study: Study) -> BySeed:
+    """All victims' leaks under all accesses."""
+    evidence = Evidence(study)
+    own = [(access, evidence.leaks(access)[0]) for access in ACCESSES]
+    return {0: {(*group, access): n for access, found in own for group, n in found.items()}}
+
+
+def test_a_mean_over_the_same_queries_covers_the_truth(jobs: list[Job]) -> None:
+    """Nine AUROCs that share most of their noise; as if independent the interval covers half."""
+    strengths = dict(zip(ACCESSES, (0.5, 0.8, 1.1), strict=True))
+    truth = np.mean([area(strength) for strength in strengths.values()])
+    covered, naive = [], []
+    for study in studies(jobs, 60, strengths, 0.8):
+        found = every_access(study)
+        estimate = mean_over(found, "it")
+        halves = np.array([number.half for number in found[0].values()])
+        covered.append(estimate.low < truth < estimate.high)
+        naive.append(abs(estimate.mean - truth) < np.sqrt((halves**2).sum()) / len(halves))
+    assert np.mean(covered) >= 0.88  # 95% of 60; 0.88 or less has probability 1%
+    assert np.mean(naive) <= 0.75
+
+
+def test_errors_add_up_to_delong_s_covariance(jobs: list[Job]) -> None:
+    """Of a difference of two AUROCs: equal to the paired test."""
+    (study,) = studies(jobs[:1], 1, dict(zip(ACCESSES, (0.4, 0.5, 0.9), strict=True)), 0.6)
+    evidence = Evidence(study)
+    a, b = (next(iter(evidence.leaks(access)[0].values())) for access in ACCESSES[::2])
+    scores = {row: own for row, (own, _) in study.outcomes[0].scores.items()}
+    paired = metrics.delong_test(*(scores[name, "none"] for name in ACCESSES[::2]), MEMBER)
+    assert minus(a, b).value == pytest.approx(paired.difference)
+    half = (paired.high - paired.low) / 2
+    assert minus(a, b).half == pytest.approx(half, rel=0.12)  # each one's own interval is a logit's
+    (gain,) = evidence.gains((ACCESSES[0], "none"), (ACCESSES[2], "none"))[0].values()
+    assert gain.half == pytest.approx(half)
+
+
+def test_auroc_errors_are_delong_s_variance() -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=40) + 0.5, rng.normal(size=60)
+    ours = np.concatenate(metrics.auroc_errors(x, y))
+    low, high = metrics.auroc_interval(x, y)
+    share = metrics.auroc(x, y) * (1 - metrics.auroc(x, y))
+    logit = np.log([low / (1 - low), high / (1 - high)])
+    assert np.sqrt((ours**2).sum()) == pytest.approx(np.diff(logit)[0] / 2 / 1.959964 * share)
+    assert not np.concatenate(metrics.auroc_errors([1.0], [0.0])).any()
+
+
+def test_what_no_query_is_known_to_add_errs_in_one_direction() -> None:
+    whole = Number(1.0, rest=0.02)
+    assert combined([whole] * 3, [1 / 3] * 3).half == pytest.approx(0.02)
+    assert minus(whole, whole).half == pytest.approx(0.04)
+    assert np.isnan(combined([whole, Number(1.0, rest=np.nan)], [0.5, 0.5]).half)
+
+
+def test_perfect_separation_keeps_its_width(jobs: list[Job]) -> None:
+    (study,) = studies(jobs[:1], 1, dict.fromkeys(ACCESSES, 50.0), 0.5)
+    numbers = [next(iter(Evidence(study).leaks(access)[0].values())) for access in ACCESSES]
+    assert [number.value for number in numbers] == [1.0] * 3
+    assert combined(numbers, [1 / 3] * 3).half == pytest.approx(1 - 0.025 ** (1 / N), abs=1e-9)
+
+
+def chosen_mean(jobs: list[Job], known: bool, runs: int = 60) -> float:
+    """Mean white-box leak where three attacks guess, chosen on reference models or declared."""
+    found = []
+    for run in range(runs):
+        rng = np.random.default_rng([12, run])
+        scores = attacks(rng, dict.fromkeys(ACCESSES, 0.0), 0.0, rng.normal(size=2 * N))
+        columns = {row: {"auroc_reference": rng.normal(0.5, 0.05)} for row in scores if known}
+        study = study_of(
+            jobs[:1], lambda job, s=scores, c=columns: result_of(job, s, MEMBER, c), "taxonomy"
+        )
+        found.append(next(iter(Evidence(study).leaks("white_box")[0].values())).value)
+    return float(np.mean(found))
+
+
+def test_the_choice_of_an_attack_does_not_raise_its_score(jobs: list[Job]) -> None:
+    """The best of three guesses on the queries themselves would have 0.535 on average."""
+    for known in (True, False):
+        assert abs(chosen_mean(jobs, known) - 0.5) < 3 * 0.041 / np.sqrt(60)
+
+
+def leak_of(jobs: list[Job], access: str, references: Mapping[str, float]) -> float:
+    """The leak under an access of attacks with AUROCs in rising order of their access."""
+    strengths = dict(zip((*ACCESSES, "discriminator"), (3.0, 1.0, 0.2, 2.0), strict=True))
+    rng = np.random.default_rng(5)
+    scores = attacks(rng, strengths, 0.0, np.zeros(2 * N))
+    columns = {(name, "none"): {"auroc_reference": at} for name, at in references.items()}
+    study = study_of(jobs[:1], lambda job: result_of(job, scores, MEMBER, columns), "taxonomy")
+    evidence = Evidence(study)
+    value = next(iter(evidence.leaks(access)[0].values())).value
+    names = {metrics.auroc(s[MEMBER], s[~MEMBER]): name for (name, _), s in scores.items()}
+    return names[value]
+
+
+def test_the_leak_is_that_of_the_best_attack_that_the_access_allows(jobs: list[Job]) -> None:
+    references = {"full_black_box": 0.9, "partial_black_box": 0.7, "white_box": 0.6}
+    assert leak_of(jobs, "white_box", references | {"discriminator": 0.99}) == "full_black_box"
+    assert leak_of(jobs, "full_black_box", references) == "full_black_box"
+    worse = {"full_black_box": 0.5, "partial_black_box": 0.7, "white_box": 0.6}
+    assert leak_of(jobs, "white_box", worse) == "partial_black_box"  # not the best on the queries
+    assert leak_of(jobs, "accessible_discriminator", references) == "discriminator"
+
+
+def test_without_reference_models_the_declared_attack_stands_for_its_access(
+    jobs: list[Job],
+) -> None:
+    for access in ACCESSES:
+        assert leak_of(jobs, access, {}) == access
+
+
+def test_shared_victims_are_those_of_every_seed() -> None:
+    found = {0: {("a",): Number(1.0), ("b",): Number(2.0)}, 1: {("b",): Number(3.0)}}
+    assert shared(found) == [("b",)]
