@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmark.audit.inputs import Records
+from benchmark.audit.selection import LeftOut
 from benchmark.audit.space import ImageSpace, TableSpace
 from benchmark.data.dataset import Dataset
 from victims.access import FullBlackBox, NoAccess, PartialBlackBox, View
@@ -33,7 +34,7 @@ WITHOUT = {
 
 @dataclass(frozen=True)
 class Queries:
-    """Different records of known membership, shuffled.
+    """Records of known membership, no two with the same content, shuffled.
 
     members, non_members: all that were given. rows: (q,) row numbers, non-members after members.
     """
@@ -78,7 +79,8 @@ class Case:
     given: inputs as read, `generated` among them for a table's generator. data: the same in the
     space, and `generated` for every generator. parts: what is granted, by the names of views'
     fields. bank: samples and codes of the generator, which replace the released samples in views
-    of it. shared: contents that are both member and non-member; duplicates: repeated contents.
+    of it. left_out: records that are not asked about or not used. missing: field of a view -> why
+    this case has none, where that is not as in WITHOUT.
     """
 
     given: dict[str, Records]
@@ -87,16 +89,17 @@ class Case:
     queries: Queries
     parts: dict[str, Any]
     bank: dict[str, np.ndarray]
-    shared: int
-    duplicates: int
+    left_out: LeftOut
+    missing: dict[str, str] = field(default_factory=dict)
 
     def view(self, access: type[View]) -> Any:
         """Grant a view: exactly its fields. Raises NoAccess naming what was not handed in."""
         parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
-        for field in fields(access):
-            if field.name not in parts:
-                raise NoAccess(WITHOUT.get(field.name, f"no {field.name} is given"))
-        return access(**{field.name: parts[field.name] for field in fields(access)})
+        names = [part.name for part in fields(access)]
+        for name in names:
+            if name not in parts:
+                raise NoAccess((WITHOUT | self.missing).get(name, f"no {name} is given"))
+        return access(**{name: parts[name] for name in names})
 
     @property
     def released(self) -> Dataset | None:
@@ -114,7 +117,7 @@ class Case:
         What a generator made of given codes stands for the generator.
         """
         parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
-        names = [field.name for field in fields(access)]
+        names = [part.name for part in fields(access)]
         return {n: content(parts[n]) for n in names if isinstance(parts[n], np.ndarray)}
 
 

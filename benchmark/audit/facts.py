@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from attacks.nearest import nearest
 from benchmark import checks, judging, metrics
 from benchmark.audit.case import Case, Queries
+from benchmark.audit.selection import contents
 from benchmark.audit.space import as_text
 from benchmark.audit.verdict import Verdict
 from benchmark.blind import Blind
@@ -31,8 +32,9 @@ Pixels in [0, 1] that are taken for [-1, 1] are shifted by half of it where they
 class Facts:
     """Counts of what was audited.
 
-    copied: queries that stand among the released records as they are; known: queries that stand
-    among the reference records. shared, duplicates: see `Case`.
+    copied: queries that stand among the released records as they are. Records left out: shared,
+    members and non-members with a content that both inputs hold; duplicates, repeated in one input;
+    known, reference records with the content of a query.
     """
 
     given_members: int
@@ -68,8 +70,8 @@ def facts_of(case: Case) -> Facts:
     """Count, and compare the queries with the released records."""
     queries = case.queries
     member = queries.is_member
-    copied, known = (_among(queries, r) for r in (case.released, case.data.get("reference")))
-    released = case.released
+    released, left_out = case.released, case.left_out
+    copied = _among(queries, released)
     return Facts(
         given_members=len(case.given["members"]),
         given_non_members=len(case.given["non_members"]),
@@ -78,9 +80,9 @@ def facts_of(case: Case) -> Facts:
         released=0 if released is None else len(released.values),
         copied_members=int((copied & member).sum()),
         copied_non_members=int((copied & ~member).sum()),
-        known=int(known.sum()),
-        shared=case.shared,
-        duplicates=case.duplicates,
+        known=left_out.reference,
+        shared=left_out.members + left_out.non_members,
+        duplicates=left_out.repeated,
     )
 
 
@@ -88,20 +90,15 @@ def _among(queries: Queries, records: Dataset | None) -> np.ndarray:
     """Which queries (q,) have the same content as one of these records."""
     if records is None:
         return np.zeros(len(queries.rows), bool)
-    ours, theirs = (
-        np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel()
-        for digests in (queries.digests(), records.digests)
-    )
-    return np.isin(ours, theirs)
+    return np.isin(contents(queries.digests()), contents(records.digests))
 
 
 def checks_of(
     config: DictConfig, case: Case, facts: Facts, rows: pd.DataFrame, scores: pd.DataFrame
 ) -> list[Check]:
     """Everything a reader should doubt, beside the numbers."""
-    found = _duplicates(config, facts) + checks.too_few_queries(
-        facts.members, facts.non_members, "give more records"
-    )
+    found = case.left_out.checks(config.thresholds.overlap.value)
+    found += checks.too_few_queries(facts.members, facts.non_members, "give more records")
     found += _blind(config, case.queries)
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
@@ -139,30 +136,6 @@ def _strangers(case: Case) -> list[Check]:
                 f"it tells attacks nothing; is it written in another way?"
             )
             found.append(Check("strange values", "warning", message))
-    return found
-
-
-def _duplicates(config: DictConfig, facts: Facts) -> list[Check]:
-    found = []
-    if facts.shared:
-        share = facts.shared / min(facts.given_members, facts.given_non_members)
-        message = (
-            f"{facts.shared} records are members and non-members at once ({share:.1%} of the "
-            f"smaller input): for them there is no right answer, they were left out"
-        )
-        too_many = share > config.thresholds.overlap.value
-        found.append(Check("overlap", "error" if too_many else "warning", message))
-    if facts.known:
-        share = facts.known / (facts.members + facts.non_members)
-        message = (
-            f"{facts.known} members and non-members ({share:.1%}) stand among the reference "
-            f"records too: rows that use these are not valid for them"
-        )
-        too_many = share > config.thresholds.overlap.value
-        found.append(Check("reference overlap", "error" if too_many else "warning", message))
-    if facts.duplicates:
-        message = f"{facts.duplicates} repeated records were left out: each content is asked once"
-        found.append(Check("duplicates", "warning", message))
     return found
 
 

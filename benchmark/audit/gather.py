@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmark.audit.case import Case, Queries, Space
 from benchmark.audit.generators import Discriminator, Generator
 from benchmark.audit.inputs import Reading, Records, by_index, read_input, some
 from benchmark.audit.pictures import declared, pixel_range
+from benchmark.audit.selection import LeftOut, choose_queries, strangers
 from benchmark.audit.space import ImageSpace, TableSpace, agree
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.keys import plain
@@ -35,8 +37,8 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     given = agree(_inputs(config, sources, store))
     if generator is not None and generator.sample is not None and "samples" not in given:
         drawn = _drawn(generator, config.bank.size)
-        own = _without_id(_reading(config))
-        given = agree(given | {"samples": read_input("samples", drawn, own, store)})
+        reading = _without_id(_reading(config))
+        given = agree(given | {"samples": read_input("samples", drawn, reading, store)})
     codes, raw = None, None
     if generator is not None and generator.sample is None:
         generator.check(_raw_shape(given["members"]))
@@ -44,19 +46,24 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
         raw = _generate(generator, codes, config.machine.batch_size)
     space = _space(config, given, generator, discriminator, raw)
     data = {name: space.records(records) for name, records in given.items()}
-    queries, shared, duplicates = _queries(given, data, config.seed)
-    parts, bank = _base(config), {}
+    queries, left_out = _queries(given, data, config.seed)
+    parts, bank, missing = _base(config), {}, dict[str, str]()
     if generator is not None and codes is not None and raw is not None:
         data["generated"] = in_memory(space.from_model(torch.from_numpy(raw)).numpy())
         bank = {"released": data["generated"].values, "codes": codes}
         parts |= _generator_parts(generator, space)
     if discriminator is not None:
         parts["discriminate"] = _discriminate(discriminator, space, queries)
-    case = Case(given, space, data, queries, parts, bank, shared, duplicates)
+    if "reference" in data:
+        kept = strangers(data["reference"].digests, queries.digests())
+        left_out = replace(left_out, reference=int((~kept).sum()))
+        if kept.any():  # attacks hold them in memory
+            parts["reference"] = np.array(data["reference"].values)[kept]
+        else:
+            missing["reference"] = "every reference record has the content of a query"
+    case = Case(given, space, data, queries, parts, bank, left_out, missing)
     if (released := case.released) is not None:
         parts["released"] = released.values
-    if "reference" in data:
-        parts["reference"] = np.array(data["reference"].values)  # attacks hold it in memory
     return case
 
 
@@ -197,25 +204,12 @@ def _space(
 
 def _queries(
     given: Mapping[str, Records], data: Mapping[str, Dataset], seed: int
-) -> tuple[Queries, int, int]:
-    """One query a content, those on both sides left out; how many those are, and repetitions."""
+) -> tuple[Queries, LeftOut]:
+    """The records that are asked about, and what was left out."""
     members, non_members = data["members"], data["non_members"]
-    digests = np.concatenate([members.digests, non_members.digests])
-    content = np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel()
-    _, first, group = np.unique(content, return_index=True, return_inverse=True)
-    inside = np.arange(len(digests)) < len(members.digests)
-    as_member = np.bincount(group, inside, len(first)) > 0
-    as_other = np.bincount(group, ~inside, len(first)) > 0
-    rows = first[as_member != as_other]
-    if not (rows < len(members.digests)).any() or not (rows >= len(members.digests)).any():
-        raise UserError(
-            "every member is also a non-member (or the other way round): the two inputs hold the "
-            "same records, or their columns are too few or too coarse to tell records apart"
-        )
-    rows = np.random.default_rng(sub_seed(seed, "audit", "queries")).permutation(np.sort(rows))
+    rows, left_out = choose_queries(members.digests, non_members.digests, seed)
     ids = np.concatenate([given["members"].ids, given["non_members"].ids])[rows]
-    repeated = int((np.bincount(group) - 1)[as_member != as_other].sum())
-    return Queries(members, non_members, rows, ids), int((as_member & as_other).sum()), repeated
+    return Queries(members, non_members, rows, ids), left_out
 
 
 def _generator_parts(generator: Generator, space: Space) -> dict[str, Any]:
