@@ -30,7 +30,8 @@ class Estimate(NamedTuple):
     """A mean over seeds, its 95% interval, the p-value of "not above 0", and how many seeds.
 
     victims: names of those that it is about. freedom: fewest degrees of freedom of an error in it,
-    where that is fewer than the seeds leave.
+    where that is fewer than the seeds leave. p_below: exact p-value of "not below 0", where there
+    is one.
     """
 
     mean: float
@@ -40,6 +41,7 @@ class Estimate(NamedTuple):
     seeds: int
     victims: tuple[str, ...] = ()
     freedom: float = np.inf
+    p_below: float = 0.0
 
     @property
     def half(self) -> float:
@@ -47,7 +49,8 @@ class Estimate(NamedTuple):
         return (self.high - self.low) / 2
 
     def p_at_least(self, margin: float) -> float:
-        """P-value of "`margin` or more": 0.025 where the interval ends there; NaN without one.
+        """P-value of "`margin` or more", above 0: 0.025 where the interval ends there, or p_below
+        if that is more; NaN without an interval.
 
         The interval does not say from which of its errors it comes: the largest p-value counts.
         """
@@ -55,7 +58,8 @@ class Estimate(NamedTuple):
         if not side > 0:
             return np.nan if np.isnan(side) else float(self.mean >= margin)
         away, few = (self.mean - margin) / side, t(min(max(1, self.seeds - 1), self.freedom))
-        return float(max(norm.cdf(away * Z), few.cdf(away * few.ppf((1 + LEVEL) / 2))))
+        found = norm.cdf(away * Z), few.cdf(away * few.ppf((1 + LEVEL) / 2))
+        return float(max(*found, self.p_below))
 
 
 def over_seeds(
@@ -131,20 +135,23 @@ def differences(found: Sequence[Difference], between: bool = True) -> Estimate:
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> Estimate:
-    """Rank correlation (n,), (n,) with its exact one-sided permutation p-value.
+    """Rank correlation (n,), (n,) with its exact one-sided permutation p-values.
 
-    The interval is Fisher's with Fieller's variance 1.06 / (n - 3); up to 8 values every order is
-    tried, beyond that the normal approximation of the correlation is used.
+    The interval is Fisher's with Fieller's variance 1.06 / (n - 3); a perfect order counts as half
+    a step less than one, where the interval would vanish. Up to 8 values every order is tried,
+    beyond that the normal approximation of the correlation is used.
     """
     x, y = rankdata(a), rankdata(b)
-    rho = float(np.corrcoef(x, y)[0, 1])
-    margin = Z * np.sqrt(1.06 / (len(x) - 3))
-    centre = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    n, rho = len(x), float(np.corrcoef(x, y)[0, 1])
+    most = 1 - 6 / (n * (n**2 - 1))
+    margin = Z * np.sqrt(1.06 / (n - 3))
+    centre = np.arctanh(np.clip(rho, -most, most))
     low, high = np.tanh([centre - margin, centre + margin])
-    if len(x) <= 8:
-        orders = np.array(list(permutations(y)))
-        tried = (orders - y.mean()) @ (x - x.mean())
-        p_value = float((tried >= (y - y.mean()) @ (x - x.mean()) - 1e-9).mean())
+    if n <= 8:
+        tried = (np.array(list(permutations(y))) - y.mean()) @ (x - x.mean())
+        ours = (y - y.mean()) @ (x - x.mean())
+        above, below = float((tried >= ours - 1e-9).mean()), float((tried <= ours + 1e-9).mean())
     else:
-        p_value = float(norm.sf(rho * np.sqrt(len(x) - 1)))
-    return Estimate(rho, float(low), float(high), p_value, len(x))
+        above, below = (float(norm.sf(sign * rho * np.sqrt(n - 1))) for sign in (1, -1))
+    low, high = min(rho, float(low)), max(rho, float(high))
+    return Estimate(rho, low, high, above, n, p_below=below)

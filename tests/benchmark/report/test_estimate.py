@@ -10,7 +10,15 @@ import pytest
 from scipy import stats
 
 from benchmark.metrics import Difference
-from benchmark.report.estimate import Estimate, differences, of_auroc, over_seeds, spearman
+from benchmark.report.estimate import (
+    Estimate,
+    between,
+    differences,
+    of_auroc,
+    over_seeds,
+    spearman,
+    widened,
+)
 
 VALUES = [0.31, 0.12, 0.22, 0.27]
 
@@ -56,6 +64,35 @@ def test_exact_rank_correlation() -> None:
 
 def test_a_perfect_order_has_the_smallest_p_value() -> None:
     assert spearman(np.arange(5.0), np.arange(5.0)).p_value == pytest.approx(1 / 120)
+
+
+def test_a_perfect_order_of_few_excludes_no_more_than_chance_does() -> None:
+    """Five values are in the reverse order once in 120 times, whatever the interval says."""
+    found = spearman(np.arange(5.0), -np.arange(5.0))
+    assert found.low == found.mean == pytest.approx(-1)
+    assert found.high > -0.6
+    assert found.p_at_least(0.2) >= 1 / 120
+
+
+def test_a_rank_correlation_is_seldom_excluded_where_there_is_none() -> None:
+    for n in (5, 7, 12):
+        rng = np.random.default_rng(n)
+        p_values = [spearman(*rng.normal(size=(2, n))).p_at_least(0.0) for _ in range(60)]
+        assert np.mean(np.array(p_values) < 0.05) <= 0.134  # 5% and three standard errors
+
+
+def test_the_error_between_families_is_welch_s() -> None:
+    a, b = [0.9, 0.8, 0.95], [0.5, 0.7]
+    found = between(a, b)
+    test = stats.ttest_ind(a, b, equal_var=False, alternative="greater")
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
+    assert found[:4] == pytest.approx((np.mean(a) - np.mean(b), low, high, test.pvalue))
+    narrow = over_seeds([0.28, 0.29, 0.28])
+    both = widened(narrow, found)
+    assert (both.half, both.p_value, both.seeds) == (found.half, found.p_value, 3)
+    assert both.p_at_least(3) > widened(narrow, found._replace(freedom=np.inf)).p_at_least(3)
+    assert widened(found._replace(seeds=2), narrow).half == found.half
+    assert between([1.0, 1.0], [0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
 
 
 def test_the_p_value_of_a_margin_or_more() -> None:
