@@ -174,9 +174,9 @@ def texts(finding: Finding) -> dict[str, Any]:
 
 
 def _repetitions(finding: Finding, seeds: int) -> str:
-    """How often, and of which victims: 3 seeds, 7 victims of 5 families."""
+    """How often: 3 seeds; where the verdict does not say of how many victims, that too."""
     own = count(seeds, finding.claim.of)
-    return f"{own}, {finding.scope}" if finding.scope else own
+    return f"{own}, {finding.scope}" if finding.scope and finding.verdict == OPEN else own
 
 
 def _p(value: float) -> str:
