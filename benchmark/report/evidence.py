@@ -19,6 +19,7 @@ from benchmark.checks import GENERATOR_CHAIN
 from benchmark.metrics import FPR_COLUMNS, auroc_errors
 from benchmark.report.collect import Outcome, Row, Study, quality
 from benchmark.report.estimate import Estimate, Z, over_seeds, wider_side
+from benchmark.result import count
 
 Score = Literal["auroc", "tpr_at_1"]
 
@@ -122,6 +123,24 @@ class Evidence:
             for outcome in seeds.values()
             if outcome.record
         }
+
+    @cached_property
+    def choice(self) -> str:
+        """How the attacks were chosen, in a sentence."""
+        column = f"{self.score}_reference"
+        known = sum(
+            any(np.isfinite(row.get(column, np.nan)) for row in outcome.numbers.values())
+            for outcome in self.study.done
+        )
+        if not known:
+            return (
+                "Attacks: the first made for each access, for no reference model was trained on "
+                "known halves of the queries (reference=halves)."
+            )
+        return (
+            f"Attacks: of those that an access allows, the best on the reference models; so in "
+            f"{known} of {count(len(self.study.done), 'results')}, else the first made for it."
+        )
 
     def leaks(self, access: str) -> BySeed:
         """The score of the attack under an access, by seed and group, without calibration."""

@@ -41,8 +41,8 @@ class Finding:
     parts: name -> estimate; the claim needs all of them above 0. lacking: why there are none.
     p_holm: of the weakest part, corrected over all findings; NaN without one. p_worth: of "every
     part has the claim's margin or more", corrected likewise. score: what leaks are measured in.
-    families: victim -> family. left_out: how many results do not count, and why. beside: the same
-    claim in the other score.
+    families: victim -> family. left_out: how many results do not count, and why. choice: how the
+    attacks were chosen. beside: the same claim in the other score.
     """
 
     claim: Claim
@@ -54,12 +54,14 @@ class Finding:
     score: Score = "auroc"
     families: Mapping[str, str] = field(default_factory=dict)
     left_out: str = ""
+    choice: str = ""
     beside: Finding | None = None
 
     @property
     def test(self) -> str:
-        """What is measured."""
-        return self.claim.test.format(score=SCORES[self.score])
+        """What is measured, and of which attacks."""
+        sentence = f"{self.claim.test.format(score=SCORES[self.score])}."
+        return f"{sentence} {self.choice}" if self.choice else sentence
 
     @property
     def unit(self) -> str:
@@ -168,7 +170,12 @@ def _finding(claim: Claim, study: Study | None, score: Score) -> Finding:
     kept, left_out = sound(study, claim.voids)
     evidence = Evidence(kept, score)
     finding = Finding(
-        claim, command=study.command, score=score, families=evidence.families, left_out=left_out
+        claim,
+        command=study.command,
+        score=score,
+        families=evidence.families,
+        left_out=left_out,
+        choice=evidence.choice if claim.is_leak else "",
     )
     try:
         return dataclasses.replace(finding, parts=claim.measure(evidence))

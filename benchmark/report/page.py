@@ -88,7 +88,7 @@ def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
     sentences += _reservations(studies)
     best = max(_all_cells(studies), key=lambda item: item[0], default=None)
     if best:
-        sentences.append(f"The highest AUROC is {best[0]:.3f}: {best[1]}.")
+        sentences.append(f"The highest AUROC, picked after looking, is {best[0]:.3f}: {best[1]}.")
     return sentences
 
 

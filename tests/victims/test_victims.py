@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import digits, names
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from safetensors.torch import load_file
 from torch import Tensor
@@ -18,6 +19,7 @@ from victims.access import AccessibleDiscriminator, NoAccess, UserError, WhiteBo
 from victims.base import NonFiniteLoss, Victim
 from victims.batches import Batches
 from victims.train import CHECKPOINT, WEIGHTS, Training, fit, load
+from victims.wgan_gp import WGANGP
 
 OFTEN = Training(checkpoint_every_s=0)
 TABLES = {"medgan", "vae_table", "wgan_gp_table"}
@@ -281,3 +283,14 @@ def test_bad_sizes_are_one_clear_line(
 def test_shapes_that_no_network_fits(config: Callable[..., DictConfig], shape: tuple[int]) -> None:
     with pytest.raises(UserError, match="record"):
         build(config("victim=dcgan").victim, "victim", shape=shape)
+
+
+@pytest.mark.parametrize("name", names("victim"))
+def test_every_victim_says_of_which_family_it_is(
+    config: Callable[..., DictConfig], name: str
+) -> None:
+    """Victims that share a loss and how they are trained are no independent repetitions."""
+    kind = get_class(config(f"victim={name}").victim._target_)
+    assert kind.family
+    if issubclass(kind, WGANGP):
+        assert kind.family == WGANGP.family

@@ -117,3 +117,24 @@ def test_an_interval_that_ends_at_one_is_not_taken_for_a_narrow_one() -> None:
     rows = pd.DataFrame({"auroc": [1.0] * 3, "auroc_low": [low] * 3, "auroc_high": [1.0] * 3})
     assert of_auroc(rows).low <= 0.025 ** (1 / 384)
     assert differences([Difference(0.5, 0.1, 0.6, 0.01)]).half == pytest.approx(0.4)
+
+
+def test_families_that_differ_by_chance_are_seldom_told_apart() -> None:
+    """Two families against three with effects of their own, three seeds that agree well.
+
+    Seeds alone say that nearly every such difference is certain.
+    """
+    rng = np.random.default_rng(4)
+    alone, with_families = [], []
+    for _ in range(200):
+        a, b = rng.normal(0, 0.1, 2), rng.normal(0, 0.1, 3)
+        own = [a.mean() - b.mean() + rng.normal(0, 0.01) for _ in range(3)]
+        estimate = over_seeds(own)
+        alone.append(estimate.p_value < 0.05)
+        with_families.append(widened(estimate, between(a, b)).p_value < 0.05)
+    assert np.mean(with_families) <= 0.096  # 5% and three standard errors
+    assert np.mean(alone) >= 0.3
+
+
+def test_families_that_differ_far_more_than_they_vary_are_told_apart() -> None:
+    assert widened(over_seeds([0.29] * 3), between([1.0, 0.98], [0.71, 0.7, 0.68])).p_value < 0.01

@@ -169,6 +169,20 @@ def test_the_leak_is_that_of_the_best_attack_that_the_access_allows(jobs: list[J
     assert leak_of(jobs, "accessible_discriminator", references) == "discriminator"
 
 
+def test_the_text_says_how_the_attack_was_chosen(jobs: list[Job]) -> None:
+    rng, row = np.random.default_rng(0), ("white_box", "none")
+    scores = attacks(rng, {"white_box": 1.0}, 0.0, np.zeros(2 * N))
+    known = {row: {"auroc_reference": 0.7}}
+
+    def result(job: Job) -> JobResult:
+        return result_of(job, scores, MEMBER, known if job.choices["victim"] == "vae" else {})
+
+    some, none = study_of(jobs, result, "taxonomy"), study_of(jobs[:1], result, "taxonomy")
+    assert "so in 1 of 3 results" in Evidence(some).choice
+    assert "the first made for each access" in Evidence(none).choice
+    assert "the first made for each access" in Evidence(some, "tpr_at_1").choice
+
+
 def test_without_reference_models_the_declared_attack_stands_for_its_access(
     jobs: list[Job],
 ) -> None:
