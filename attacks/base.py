@@ -36,6 +36,18 @@ class Reconstructs(Protocol):
         ...
 
 
+def some_rows(n: int, count: int, seed: int = 0) -> np.ndarray:
+    """`count` of n row numbers, ascending, drawn by the seed; all where there are no more.
+
+    Whoever looks at some records only must draw them: the first ones are often of one class,
+    because conditional generators write class by class, and files are sorted. A fixed seed will do:
+    nobody sorts records by it.
+    """
+    if n <= count:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, count, replace=False))
+
+
 Learnt = dict[str, np.ndarray]
 """What an attack keeps of a view, as named arrays: they can be stored and need no code to read."""
 

@@ -37,14 +37,7 @@ class Kernels:
 
     def log(self, learnt: Learnt, points: np.ndarray) -> np.ndarray:
         """Logarithm of the density at points (n, d): (n,)."""
-        known = learnt["points"]
-        try:
-            return gaussian_kde(known.T).logpdf(points.T)
-        except (np.linalg.LinAlgError, ValueError) as error:
-            raise UserError(
-                f"attack components: a kernel density of {len(known)} records in "
-                f"{known.shape[1]} dimensions cannot be had; lower components"
-            ) from error
+        return gaussian_kde(learnt["points"].T).logpdf(points.T)
 
 
 class Flow:

@@ -17,6 +17,9 @@ LEAST = 8
 """Records that two densities in few dimensions can be estimated from at all."""
 
 
+FLAT = 1e-8
+"""Least variance, in the direction in which points about standard normal vary least."""
+
 ALIKE = "alike"
 """Is learnt of released samples that are all the same: they have no density."""
 
@@ -43,14 +46,15 @@ class DensityRatio(Learns):
         """The axes and their scales, and both densities."""
         if min(len(view.reference), len(view.released)) < LEAST:
             raise UserError(
-                f"split.reference={len(view.reference)}, bank.size={len(view.released)}: a ratio "
-                f"of densities needs at least {LEAST} of each"
+                f"a ratio of densities needs at least {LEAST} reference records and {LEAST} "
+                f"released samples; there are {len(view.reference)} and {len(view.released)}"
             )
+        first = view.released[:1]
+        if all((block.numpy() == first).all() for _, block in view.blocks()):
+            return {ALIKE: np.ones(1)}
         space = self.feature.learn(view)
         released = torch.cat([self.feature(space, block) for _, block in view.blocks()]).numpy()
         spread = released.std(0)
-        if not spread.max() > 0:
-            return {ALIKE: np.ones(1)}
         kept = np.flatnonzero(spread > 1e-4 * spread.max())[: len(view.reference) // 2]
         space["axes"] = space["axes"][kept] / spread[kept, None]
         points = {
@@ -59,6 +63,7 @@ class DensityRatio(Learns):
         }
         learnt = dict(space)
         for name, of in points.items():
+            _refuse_flat(name, of)
             found = self.density.learn(of, f"density of {name} records")
             learnt |= {f"{name}.{key}": value for key, value in found.items()}
         return learnt
@@ -76,3 +81,13 @@ class DensityRatio(Learns):
     def _log(self, name: str, learnt: Learnt, points: np.ndarray) -> np.ndarray:
         own = {k.removeprefix(f"{name}."): v for k, v in learnt.items() if k.startswith(f"{name}.")}
         return self.density.log(own, points)
+
+
+def _refuse_flat(name: str, points: np.ndarray) -> None:
+    """Raise UserError for points (n, d) that lie in fewer than d dimensions."""
+    if np.linalg.eigvalsh(np.atleast_2d(np.cov(points.T)))[0] < FLAT:
+        raise UserError(
+            f"the {len(points)} {name} records have no density: they do not vary in all "
+            f"{points.shape[1]} directions in which the released samples vary most; lower the "
+            f"attack's components"
+        )

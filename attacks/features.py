@@ -12,7 +12,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from attacks.base import Learnt
+from attacks.base import Learnt, some_rows
 from victims.access import FullBlackBox, UserError
 
 
@@ -38,8 +38,8 @@ class PrincipalComponents(Values):
     """The first principal components of the released samples.
 
     components: how many, at most as many as there are samples or values. Fitted by scikit-learn to
-    the first `fitted` released samples, with POWER iterations where it takes its randomised solver:
-    memory and time stay bounded.
+    `fitted` released samples, drawn by the seed, with POWER iterations where it takes its
+    randomised solver: memory and time stay bounded.
     """
 
     computed = True
@@ -54,7 +54,8 @@ class PrincipalComponents(Values):
 
     def learn(self, view: FullBlackBox) -> Learnt:
         """Mean (d,) and components (c, d) of released samples."""
-        samples = np.array(view.released[: self.fitted], np.float32)
+        rows = some_rows(len(view.released), self.fitted, self.state)
+        samples = np.array(view.released[rows], np.float32)
         samples = samples.reshape(len(samples), -1)
         many = min(self.components, *samples.shape)
         pca = PCA(many, iterated_power=self.POWER, random_state=self.state).fit(samples)

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from attacks.base import some_rows
 from attacks.nearest import squared_distances
 from victims.access import PartialBlackBox
 
 SAMPLES = 4096
-"""Released samples that predictions are fitted to: the cost is cubic in them."""
+"""Released samples that predictions are fitted to, drawn at random: the cost is cubic in them."""
 
 WIDTH, RIDGE = 0.5, 0.1
 """The kernel's width, in median squared distances between samples; what is added to its diagonal.
@@ -32,9 +33,10 @@ def predicted_codes(view: PartialBlackBox, queries: Tensor) -> np.ndarray:
     values), brought to the root mean square length of the released codes: predictions for records
     unlike any sample would be short. Where the kernel vanishes altogether, the code is zero.
     """
-    samples = torch.from_numpy(np.array(view.released[:SAMPLES])).flatten(1)
+    rows = some_rows(len(view.released), SAMPLES)
+    samples = torch.from_numpy(np.array(view.released[rows])).flatten(1)
     samples, queries = (x.to(view.device, torch.float64) for x in (samples, queries.flatten(1)))
-    codes = torch.from_numpy(view.codes[:SAMPLES]).to(samples)
+    codes = torch.from_numpy(view.codes[rows]).to(samples)
     centre = samples.mean(0)
     samples, queries = samples - centre, queries - centre
     between = squared_distances(samples, samples)[0]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from attacks.base import Learns, Learnt
+from attacks.base import Learns, Learnt, some_rows
 from attacks.features import Values
 from attacks.nearest import Tile, distance_tiles, exact_distances, nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference, UserError
@@ -60,7 +60,8 @@ class MonteCarlo(Learns):
         if self.feature.computed:
             blocks = [block for _, block in self.samples(learnt, view)]
             learnt = {**learnt, "samples": torch.cat(blocks).numpy()}
-        stand_ins = self.feature(learnt, torch.from_numpy(view.reference[:STAND_INS]))
+        own = view.reference[some_rows(len(view.reference), STAND_INS)]
+        stand_ins = self.feature(learnt, torch.from_numpy(own))
         if self.epsilon == "median":
             d2, _ = nearest(self.samples(learnt, view), stand_ins, 1, device=view.device)
             return {**learnt, "epsilon": np.sqrt(np.median(d2))[None]}

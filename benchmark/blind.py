@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from attacks.base import some_rows
 from benchmark import metrics
 from benchmark.config import build
 from benchmark.data.dataset import Dataset
@@ -99,8 +100,8 @@ class Blind:
         self, records: Callable[[np.ndarray], Tensor], rows: np.ndarray, seed: int
     ) -> np.ndarray:
         """Principal components of the queries (n, c) and their squares: (n, 2c)."""
-        first = records(rows[:FITTED]).flatten(1).numpy()
-        pca = PCA(min(self.components, *first.shape), random_state=seed % 2**32).fit(first)
+        some = records(rows[some_rows(len(rows), FITTED, seed)]).flatten(1).numpy()
+        pca = PCA(min(self.components, *some.shape), random_state=seed % 2**32).fit(some)
         blocks = [
             pca.transform(records(rows[start : start + BLOCK]).flatten(1).numpy())
             for start in range(0, len(rows), BLOCK)

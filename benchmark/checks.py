@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
 
+from attacks.base import some_rows
 from benchmark import judging, metrics
 from benchmark.result import NO_ACCESS, Check
 
@@ -40,6 +41,11 @@ MIN_QUERIES = 100
 COLLAPSE, SPLIT_LEAKS = "mode collapse", "split leaks"
 """Warnings after which a job's AUROCs speak for no claim about models: findings leave it out."""
 
+FAILED = "failed"
+"""How the status of a row begins whose attack was planned and met an error that nobody foresaw."""
+
+FAILED_ATTACK = "failed attack"
+
 GENERATOR_CHAIN = ("full_black_box", "partial_black_box", "white_box")
 """Access to the generator, each containing the one before. The discriminator is another branch."""
 
@@ -56,6 +62,19 @@ def overlapping_splits(digests: Mapping[str, np.ndarray]) -> list[Check]:
             )
             found.append(Check("overlap", "error", message))
     return found
+
+
+def failed_attacks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
+    """Attacks that were planned and met an error that nobody foresaw. rows: attack, status."""
+    return [
+        Check(
+            FAILED_ATTACK,
+            "warning",
+            f"{row['attack']}: {row['status']}; what this attack would have found is not known",
+        )
+        for row in rows
+        if row["status"].startswith(FAILED)
+    ]
 
 
 def tied_scores(attack: str, members: np.ndarray, non_members: np.ndarray) -> list[Check]:
@@ -133,15 +152,21 @@ def _beats(
     return max(p_values.get((name, other), 1.0) for other in others)
 
 
-def mode_collapse(released: np.ndarray, held_out: np.ndarray) -> list[Check]:
+def some(records: np.ndarray, seed: int) -> np.ndarray:
+    """DIVERSITY_ROWS of the records (n, *shape), or all: drawn, they may stand in any order."""
+    return np.asarray(records[some_rows(len(records), DIVERSITY_ROWS, seed)])
+
+
+def mode_collapse(released: np.ndarray, held_out: np.ndarray, seed: int) -> list[Check]:
     """Released samples (k, *shape) are far more alike than held-out records (n, *shape).
 
-    The first DIVERSITY_ROWS of each are compared, so both must be in random order. Finds a collapse
-    to one or two modes; with many the mean distance is nearly that of the data.
+    `some` of each are compared. Both sides must be treated alike: where repeated records were taken
+    from one, coarse records that are honest look collapsed. Finds a collapse to one or two modes;
+    with many the mean distance is nearly that of the data.
     """
     if min(len(released), len(held_out)) < 2:
         return []
-    ours, real = _mean_distance(released), _mean_distance(held_out)
+    ours, real = _mean_distance(some(released, seed)), _mean_distance(some(held_out, seed))
     if ours >= MIN_DIVERSITY * real:
         return []
     message = (
@@ -202,5 +227,4 @@ def _order_message(weak: Mapping[str, Any], strong: Mapping[str, Any], p: float)
 
 def _mean_distance(records: np.ndarray) -> float:
     """Mean Euclidean distance between two different records."""
-    rows = np.asarray(records[:DIVERSITY_ROWS], dtype=np.float64)
-    return float(pdist(rows.reshape(len(rows), -1)).mean())
+    return float(pdist(records.reshape(len(records), -1).astype(np.float64)).mean())

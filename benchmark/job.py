@@ -18,6 +18,7 @@ from benchmark import blind, canaries, checks, judging, knowledge, privacy, scor
 from benchmark.models import GRID, Model, obtain, obtain_all
 from benchmark.prepare import Plan, planted, prepare, set_up, victim_recipe
 from benchmark.result import JobResult, Strip
+from benchmark.seeds import sub_seed
 from benchmark.store import key, plain, read_meta
 from benchmark.table import Raw
 from victims.access import View, setting
@@ -229,7 +230,8 @@ def _checks(
     found = checks.overlapping_splits({name: digests[rows] for name, rows in sets.items()})
     found += checks.too_few_queries(len(split.queried), len(split.non_members))
     real = plan.dataset.records(split.non_members).numpy()
-    found += checks.mode_collapse(victim.released, real)
+    seed = sub_seed(plan.config.seed, "mode collapse")
+    found += checks.mode_collapse(victim.released, real, seed)
     whole = [dict(row) for _, row in rows[rows["status"] == "ok"].iterrows()]
     found += checks.split_leaks(whole)
     found += checks.weaker_beats_stronger(whole, comparisons)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from attacks.calibration import Calibration
 from attacks.full_black_box import NearestSample
 from benchmark import metrics
 from benchmark.audit.case import Case, Queries, content
-from benchmark.config import build, build_all
+from benchmark.checks import FAILED
+from benchmark.config import build, build_all, one_line
 from benchmark.scoring import Score, note_of, ready, score_all
 from benchmark.store import WORK, Store, plain, read_meta
 from victims.access import (
@@ -28,6 +30,8 @@ from victims.access import (
     View,
     setting,
 )
+
+log = logging.getLogger(__name__)
 
 CANDIDATES = 5
 """Nearest reference records by L2 that the distance ranks again, as for the released samples."""
@@ -79,8 +83,7 @@ def plan(asked: Attacks, case: Case) -> list[Step]:
     """What each attack will do; raises UserError where none can run."""
     steps = [_step(name, attack, asked, case) for name, attack in asked.attacks.items()]
     if all(step.places is None for step in steps):
-        reasons = "; ".join(f"{step.name}: {step.what}" for step in steps)
-        raise UserError(f"no attack can run: {reasons}")
+        raise _none_of(steps)
     return steps
 
 
@@ -102,7 +105,7 @@ def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
     member = case.queries.is_member[places]
     against = f" against {released} released samples" if released else ""
     what = f"{member.sum()} members and {(~member).sum()} non-members{against}"
-    if asked.calibrations and "reference" in case.parts and isinstance(attack, Reconstructs):
+    if len(_wanted(asked, case, name)) > 1:
         what += f", with and without {len(case.parts['reference'])} reference records"
     return Step(name, access, what, places)
 
@@ -113,29 +116,75 @@ def _first(is_member: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def attack(asked: Attacks, case: Case, steps: list[Step]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rows and scores as in `benchmark.result.JobResult`; scores have the records' ids too."""
+def attack(
+    asked: Attacks, case: Case, steps: list[Step]
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Step]]:
+    """Rows and scores as in `benchmark.result.JobResult`, and the plan as it was carried out.
+
+    scores have the records' ids too. One attack that cannot run does not end the others: its row
+    says why, see `_rows`. Raises UserError where none ran.
+    """
     rows: list[dict[str, Any]] = []
     scores: list[pd.DataFrame] = []
+    done: list[Step] = []
     for step in steps:
-        base = {"attack": step.name, "access": step.access, "warnings": ""}
-        if step.places is None:
-            rows.append({**base, "calibrated": "none", "status": step.what})
-            continue
-        queries = case.queries.take(step.places)
-        member = queries.is_member
+        for row, frame in _rows(asked, case, step):
+            rows.append(row)
+            if frame is not None:
+                scores.append(frame)
+            elif row["calibrated"] == "none":
+                step = replace(step, what=row["status"], places=None)
+        done.append(step)
+    if not scores:
+        raise _none_of(done)
+    return pd.DataFrame(rows), pd.concat(scores, ignore_index=True), done
+
+
+def _none_of(steps: list[Step]) -> UserError:
+    reasons = "; ".join(f"{step.name}: {step.what}" for step in steps)
+    return UserError(f"no attack can run: {reasons}")
+
+
+def _rows(
+    asked: Attacks, case: Case, step: Step
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame | None]]:
+    """Rows of one attack with their scores; without where the status says why there are none.
+
+    "not run: ..." where what was handed in does not suffice for it: as if it had not been selected.
+    "failed: ..." where it was meant to work: then no absence of a leak is claimed.
+    """
+    base = {"attack": step.name, "access": step.access, "warnings": ""}
+    if step.places is None:
+        yield {**base, "calibrated": "none", "status": step.what}, None
+        return
+    queries = case.queries.take(step.places)
+    member, left = queries.is_member, _wanted(asked, case, step.name)
+    try:
         for variant, (values, seconds) in _variants(asked, case, step.name, queries):
             row = {**base, "calibrated": variant, "status": "ok", "seconds": seconds}
-            rows.append(row | metrics.summary(values[member], values[~member]))
             columns = {"query": step.places, "id": queries.ids, "member": member, "score": values}
-            scores.append(pd.DataFrame({"attack": step.name, "calibrated": variant} | columns))
-    return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
+            frame = pd.DataFrame({"attack": step.name, "calibrated": variant} | columns)
+            left.remove(variant)
+            yield row | metrics.summary(values[member], values[~member]), frame
+    except Exception as error:  # of any attack, and of anyone's generator
+        status = f"not run: {error}"
+        if not isinstance(error, UserError):
+            log.warning("attack %s failed", step.name, exc_info=True)
+            status = f"{FAILED}: {one_line(error) or type(error).__name__}"
+        for variant in left:
+            yield {**base, "calibrated": variant, "status": status}, None
+
+
+def _wanted(asked: Attacks, case: Case, name: str) -> list[str]:
+    """Raw scores ("none"), and calibrations where they are possible."""
+    possible = "reference" in case.parts and isinstance(asked.attacks[name], Reconstructs)
+    return ["none", *(asked.calibrations if possible else ())]
 
 
 def _variants(
     asked: Attacks, case: Case, name: str, queries: Queries
 ) -> Iterator[tuple[str, tuple[np.ndarray, float]]]:
-    """Scores and seconds, raw ("none") and by calibration where that is possible."""
+    """Scores and seconds of all that is wanted."""
     chosen = asked.attacks[name]
     view = case.view(chosen.access)
     filed = {"attack": plain(asked.config.attack[name]), **case.fingerprint(chosen.access)}
@@ -149,11 +198,12 @@ def _variants(
         raw = score_all(score, view, queries.blocks(rows))
         seconds = time.monotonic() - start
     yield "none", (raw, seconds + learning)
-    if "reference" in case.parts and isinstance(chosen, Reconstructs):
+    if calibrations := _wanted(asked, case, name)[1:]:
         other, seconds = _by_reference(asked, case, queries)
         unseen = np.zeros((1, len(other)), bool)
-        for variant, calibration in asked.calibrations.items():
-            yield variant, (calibration.combine(raw, other[None], unseen), seconds)
+        for variant in calibrations:
+            calibrated = asked.calibrations[variant].combine(raw, other[None], unseen)
+            yield variant, (calibrated, seconds)
 
 
 def _by_reference(asked: Attacks, case: Case, queries: Queries) -> tuple[np.ndarray, float]:

@@ -105,11 +105,12 @@ def checks_of(
         found.append(Check("constant columns", "warning", message))
     found += _strangers(case)
     if (released := case.released) is not None:
-        places = np.flatnonzero(~case.queries.is_member)[: checks.DIVERSITY_ROWS]
-        real = case.queries.records(places).numpy()
-        found += checks.mode_collapse(released.values, real)
-        found += _brightness(case, released.values[: checks.DIVERSITY_ROWS], real)
+        seed = sub_seed(config.seed, "audit", "mode collapse")
+        real = case.data["non_members"].values  # repeated ones too, as among the released records
+        found += checks.mode_collapse(released.values, real, seed)
+        found += _brightness(case, checks.some(released.values, seed), checks.some(real, seed))
     whole = [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
+    found += checks.failed_attacks(whole)
     whole = [row for row in whole if row["status"] == "ok"]
     chain = [row["attack"] for row in whole if row["access"] in checks.GENERATOR_CHAIN]
     compared = judging.compare(scores[scores["attack"].isin(chain)])

@@ -194,12 +194,18 @@ def _space(
     if bank is not None:
         frame = pd.DataFrame(bank, columns=members.table.columns)
         given["generated"] = Records("generator", np.arange(len(bank)).astype(str), frame)
-    basis = next((n for n in ("reference", "samples", "generated") if n in given), "non_members")
-    space = TableSpace(given, basis, _reading(config).categorical)
+    space = TableSpace(given, _basis(given), _reading(config).categorical)
     for model in (generator, discriminator):
         if model is not None and getattr(model, "sample", None) is None:
             space.refuse_categories(model.name)
     return space
+
+
+def _basis(given: Mapping[str, Records]) -> str:
+    """The input that standardises the columns: not the members, and none of equal rows only."""
+    possible = (name for name in ("reference", "samples", "generated") if name in given)
+    varied = (name for name in possible if (given[name].table.nunique() > 1).any())
+    return next(varied, "non_members")
 
 
 def _queries(

@@ -157,7 +157,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     steps = plan(asked, case)
     if console is not None:
         _print_plan(console, steps, case.left_out.checks(config.thresholds.overlap.value))
-    rows, scores = attack(asked, case, steps)
+    rows, scores, steps = attack(asked, case, steps)
     facts = facts_of(case)
     result = JobResult(
         title=f"Audit of {_subject(sources)}: {facts.members} members, {facts.non_members} "

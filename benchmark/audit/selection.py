@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.checks import Check
-from benchmark.result import count
+from benchmark.result import Check, count
 from benchmark.seeds import sub_seed
 from victims.access import UserError
 

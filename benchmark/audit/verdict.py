@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import NonNegativeInt, PositiveInt
 
 from benchmark import metrics
-from benchmark.checks import Check
+from benchmark.checks import FAILED_ATTACK, Check
 from benchmark.config import check
 from benchmark.keys import plain
 from benchmark.result import JobResult, name
@@ -62,7 +62,8 @@ class Verdict:
 
     proven, unproven: kinds of access with and without a proven leak. upper: no attack's AUROC is
     higher. level: of each statement. exceeded: limits of fail_if that were exceeded, with what was
-    found. doubtful: members and non-members differ by themselves.
+    found. doubtful: members and non-members differ by themselves. failed: an attack that was
+    planned failed, so that no leak is ruled out; what the others found stands.
     """
 
     word: str
@@ -77,6 +78,7 @@ class Verdict:
     thresholds: dict[str, dict[str, Any]]
     limits: dict[str, float | None]
     doubtful: bool = False
+    failed: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -133,6 +135,7 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict
     found_upper = max((e.found_high for e in resolved), default=np.nan)
     proven = list(dict.fromkeys(e.access for e in found if e.low > 0.5 or e.p_found < 1 - level))
     unproven = list(dict.fromkeys(e.access for e in found if e.access not in proven))
+    failed = any(check.name == FAILED_ATTACK for check in checks)
     if any(check.level == "error" for check in checks):
         word = "invalid"
     elif proven:
@@ -140,13 +143,13 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict
     elif any(e.high < 0.5 for e in found):
         word = "invalid"
     else:
-        word = "no leak found" if upper <= values["small"] else "inconclusive"
+        word = "no leak found" if upper <= values["small"] and not failed else "inconclusive"
     measured = {
         "auroc_lower": strongest.low,
         "auroc_upper": upper,
         "found_upper": found_upper,
     }
-    exceeded = _exceeded(limits, measured, word)
+    exceeded = _exceeded(limits, measured, word, failed)
     return Verdict(
         word=word,
         strongest=strongest,
@@ -160,6 +163,7 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict
         thresholds=thresholds,
         limits=limits,
         doubtful=any(check.name == "split leaks" for check in checks),
+        failed=failed,
     )
 
 
@@ -185,7 +189,7 @@ def _evidence(
 
 
 def _exceeded(
-    limits: Mapping[str, float | None], measured: Mapping[str, float], word: str
+    limits: Mapping[str, float | None], measured: Mapping[str, float], word: str, failed: bool
 ) -> dict[str, str]:
     """Limits that are exceeded, or cannot be judged: what cannot be ruled out fails."""
     texts = {}
@@ -195,6 +199,8 @@ def _exceeded(
         value = measured[title]
         if word == "invalid":
             texts[title] = "the numbers are not valid"
+        elif failed and title.endswith("_upper"):
+            texts[title] = "an attack failed, so nothing is ruled out"
         elif np.isnan(value):
             texts[title] = "too few non-members to resolve it"
         elif value > limit:

@@ -64,6 +64,8 @@ def _finding(verdict: Verdict) -> str:
         if set(verdict.proven) == {"accessible_discriminator"}:
             return "The discriminator gives away who was in the training data."
         return "The generator gives away who was in the training data."
+    if verdict.word == "inconclusive" and verdict.failed:
+        return "An attack failed, and the others found no leak: that is not enough to tell."
     return {
         "no leak found": "No leak was found by the attacks that were run.",
         "inconclusive": "There are too few records to tell.",
@@ -181,7 +183,9 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
             f"Remove released records that equal a training record ({facts.copied_members} members "
             f"are affected), and find out why the generator repeats them."
         )
-    if verdict.word == "inconclusive":
+    if verdict.failed:
+        steps.append("Find out why an attack failed (see its row), and audit again.")
+    if verdict.word == "inconclusive" and verdict.upper > verdict.thresholds["small"]["value"]:
         steps.append(
             f"Give more records: about {_needed(verdict):,} members and as many non-members would "
             f"rule out (or find) an AUROC above {verdict.thresholds['small']['value']:g}."

@@ -101,10 +101,13 @@ def test_dimensions_are_at_most_half_of_the_reference_records(tmp_path: Path) ->
 
 
 def test_too_few_records_and_copies_are_one_clear_line() -> None:
-    with pytest.raises(UserError, match=r"split\.reference=5.*at least 8"):
+    with pytest.raises(UserError, match=r"at least 8 reference records.*there are 5 and 30"):
         DensityRatio(Kernels(), 2, 0).score(gaussians(30, 5), torch.zeros(1, 2))
     with pytest.raises(UserError, match="steps=0"):
         Flow(**{**TINY, "steps": 0})
-    copies = view(queries(100), np.zeros((20, 2)))
-    with pytest.raises(UserError, match="20 records in 2 dimensions"):
-        DensityRatio(Kernels(), 2, 0).score(copies, torch.zeros(1, 2))
+    for copies in np.zeros((20, 2)), np.full((20, 2), 0.1), np.linspace(0, 1, 20)[:, None] * [1, 2]:
+        for density in Kernels(), Flow(**TINY):  # a flow would make the density infinite
+            with pytest.raises(UserError, match="20 reference records have no density"):
+                DensityRatio(density, 2, 0).score(view(queries(100), copies), torch.zeros(1, 2))
+    alike = view(np.full((100, 2), 0.1), np.random.default_rng(0).normal(size=(20, 2)))
+    assert not DensityRatio(Kernels(), 2, 0).score(alike, torch.zeros(1, 2)).any()

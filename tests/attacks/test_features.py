@@ -10,6 +10,7 @@ from skimage.feature import hog
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from attacks.base import some_rows
 from attacks.features import ColourHistogram, OrientedGradients, PrincipalComponents, Values
 from victims.access import FullBlackBox, UserError
 
@@ -87,18 +88,24 @@ def test_principal_components_of_large_records_keep_as_much_as_can_be_kept() -> 
     assert kept == pytest.approx(best, rel=1e-3)
 
 
+def view_of(released: np.ndarray) -> FullBlackBox:
+    return FullBlackBox(torch.device("cpu"), 64, released)
+
+
 def test_components_are_as_many_as_there_can_be() -> None:
     view = FullBlackBox(torch.device("cpu"), 64, np.random.default_rng(0).normal(size=(9, 4)))
     assert PrincipalComponents(40).learn(view)["axes"].shape == (4, 4)
 
 
-def test_components_are_fitted_to_the_first_samples_only() -> None:
-    released = images(60, 20).numpy()
-    first, all_of_them = (
-        FullBlackBox(torch.device("cpu"), 64, x) for x in (released[:30], released)
-    )
-    ours = PrincipalComponents(7, fitted=30).learn(all_of_them)["axes"]
-    np.testing.assert_array_equal(ours, PrincipalComponents(7).learn(first)["axes"])
+def test_components_are_fitted_to_some_samples_wherever_they_stand() -> None:
+    """Class by class, each varying in one direction of its own: the first rows know one of them."""
+    rng = np.random.default_rng(0)
+    by_class = np.concatenate([rng.normal(size=(1000, 1)) * row for row in np.eye(4)])
+    axes = PrincipalComponents(4, fitted=400).learn(view_of(by_class))["axes"]
+    assert (np.abs(axes).max(0) > 0.5).all()
+    chosen = by_class[some_rows(4000, 400, PrincipalComponents(4).state)]
+    expected = PrincipalComponents(4).learn(view_of(chosen))["axes"]
+    np.testing.assert_array_equal(axes, expected)
     with pytest.raises(UserError, match="fitted=0"):
         PrincipalComponents(7, fitted=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,16 +108,21 @@ def test_one_pass_serves_all_radii(
             np.testing.assert_allclose(found[i] / samples, expected, rtol=0.01, atol=1e-9)
 
 
-def test_epsilon_comes_from_a_bounded_number_of_the_attackers_records() -> None:
+def test_epsilon_comes_from_some_of_the_attackers_records_wherever_they_stand() -> None:
+    """Sorted by class, the first records are all of one, and epsilon was that of this class."""
     rng = np.random.default_rng(0)
-    reference = rng.normal(size=(STAND_INS + 50, 3))
-    reference[STAND_INS:] += 100
-    released, queries = rng.normal(size=(40, 3)), torch.zeros(2, 3)
-    scores = [
-        MonteCarlo(Values()).score(view(released, known), queries)
-        for known in (reference, reference[:STAND_INS])
-    ]
-    np.testing.assert_array_equal(*scores)
+    classes = np.arange(4 * STAND_INS) // STAND_INS
+    reference = 100 * classes[:, None] + rng.normal(size=(len(classes), 3)) * (1 + classes[:, None])
+    released = 100 * rng.integers(0, 4, (400, 1)) + rng.normal(size=(400, 3))
+    attack = MonteCarlo(Values())
+    sorted_, shuffled, whole = (
+        float(attack.learn(view(released, known), Path())["epsilon"][0])
+        for known in (reference, rng.permutation(reference), reference[::4])
+    )
+    assert sorted_ == pytest.approx(whole, rel=0.3)
+    assert shuffled == pytest.approx(whole, rel=0.3)
+    first = float(attack.learn(view(released, reference[:STAND_INS]), Path())["epsilon"][0])
+    assert abs(first / whole - 1) > 0.5
 
 
 @pytest.mark.parametrize(

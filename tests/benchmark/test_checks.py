@@ -166,7 +166,7 @@ def test_mode_collapse():
     rng = np.random.default_rng(3)
     real = rng.normal(size=(40, 1, 8, 8))
     collapsed = real[:2][np.arange(60) % 2] + 0.01 * rng.normal(size=(60, 1, 8, 8))
-    found = only(checks.mode_collapse(collapsed, real))
+    found = only(checks.mode_collapse(collapsed, real, 0))
     assert found.level == "warning"
     ours, held_out = (
         np.mean([np.linalg.norm(a - b) for i, a in enumerate(x) for b in x[:i]])
@@ -178,9 +178,19 @@ def test_mode_collapse():
 
 def test_diverse_samples_pass():
     real, released = RNG.normal(size=(2, 400, 16))
-    assert checks.mode_collapse(released.astype(np.float32), real) == []
-    assert checks.mode_collapse(0.75 * released, real) == []  # blurred, not collapsed
-    assert checks.mode_collapse(released[:1], real) == []
+    assert checks.mode_collapse(released.astype(np.float32), real, 0) == []
+    assert checks.mode_collapse(0.75 * released, real, 0) == []  # blurred, not collapsed
+    assert checks.mode_collapse(released[:1], real, 0) == []
+
+
+def test_mode_collapse_looks_at_drawn_rows():
+    """Ten classes far apart, written class by class: the first rows are of one class."""
+    released, real = (
+        10 * (np.arange(4000) // 400)[:, None] + RNG.normal(size=(4000, 3)) for _ in "ab"
+    )
+    assert checks.mode_collapse(released, real, 0) == []
+    assert checks.mode_collapse(released, real[RNG.permutation(4000)], 0) == []
+    assert checks.mode_collapse(released[:400], real, 0)
 
 
 def test_few_queries():

@@ -19,6 +19,7 @@ from scipy.spatial.distance import cdist
 from attacks.full_black_box import NearestSample
 from benchmark.audit.__main__ import main
 from benchmark.audit.report import Audit
+from victims.access import UserError
 
 Audited = Callable[..., Audit]
 N = 200
@@ -151,6 +152,86 @@ def test_repeated_records_are_not_asked(audited: Audited, inputs) -> None:
     assert found.facts.members == N - 30
 
 
+def statuses(found: Audit) -> dict[tuple[str, str], str]:
+    return found.result.rows.set_index(["attack", "calibrated"])["status"].to_dict()
+
+
+CANNOT = {
+    "few reference records": ({"reference": table(4, 5)}, "at least 8 reference records"),
+    "no common category": (
+        {"reference": table(4, N).assign(age=1, income=1, smokes=False, town="east")},
+        "reference records have no density",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CANNOT)
+def test_an_attack_that_cannot_run_says_why_and_the_others_stand(
+    audited: Audited, inputs, case: str
+) -> None:
+    """Each ended the whole audit with exit code 2, and named settings that an audit lacks."""
+    given, why = CANNOT[case]
+    found = audited(**inputs, samples=table(3, N), **given)
+    status = statuses(found)[("domias_kde", "none")]
+    assert status.startswith("not run: ")
+    assert why in status
+    assert not {"split.reference", "bank.size"} & set(status.replace("=", " ").split())
+    assert statuses(found)[("full_black_box", "difference")] == "ok"
+    assert not found.verdict.failed  # as if it had not been selected
+    assert any(why in text for text in found.summary()["not_tried"])
+    assert "failed attack" not in {check.name for check in found.result.checks}
+
+
+def test_an_attack_that_breaks_ends_neither_the_audit_nor_passes_for_a_good_one(
+    audited: Audited, inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object) -> None:
+        raise np.linalg.LinAlgError("no\nconvergence")
+
+    given = {**inputs, "samples": table(3, N), "reference": table(4, N)}
+    monkeypatch.setattr("attacks.monte_carlo.MonteCarlo.judge", broken)
+    found = audited(**given)
+    assert statuses(found)[("monte_carlo_values", "none")] == "failed: no"
+    assert statuses(found)[("full_black_box", "difference")] == "ok"
+    assert found.verdict.word == "inconclusive"
+    assert "failed attack" in {check.name for check in found.result.checks}
+    assert found.summary()["verdict"] == "inconclusive"
+    monkeypatch.setattr("benchmark.audit.attack._by_reference", broken)
+    found = audited("attack=[full_black_box]", **given)
+    assert statuses(found)[("full_black_box", "none")] == "ok"
+    assert statuses(found)[("full_black_box", "difference")] == "failed: no"
+    monkeypatch.setattr("attacks.full_black_box.NearestSample.score", broken)
+    with pytest.raises(UserError, match="no attack can run: full_black_box: failed: no"):
+        audited("attack=[full_black_box]", "seed=1", **given)
+
+
+@pytest.mark.parametrize("reference", [None, table(4, N)])
+def test_samples_that_are_all_alike_get_a_verdict(
+    audited: Audited, inputs, reference: pd.DataFrame | None
+) -> None:
+    found = audited(**inputs, samples=table(3, 1).iloc[[0] * N], reference=reference)
+    assert found.verdict.word in ("no leak found", "inconclusive")
+    assert "mode collapse" in {check.name for check in found.result.checks}
+    assert all(found.result.ok["auroc"].between(0.4, 0.6))
+
+
+def test_sorted_records_are_no_collapse_and_a_collapse_is_one_in_any_order(
+    audited: Audited, inputs
+) -> None:
+    """Conditional generators write class by class: the first rows are of one class."""
+    samples = table(3, 10 * N)
+    samples["income"] = np.where(samples["town"] == "south", 1e6, 1e3)
+    records = {
+        k: v.assign(income=np.where(v["town"] == "south", 1e6, 1e3)) for k, v in inputs.items()
+    }
+    for frame in samples, samples.sort_values(["town", "smokes", "age"]):
+        found = audited("attack=[full_black_box]", **records, samples=frame)
+        assert "mode collapse" not in {check.name for check in found.result.checks}
+    mixed = pd.concat([samples[:100], samples.iloc[[0] * 1900]])
+    found = audited("attack=[full_black_box]", **records, samples=mixed)
+    assert "mode collapse" in {check.name for check in found.result.checks}
+
+
 def test_index_files_pick_from_one_table(audited: Audited, tmp_path: Path) -> None:
     everything = table(0, 2 * N)
     everything.to_csv(tmp_path / "all.csv", index=False)
@@ -210,8 +291,8 @@ def test_a_second_audit_scores_nothing_again(
     second = audited("fail_if.auroc_upper=0.5", **inputs, samples=samples, reference=table(4, N))
     pd.testing.assert_frame_equal(first.result.scores, second.result.scores)
     assert second.exit_code == 3
-    with pytest.raises(AssertionError):  # other samples are other scores
-        audited(**inputs, samples=table(5, N))
+    others = audited(**inputs, samples=table(5, N))  # other samples are other scores
+    assert statuses(others)["full_black_box", "none"] == "failed: computed again"
 
 
 def test_the_written_verdict_follows_from_the_scores(

@@ -118,6 +118,20 @@ def test_what_cannot_be_ruled_out_fails(audit_config: Config) -> None:
     assert good.exceeded == {"auroc_lower": "the numbers are not valid"}
 
 
+def test_a_failed_attack_rules_nothing_out_and_takes_nothing_back(audit_config: Config) -> None:
+    failed = [Check("failed attack", "warning", "x: failed: it broke")]
+    limits = audit_config("fail_if.auroc_upper=0.99", "fail_if.auroc_lower=0.9")
+    found = verdict(limits, *guesses(3, 2000), checks=failed)
+    assert found.word == "inconclusive"
+    assert found.exceeded == {"auroc_upper": "an attack failed, so nothing is ruled out"}
+    text = sentences(found, facts())
+    assert "An attack failed" in text
+    assert "Give more records" not in text
+    rng = np.random.default_rng(0)
+    leak = rng.normal(size=300) + 2, rng.normal(size=300)
+    assert verdict(limits, leak, checks=failed).word == "leak"
+
+
 def facts(**changes: Any) -> Facts:
     base = dict.fromkeys(Facts.__dataclass_fields__, 0)
     return Facts(**base | {"members": 300, "non_members": 300, "given_members": 300} | changes)
