@@ -36,7 +36,7 @@ def without_and_with(study: Study) -> dict[Where, Where]:
     private = [epsilon for epsilon in epsilons.values() if epsilon <= SOME_EPSILON]
     without = [group for group in epsilons if np.isinf(epsilons[group])]
     if not private or not without:
-        raise Lacking(f"needed are victims without privacy and with epsilon up to {SOME_EPSILON:g}")
+        raise Lacking(f"results without privacy and with epsilon up to {SOME_EPSILON:g} are needed")
     found: dict[Where, Where] = {}
     for group in epsilons:
         if epsilons[group] == max(private):

@@ -167,7 +167,7 @@ def texts(finding: Finding) -> dict[str, Any]:
         "p": _p(finding.p_holm),
         "reason": finding.reason,
         "parts": {name: _estimate(part) for name, part in finding.parts.items()},
-        "repetitions": _repetitions(finding, shown.seeds if shown else 0),
+        "repetitions": _repetitions(finding, shown.seeds) if shown else "",
         "command": finding.command,
         "beside": texts(finding.beside) if finding.beside else None,
     }

@@ -289,6 +289,7 @@ def test_the_claims_are_a_table_too(fill: Fill, tmp_path: Path) -> None:
     assert len(rows) == len(CLAIMS)
     assert {row.count(" | ") for row in [head, *rows]} == {6}
     assert sum("**not enough data**" in row for row in rows) >= 6  # of studies that were not run
+    assert " 0 seeds " not in "".join(rows)  # of what was not measured nothing was repeated
 
 
 def test_a_failure_names_no_folder_of_this_machine() -> None:
