@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks.base import Learns, Learnt
 from attacks.density import Density
 from attacks.features import PrincipalComponents
-from victims.access import FullBlackBoxWithReference, UserError
+from victims.access import FullBlackBoxWithReference, Unsuited
 
 LEAST = 8
 """Records that two densities in few dimensions can be estimated from at all."""
@@ -45,7 +45,7 @@ class DensityRatio(Learns):
     def learn(self, view: FullBlackBoxWithReference, work: Path) -> Learnt:
         """The axes and their scales, and both densities."""
         if min(len(view.reference), len(view.released)) < LEAST:
-            raise UserError(
+            raise Unsuited(
                 f"a ratio of densities needs at least {LEAST} reference records and {LEAST} "
                 f"released samples; there are {len(view.reference)} and {len(view.released)}"
             )
@@ -84,9 +84,9 @@ class DensityRatio(Learns):
 
 
 def _refuse_flat(name: str, points: np.ndarray) -> None:
-    """Raise UserError for points (n, d) that lie in fewer than d dimensions."""
+    """Raise Unsuited for points (n, d) that lie in fewer than d dimensions."""
     if np.linalg.eigvalsh(np.atleast_2d(np.cov(points.T)))[0] < FLAT:
-        raise UserError(
+        raise Unsuited(
             f"the {len(points)} {name} records have no density: they do not vary in all "
             f"{points.shape[1]} directions in which the released samples vary most; lower the "
             f"attack's components"

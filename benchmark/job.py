@@ -21,7 +21,7 @@ from benchmark.result import JobResult, Strip
 from benchmark.seeds import sub_seed
 from benchmark.store import key, plain, read_meta
 from benchmark.table import Raw
-from victims.access import View, setting
+from victims.access import Unsuited, View, setting
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +51,24 @@ def run(config: DictConfig) -> JobResult:
 
 
 def _raw(plan: Plan, name: str, victim: Model, references: list[Model]) -> Raw:
-    """Raw scores of one attack under the victim and, where these compare, the reference models."""
+    """Raw scores of one attack under the victim and, where these compare, the reference models.
+
+    An attack for which a model's samples do not suffice does not end the others.
+    """
     access = plan.attacks[name].access
     if not (victim.victim.can_grant(access) and knowledge.suffices(access, plan.split)):
         return Raw(setting(access))
-    scores, seconds = _scores(plan, name, victim)
+    try:
+        scores, seconds = _scores(plan, name, victim)
+    except Unsuited as error:
+        return Raw(setting(access), refused=f"not run: {error}")
     alone = next(filter(None, (_incomparable(plan, access, model) for model in references)), "")
     if alone or not references:
         return Raw(setting(access), scores, None, seconds, alone=alone)
-    found = [_scores(plan, name, reference) for reference in references]
+    try:
+        found = [_scores(plan, name, reference) for reference in references]
+    except Unsuited as error:
+        return Raw(setting(access), scores, None, seconds, alone=f"not run: {error}")
     stacked = np.stack([scores for scores, _ in found])
     return Raw(setting(access), scores, stacked, seconds, sum(seconds for _, seconds in found))
 
@@ -183,7 +192,7 @@ def _result(
         comparisons=comparisons,
         sets=judging.set_curves(scores),
         samples=np.array(victim.released[:GRID]) if plan.dataset.is_image else None,
-        strips=_strips(plan, victim) if plan.dataset.is_image else {},
+        strips=_strips(plan, victim, set(scores["attack"])) if plan.dataset.is_image else {},
         canaries=planted,
         checks=[
             *privacy.broken(scores, victim.privacy, planted),
@@ -243,14 +252,14 @@ def _checks(
     return found
 
 
-def _strips(plan: Plan, victim: Model) -> dict[str, Strip]:
+def _strips(plan: Plan, victim: Model, ran: set[str]) -> dict[str, Strip]:
     """A few members and non-members beside what each reconstruction attack finds for them."""
     rows, is_member = plan.queries
     shown = np.concatenate([np.flatnonzero(is_member)[:SHOWN], np.flatnonzero(~is_member)[:SHOWN]])
     return {
         name: _strip(plan, name, attack, victim, rows[shown], is_member[shown])
         for name, attack in plan.attacks.items()
-        if isinstance(attack, Reconstructs) and victim.victim.can_grant(attack.access)
+        if isinstance(attack, Reconstructs) and name in ran
     }
 
 

@@ -13,6 +13,7 @@ from attacks.calibration import Calibration
 from attacks.ensemble import Ensemble
 from benchmark import metrics
 from benchmark.references import suffices
+from victims.access import UserError
 
 COMBINED = "combined"
 """Access of a row that stands on several attacks."""
@@ -23,7 +24,7 @@ NOTHING_TO_LEARN = "no attack has scores under models trained on the queries (re
 class Raw(NamedTuple):
     """Raw scores of one attack, and the seconds that they took together.
 
-    victim: (n,), None where the victim does not grant the access.
+    victim: (n,), None where the victim does not grant the access, or refused says why.
     references: (r, n), None where there is nothing to compare with; alone: why.
     """
 
@@ -33,6 +34,7 @@ class Raw(NamedTuple):
     seconds: float = np.nan
     reference_seconds: float = np.nan
     alone: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ class Table:
                 row |= {"status": "ok", **metrics.summary(*groups)}
                 scores.append(self._tidy(row, values))
             rows.append(row)
+        if not scores:
+            reasons = "; ".join(f"{row['attack']}: {row['status']}" for row in rows)
+            raise UserError(f"no attack could run: {reasons}")
         return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
 
     def _attacks(
@@ -65,7 +70,8 @@ class Table:
     ) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
         """Each attack's row without numbers and its scores: raw, then by calibration."""
         for name, raw in raws.items():
-            row = {"attack": name, "access": raw.access, "warnings": "", "status": "no access"}
+            status = raw.refused or "no access"
+            row = {"attack": name, "access": raw.access, "warnings": "", "status": status}
             known = on_references(raw.references, self.inside)
             yield row | known | {"calibrated": "none", "seconds": raw.seconds}, raw.victim
             for variant, calibration in self.calibrations.items():

@@ -26,6 +26,7 @@ from benchmark.store import WORK, Store, plain, read_meta
 from victims.access import (
     FullBlackBox,
     PartialBlackBox,
+    Unsuited,
     UserError,
     View,
     setting,
@@ -168,8 +169,8 @@ def _rows(
             yield row | metrics.summary(values[member], values[~member]), frame
     except Exception as error:  # of any attack, and of anyone's generator
         status = f"not run: {error}"
-        if not isinstance(error, UserError):
-            log.warning("attack %s failed", step.name, exc_info=True)
+        if not isinstance(error, Unsuited):
+            log.warning("attack %s failed", step.name, exc_info=not isinstance(error, UserError))
             status = f"{FAILED}: {one_line(error) or type(error).__name__}"
         for variant in left:
             yield {**base, "calibrated": variant, "status": status}, None

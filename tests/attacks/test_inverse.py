@@ -43,6 +43,21 @@ def test_the_stretch_of_a_linear_generator_is_the_closed_form() -> None:
     np.testing.assert_allclose(stretch(linear(400)), wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_predictions_know_samples_of_every_class_whatever_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sorted by a coordinate of their code, the first samples are all of one end of it."""
+    monkeypatch.setattr("attacks.inverse.SAMPLES", 300)
+    codes = GENERATOR.standard_normal((3000, D))
+    codes = codes[np.argsort(codes[:, 0])]
+    far = codes[-50:]
+    queries = torch.from_numpy(bent(far)).reshape(50, *SHAPE)
+    found = predicted_codes(view(codes, bent(codes)), queries)
+    blind = predicted_codes(view(codes[:300], bent(codes[:300])), queries)
+    assert np.abs(found - far)[:, 0].mean() < 1
+    assert np.abs(blind - far)[:, 0].mean() > 2
+
+
 def test_predictions_are_those_of_scikit_learn() -> None:
     codes = GENERATOR.standard_normal((300, D))
     queries = bent(GENERATOR.standard_normal((9, D)))

@@ -21,6 +21,7 @@ from victims.access import (
     FullBlackBox,
     FullBlackBoxWithMembers,
     FullBlackBoxWithReference,
+    Unsuited,
     UserError,
     WhiteBox,
     of_victim,
@@ -54,6 +55,13 @@ class Counts(Learns):
 
 class CountsReference(Counts):
     access = FullBlackBoxWithReference
+
+
+class Demanding(CountsReference):
+    """Wants more than it is given."""
+
+    def learn(self, view: Any, work: Path) -> Learnt:
+        raise Unsuited("it needs a million records")
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +177,18 @@ def test_without_records_an_attack_reads_no_access(config: Config) -> None:
     with open_dict(settings):
         del settings.attack["discriminator"]
     with pytest.raises(UserError, match=r"split\.reference=0: the attacker owns no records"):
+        job.run(settings)
+
+
+def test_an_attack_that_a_trained_model_does_not_suit_ends_no_job(config: Config) -> None:
+    result = job.run(with_attack(config, "Demanding", "reference=halves"))
+    for variant in ("none", "difference"):
+        assert row(result, variant)["status"] == "not run: it needs a million records"
+    assert "discriminator" in set(result.ok["attack"])
+    settings = with_attack(config, "Demanding", "calibration=none")
+    with open_dict(settings):
+        del settings.attack["discriminator"]
+    with pytest.raises(UserError, match="no attack could run: counts: not run: it needs"):
         job.run(settings)
 
 
