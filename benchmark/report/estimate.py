@@ -57,8 +57,8 @@ class Estimate(NamedTuple):
         side = self.high - self.mean
         if not side > 0:
             return np.nan if np.isnan(side) else float(self.mean >= margin)
-        away, few = (self.mean - margin) / side, t(min(max(1, self.seeds - 1), self.freedom))
-        found = norm.cdf(away * Z), few.cdf(away * few.ppf((1 + LEVEL) / 2))
+        away, few = (self.mean - margin) / side, min(max(1, self.seeds - 1), self.freedom)
+        found = norm.cdf(away * Z), t.cdf(away * t.ppf((1 + LEVEL) / 2, few), few)
         return float(max(*found, self.p_below))
 
 
@@ -77,11 +77,11 @@ def over_seeds(
     if n > 1 and between:
         error = float(found.std(ddof=1) / np.sqrt(n))
         margins.append(float(t.ppf((1 + LEVEL) / 2, n - 1)) * error)
-        p_values.append(_tail(mean, error, t(n - 1)))
+        p_values.append(_tail(mean, error, n - 1))
     if halves is not None and n:
         error = float(np.sqrt(np.square(np.asarray(halves, float)).sum()) / n / Z)
         margins.append(Z * error)
-        p_values.append(_tail(mean, error, norm))
+        p_values.append(_tail(mean, error))
     margin = max(margins, default=np.nan)
     return Estimate(mean, mean - margin, mean + margin, max(p_values, default=np.nan), n)
 
@@ -91,10 +91,10 @@ def between(a: Sequence[float], b: Sequence[float]) -> Estimate:
     mean = float(np.mean(a) - np.mean(b))
     error = float(np.sqrt(sum(np.var(own, ddof=1) / len(own) for own in (a, b))))
     if not error:
-        return Estimate(mean, mean, mean, _tail(mean, error, norm), 0)
+        return Estimate(mean, mean, mean, _tail(mean, error), 0)
     test = ttest_ind(a, b, equal_var=False)
     low, high = test.confidence_interval(LEVEL)
-    p_value = _tail(mean, error, t(test.df))
+    p_value = _tail(mean, error, test.df)
     return Estimate(mean, float(low), float(high), p_value, 0, freedom=float(test.df))
 
 
@@ -110,11 +110,11 @@ def wider_side(value: float, low: float, high: float) -> float:
     return max(high - value, value - low)
 
 
-def _tail(mean: float, error: float, distribution: object) -> float:
+def _tail(mean: float, error: float, freedom: float = np.inf) -> float:
     """Chance of a mean at least as large where the truth is 0."""
     if error == 0:
         return 0.0 if mean > 0 else 1.0
-    return float(distribution.sf(mean / error))  # type: ignore[attr-defined]
+    return float(t.sf(mean / error, freedom))
 
 
 def of_auroc(rows: pd.DataFrame) -> Estimate:

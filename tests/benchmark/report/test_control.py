@@ -80,9 +80,9 @@ def test_a_control_that_leaks_no_more_takes_the_defence_away(jobs: list[Job]) ->
     """The plain victim leaks plainly; the one stopped early does as well as the private one."""
     verdicts = [
         defends(jobs, {"plain": 2.0, "early": 0.0, "private": 0.0}, WORSE, seed=seed).verdict
-        for seed in range(20)
+        for seed in range(10)
     ]
-    assert verdicts.count(HOLDS) <= 3  # 5% of 20 is 1; more than 3 has probability 2%
+    assert verdicts.count(HOLDS) <= 2  # more than 2 of 10 has probability 1% at a level of 5%
 
 
 def test_privacy_that_leaks_more_than_its_control_does_not_defend(jobs: list[Job]) -> None:
