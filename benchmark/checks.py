@@ -52,13 +52,15 @@ GENERATOR_CHAIN = ("full_black_box", "partial_black_box", "white_box")
 
 def overlapping_splits(digests: Mapping[str, np.ndarray]) -> list[Check]:
     """Sets that must be disjoint share content: name -> (n, bytes) uint8, a digest per record."""
-    contents = {name: {row.tobytes() for row in rows} for name, rows in digests.items()}
+    contents = {name: [row.tobytes() for row in rows] for name, rows in digests.items()}
     found = []
     for (a, in_a), (b, in_b) in combinations(contents.items(), 2):
-        if shared := len(in_a & in_b):
+        if both := set(in_a) & set(in_b):
+            shared = [sum(record in both for record in records) for records in (in_a, in_b)]
             message = (
-                f"{a} and {b} share {shared} of {len(in_a)} and {len(in_b)} records: "
-                f"for these there is no right answer, and every number of this job is wrong"
+                f"{a} and {b} share {shared[0]} of {len(in_a)} and {shared[1]} of {len(in_b)} "
+                f"records: for these there is no right answer, and every number of this job is "
+                f"wrong"
             )
             found.append(Check("overlap", "error", message))
     return found

@@ -19,14 +19,15 @@ DRAWS = 20_000
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Records that are not asked about, or not used; all numbers but the last two count records.
+    """Records that are not asked about, or not used; all but the last two numbers count records.
 
-    members, non_members: those whose content is in the other input too; repeated: others whose
-    content is there several times. reference: reference records with the content of a query.
-    excess: how much more of the smaller input is shared than by chance, a share of that input;
-    p_value: of the hypothesis that chance explains the overlap.
+    given: all members and non-members. members, non_members: those whose content is in the other
+    input too. repeated: others whose content is there several times. reference: reference records
+    with the content of a query. excess: how much more of the smaller input is shared than by
+    chance, a share of that input. p_value: of the hypothesis that chance explains the overlap.
     """
 
+    given: int
     members: int
     non_members: int
     repeated: int
@@ -38,39 +39,36 @@ class LeftOut:
         """What a reader must know of it. allowed: the largest excess that is not refused."""
         found = []
         if self.members:
-            beyond = self.excess > allowed and self.p_value < SIGNIFICANT
-            message = (
-                f"{count(self.members, 'members')} and {count(self.non_members, 'non-members')} "
-                f"have a content that is in both inputs: for these there is no right answer, they "
-                f"were left out"
-            )
-            found.append(
-                Check("overlap", "error", f"{message}; {self._refused()}")
-                if beyond
-                else Check("overlap", "warning", message)
-            )
+            refused = self.excess > allowed and self.p_value < SIGNIFICANT
+            message = self._overlap() + (f". {self._beyond_chance()}" if refused else "")
+            found.append(Check("overlap", "error" if refused else "warning", message))
         if self.repeated:
             message = (
-                f"{count(self.repeated, 'records')} with a content that one input holds several "
-                f"times were left out: what is repeated is more often found in the larger input, "
-                f"so only contents that occur once can be asked about"
+                f"{count(self.repeated, 'records')} ({self.repeated / self.given:.1%} of all) were "
+                f"left out: their content occurs several times in one input. Only contents that "
+                f"occur once are members by chance alone; the larger input has more of the others"
             )
             found.append(Check("duplicates", "warning", message))
         if self.reference:
             message = (
-                f"{count(self.reference, 'reference records')} with the content of a query "
-                f"were left out, of members and non-members alike: beside them the generator's "
-                f"samples would look far away from that query"
+                f"{count(self.reference, 'reference records')} were left out: they have the "
+                f"content of a query. Beside them the released samples look far from that query"
             )
             found.append(Check("reference overlap", "warning", message))
         return found
 
-    def _refused(self) -> str:
+    def _overlap(self) -> str:
         return (
-            f"chance explains less by {self.excess:.1%} of the smaller input "
-            f"(p = {self.p_value:.1g}); either records were copied from one input to the other: "
-            f"remove them from both; or repeated rows were removed from each input by itself: "
-            f"hand the inputs in with them, or remove them before the split"
+            f"{count(self.members, 'members')} and {count(self.non_members, 'non-members')} "
+            f"({(self.members + self.non_members) / self.given:.1%} of all) were left out: their "
+            f"content is in both inputs, so that there is no right answer"
+        )
+
+    def _beyond_chance(self) -> str:
+        return (
+            f"That is {self.excess:.1%} of the smaller input more than chance explains "
+            f"(p = {self.p_value:.1g}). Were records copied? Remove them from both inputs. Were "
+            f"repeated rows removed from each input by itself? Remove them before the split instead"
         )
 
 
@@ -104,6 +102,7 @@ def choose_queries(
     rng = np.random.default_rng(sub_seed(seed, "audit", "overlap"))
     excess, p_value = _beyond_chance(as_member, times, rng)
     left_out = LeftOut(
+        given=len(pool),
         members=int(as_member[shared].sum()),
         non_members=int((times - as_member)[shared].sum()),
         repeated=int(times[~shared & (times > 1)].sum()),

@@ -33,7 +33,9 @@ def test_overlap():
     sets = {"members": range(300), "non-members": range(297, 400), "reference": range(500, 600)}
     found = only(checks.overlapping_splits({k: digests(v) for k, v in sets.items()}))
     assert (found.name, found.level) == ("overlap", "error")
-    assert "members and non-members share 3 of 300 and 103 records" in found.message
+    assert "members and non-members share 3 of 300 and 3 of 103 records" in found.message
+    often = {"a": digests([7] * 9 + [1]), "b": digests([2, 7])}  # records, not contents
+    assert "share 9 of 10 and 1 of 2 records" in only(checks.overlapping_splits(often)).message
 
 
 def test_disjoint_sets_pass():

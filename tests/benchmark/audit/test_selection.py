@@ -49,8 +49,8 @@ def test_queries_are_the_contents_that_occur_once_and_records_are_counted() -> N
     assert sorted(rows) == [*range(3, 10), *range(18, 23)]
     assert (left_out.members, left_out.non_members, left_out.repeated) == (2, 1, 8)
     texts = {check.name: check.message for check in left_out.checks(ALLOWED)}
-    assert texts["overlap"].startswith("2 members and 1 non-member have")
-    assert texts["duplicates"].startswith("8 records with")
+    assert texts["overlap"].startswith("2 members and 1 non-member (13.0% of all) were")
+    assert texts["duplicates"].startswith("8 records (34.8% of all) were")
 
 
 @pytest.mark.parametrize("sizes", [(3000, 3000), (6000, 600)])
