@@ -6,6 +6,7 @@ that makes it, or as an object. It is tried on a few inputs before any attack st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from benchmark.audit.networks import Network, as_network, resolve
 from victims.access import UserError
+
+log = logging.getLogger(__name__)
 
 TRIED = 8
 """Inputs that a model is tried on."""
@@ -73,11 +76,15 @@ class Generator:
     def differentiable(self) -> bool:
         """Whether a gradient reaches the latent code, with finite entries that are not all zero."""
         z = _codes(TRIED, self.z_dim).requires_grad_(True)
-        with torch.enable_grad():
-            total = self(z).sum()
-            if not total.requires_grad:
-                return False
-            (gradient,) = torch.autograd.grad(total, z, allow_unused=True)
+        try:
+            with torch.enable_grad():
+                total = self(z).sum()
+                if not total.requires_grad:
+                    return False
+                (gradient,) = torch.autograd.grad(total, z, allow_unused=True)
+        except Exception as error:  # anyone's code; without a gradient it was tried before
+            log.debug("%s: no gradient: %s", self.name, error)
+            return False
         return gradient is not None and bool(gradient.isfinite().all() and gradient.any())
 
     def check(self, shape: tuple[int, ...]) -> None:

@@ -97,6 +97,28 @@ def test_every_format_generates_the_same_and_knows_whether_it_is_differentiable(
     assert generator.differentiable() == (not kind.startswith("ONNX"))
 
 
+@pytest.mark.parametrize("moment", ["forward", "backward"])
+def test_a_generator_that_fails_with_gradients_is_not_differentiable(moment: str) -> None:
+    """It ended the audit with a traceback, though attacks without a gradient can run."""
+
+    class Fails(torch.autograd.Function):
+        @staticmethod
+        def forward(context, z):
+            return z * 2
+
+        @staticmethod
+        def backward(context, gradient):
+            raise RuntimeError("no backward pass")
+
+    class Network(torch.nn.Module):
+        def forward(self, z):
+            if moment == "forward" and z.requires_grad:
+                raise RuntimeError("in place")
+            return Fails.apply(z)
+
+    assert not Generator(Network(), z=4).differentiable()
+
+
 def test_codes_have_the_shape_and_prior_that_the_generator_wants() -> None:
     seen: list[Tensor] = []
 
