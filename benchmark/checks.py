@@ -173,7 +173,7 @@ def mode_collapse(released: np.ndarray, held_out: np.ndarray, seed: int) -> list
         return []
     message = (
         f"two released samples are on average {ours:.3g} apart, two held-out records {real:.3g} "
-        f"(ratio {ours / real:.2f}, expected about 1, at least {MIN_DIVERSITY}): the victim has "
+        f"(ratio {ours / real:.2f}, expected about 1, at least {MIN_DIVERSITY}): the generator has "
         f"collapsed to few modes, and low AUROCs say little about a well trained one"
     )
     return [Check(COLLAPSE, "warning", message)]
