@@ -76,18 +76,20 @@ class Mechanism:
         private.zero_grad(set_to_none=True)
         parts = list(zip(*(rows.split(self.micro_batch) for rows in batch), strict=True))
         values = []
-        for i, part in enumerate(parts):
-            gradients, value = per_record(victim, private.params, losses, part)
-            values.append(value)
-            if not value.isfinite().all():
-                break
-            for parameter, gradient in zip(private.params, gradients, strict=True):
-                parameter.grad_sample = gradient
-            private.signal_skip_step(i < len(parts) - 1)
-            private.step()
-            private.zero_grad(set_to_none=True)
-        else:
-            victim.private_steps += 1
+        with still(victim):  # once a step: how many parts there are is secret
+            for i, part in enumerate(parts):
+                gradients, value = per_record(victim, private.params, losses, part)
+                values.append(value)
+                if not value.isfinite().all():
+                    break
+                for parameter, gradient in zip(private.params, gradients, strict=True):
+                    parameter.grad_sample = bounded(gradient)
+                private.signal_skip_step(i < len(parts) - 1)
+                with exact(value):
+                    private.step()
+                private.zero_grad(set_to_none=True)
+            else:
+                victim.private_steps += 1
         return torch.cat(values)
 
     def sanitise(self, victim: Any, gradients: Tensor) -> Tensor:
@@ -99,10 +101,12 @@ class Mechanism:
         if victim.private_steps >= self.limit:
             raise BudgetSpent(f"all {self.limit} private steps are taken")
         victim.private_steps += 1
-        norms = gradients.flatten(1).norm(dim=1).view(-1, *[1] * (gradients.ndim - 1))
-        clipped = gradients * (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
-        noise = self.noise_multiplier * self.max_grad_norm
-        return clipped + noise * torch.randn_like(clipped)
+        gradients = bounded(gradients)
+        with exact(gradients):
+            norms = gradients.flatten(1).norm(dim=1).view(-1, *[1] * (gradients.ndim - 1))
+            clipped = gradients * (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+            noise = self.noise_multiplier * self.max_grad_norm
+            return clipped + noise * torch.randn_like(clipped)
 
     def optimizer(self, optimizer: Any) -> DPOptimizer:
         """Opacus' optimiser around a victim's; it has no state of its own to be kept."""
@@ -121,7 +125,8 @@ def per_record(
 ) -> tuple[list[Tensor], Tensor]:
     """Each record's gradient of its own loss: one (n, *p.shape) a parameter, and the losses (n,).
 
-    parameters: of `victim`, whose modules `losses` calls. batch: tensors (n, ...), n >= 0.
+    parameters: of `victim`, whose modules `losses` calls, none of which may change its buffers (see
+    `still`). batch: tensors (n, ...), n >= 0.
     """
     if len(batch[0]) == 0:
         return [p.new_zeros(0, *p.shape) for p in parameters], batch[0].new_zeros(0)
@@ -133,7 +138,7 @@ def per_record(
     def loss(weights: dict[str, Tensor], *record: Tensor) -> Tensor:
         return functional_call(caller, weights, tuple(part[None] for part in record)).squeeze(0)
 
-    with torch.no_grad(), _still(victim):
+    with torch.no_grad():
         each = vmap(grad_and_value(loss), (None, *[0] * len(batch)))
         gradients, values = each(weights, *batch)
     return [gradients[names[id(parameter)]] for parameter in parameters], values
@@ -168,9 +173,27 @@ class _Call(nn.Module):
         return self.function(*tensors)
 
 
+def bounded(gradients: Tensor) -> Tensor:
+    """Gradients (n, ...) in float32, with zero for each number that is infinite or none.
+
+    Clipping cannot bound those: infinity times zero would make the sum of all records NaN. What a
+    record adds is still a function of this record alone, so it can be clipped like any other.
+    """
+    return gradients.float().nan_to_num(0.0, 0.0, 0.0)
+
+
+def exact(like: Tensor) -> torch.autocast:
+    """Full precision on a tensor's device: in half of it a norm clipped to 1 came out at 1.0055."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 @contextmanager
-def _still(victim: nn.Module) -> Iterator[None]:
-    """Spectral normalisation moves its vectors now, from weights alone, then not for a while."""
+def still(victim: nn.Module) -> Iterator[None]:
+    """Spectral normalisation moves its vectors now, from weights alone, then not for a while.
+
+    The vectors are released without noise of their own. They are functions of weights that have it
+    as long as the number of moves does not depend on the records.
+    """
     moving = [m for m in victim.modules() if isinstance(m, ParametrizationList) and m.training]
     for module in moving:
         module()

@@ -72,10 +72,9 @@ def test_gradients_are_those_of_a_loop_over_records(
         # In double precision: in single, |x| and relu flip their slopes where both ways round apart.
         victim.double()
         exact = [rows.double() for rows in batch]
-        with private._still(victim):  # one set of vectors of the spectral norms for both
-            gradients, values = per_record(victim, parameters, losses, exact)
-            with torch.enable_grad():
-                expected = one_by_one(victim, parameters, losses, exact)
+        gradients, values = per_record(victim, parameters, losses, exact)
+        with torch.enable_grad():
+            expected = one_by_one(victim, parameters, losses, exact)
         for gradient, slope in zip(gradients, expected, strict=True):
             torch.testing.assert_close(gradient, slope, rtol=1e-5, atol=1e-7)
         assert not len(values) or max(float(slope.abs().max()) for slope in expected) > 1e-3
@@ -110,6 +109,35 @@ def test_only_the_declared_networks_see_real_records_and_only_through_private_st
         states.append(victim.state_dict())
     for key, value in states[0].items():
         assert torch.equal(value, states[1][key]), key
+
+
+@pytest.mark.parametrize("name", PER_RECORD)
+def test_how_many_records_a_batch_holds_leaves_no_trace_but_through_private_steps(
+    config: Config, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradients clipped to nothing, equal noise: each size of batch ends in the same weights.
+
+    Sizes: none, a whole micro-batch, one record more, one less than three. Draws for the records
+    move torch's generator, so the noise has seeds of its own, and what is drawn after it goes on
+    from there.
+    """
+    add_noise = DPOptimizer.add_noise
+
+    def seeded(optimizer: DPOptimizer) -> None:
+        torch.manual_seed(int(victim.private_steps))
+        add_noise(optimizer)
+
+    monkeypatch.setattr(DPOptimizer, "add_noise", seeded)
+    states = []
+    for n in (0, 4, 5, 11):
+        monkeypatch.setattr(PoissonBatches, "rows", lambda self, step, n=n: np.arange(n))
+        victim, data = make(config, name, noise_multiplier=1e20, max_grad_norm=1e-20, micro_batch=4)
+        (tmp_path / str(n)).mkdir()
+        train(victim, data, tmp_path / str(n))
+        states.append(victim.state_dict())
+    for state in states[1:]:
+        for key, value in states[0].items():
+            assert torch.equal(value, state[key]), key
 
 
 @pytest.mark.parametrize("name", PER_RECORD)
@@ -175,6 +203,47 @@ def test_the_limit_holds_and_a_bad_loss_costs_nothing() -> None:
     mechanism.step(victim, optimizer, losses, (x[:3],))
     with pytest.raises(BudgetSpent):
         mechanism.step(victim, optimizer, losses, (x[:3],))
+
+
+class Kept(torch.optim.SGD):
+    """Keeps the gradient that it is given, and moves nothing."""
+
+    def step(self, closure: Any = None) -> None:
+        self.kept = torch.cat(
+            [p.grad.flatten() for group in self.param_groups for p in group["params"]]
+        )
+
+
+@pytest.mark.parametrize("records", [1, 3])
+def test_mixed_precision_clips_and_noises_in_full(records: int) -> None:
+    """The sum of n records' gradients is never longer than n times the clipping norm."""
+    victim = Plain(nn.Linear(300, 7))
+    optimizer = Kept(victim.parameters(), 0.1)
+    x = torch.randn(1, 300).expand(records, 300)
+    mechanism = Mechanism(0.0, 1.0, 0.5, 1, 2, limit=9)
+    with torch.autocast("cpu", torch.bfloat16):
+        mechanism.step(victim, optimizer, lambda x: 99 * victim.network(x).sum(1).float(), (x,))
+        rows = mechanism.sanitise(victim, 99 * x)
+    assert optimizer.kept.dtype == rows.dtype == torch.float32
+    assert 0.999 * records < optimizer.kept.norm() <= records * (1 + 1e-6)
+    assert rows.norm(dim=1).max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("wrong", [torch.inf, -torch.inf, torch.nan, 1e30])
+def test_a_gradient_that_is_not_finite_stays_within_its_bound(wrong: float) -> None:
+    """sqrt(0) has a finite value and an infinite slope: one such record must not spoil the sum."""
+    rows = torch.full((2, 5), 9.0)
+    rows[1, 3] = wrong
+    clipped = Mechanism(0.0, 1.0, 0.5, 1, 2, limit=1).sanitise(Plain(net()), rows)
+    assert clipped.norm(dim=1).max() <= 1 + 1e-6
+    victim = Plain(nn.Linear(1, 1, bias=False))
+    optimizer = Kept(victim.parameters(), 0.1)
+    mechanism = Mechanism(0.0, 1.0, 0.5, 1, 4, limit=1)
+    x = torch.tensor([[0.0], [4.0]])
+    losses = lambda x: victim.network(x).abs().sqrt().sum(1)  # noqa: E731
+    assert mechanism.step(victim, optimizer, losses, (x,)).isfinite().all()
+    assert optimizer.kept.isfinite().all()
+    assert 0 < optimizer.kept.norm() <= 1 + 1e-6
 
 
 def test_a_loss_that_is_not_finite_stops_private_training(config: Config, tmp_path: Path) -> None:
