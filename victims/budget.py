@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,16 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import log_ndtr
 
 from victims.access import UserError
 from victims.base import Victim
 from victims.private import Mechanism
+
+log = logging.getLogger(__name__)
 
 ACCOUNTANTS = ("prv", "rdp")
 SPENT = "privacy.json"
 
 NEAR = 0.99
 """Share of a target epsilon that the noise found for it must at least use."""
+
+ERROR = 0.01  # the PRV accountant's own at small epsilon: below it, its figure could only be larger
+MOST_NOISE = 1e7  # more than any training bears, in units of the sensitivity
 
 LOOSE = 1000.0
 """Epsilon above which RDP's bound is good enough: the PRV accountant would take minutes."""
@@ -94,7 +102,7 @@ class Privacy:
             noise = terms.sensitivity * noise_for(
                 self.epsilon,
                 lambda noise: epsilon(noise, *price, self.accountant),
-                lambda noise: rdp(noise, *price, FEW),
+                lambda noise: quick_bound(noise, *price, self.accountant),
             )
         return Ledger(
             noise,
@@ -163,28 +171,63 @@ def epsilon(noise: float, steps: int, rate: float, delta: float, accountant: str
     """Epsilon of `steps` Gaussian mechanisms on Poisson samples; an upper bound, by Opacus.
 
     noise: in units of the sensitivity. rate: chance of each record to be in a batch.
-    The PRV accountant's own error, part of the figure, is kept under 0.01 or 0.5% of it. Where it
-    gives up, and above LOOSE, the figure is RDP's.
+    The least of what bounds it: the accountant's figure, RDP's by FEW orders, and `unsampled`.
+    RDP alone where it is the accountant and gives a number. PRV accountant's own error, part of
+    the figure, is kept under 0.01 or 0.5% of it; it is not asked above LOOSE.
     """
     if steps == 0:
         return 0.0
+    bound = quick_bound(noise, steps, rate, delta, accountant)
     if accountant == "rdp":
-        return rdp(noise, steps, rate, delta)
-    bound = rdp(noise, steps, rate, delta, FEW)
-    if bound > LOOSE:
+        bound = min(bound, rdp(noise, steps, rate, delta))
+        return bound if math.isfinite(bound) else unsampled(noise, steps, delta)
+    if bound > LOOSE or bound < ERROR:
         return bound
     try:
-        error = min(max(0.01, bound / 200), 0.5)
-        return _opacus(accountant, noise, steps, rate, delta, eps_error=error)
+        error = min(max(ERROR, bound / 200), 0.5)
+        found = _opacus(accountant, noise, steps, rate, delta, eps_error=error)
+        return min(bound, found if math.isfinite(found) else bound)
     except (RuntimeError, ValueError):
         return bound
+
+
+def quick_bound(noise: float, steps: int, rate: float, delta: float, accountant: str) -> float:
+    """A bound on `epsilon` that takes milliseconds."""
+    bound = rdp(noise, steps, rate, delta, FEW)
+    return bound if accountant == "rdp" else min(bound, unsampled(noise, steps, delta))
+
+
+def unsampled(noise: float, steps: int, delta: float) -> float:
+    """Epsilon of Gaussian mechanisms that always see the record: exact, and a bound for samples.
+
+    Together they are one with 1 / sqrt(steps) of the noise (Balle, Wang 2018, arXiv 1805.06530,
+    theorem 8, solved by bisection; always finite).
+    """
+    mu = math.sqrt(steps) / noise
+
+    def log_excess(epsilon: float) -> float:
+        first, second = mu / 2 - epsilon / mu, -mu / 2 - epsilon / mu
+        a, b = float(log_ndtr(first)), epsilon + float(log_ndtr(second))
+        return a + math.log(max(-math.expm1(b - a), 1e-300)) - math.log(delta)
+
+    if log_excess(0.0) <= 0:
+        return 0.0
+    high = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta))  # where first is below -sqrt(...)
+    return float(brentq(log_excess, 0.0, high, xtol=1e-12, rtol=1e-12))
 
 
 def rdp(
     noise: float, steps: int, rate: float, delta: float, orders: Sequence[float] | None = None
 ) -> float:
-    """The RDP accountant's epsilon, an upper bound for any choice of orders (None: Opacus')."""
-    return _opacus("rdp", noise, steps, rate, delta, alphas=orders)
+    """The RDP accountant's epsilon, an upper bound for any choice of orders (None: Opacus').
+
+    Infinite where it overflows, or where its sums lose all digits.
+    """
+    try:
+        found = _opacus("rdp", noise, steps, rate, delta, alphas=orders)
+    except (OverflowError, ValueError):
+        return math.inf
+    return found if found > 0 else math.inf
 
 
 def noise_for(
@@ -192,21 +235,29 @@ def noise_for(
 ) -> float:
     """The least noise, in units of the sensitivity, whose cost is at most `target`, within 1%.
 
-    cost: noise -> epsilon. bound: likewise, not much higher than cost and faster.
+    cost: noise -> epsilon. bound: likewise, not lower than cost and faster.
     Raises UserError where no noise is enough.
     """
-    high = 1.0
-    while bound(high) > target:
-        high *= 2
-        if high > 1e6:
-            raise UserError(f"dp.epsilon={target}: no amount of noise reaches it; raise it")
+    high, price = 1.0, bound(1.0)
+    while price > target:
+        high, before, price = 2 * high, price, bound(2 * high)
+        if high > MOST_NOISE or (math.isfinite(before) and price > 0.999 * before):
+            raise UserError(
+                f"dp.epsilon={target}: no amount of noise reaches it, the least that this "
+                f"accountant shows is {before:.3g}; raise it, or take dp.accountant=prv"
+            )
     low = high
     while bound(low) <= target:
         low /= 2
     high = _between(low, high, target, bound)
-    while cost(high) > target:
-        high *= 1.01
-    return _between(0.8 * high, high, target, cost)
+    log.info("dp.epsilon=%g: looking for the least noise, at most %.4g", target, high)
+
+    def told(noise: float) -> float:
+        price = cost(noise)
+        log.info("dp.epsilon=%g: noise %.4g gives epsilon %.4g", target, noise, price)
+        return price
+
+    return _between(0.5 * high, high, target, told)
 
 
 def affordable(target: float, cost: Callable[[int], float], steps: int) -> int:
@@ -221,10 +272,14 @@ def affordable(target: float, cost: Callable[[int], float], steps: int) -> int:
 
 
 def _between(low: float, high: float, target: float, cost: Callable[[float], float]) -> float:
-    """Bisect for a noise, from a high one that costs at most `target`; so does the result."""
+    """Search for a noise, from a high one that costs at most `target`; so does the result.
+
+    Epsilon is nearly a power of the noise: after a step of bisection, guesses follow the ratio.
+    """
     found = cost(high)
     while found < NEAR * target and high - low > 1e-6 * high:
-        middle = (low + high) / 2
+        guess = high * max(found, 1e-9) / (0.997 * target)
+        middle = guess if low < guess < high else (low + high) / 2
         price = cost(middle)
         if price <= target:
             high, found = middle, price
