@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark import output, plan, record, sweep
 from benchmark.cluster import requeue_when_told
 from benchmark.config import CONF, build, one_line, register_resolvers, run
+from benchmark.folders import claim
 from benchmark.result import JobResult
 from benchmark.store import Store
 from victims.access import NonFiniteLoss, UserError
@@ -81,12 +82,14 @@ def _job(config: DictConfig) -> None:
         return job.run(config)
 
     logger = build(config.logger, "logger")
-    found = record.obtain(config, make)
     folder = Path(HydraConfig.get().runtime.output_dir)
+    lock = claim(folder)
+    found = record.obtain(config, make)
     output.print_table(found.result)
     page = output.write(found.result, folder, found.page)
     if found.fresh or config.logger.get("stored"):
         logger.log(found.result, folder)
+    lock.release()
     print(f"page: {page.absolute().as_uri()}\ntables and scores: {folder.absolute()}", flush=True)
 
 

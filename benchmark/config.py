@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from inspect import signature
@@ -16,6 +17,9 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, get_type_hints, is_typeddict
 
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
 from hydra.errors import (
     ConfigCompositionException,
     HydraException,
@@ -25,17 +29,37 @@ from hydra.errors import (
 )
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
 
+from benchmark.folders import free, with_home
 from victims.access import UserError
 
 CONF = Path(__file__).parents[1] / "conf"
 
 
 def register_resolvers() -> None:
-    """Make `${at_scale:{smoke:..,laptop:..,paper:..}}` and `${at_most:a,b}` known."""
+    """Make `${at_scale:{smoke:..,laptop:..,paper:..}}`, `${at_most:a,b}`, `${free:..}` known."""
     OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
     OmegaConf.register_new_resolver("at_most", min, replace=True)
+    OmegaConf.register_new_resolver("free", free, replace=True, use_cache=True)  # as `now` does
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Hydra for composing our configs; that of an application which called us stays as it is."""
+    before = dict(Singleton._instances)
+    Singleton._instances.pop(GlobalHydra, None)
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        Singleton._instances.clear()
+        Singleton._instances.update(before)
 
 
 def at_scale(values: Mapping[str, Any], *, _root_: Any) -> Any:
@@ -159,18 +183,47 @@ def run(main: Callable[[], None]) -> None:
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
+        sys.argv[1:] = with_home(sys.argv[1:])
+        refuse_nothing(sys.argv[1:])
         main()
-    except HydraException as error:
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
-        sys.exit(2)
     except Exception as error:
-        submitit = sys.modules.get("submitit.core.utils")
-        if submitit is None or not isinstance(error, submitit.FailedJobError):
+        if not (line := _mistake(error)):
             raise
-        if not isinstance(error.__cause__, subprocess.CalledProcessError):
-            raise  # a job that was taken, and ended there
-        print(f"error: the cluster did not take the jobs: {_joined(error)}", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr, flush=True)
         sys.exit(2)
+
+
+def _mistake(error: Exception) -> str:
+    """What an error says if the command line, or where it was given, is to blame; else nothing."""
+    submitit = sys.modules.get("submitit.core.utils")
+    refused = isinstance(error.__cause__, subprocess.CalledProcessError)
+    if submitit is not None and isinstance(error, submitit.FailedJobError) and refused:
+        return f"the cluster did not take the jobs: {_joined(error)}"
+    if isinstance(error, RuntimeError) and "srun" in str(error):
+        return "machine=slurm: this computer has no srun, so it is no node of a SLURM cluster"
+    if isinstance(error, InterpolationResolutionError) and "UserError raised" in str(error):
+        return str(error).splitlines()[0].split("interpolation: ", 1)[-1]
+    if isinstance(error, HydraException | OmegaConfBaseException | UserError):
+        return one_line(error)
+    if isinstance(error, OSError) and _by_hydra(error):  # before the job: its folder, its log
+        return f"{error.filename}: {error.strerror}; choose a folder that can be written"
+    return ""
+
+
+def _by_hydra(error: BaseException) -> bool:
+    """Whether it was met before any code of a job or an audit ran."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    return {file.name for file in files if file.parent == Path(__file__).parent} == {"config.py"}
+
+
+def refuse_nothing(words: Sequence[str]) -> None:
+    """Raise UserError for `group=null`: of these groups one file, or a list, must be chosen."""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and value in ("", "null") and (files := choices(name.lstrip("+"))):
+            none = next((file for file in files if file in ("none", "off")), None)
+            hint = f" ({name}={none} for nothing)" if none else ""
+            raise UserError(f"{word}: a file is needed; choose of {', '.join(files)}{hint}")
 
 
 def one_line(error: Exception) -> str:
@@ -179,6 +232,9 @@ def one_line(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: there is no such choice; allowed are {', '.join(choices(group))}"
+    if swept := re.match(r"Ambiguous value for argument '(([^=]+)=(.*))'", str(error)):
+        word, name, value = swept.groups()
+        return f"{word}: write {name}=[{value}] for a list, or add -m to run one job for each"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: this cannot be read: {str(error).splitlines()[0]}"
     if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:

@@ -24,6 +24,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from benchmark.folders import home
 from benchmark.keys import key, plain
 from benchmark.provenance import provenance
 from victims.access import UserError
@@ -51,7 +52,7 @@ class Store:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).absolute()
+        self.root = home(root).absolute()
         self._verified: dict[Path, list[tuple[int, ...]]] = {}
 
     def check(self) -> None:

@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hydra import initialize_config_dir
 from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -31,7 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark.config import CONF, one_line
+from benchmark.config import composing, one_line, refuse_nothing
 from benchmark.store import Store, plain
 from victims.access import UserError
 
@@ -203,7 +202,7 @@ class _Files(CachingConfigRepository):
 
 @contextmanager
 def _hydra() -> Iterator[None]:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with composing():
         loader = GlobalHydra.instance().config_loader()
         loader.repository = _Files(loader.repository)  # type: ignore[attr-defined]
         yield
@@ -212,6 +211,7 @@ def _hydra() -> Iterator[None]:
 def _composed(words: Sequence[str]) -> DictConfig:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
+    refuse_nothing(words)
     try:
         return hydra.compose_config("config", list(words), RunMode.MULTIRUN)
     except HydraException as error:

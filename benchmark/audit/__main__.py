@@ -1,48 +1,65 @@
 """`python -m benchmark.audit members=... non_members=... samples=...`: audit a generator.
 
 Exit codes: 0 the audit is done, 2 something cannot be used (one line says what), 3 a limit of
-fail_if is exceeded.
+fail_if is exceeded. A sweep (-m) runs all its audits and ends with the largest of their codes.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.audit.arguments import as_overrides
+from benchmark.audit.many import note
 from benchmark.config import CONF, one_line, register_resolvers, run
+from benchmark.folders import claim
 from victims.access import UserError
+
+log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="audit")
 def command(config: DictConfig) -> None:
-    """Audit, print, write the page."""
+    """Audit, print, write the page. In a sweep, an audit that fails does not end the others."""
+    many = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        code = _audit(config)
+        code, line = _audit(config)
     except (UserError, OmegaConfBaseException) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        code = 2
-    if code:  # an exit with 0 would end a sweep too
+        code, line = 2, one_line(error)
+        print(f"error: {line}", file=sys.stderr)
+    except Exception as error:
+        if not many:
+            raise
+        code, line = 1, f"{type(error).__name__}: {one_line(error)}"
+        log.exception("this audit failed")
+    if many:
+        note(code, line)
+    elif code:
         sys.exit(code)
 
 
-def _audit(config: DictConfig) -> int:
+def _audit(config: DictConfig) -> tuple[int, str]:
+    """The exit code, and what came out in one line."""
     from benchmark import output  # torch takes seconds to import; --help needs none of it
     from benchmark.audit import report
 
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    lock = claim(folder)
     given = {name: path for name, path in config.given.items() if path is not None}
     found = report.run(config, {str(name): path for name, path in given.items()}, output.terminal())
     found.print()
-    folder = Path(HydraConfig.get().runtime.output_dir)
     page = found.write(folder)
     print(f"page: {page.absolute().as_uri()}\nverdict and scores: {folder.absolute()}")
-    return found.exit_code
+    lock.release()
+    return found.exit_code, "; ".join([found.verdict.word, *found.verdict.exceeded.values()])
 
 
 def main(words: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 from benchmark.audit.archives import starts_as_pickle
 from benchmark.audit.pictures import from_array, from_folder
 from benchmark.data.dataset import Dataset
+from benchmark.folders import home
 from benchmark.store import Store
 from victims.access import UserError
 
@@ -95,7 +96,7 @@ def read_input(name: str, source: Any, reading: Reading, store: Store) -> Record
         return _table(name, source, reading)
     if not isinstance(source, str | Path):
         return _array(name, np.asarray(source), reading, store)
-    path = Path(source)
+    path = home(source)
     if not path.exists():
         raise UserError(f"{name}={path}: there is no such file or folder")
     if path.is_dir():
@@ -272,7 +273,7 @@ def _ids(name: str, source: Any) -> list[str]:
     """Ids from an index file or a sequence."""
     if not isinstance(source, str | Path):
         return [str(id) for id in source]
-    path = Path(source)
+    path = home(source)
     if not path.is_file():
         raise UserError(f"{name}={path}: with data=..., this is an index file; there is none")
     if path.suffix in ARRAYS:

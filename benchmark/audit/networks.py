@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmark.audit.archives import load_program
+from benchmark.folders import home
 from victims.access import UserError
 
 
@@ -57,7 +58,7 @@ def resolve(name: str, source: Any) -> Any:
         return source
     if not Path(source).exists() and re.fullmatch(r"[\w.]+:\w+", str(source)):
         return _made(name, str(source))
-    path = Path(source)
+    path = home(source)
     if not path.is_file():
         raise UserError(
             f"{name}={source}: there is no such file; a Python entry is my_module:function"

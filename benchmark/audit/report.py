@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
+from hydra import compose
+from hydra.errors import HydraException
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from benchmark import output
@@ -22,7 +24,8 @@ from benchmark.audit.gather import open_case
 from benchmark.audit.inputs import name_of
 from benchmark.audit.verdict import Verdict, check_settings, judge
 from benchmark.checks import Check
-from benchmark.config import register_resolvers
+from benchmark.config import CONF, composing, one_line, refuse_nothing, register_resolvers
+from benchmark.folders import with_home
 from benchmark.keys import plain
 from benchmark.prepare import set_up
 from benchmark.provenance import provenance
@@ -30,7 +33,6 @@ from benchmark.result import JobResult
 from benchmark.store import Store
 from victims.access import UserError
 
-CONF = Path(__file__).parents[2] / "conf"
 SCHEMA = 1
 """Version of audit.json: raised when a field changes its meaning or goes."""
 
@@ -126,9 +128,7 @@ def audit(
     settings: as on the command line, "attack=[full_black_box]" or "fail_if.auroc_upper=0.6".
     Nothing is printed. Raises UserError, one line, for whatever cannot be used.
     """
-    register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("audit", list(settings))
+    config = _composed(settings)
     given = {
         "members": members,
         "non_members": non_members,
@@ -139,6 +139,20 @@ def audit(
         "data": data,
     }
     return run(config, {name: source for name, source in given.items() if source is not None})
+
+
+def _composed(settings: Sequence[str]) -> DictConfig:
+    """The config with these settings. Raises UserError for what it does not have."""
+    if isinstance(settings, str) or not all(isinstance(word, str) for word in settings):
+        raise UserError(f"settings={settings!r}: a list of texts is needed, such as ['seed=1']")
+    register_resolvers()
+    words = with_home(settings)
+    refuse_nothing(words)
+    try:
+        with composing():
+            return compose("audit", words)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"settings: {one_line(error)}") from error
 
 
 def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None = None) -> Audit:

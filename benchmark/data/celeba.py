@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmark.data.files import check_on_error, content, find, listing
 from benchmark.data.images import check_sizes, crop, decode, write_images
+from benchmark.folders import home
 from victims.access import UserError
 
 ADVICE = (
@@ -39,7 +40,7 @@ class CelebA:
         if partition is not None and partition not in PARTITIONS:
             raise UserError(f"data.partition={partition}: allowed are null, train, valid, test")
         check_sizes(resolution)
-        self.folders = [Path(root), Path(root) / "celeba"]
+        self.folders = [home(root), home(root) / "celeba"]
         self.resolution, self.partition = resolution, partition
         self.on_error = check_on_error(on_error)
 

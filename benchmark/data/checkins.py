@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
+from benchmark.folders import home
 from victims.access import UserError
 
 HOURS = 24 * 7
@@ -50,7 +51,7 @@ class Checkins:
             raise UserError(f"data.timezone={timezone}: no such time zone") from error
         if least < 1:
             raise UserError(f"data.least={least}: at least 1 is needed")
-        self.file, self.columns = Path(file), COLUMNS | dict(columns)
+        self.file, self.columns = home(file), COLUMNS | dict(columns)
         self.timezone, self.least, self.on_error = timezone, least, check_on_error(on_error)
 
     def identity(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import content, find
+from benchmark.folders import home
 from victims.access import UserError
 
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
@@ -38,7 +39,7 @@ class Cifar10:
     def __init__(self, root: str, parts: Sequence[str] = ("train", "test")) -> None:
         if not parts or any(part not in BATCHES for part in parts):
             raise UserError(f"data.parts={list(parts)}: allowed are train, test")
-        self.root, self.parts = Path(root), list(parts)
+        self.root, self.parts = home(root), list(parts)
 
     def identity(self) -> dict[str, Any]:
         """Name and a hash of each batch."""

@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmark.data.files import check_on_error, find, listing
 from benchmark.data.images import SUFFIXES, centre_crop, check_sizes, decode, write_images
+from benchmark.folders import home
 from victims.access import UserError
 
 
@@ -34,7 +35,7 @@ class Folder:
         on_error: str = "raise",
     ) -> None:
         check_sizes(resolution, channels)
-        self.root, self.resolution, self.channels = Path(root), resolution, channels
+        self.root, self.resolution, self.channels = home(root), resolution, channels
         self.identities, self.on_error = identities, check_on_error(on_error)
 
     def identity(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import binary, find, remembered
+from benchmark.folders import home
 from victims.access import UserError
 
 FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
@@ -38,7 +39,7 @@ class Mnist:
     ) -> None:
         if not parts or any(part not in FILES for part in parts):
             raise UserError(f"data.parts={list(parts)}: allowed are train, test")
-        self.root, self.parts, self.download = Path(root), list(parts), download
+        self.root, self.parts, self.download = home(root), list(parts), download
 
     def identity(self) -> dict[str, Any]:
         """Name and a hash of the pixels: the same in every layout, compressed or not."""
@@ -68,7 +69,7 @@ class Mnist:
     def _file(self, name: str) -> Path:
         base = [self.root, self.root / self.torchvision_name / "raw"]
         folders = (
-            [base[0] / layout for layout in LAYOUTS] + base[1:] + [Path(p) for p in self.usual]
+            [base[0] / layout for layout in LAYOUTS] + base[1:] + [home(p) for p in self.usual]
         )
         try:
             return find(name, folders, self.advice)

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
+from benchmark.folders import home
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Mimic3:
     """
 
     def __init__(self, root: str, on_error: str = "raise") -> None:
-        self.root, self.on_error = Path(root), check_on_error(on_error)
+        self.root, self.on_error = home(root), check_on_error(on_error)
 
     def identity(self) -> dict[str, Any]:
         """Hashes of the two files."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmark.data.dataset import write
 from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
+from benchmark.folders import home
 from victims.access import UserError
 
 ENCODINGS = ("none", "unit", "bins")
@@ -49,7 +50,7 @@ class Table:
             raise UserError(f"data.encode={encode}: allowed are {', '.join(ENCODINGS)}")
         if bins < 2:
             raise UserError(f"data.bins={bins}: at least 2 are needed")
-        self.file, self.columns, self.owner = Path(file), columns and list(columns), identity
+        self.file, self.columns, self.owner = home(file), columns and list(columns), identity
         self.log, self.encode, self.bins = list(log), encode, bins
         self.on_error = check_on_error(on_error)
 

@@ -326,9 +326,22 @@ def test_the_command_audits_files_and_returns_three_above_a_limit(
     assert "give away" in printed
     assert (tmp_path / "out" / "index.html").exists()
     with pytest.raises(SystemExit) as ended:
-        main([*words, "fail_if.auroc_upper=0.6"])
+        main([*words, "seed=0"])
+    assert ended.value.code == 2
+    assert "it holds another result" in capsys.readouterr().err
+    several = [*words, "fail_if.auroc_upper=0.6,null", "seed=0,-1", f"hydra.sweep.dir={tmp_path}/s"]
+    with pytest.raises(SystemExit) as ended:
+        main([*several, "attack=[full_black_box]", "-m"])
     assert ended.value.code == 3
-    assert "fail_if.auroc_upper: 1.000 is above 0.6" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "fail_if.auroc_upper: 1.000 is above 0.6" in printed
+    lines = [line.split(": ", 2) for line in printed.splitlines() if line.startswith("[")]
+    assert [line[1] for line in lines] == [
+        "exit code 3",
+        "exit code 2",
+        "exit code 0",
+        "exit code 2",
+    ]
 
 
 @pytest.mark.slow
