@@ -80,7 +80,7 @@ class Case:
     space, and `generated` for every generator. parts: what is granted, by the names of views'
     fields. bank: samples and codes of the generator, which replace the released samples in views
     of it. left_out: records that are not asked about or not used. missing: field of a view -> why
-    this case has none, where that is not as in WITHOUT.
+    this case has none, where that is not as in WITHOUT. notes: how the inputs were read.
     """
 
     given: dict[str, Records]
@@ -91,6 +91,7 @@ class Case:
     bank: dict[str, np.ndarray]
     left_out: LeftOut
     missing: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def view(self, access: type[View]) -> Any:
         """Grant a view: exactly its fields. Raises NoAccess naming what was not handed in."""

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from attacks.nearest import nearest
 from benchmark import checks, judging, metrics
 from benchmark.audit.case import Case, Queries
+from benchmark.audit.columns import as_text
 from benchmark.audit.selection import contents
-from benchmark.audit.space import as_text
 from benchmark.audit.verdict import Verdict
 from benchmark.blind import Blind
 from benchmark.checks import Check
@@ -34,7 +34,7 @@ class Facts:
 
     copied: queries that stand among the released records as they are. Records left out: shared,
     members and non-members with a content that both inputs hold; duplicates, repeated in one input;
-    known, reference records with the content of a query.
+    known, reference records with the content of a query. reading: how the inputs were read.
     """
 
     given_members: int
@@ -47,6 +47,7 @@ class Facts:
     known: int
     shared: int
     duplicates: int
+    reading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def facts_of(case: Case) -> Facts:
         known=left_out.reference,
         shared=left_out.members + left_out.non_members,
         duplicates=left_out.repeated,
+        reading=case.notes,
     )
 
 
@@ -206,5 +208,5 @@ def _shown(config: DictConfig, case: Case, place: int, near: int) -> tuple[Any, 
         query = case.queries.records(np.array([place]))[0].numpy()
         return query, None if near < 0 else np.asarray(case.parts["released"][near])
     table = case.given.get("samples", case.given.get("generated"))
-    match = None if table is None or near < 0 else table.table.iloc[near].to_dict()
-    return case.given["members"].table.iloc[row].to_dict(), match
+    match = None if table is None or near < 0 else table.row(near)
+    return case.given["members"].row(row), match

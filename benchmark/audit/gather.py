@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,21 @@ from torch import Tensor
 
 from benchmark.audit.case import Case, Queries, Space
 from benchmark.audit.generators import Discriminator, Generator
-from benchmark.audit.inputs import Reading, Records, by_index, read_input, some
+from benchmark.audit.inputs import (
+    Reading,
+    Records,
+    by_index,
+    open_input,
+    settle,
+    some,
+)
 from benchmark.audit.pictures import declared, pixel_range
+from benchmark.audit.refusals import (
+    refuse_equal,
+    refuse_idle,
+    refuse_same_file,
+    refuse_too_little,
+)
 from benchmark.audit.selection import LeftOut, choose_queries, strangers
 from benchmark.audit.space import ImageSpace, TableSpace, agree
 from benchmark.data.dataset import Dataset, in_memory
@@ -32,20 +44,29 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
 
     Raises UserError, one line, for whatever cannot be used.
     """
-    _refuse_too_little(sources)
+    refuse_too_little(sources)
     generator, discriminator = _models(config, sources)
-    given = agree(_inputs(config, sources, store))
-    if generator is not None and generator.sample is not None and "samples" not in given:
+    refuse_idle(config, sources, generator)
+    opened, reading = _inputs(config, sources, store), _reading(config)
+    ranges = {}
+    if generator is not None and generator.sample is not None and "samples" not in opened:
         drawn = _drawn(generator, config.bank.size)
-        reading = _without_id(_reading(config))
-        given = agree(given | {"samples": read_input("samples", drawn, reading, store)})
+        opened["samples"] = open_input("samples", drawn, _without_id(reading), store)
+        ranges = {"samples": generator.range}
+    given, notes = settle(agree(opened), reading, store, ranges)
+    if "data" in given:
+        every = given.pop("data")
+        picked = {n: by_index(every, n, sources[n]) for n in ("members", "non_members")}
+        given = picked | given
+    given = agree(given)
     codes, raw = None, None
     if generator is not None and generator.sample is None:
         generator.check(_raw_shape(given["members"]))
         codes = _prior(config.seed, config.bank.size, generator.z_dim)
         raw = _generate(generator, codes, config.machine.batch_size)
-    space = _space(config, given, generator, discriminator, raw)
+    space = _space(given, generator, discriminator, raw, notes)
     data = {name: space.records(records) for name, records in given.items()}
+    refuse_equal(data)
     queries, left_out = _queries(given, data, config.seed)
     parts, bank, missing = _base(config), {}, dict[str, str]()
     if generator is not None and codes is not None and raw is not None:
@@ -61,7 +82,7 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
             parts["reference"] = np.array(data["reference"].values)[kept]
         else:
             missing["reference"] = "every reference record has the content of a query"
-    case = Case(given, space, data, queries, parts, bank, left_out, missing)
+    case = Case(given, space, data, queries, parts, bank, left_out, missing, tuple(notes))
     if (released := case.released) is not None:
         parts["released"] = released.values
     return case
@@ -75,30 +96,15 @@ def _base(config: DictConfig) -> dict[str, Any]:
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _refuse_too_little(sources: Mapping[str, Any]) -> None:
-    for name in ("members", "non_members"):
-        if sources.get(name) is None:
-            raise UserError(
-                f"{name}= is missing: an audit needs records that the generator was trained on "
-                f"(members) and records that it never saw (non_members)"
-            )
-    if all(sources.get(name) is None for name in ("samples", "generator", "discriminator")):
-        raise UserError(
-            "there is nothing to attack: give samples=, generator= or discriminator= (or several)"
-        )
-
-
 def _inputs(config: DictConfig, sources: Mapping[str, Any], store: Store) -> dict[str, Records]:
-    _refuse_same_file(sources)
+    refuse_same_file(sources)
     reading = _reading(config)
     given = {}
-    if sources.get("data") is not None:
-        data = read_input("data", sources["data"], reading, store)
-        given = {name: by_index(data, name, sources[name]) for name in ("members", "non_members")}
-    for name in ("members", "non_members", "samples", "reference"):
-        if name not in given and sources.get(name) is not None:
-            own = reading if name.endswith("members") else _without_id(reading)
-            given[name] = read_input(name, sources[name], own, store)
+    indexed = ("members", "non_members") if sources.get("data") is not None else ()
+    for name in ("data", "members", "non_members", "samples", "reference"):
+        if name not in indexed and sources.get(name) is not None:
+            own = reading if name in ("data", "members", "non_members") else _without_id(reading)
+            given[name] = open_input(name, sources[name], own, store)
     found = {column for records in given.values() for column in records.left_out}
     if unknown := [column for column in reading.ignore if column not in found]:
         raise UserError(f"records.ignore: no input has a column named {some(unknown)}")
@@ -107,14 +113,15 @@ def _inputs(config: DictConfig, sources: Mapping[str, Any], store: Store) -> dic
 
 def _reading(config: DictConfig) -> Reading:
     records = plain(config.records)
-    for name in ("ignore", "categorical"):  # one column may be given without brackets
-        records[name] = [records[name]] if isinstance(records[name], str) else records[name]
+    for name in ("ignore", "categorical", "missing"):  # one may be given without brackets
+        one = not isinstance(records[name], list)
+        records[name] = [str(part) for part in ([records[name]] if one else records[name])]
     return Reading(**records)
 
 
 def _without_id(reading: Reading) -> Reading:
     ignore = (*reading.ignore, *([] if reading.id is None else [reading.id]))
-    return Reading(None, ignore, reading.categorical, reading.channels, reading.range)
+    return replace(reading, id=None, ignore=ignore)
 
 
 def _models(
@@ -178,23 +185,29 @@ def _generate(generator: Generator, codes: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _space(
-    config: DictConfig,
     given: dict[str, Records],
     generator: Generator | None,
     discriminator: Discriminator | None,
     bank: np.ndarray | None,
+    notes: list[str],
 ) -> Space:
-    """The space of all records; a generator's table joins `given`, as a yardstick."""
+    """The space of all records; a generator's table joins `given`, as a yardstick.
+
+    notes: what was decided, to be added to.
+    """
     members = given["members"]
     if members.is_image:
         low, high = -1.0, 1.0
         if bank is not None and generator is not None:
-            low, high = pixel_range(generator.name, bank, generator.range)
+            ranges = [given[n].images.facts.get("range") for n in given]
+            known = next((ends for ends in ranges if ends is not None), None)
+            (low, high), said = pixel_range(generator.name, bank, generator.range, known)
+            notes.append(f"{generator.name}: pixels in [{low:g}, {high:g}]{said}")
         return ImageSpace(members.images.shape, low, high)
     if bank is not None:
         frame = pd.DataFrame(bank, columns=members.table.columns)
         given["generated"] = Records("generator", np.arange(len(bank)).astype(str), frame)
-    space = TableSpace(given, _basis(given), _reading(config).categorical)
+    space = TableSpace(given, _basis(given))
     for model in (generator, discriminator):
         if model is not None and getattr(model, "sample", None) is None:
             space.refuse_categories(model.name)
@@ -241,14 +254,3 @@ def _discriminate(discriminator: Discriminator, space: Space, queries: Queries) 
     some = queries.records(np.flatnonzero(~queries.is_member)[:64])
     discriminator.check(space.to_model(some))
     return discriminate
-
-
-def _refuse_same_file(sources: Mapping[str, Any]) -> None:
-    """Raise UserError where two inputs that must be disjoint are one file."""
-    known: dict[Path, str] = {}
-    for name in ("members", "non_members", "reference"):
-        source = sources.get(name)
-        if isinstance(source, str | Path):
-            other = known.setdefault(Path(source).resolve(), name)
-            if other != name:
-                raise UserError(f"{other} and {name} are both {source}; they must be disjoint")

@@ -23,7 +23,6 @@ from benchmark.audit.facts import Exposed, Facts, checks_of, exposed_of, facts_o
 from benchmark.audit.gather import open_case
 from benchmark.audit.inputs import name_of
 from benchmark.audit.verdict import Verdict, check_settings, judge
-from benchmark.checks import Check
 from benchmark.config import CONF, composing, one_line, refuse_nothing, register_resolvers
 from benchmark.folders import with_home
 from benchmark.keys import plain
@@ -170,7 +169,9 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     case = open_case(config, sources, store)
     steps = plan(asked, case)
     if console is not None:
-        _print_plan(console, steps, case.left_out.checks(config.thresholds.overlap.value))
+        left_out = case.left_out.checks(config.thresholds.overlap.value)
+        said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
+        _print_plan(console, steps, said)
     rows, scores, steps = attack(asked, case, steps)
     facts = facts_of(case)
     result = JobResult(
@@ -189,10 +190,10 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     return Audit(result, verdict, steps, facts, exposed, unselected)
 
 
-def _print_plan(console: Console, steps: list[Step], left_out: list[Check]) -> None:
+def _print_plan(console: Console, steps: list[Step], said: list[str]) -> None:
     console.print("Plan:")
-    for check in left_out:
-        console.print(f"  {check.name}: {check.message}", markup=False, soft_wrap=True)
+    for sentence in said:
+        console.print(f"  {sentence}", markup=False, soft_wrap=True)
     for step in steps:
         console.print(f"  {step.name.replace('_', ' ')}: {step.what}", markup=False, soft_wrap=True)
 

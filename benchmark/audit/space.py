@@ -3,12 +3,13 @@
 Tables: a numeric column is standardised by the reference or synthetic records, never by members, so
 that nothing about them enters the yardstick; a binary column is 0 or 1; a category is one-hot over
 1 / sqrt(2), so that two different categories are 1 apart. A category that was never released gets a
-place of its own: it is as far from all others as they are from each other.
+place of its own: it is as far from all others as they are from each other. A number that is missing
+counts as the mean, and as 1 away from all that are not missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,8 +17,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmark.audit.columns import as_text
 from benchmark.audit.inputs import Records, some
 from benchmark.data.dataset import Dataset, in_memory
+from benchmark.data.files import merged_by_float32
 from victims.access import UserError
 
 MAX_CATEGORIES = 500
@@ -55,17 +58,15 @@ class TableSpace:
     """Columns of a table as numbers whose squared differences add up to a fair distance.
 
     given: all inputs, by name, with equal columns; basis: the one that standardises.
-    categorical: columns whose numbers are codes.
-    kinds: column -> numeric, binary, category, or constant (left out).
+    kinds: column -> numeric, binary, category, or constant (left out). gaps: numeric columns in
+    which values are missing.
     Raises UserError for columns that cannot be compared.
     """
 
-    def __init__(self, given: Mapping[str, Records], basis: str, categorical: Sequence[str]):
+    def __init__(self, given: Mapping[str, Records], basis: str):
         frames = {name: records.table for name, records in given.items()}
         columns = list(frames[basis].columns)
-        if unknown := set(categorical) - set(columns):
-            raise UserError(f"records.categorical: no column is named {some(sorted(unknown))}")
-        self.kinds = {c: _kind(c, frames, basis, c in categorical) for c in columns}
+        self.kinds = {c: _kind(c, frames, basis) for c in columns}
         self.levels = {
             c: _levels(c, frames) for c, kind in self.kinds.items() if kind == "category"
         }
@@ -76,8 +77,14 @@ class TableSpace:
         values = frames[basis][numeric].astype(np.float64)
         scaled = np.array([self.kinds[c] == "numeric" for c in numeric], bool)
         self.numeric = numeric
-        self.mean = np.where(scaled, values.mean().to_numpy(), 0.0)
-        self.scale = np.where(scaled, values.std(ddof=0).to_numpy(), 1.0)
+        self.gaps = [c for c in numeric if any(f[c].isna().any() for f in frames.values())]
+        with np.errstate(over="ignore"):
+            spread = values.std(ddof=0).to_numpy()
+        # One value beside missing ones: only whether it is missing tells records apart.
+        spread = np.where((spread == 0) & np.isin(numeric, self.gaps), 1e300, spread)
+        self.mean = np.where(scaled, values.mean().fillna(0).to_numpy(), 0.0)
+        self.scale = np.where(scaled, spread, 1.0)
+        _refuse_merged(numeric, frames, self.mean, self.scale)
         self.constants = {
             c: frames[basis][c].iloc[0] for c, kind in self.kinds.items() if kind == "constant"
         }
@@ -87,11 +94,13 @@ class TableSpace:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape (d,) of one encoded record."""
-        return (len(self.numeric) + sum(map(len, self.levels.values())),)
+        return (len(self.numeric) + len(self.gaps) + sum(map(len, self.levels.values())),)
 
     def records(self, given: Records) -> Dataset:
         """A table's rows as (n, d) float32."""
-        parts = [(given.table[self.numeric].to_numpy(np.float64) - self.mean) / self.scale]
+        numbers = given.table[self.numeric].to_numpy(np.float64)
+        parts = [np.nan_to_num((numbers - self.mean) / self.scale, nan=0.0)]
+        parts.append(given.table[self.gaps].isna().to_numpy(np.float64))
         for column, levels in self.levels.items():
             codes = pd.Index(levels).get_indexer(pd.Index(as_text(given.table[column])))
             parts.append(np.eye(len(levels), dtype=np.float32)[codes] * 0.5**0.5)
@@ -120,6 +129,11 @@ class TableSpace:
                 f"{what}: a network sees numbers, but {some(list(self.levels))} hold categories; "
                 f"encode the data as the network sees it, or hand in its samples instead"
             )
+        if self.gaps:
+            raise UserError(
+                f"{what}: a network sees numbers, but in {some(self.gaps)} values are missing; "
+                f"fill them as the network sees them, or hand in its samples instead"
+            )
 
 
 def agree(given: Mapping[str, Records]) -> dict[str, Records]:
@@ -132,6 +146,8 @@ def agree(given: Mapping[str, Records]) -> dict[str, Records]:
             raise UserError(f"{names[0]} holds {kinds[0]} but {name} holds {kinds[1]}")
     if first.is_image:
         for name in names[1:]:
+            if not all(isinstance(given[n].content, Dataset) for n in (names[0], name)):
+                continue  # not settled yet
             shapes = [given[n].images.shape for n in (names[0], name)]
             if shapes[0] != shapes[1]:
                 text = ["x".join(map(str, shape)) for shape in shapes]
@@ -161,21 +177,17 @@ def _same_columns(first: Records, other: Records) -> None:
         )
 
 
-def _kind(column: str, frames: Mapping[str, pd.DataFrame], basis: str, coded: bool) -> str:
-    is_number = {n: pd.api.types.is_numeric_dtype(f[column]) for n, f in frames.items()}
-    if not coded and len(set(is_number.values())) > 1:
-        numbers = some([name for name, yes in is_number.items() if yes])
-        text = some([name for name, yes in is_number.items() if not yes])
-        raise UserError(
-            f"column {column!r} holds numbers in {numbers} but text in {text}; mend one, or "
-            f"records.categorical=[{column}]"
-        )
-    if frames[basis][column].nunique() == 1:
+def _kind(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> str:
+    if frames[basis][column].nunique(dropna=False) == 1:
         return "constant"
-    if coded or not any(is_number.values()):
+    if not all(pd.api.types.is_numeric_dtype(frame[column]) for frame in frames.values()):
         return "category"
-    binary = all(f[column].isin((0, 1)).all() for f in frames.values())
-    return "binary" if binary else "numeric"
+    if all(frame[column].isin((0, 1)).all() for frame in frames.values()):
+        return "binary"
+    two = all(
+        (frame[column].isin((0, 1)) | frame[column].isna()).all() for frame in frames.values()
+    )
+    return "category" if two else "numeric"  # no, yes or missing
 
 
 def _levels(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -189,16 +201,32 @@ def _levels(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
     return levels
 
 
-def as_text(values: pd.Series) -> pd.Series:
-    """Categories as text; codes that one file has as 7 and another as 7.0 are the same."""
-    if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():
-        values = values.astype(np.int64)
-    return values.astype(str)
+def _refuse_merged(
+    numeric: list[str], frames: Mapping[str, pd.DataFrame], mean: np.ndarray, scale: np.ndarray
+) -> None:
+    """Raise UserError where standardised numbers do not fit into float32."""
+    for column, m, s in zip(numeric, mean, scale, strict=True):
+        if not np.isfinite(s) or s == 0 or not np.isfinite(m):
+            raise UserError(
+                f"column {column!r}: its values are too large, or too close to each other, to be "
+                f"standardised; records.ignore=[{column}] leaves it out"
+            )
+        if s == 1e300:
+            continue
+        values = np.concatenate([f[column].to_numpy(np.float64)[:2000] for f in frames.values()])
+        values = values[~np.isnan(values)]
+        if merged_by_float32(values, (values - m) / s):
+            raise UserError(
+                f"column {column!r}: a few extreme values hide the differences among the others; "
+                f"take logarithms, or records.ignore=[{column}]"
+            )
 
 
 def _refuse_row_numbers(column: str, frames: Mapping[str, pd.DataFrame]) -> None:
     """Raise UserError where a column counts the rows of every input, or is named as if it did."""
     columns = [np.sort(frame[column].to_numpy(np.float64)) for frame in frames.values()]
+    if any(np.isnan(v).any() for v in columns):
+        return
     if any(len(v) < ROW_NUMBERS or (v % 1).any() or not np.diff(v).all() for v in columns):
         return
     counts = all(v[-1] - v[0] == len(v) - 1 for v in columns)
@@ -211,7 +239,10 @@ def _refuse_row_numbers(column: str, frames: Mapping[str, pd.DataFrame]) -> None
 
 def _check_units(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> None:
     """Raise UserError where the basis and another input hardly have the same unit."""
-    ends = {n: np.quantile(f[column].to_numpy(np.float64), (0.01, 0.99)) for n, f in frames.items()}
+    present = {n: f[column].dropna().to_numpy(np.float64) for n, f in frames.items()}
+    ends = {n: np.quantile(values, (0.01, 0.99)) for n, values in present.items() if len(values)}
+    if basis not in ends:
+        return
     low, high = ends[basis]
     for name, (a, b) in ends.items():
         if b == a or high == low:  # nearly always the same value: no spread to compare

@@ -92,8 +92,9 @@ SETTINGS: dict[str, Any] = {
     "exposed": PositiveInt,
     "bank.size": PositiveInt,
     "show_records": bool,
-    "records.ignore": str | list[Any],
-    "records.categorical": str | list[Any],
+    "records.ignore": str | int | list[Any],
+    "records.categorical": str | int | list[Any],
+    "records.missing": str | int | list[Any],
     "records.channels": Literal[1, 3] | None,
 }
 """What settings must be that no constructor takes."""

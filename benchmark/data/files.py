@@ -15,7 +15,10 @@ from hashlib import file_digest, sha256
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, cast
+from zipfile import BadZipFile, ZipFile
 
+import numpy as np
+import pandas as pd
 from platformdirs import user_cache_dir
 
 from victims.access import UserError
@@ -90,8 +93,56 @@ def listing(sizes: dict[str, int]) -> str:
 
 
 def binary(path: Path) -> IO[bytes]:
-    """Open a plain or .gz file for reading bytes."""
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    """Open a plain or .gz file, or the only one in a .zip, for reading bytes."""
+    ending = path.suffix.lower()
+    if ending == ".zip":
+        archive = ZipFile(path)
+        files = [name for name in archive.namelist() if not name.startswith(("__MACOSX/", "."))]
+        if len(files) != 1:
+            raise OSError(f"it holds {len(files)} files, one is needed")
+        return archive.open(files[0])
+    return cast(IO[bytes], gzip.open(path)) if ending == ".gz" else path.open("rb")
+
+
+TEXT_TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zip", ".tsv.zip", ".zip")
+TYPED_TABLES = (".parquet", ".feather", ".xlsx")
+
+
+def is_typed(path: Path) -> bool:
+    """Whether a table's file says what its columns are; endings count in any case of letters."""
+    return path.name.lower().endswith(TYPED_TABLES)
+
+
+def delimiter(path: Path) -> str:
+    """What separates the columns of a file of text, by its ending."""
+    return "\t" if ".tsv" in "".join(path.suffixes).lower() else ","
+
+
+def typed_frame(path: Path) -> pd.DataFrame:
+    """A .parquet, .feather or .xlsx file; raises UserError where it cannot be read."""
+    kind = path.suffix.lower()
+    try:
+        if kind == ".xlsx":
+            return pd.read_excel(path, dtype=object, keep_default_na=False)
+        return pd.read_parquet(path) if kind == ".parquet" else pd.read_feather(path)
+    except ImportError as error:
+        raise UserError(f"{path}: .xlsx files need the package: pip install openpyxl") from error
+    except Exception as error:  # each library has errors of its own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: the file cannot be read ({reason})") from error
+
+
+def merged_by_float32(values: np.ndarray, scaled: np.ndarray) -> bool:
+    """Whether numbers (n,), as they are or scaled, overflow in float32, or hardly differ there.
+
+    Rounding merges some of many random numbers; only where fewer than half stay different it is a
+    loss.
+    """
+    with np.errstate(over="ignore"):
+        stored = scaled.astype(np.float32)
+    if not np.isfinite(stored).all():
+        return True
+    return len(np.unique(stored)) < len(np.unique(values)) / 2
 
 
 def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
@@ -99,13 +150,17 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
 
     Raises UserError where the file is no text or its compression is damaged.
     """
-    with binary(path) as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter)
+    try:
+        opened = binary(path)
+    except (OSError, BadZipFile) as error:
+        raise UserError(f"{path}: {error}") from error
+    with opened as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
         try:
             for cells in reader:
                 if cells:
                     yield reader.line_num, cells
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, BadZipFile) as error:
             raise UserError(f"{path}, after line {reader.line_num}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,18 @@ import numpy as np
 from PIL import Image
 
 from benchmark.data.files import check_on_error, find, listing
-from benchmark.data.images import SUFFIXES, centre_crop, check_sizes, decode, write_images
+from benchmark.data.images import (
+    SUFFIXES,
+    centre_crop,
+    check_sizes,
+    decode,
+    images_below,
+    write_images,
+)
 from benchmark.folders import home
 from victims.access import UserError
+
+log = logging.getLogger(__name__)
 
 
 class Folder:
@@ -53,6 +63,8 @@ class Folder:
     def prepare(self, folder: Path) -> None:
         """Decode every image once."""
         files = self.files()
+        if left_out := images_below(self.where())[1]:
+            log.warning("%s: left out: %s", self.where(), left_out)
         owners = [path.parent for path in files.values()]
         people = np.unique([str(owner) for owner in owners], return_inverse=True)[1]
         write_images(
@@ -68,15 +80,13 @@ class Folder:
     def files(self) -> dict[str, Path]:
         """Name below the root -> path, sorted by name."""
         root = self.where()
-        found = {
-            path.relative_to(root).as_posix(): path
-            for path in root.rglob("[!.]*")  # no hidden files: macOS leaves some beside each image
-            if path.suffix.lower() in SUFFIXES
-        }
+        found, _ = images_below(root)
         if not found:
             kinds = " ".join(sorted(SUFFIXES))
             raise UserError(f"no image ({kinds}) was found in {root}; {self.advice}")
-        return dict(sorted(found.items()))
+        if lost := [name for name, path in found.items() if not path.exists()]:
+            raise UserError(f"{root}: {lost[0]} is a link to a file that is not there")
+        return found
 
     def where(self) -> Path:
         """The folder of the images; raises UserError where it does not exist."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,54 @@ from victims.access import UserError
 
 BLOCK = 256
 """Images in memory at a time."""
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+}
+
+OTHERS = "files of other kinds"
 
 Frame = Callable[[Image.Image], Image.Image]
+
+
+def images_below(root: Path) -> tuple[dict[str, Path], str]:
+    """Name below the root -> path of all images, sorted by name; and what was left out, in words.
+
+    Linked folders are searched too; what is hidden (a name that begins with a point) is not.
+    """
+    found: dict[str, Path] = {}
+    counts: dict[str, int] = {}
+    seen: set[Path] = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        place = Path(folder)
+        if place.resolve() in seen:  # a link to a folder above would have no end
+            below.clear()
+            counts["folders reached twice"] = counts.get("folders reached twice", 0) + 1
+            continue
+        seen.add(place.resolve())
+        hidden = [name for name in (*below, *names) if name.startswith(".")]
+        below[:] = [name for name in below if not name.startswith(".")]
+        shown = [name for name in names if not name.startswith(".")]
+        found |= {
+            (place / name).relative_to(root).as_posix(): place / name
+            for name in shown
+            if Path(name).suffix.lower() in SUFFIXES
+        }
+        other = [name for name in shown if Path(name).suffix.lower() not in SUFFIXES]
+        for what, some in (("hidden files and folders", hidden), (OTHERS, other)):
+            counts[what] = counts.get(what, 0) + len(some)
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return dict(sorted(found.items())), said
 
 
 def decode(path: Path, channels: int, frame: Frame) -> np.ndarray:
@@ -29,9 +75,21 @@ def decode(path: Path, channels: int, frame: Frame) -> np.ndarray:
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):  # PIL would clip these to white without a word
             raise ValueError(f"its mode is {image.mode}, more than 8 bits a channel")
+        if _bits(image) > 8:  # PIL would drop the lower ones
+            raise ValueError("it has more than 8 bits a channel")
         framed = frame(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
     pixels = np.asarray(framed, np.uint8)
     return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits of a channel in the file, which PIL's mode does not say."""
+    how: list[Any] = []
+    for tile in getattr(image, "tile", []):
+        how += tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    deep = any(isinstance(part, str) and ";16" in part for part in how)
+    high = image.format == "PPM" and any(isinstance(part, int) and part > 255 for part in how)
+    return 16 if deep or high else 8
 
 
 def crop(image: Image.Image, left: int, top: int, side: int, resolution: int) -> Image.Image:

@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from benchmark.data.dataset import write
-from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
+from benchmark.data.files import (
+    Faults,
+    check_on_error,
+    columns_of,
+    content,
+    csv_rows,
+    delimiter,
+    find,
+    is_typed,
+    merged_by_float32,
+    typed_frame,
+)
 from benchmark.folders import home
 from victims.access import UserError
 
@@ -21,7 +31,8 @@ TRUTH = {"true": 1.0, "false": 0.0}
 class Table:
     """Rows of numbers, one record each: (d,) float32.
 
-    file: .csv, .tsv (either also .gz) or .parquet, with a header.
+    file: .csv, .tsv (either also .gz or .zip), .parquet, .feather or .xlsx (needs openpyxl), with a
+    header; blanks around a cell or a name do not count.
     columns: those to use, in this order; null for all but `identity`. A cell must be a finite
     number, true or false; a row with any other cell is corrupt.
     identity: column that says whom a row is about (for split=identity), any text; or null.
@@ -50,7 +61,8 @@ class Table:
             raise UserError(f"data.encode={encode}: allowed are {', '.join(ENCODINGS)}")
         if bins < 2:
             raise UserError(f"data.bins={bins}: at least 2 are needed")
-        self.file, self.columns, self.owner = home(file), columns and list(columns), identity
+        self.file, self.owner = home(file), identity
+        self.columns = columns and [str(name) for name in columns]
         self.log, self.encode, self.bins = list(log), encode, bins
         self.on_error = check_on_error(on_error)
 
@@ -77,11 +89,23 @@ class Table:
                 if values[:, column].min() < 0:
                     raise UserError(f"data.log: column {name!r} has negative values")
                 values[:, column] = np.log1p(values[:, column])
+        if self.encode != "bins":  # whose bins are found in float64
+            self._refuse_merged(names, values)
         names, values, how = encode(self.encode, names, values, self.bins)
         facts |= how | {"name": self.name, "records": len(values), "columns": names}
         facts["kind"] = kind(values)
         people = None if owners is None else np.unique(owners, return_inverse=True)[1]
         write(folder, [values.astype(np.float32)], len(values), people, facts)
+
+    def _refuse_merged(self, names: list[str], values: np.ndarray) -> None:
+        for name, column, stored in zip(
+            names, values.T, encode(self.encode, names, values, 0)[1].T, strict=True
+        ):
+            if merged_by_float32(column, stored):
+                raise UserError(
+                    f"{self.path()}: column {name!r} holds numbers that float32 cannot tell apart "
+                    f"or hold; data.encode=unit scales columns first, data.columns leaves some out"
+                )
 
     @property
     def fitted(self) -> bool:
@@ -95,10 +119,8 @@ class Table:
     def _read(self) -> tuple[list[str], np.ndarray, np.ndarray | None, dict[str, Any]]:
         """Names (d,), values (n, d) float64, owners (n,) str, and facts on what was left out."""
         path, faults = self.path(), Faults(self.on_error)
-        rows = (
-            _parquet_rows(path) if path.suffix == ".parquet" else csv_rows(path, _delimiter(path))
-        )
-        header = next(rows, (1, []))[1]
+        rows = _typed_rows(path) if is_typed(path) else csv_rows(path, delimiter(path))
+        header = [name.strip() for name in next(rows, (1, []))[1]]
         default = [name for name in header if name != self.owner]
         names = default if self.columns is None else list(self.columns)
         if not names:
@@ -163,19 +185,12 @@ def _binned(
     return titles, np.stack(columns, axis=1).astype(np.float64), {"bins": edges}
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The same as `csv_rows`, so that both kinds of file mean the same; row 1 is line 2."""
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no parquet file: {error}") from error
+def _typed_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The same as `csv_rows`, so that all kinds of file mean the same; row 1 is line 2."""
+    frame = typed_frame(path)
     yield 1, [str(name) for name in frame.columns]
     for number, row in enumerate(frame.itertuples(index=False, name=None), 2):
         yield number, [str(cell) for cell in row]
-
-
-def _delimiter(path: Path) -> str:
-    return "\t" if path.name.removesuffix(".gz").endswith(".tsv") else ","
 
 
 def _number(cell: str, column: str) -> float:

@@ -14,6 +14,7 @@ from conftest import digits
 from PIL import Image
 from scipy.spatial.distance import cdist
 
+from benchmark.audit.columns import Written, convert
 from benchmark.audit.inputs import Reading, Records, by_index, read_input
 from benchmark.audit.space import ImageSpace, TableSpace, agree
 from benchmark.store import Store
@@ -29,8 +30,9 @@ def read(source: object, store: Store, **reading: object) -> Records:
 
 
 def space(given: dict[str, pd.DataFrame], basis: str = "samples", codes: tuple[str, ...] = ()):
-    records = {n: Records(n, np.arange(len(f)).astype(str), f) for n, f in given.items()}
-    return TableSpace(records, basis, codes), records
+    tables, _ = convert(given, Written(codes))
+    records = {n: Records(n, np.arange(len(f)).astype(str), f) for n, f in tables.items()}
+    return TableSpace(records, basis), records
 
 
 @pytest.mark.parametrize("ending", ["csv", "CSV", "csv.gz", "tsv", "TSV.GZ", "PARQUET"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -144,3 +145,33 @@ def test_randhie_without_statsmodels_names_the_package(monkeypatch):
     monkeypatch.setattr("benchmark.data.randhie.find_spec", lambda name: None)
     with pytest.raises(UserError, match="install the package statsmodels"):
         RandHie().identity()
+
+
+@pytest.mark.parametrize("column", [1_700_000_000 + np.arange(100), [*range(99), 1e39]])
+def test_columns_that_float32_cannot_hold_are_refused(tmp_path, column):
+    pd.DataFrame({"t": column}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(UserError, match="column 't' holds numbers that float32 cannot tell apart"):
+        Table(str(tmp_path / "t.csv")).prepare(tmp_path / "out")
+    if column[-1] < 1e39:
+        data = prepared(Table(str(tmp_path / "t.csv"), encode="unit"), tmp_path / "unit")
+        assert len(np.unique(data.values)) == 100
+
+
+@pytest.mark.parametrize("ending", ["CSV", "csv.zip", "PARQUET", "feather"])
+def test_every_ending_and_blanks_around_cells(tmp_path, ending):
+    file, frame = tmp_path / f"t.{ending}", pd.DataFrame({"a": [1.5, 2], "b": [3.0, 4]})
+    if "csv" in ending.lower():
+        text = "a, b\n1.5, 3\n2, 4\n"
+        file.write_text(text)
+        if ending.endswith("zip"):
+            with ZipFile(file, "w") as archive:
+                archive.writestr("t.csv", text)
+    else:
+        getattr(frame, f"to_{ending.lower()}")(file)
+    assert prepared(Table(str(file)), tmp_path / "out").values.tolist() == [[1.5, 3], [2, 4]]
+
+
+def test_what_a_file_of_excel_needs_is_said(tmp_path):
+    (tmp_path / "t.xlsx").write_bytes(b"no file of Excel")
+    with pytest.raises(UserError, match=r"openpyxl|cannot be read"):
+        Table(str(tmp_path / "t.xlsx")).prepare(tmp_path / "out")

@@ -1,0 +1,71 @@
+"""Mistakes of whoever hands in an audit that one sees without any attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from benchmark.audit.generators import Generator
+from benchmark.audit.selection import contents
+from benchmark.data.dataset import Dataset
+from benchmark.keys import plain
+from victims.access import UserError
+
+
+def refuse_too_little(sources: Mapping[str, Any]) -> None:
+    """Raise UserError where there is nobody to tell apart or nothing to attack."""
+    for name in ("members", "non_members"):
+        if sources.get(name) is None:
+            raise UserError(
+                f"{name}= is missing: an audit needs records that the generator was trained on "
+                f"(members) and records that it never saw (non_members)"
+            )
+    if all(sources.get(name) is None for name in ("samples", "generator", "discriminator")):
+        raise UserError(
+            "there is nothing to attack: give samples=, generator= or discriminator= (or several)"
+        )
+
+
+def refuse_idle(
+    config: DictConfig, sources: Mapping[str, Any], generator: Generator | None
+) -> None:
+    """Raise UserError where a setting says something about a model that is not there."""
+    for name in ("generator", "discriminator"):
+        given = {key: value for key, value in plain(config[name]).items() if value is not None}
+        idle = [key for key, value in given.items() if value not in ("auto", "normal")]
+        if idle and sources.get(name) is None:
+            raise UserError(f"{name}.{idle[0]} has no effect: no {name} is given; leave it out")
+    if generator is not None and generator.sample is not None and generator.prior != "normal":
+        raise UserError(
+            f"{generator.name}.prior has no effect: this generator is asked for samples, not for "
+            f"what it makes of a latent code; leave it out"
+        )
+
+
+def refuse_same_file(sources: Mapping[str, Any]) -> None:
+    """Raise UserError where two inputs that must be disjoint are one file."""
+    known: dict[Path, str] = {}
+    for name in ("members", "non_members", "reference", "samples"):
+        source = sources.get(name)
+        if isinstance(source, str | Path):
+            other = known.setdefault(Path(source).resolve(), name)
+            if other != name and (other, name) != ("members", "samples"):
+                raise UserError(f"{other} and {name} are both {source}; they must be disjoint")
+
+
+def refuse_equal(data: Mapping[str, Dataset]) -> None:
+    """Raise UserError where two inputs hold the same records; only samples may be the members."""
+    for first, second in combinations(data, 2):
+        if {first, second} == {"members", "samples"} or "generated" in (first, second):
+            continue
+        ours, theirs = (contents(data[name].digests) for name in (first, second))
+        many = len(np.unique(ours)) > len(ours) / 2  # coarse columns may agree by chance
+        if len(ours) == len(theirs) and (
+            (ours == theirs).all() or (many and (np.sort(ours) == np.sort(theirs)).all())
+        ):
+            raise UserError(f"{first} and {second} hold the same records; they must differ")
