@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +58,16 @@ def refuse_same_file(sources: Mapping[str, Any]) -> None:
 
 
 def refuse_equal(data: Mapping[str, Dataset]) -> None:
-    """Raise UserError where two inputs hold the same records; only samples may be the members."""
-    for first, second in combinations(data, 2):
-        if {first, second} == {"members", "samples"} or "generated" in (first, second):
+    """Raise UserError where samples are the reference or non-members, by content.
+
+    Records that are queries and reference at once, or members and non-members, are left out instead.
+    """
+    for other in ("reference", "non_members"):
+        if "samples" not in data or other not in data:
             continue
-        ours, theirs = (contents(data[name].digests) for name in (first, second))
+        ours, theirs = (contents(data[name].digests) for name in ("samples", other))
         many = len(np.unique(ours)) > len(ours) / 2  # coarse columns may agree by chance
         if len(ours) == len(theirs) and (
             (ours == theirs).all() or (many and (np.sort(ours) == np.sort(theirs)).all())
         ):
-            raise UserError(f"{first} and {second} hold the same records; they must differ")
+            raise UserError(f"samples and {other} hold the same records; they must differ")

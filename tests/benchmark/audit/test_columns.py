@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark.audit.columns import as_text, convert
-from benchmark.audit.gather import refuse_equal
 from benchmark.audit.inputs import Records
 from benchmark.audit.notation import Written
+from benchmark.audit.refusals import refuse_equal
 from benchmark.audit.space import TableSpace
 from benchmark.audit.tables import read_table
 from benchmark.data.dataset import in_memory
@@ -161,7 +161,7 @@ def test_equal_inputs_are_refused() -> None:
     with pytest.raises(UserError, match="samples and reference hold the same records"):
         refuse_equal({"samples": one, "reference": other})
     refuse_equal({"members": one, "samples": other})
-    refuse_equal({"members": one, "reference": in_memory(rows[:19])})
+    refuse_equal({"samples": one, "reference": in_memory(rows[:19])})
 
 
 CELL = st.one_of(

@@ -205,8 +205,15 @@ def test_a_generators_range_is_recognised(
 ) -> None:
     members, (low, high) = digits(0, 40), low_high
     inside = Decoder((members + 1) / 2 * (high - low) + low)
+    said = ["generator.range=[0,1]"] if high == 1 and low == 0 else []
+    if said:  # these could be [-1, 1] as well
+        with pytest.raises(UserError, match=r"generator\.range=\[0,1\]"):
+            audited(
+                "bank.size=64", members=members.numpy(), non_members=digits(1, 40).numpy(),
+                generator=inside,
+            )  # fmt: skip
     found = audited(
-        "attack=[full_black_box]", "bank.size=200", members=members.numpy(),
+        "attack=[full_black_box]", "bank.size=200", *said, members=members.numpy(),
         non_members=digits(1, 40).numpy(), generator=inside,
     )  # fmt: skip
     plain = audited(
