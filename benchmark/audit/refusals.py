@@ -60,7 +60,7 @@ def refuse_same_file(sources: Mapping[str, Any]) -> None:
 def refuse_equal(data: Mapping[str, Dataset]) -> None:
     """Raise UserError where samples are the reference or non-members, by content.
 
-    Records that are queries and reference at once, or members and non-members, are left out instead.
+    Queries that are reference records too, or on both sides, are left out instead.
     """
     for other in ("reference", "non_members"):
         if "samples" not in data or other not in data:
