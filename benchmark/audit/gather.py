@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from benchmark.audit.arrays import as_array
 from benchmark.audit.case import Case, Queries, Space
 from benchmark.audit.generators import Discriminator, Generator
 from benchmark.audit.inputs import (
@@ -143,13 +144,14 @@ def _drawn(generator: Generator, size: int) -> Any:
     """Samples of a callable that takes a number of them."""
     assert generator.sample is not None
     try:
-        drawn = generator.sample(size)
+        with torch.no_grad():
+            drawn = generator.sample(size)
     except Exception as error:  # anyone's code
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise UserError(
             f"{generator.name}: asked for {size} samples, it fails: {reason}"
         ) from error
-    drawn = drawn.detach().cpu().numpy() if isinstance(drawn, Tensor) else drawn
+    drawn = as_array(generator.name, drawn) if isinstance(drawn, Tensor) else drawn
     if not isinstance(drawn, pd.DataFrame | np.ndarray) or len(drawn) != size:
         raise UserError(
             f"{generator.name}: asked for {size} samples, it gives a {type(drawn).__name__} of "

@@ -6,7 +6,8 @@ import dataclasses
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from benchmark.audit.archives import load_program
 from benchmark.folders import home
 from victims.access import UserError
 
+ONNX_KINDS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
+"""Types of an ONNX input other than float32."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -26,30 +30,50 @@ class Network:
 
     call: (n, *inputs) float32 -> (n, ...). inputs: shape of one input, None where the model does
     not say. batch: the only batch size that it takes, None for any. module: what computes it, if
-    that is a torch module.
+    that is a torch module. size: numbers in one output, which tells it from others that the model
+    gives beside it.
     """
 
-    call: Callable[[Tensor], Any]
+    call: Callable[..., Any]
     inputs: tuple[int, ...] | None = None
     batch: int | None = None
     module: nn.Module | None = None
+    size: int | None = None
 
     def to(self, device: torch.device) -> Network:
-        """The same model on a device, if it is a torch module; others stay where they are."""
+        """The same model on a device, ready for attacks; what is no torch module stays as it is."""
         if self.module is None:
             return self
-        module = self.module.to(device)
-        return dataclasses.replace(self, call=lambda x: module(x.to(device)), module=module)
+        module = ready(self.module).to(device)
+        call = _module_call(module)
+        return dataclasses.replace(self, call=lambda *x: call(*(v.to(device) for v in x)))
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Outputs (n, ...) float32; a fixed batch size is met by repeating inputs."""
+    def __call__(self, x: Tensor, *more: Tensor) -> Tensor:
+        """Outputs (n, ...) float32; a fixed batch size is met by repeating inputs.
+
+        more: what a conditional model takes beside x, (n, ...) each.
+        """
         if self.batch is None:
-            return _tensor(self.call(x)).float()
+            return self._one(self.call(x, *more), len(x))
         parts = []
-        for part in x.split(self.batch):
-            full = part[torch.arange(self.batch, device=x.device) % len(part)]
-            parts.append(_tensor(self.call(full))[: len(part)])
-        return torch.cat(parts).float()
+        for rows in torch.arange(len(x), device=x.device).split(self.batch):
+            full = rows[torch.arange(self.batch, device=x.device) % len(rows)]
+            found = self.call(x[full], *(values[full] for values in more))
+            parts.append(self._one(found, self.batch)[: len(rows)])
+        return torch.cat(parts)
+
+    def _one(self, output: Any, n: int) -> Tensor:
+        """The tensor among what a model gives that has the size of a record, as float32."""
+        found = _tensors(output)
+        if len(found) > 1 and self.size is not None:
+            found = [tensor for tensor in found if tensor.numel() == n * self.size]
+        if len(found) != 1:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(output))
+            raise TypeError(
+                f"its output, a {type(output).__name__}, holds {shapes or 'no tensor'}; one tensor "
+                f"is needed"
+            )
+        return found[0].float()
 
 
 def resolve(name: str, source: Any) -> Any:
@@ -72,18 +96,63 @@ def as_network(model: Any) -> Network:
         return model
     if not isinstance(model, nn.Module):
         return Network(model)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
     if not isinstance(model, torch.fx.GraphModule):
-        return Network(model.eval(), module=model)
+        return Network(_module_call(model), module=model)
     # A program of torch.export: its mode was fixed when it was exported, its input is in the graph.
     first = next((n for n in model.graph.nodes if n.op == "placeholder"), None)
     example = first.meta.get("val") if first is not None else None
     if not isinstance(example, Tensor):
-        return Network(model, module=model)
+        return Network(_module_call(model), module=model)
     batch, *inputs = example.shape
     known = tuple(int(side) for side in inputs)
-    return Network(model, known, batch if isinstance(batch, int) else None, model)
+    only = batch if isinstance(batch, int) else None
+    return Network(_module_call(model), known, only, model)
+
+
+def ready(model: nn.Module) -> nn.Module:
+    """The model in evaluation mode, its parameters without gradients."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    if not isinstance(model, torch.fx.GraphModule):  # an exported program has no mode
+        model.eval()
+    return model
+
+
+def _module_call(model: nn.Module) -> Callable[..., Any]:
+    """A module that is given float32 in the precision of its parameters."""
+    floating = (p.dtype for p in (*model.parameters(), *model.buffers()) if p.is_floating_point())
+    kind = next(floating, torch.float32)
+    return lambda *x: model(*(v.to(kind) if v.is_floating_point() else v for v in x))
+
+
+@contextmanager
+def kept(models: Iterable[Any]) -> Iterator[None]:
+    """Afterwards torch modules are as before, also on errors: mode, gradients, device, values."""
+    owned = [getattr(getattr(model, "network", model), "module", model) for model in models]
+    modules = [model for model in owned if isinstance(model, nn.Module)]
+    modes = [(part, part.training) for model in modules for part in model.modules()]
+    values = [
+        (tensor, tensor.data, tensor.requires_grad)
+        for model in modules
+        for tensor in model.parameters()
+    ]
+    buffers = [
+        (part, name, tensor)
+        for model in modules
+        for part in model.modules()
+        for name, tensor in part.named_buffers(recurse=False)
+    ]
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+        for weight, data, gradient in values:
+            weight.data = data
+            weight.requires_grad_(gradient)
+        for part, name, buffer in buffers:
+            if getattr(part, name) is not buffer:
+                setattr(part, name, buffer)
 
 
 def _made(name: str, entry: str) -> Any:
@@ -119,9 +188,11 @@ def _onnx(name: str, path: Path) -> Network:
     if len(entries) != 1:
         raise UserError(f"{name}={path}: it takes {len(entries)} inputs, one is needed")
 
-    def call(x: Tensor) -> Tensor:
-        found = session.run(None, {entries[0].name: x.detach().cpu().float().numpy()})
-        return torch.from_numpy(np.asarray(found[0])).to(x.device)
+    kind = ONNX_KINDS.get(entries[0].type, np.float32)
+
+    def call(x: Tensor) -> list[Tensor]:
+        found = session.run(None, {entries[0].name: x.detach().cpu().numpy().astype(kind)})
+        return [torch.from_numpy(np.asarray(values)).to(x.device) for values in found]
 
     sides = entries[0].shape
     known = all(isinstance(side, int) for side in sides[1:])
@@ -129,11 +200,13 @@ def _onnx(name: str, path: Path) -> Network:
     return Network(call, tuple(sides[1:]) if known else None, batch)
 
 
-def _tensor(output: Any) -> Tensor:
-    if isinstance(output, tuple | list) and len(output) == 1:
-        output = output[0]
+def _tensors(output: Any) -> list[Tensor]:
+    """All tensors in what a model gives: itself, or within tuples, lists and dicts."""
     if isinstance(output, np.ndarray):
-        output = torch.from_numpy(output)
-    if not isinstance(output, Tensor):
-        raise TypeError(f"its output is a {type(output).__name__}, a tensor is needed")
-    return output
+        return [torch.from_numpy(output)]
+    if isinstance(output, Tensor):
+        return [output]
+    parts = output.values() if isinstance(output, Mapping) else output
+    if isinstance(output, Mapping | tuple | list):
+        return [tensor for part in parts for tensor in _tensors(part)]
+    return []

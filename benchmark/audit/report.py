@@ -22,6 +22,7 @@ from benchmark.audit.attack import Step, attack, choose, plan
 from benchmark.audit.facts import Exposed, Facts, checks_of, exposed_of, facts_of
 from benchmark.audit.gather import open_case
 from benchmark.audit.inputs import name_of
+from benchmark.audit.networks import kept
 from benchmark.audit.verdict import Verdict, check_settings, judge
 from benchmark.config import CONF, composing, one_line, refuse_nothing, register_resolvers
 from benchmark.folders import with_home
@@ -125,7 +126,8 @@ def audit(
     generator, discriminator: path, `my_module:function`, torch module, callable, or `Generator` and
     `Discriminator`, which take the size of the latent code, the range of pixels and the prior.
     settings: as on the command line, "attack=[full_black_box]" or "fail_if.auroc_upper=0.6".
-    Nothing is printed. Raises UserError, one line, for whatever cannot be used.
+    Nothing is printed; modules are left as they were. Raises UserError, one line, for whatever
+    cannot be used.
     """
     config = _composed(settings)
     given = {
@@ -137,7 +139,8 @@ def audit(
         "reference": reference,
         "data": data,
     }
-    return run(config, {name: source for name, source in given.items() if source is not None})
+    with kept([generator, discriminator]):
+        return run(config, {name: source for name, source in given.items() if source is not None})
 
 
 def _composed(settings: Sequence[str]) -> DictConfig:
