@@ -71,6 +71,8 @@ def as_text(values: pd.Series) -> pd.Series:
     if pd.api.types.is_float_dtype(values):
         known = {value: _text_of(value) for value in values.unique()}
     else:
+        if values.dtype == object:
+            values = values.map(lambda value: None if _none(value) else value)
         known = {value: _canonical(_text_of(value)) for value in values.unique()}
     return values.map(known).fillna("").astype(object)
 
@@ -102,7 +104,8 @@ def _cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarra
                 f"{where}: it holds a {odd[0].__name__}; give numbers or text, or "
                 f"records.ignore=[{column}]"
             )
-        present = [value for value in plain if not _none(value)]
+        plain = plain.map(lambda value: None if _none(value) else value)
+        present = [value for value in plain if value is not None]
         if present and all(isinstance(value, datetime.timedelta) for value in present):
             return pd.to_timedelta(plain).dt.total_seconds().to_numpy(np.float64) / 86400
     known = {value: _text_of(value).strip() for value in plain.unique()}
@@ -124,6 +127,8 @@ def _exact(where: str, values: pd.Series) -> np.ndarray:
 
 
 def _none(value: Any) -> bool:
+    if isinstance(value, Decimal):  # a signalling NaN fails where it is compared
+        return value.is_nan()
     return value is None or value is pd.NaT or value is pd.NA or value != value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def refusal(how: Written | None = None, **inputs: list[Any]) -> str:
         ([datetime.date(1970, 1, 2), datetime.date(1970, 1, 1), None], [1, 0, np.nan]),
         (pd.to_timedelta(["1D", "12h", "0h"]).tolist(), [1, 0.5, 0]),
         (["2", "?", "NA"], [2, np.nan, np.nan]),
+        ([Decimal("0.25"), Decimal("sNaN"), None], [0.25, np.nan, np.nan]),
     ],
 )
 def test_cells_mean_numbers(cells: list[Any], numbers: list[float]) -> None:
