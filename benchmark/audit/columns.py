@@ -107,7 +107,8 @@ def _cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarra
         plain = plain.map(lambda value: None if _none(value) else value)
         present = [value for value in plain if value is not None]
         if present and all(isinstance(value, datetime.timedelta) for value in present):
-            return pd.to_timedelta(plain).dt.total_seconds().to_numpy(np.float64) / 86400
+            seconds = [np.nan if value is None else value.total_seconds() for value in plain]
+            return np.array(seconds) / 86400
     known = {value: _text_of(value).strip() for value in plain.unique()}
     return _blanked(plain.map(known).fillna("").to_numpy(object), how)
 
