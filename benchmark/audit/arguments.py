@@ -6,6 +6,8 @@ and blanks, commas and brackets in a path as its own grammar.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 
 SOURCES = ("members", "non_members", "data", "samples", "generator", "discriminator", "reference")
@@ -36,3 +38,11 @@ def quoted(value: str) -> str:
         text += "\\" * (slashes + 1) + sign if sign == "'" else sign
         slashes = slashes + 1 if sign == "\\" else 0
     return f"'{text}{chr(92) * slashes}'"
+
+
+def pasted(setting: str, *names: str) -> str:
+    """`setting=[name,...]` as it can be pasted into a shell, whatever the names are."""
+    plain = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
+    listed = ",".join(name if plain.fullmatch(name) else quoted(name) for name in map(str, names))
+    word = f"{setting}=[{listed}]"
+    return word if listed.replace(",", "_").isidentifier() else shlex.quote(word)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.audit.arguments import pasted
 from benchmark.audit.notation import (
     UNKNOWN,
     Written,
@@ -102,7 +103,7 @@ def _cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarra
         if odd := [type(v) for v in plain if not isinstance(v, (*CELLS, *TIMES)) and not _none(v)]:
             raise UserError(
                 f"{where}: it holds a {odd[0].__name__}; give numbers or text, or "
-                f"records.ignore=[{column}]"
+                f"{pasted('records.ignore', column)}"
             )
         plain = plain.map(lambda value: None if _none(value) else value)
         present = [value for value in plain if value is not None]
@@ -122,7 +123,7 @@ def _exact(where: str, values: pd.Series) -> np.ndarray:
     if whole and values.nunique() > len(np.unique(numbers[~np.isnan(numbers)])):
         raise UserError(
             f"{where}: its whole numbers are too long to be told apart as numbers; are they "
-            f"identifiers? records.ignore=[{values.name}]"
+            f"identifiers? {pasted('records.ignore', str(values.name))}"
         )
     return numbers
 
@@ -198,8 +199,8 @@ def _decided(
         raise UserError(
             f"column {column!r} holds {other} in {names([n for n in inputs if n not in texts])} "
             f"but text in {names(list(present))} ({names([repr(t) for t in odd or codes])}); "
-            f"mend one, or records.categorical=[{column}]; records.missing=[...] names cells that "
-            f"are missing"
+            f"mend one, or {pasted('records.categorical', column)}; records.missing=[...] names "
+            f"cells that are missing"
         )
     if not codes:
         _refuse_mostly_numbers(column, present, different, odd)
@@ -217,15 +218,15 @@ def _refuse_mostly_numbers(
         raise UserError(
             f"column {column!r}: {len(cells) - strange.sum()} of {len(cells)} cells are numbers, "
             f"the others text in {names(text)} ({names([repr(t) for t in odd])}): "
-            f"records.missing=[{odd[0]}] reads it as missing, "
-            f"records.categorical=[{column}] reads all as categories"
+            f"{pasted('records.missing', odd[0])} reads it as missing, "
+            f"{pasted('records.categorical', column)} reads all as categories"
         )
     units = [WITH_UNIT.fullmatch(text) for text in different]
     found = {match[1] for match in units if match}
     if len(different) >= 20 and len(found) == 1 and all(units):
         raise UserError(
             f"column {column!r} holds numbers with the unit {found.pop()!r}: give the numbers "
-            f"alone, or records.categorical=[{column}]"
+            f"alone, or {pasted('records.categorical', column)}"
         )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
+from benchmark.audit.arguments import pasted
 from victims.access import UserError
 
 UNKNOWN = "?"
@@ -106,7 +107,7 @@ def numbers(column: str, texts: Sequence[str], comma: bool) -> tuple[dict[str, f
     if len(signs - {""}) > 1 or ("%" in signs and "" in signs):
         raise UserError(
             f"column {column!r} holds numbers with and without {' '.join(sorted(signs - {''}))}, "
-            f"or with several: give all in one unit, or records.categorical=[{column}]"
+            f"or with several: give all in one unit, or {pasted('records.categorical', column)}"
         )
     what = "numbers"
     if any("," in text and not INTERVAL.fullmatch(text) for text in known):
@@ -170,7 +171,7 @@ def dates(
         raise UserError(
             f"column {column!r} holds dates ({best}), but not only "
             f"({names([repr(t) for t in odd])}): write all alike, or "
-            f"records.missing=[{odd[0]}], or records.categorical=[{column}]"
+            f"{pasted('records.missing', odd[0])}, or {pasted('records.categorical', column)}"
         )
     first = next(iter(whole))
     if other := next((f for f, found in whole.items() if not found.equals(whole[first])), None):

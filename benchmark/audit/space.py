@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from benchmark.audit.arguments import pasted
 from benchmark.audit.columns import as_text
 from benchmark.audit.inputs import Records, some
 from benchmark.data.dataset import Dataset, in_memory
@@ -196,7 +197,7 @@ def _levels(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
     if len(levels) > MAX_CATEGORIES:
         raise UserError(
             f"column {column!r} has {len(levels)} different values, more than {MAX_CATEGORIES}: is "
-            f"it text, a date or an identifier? records.ignore=[{column}] leaves it out"
+            f"it text, a date or an identifier? {pasted('records.ignore', column)} leaves it out"
         )
     return levels
 
@@ -209,7 +210,7 @@ def _refuse_merged(
         if not np.isfinite(s) or s == 0 or not np.isfinite(m):
             raise UserError(
                 f"column {column!r}: its values are too large, or too close to each other, to be "
-                f"standardised; records.ignore=[{column}] leaves it out"
+                f"standardised; {pasted('records.ignore', column)} leaves it out"
             )
         if s == 1e300:
             continue
@@ -218,7 +219,7 @@ def _refuse_merged(
         if merged_by_float32(values, (values - m) / s):
             raise UserError(
                 f"column {column!r}: a few extreme values hide the differences among the others; "
-                f"take logarithms, or records.ignore=[{column}]"
+                f"take logarithms, or {pasted('records.ignore', column)}"
             )
 
 
@@ -233,7 +234,7 @@ def _refuse_row_numbers(column: str, frames: Mapping[str, pd.DataFrame]) -> None
     if counts or column.startswith("Unnamed:") or column.strip().lower() in INDEX:
         raise UserError(
             f"column {column!r} looks like row numbers, all different in every input: it says "
-            f"nothing about the rows; records.ignore=[{column}] leaves it out"
+            f"nothing about the rows; {pasted('records.ignore', column)} leaves it out"
         )
 
 
