@@ -10,7 +10,7 @@ import numpy as np
 from benchmark import figures
 from benchmark.audit import words
 from benchmark.page import environment, inline, row_texts
-from benchmark.result import TPR_COLUMNS, JobResult, number, percent, to_yaml
+from benchmark.result import TPR_COLUMNS, JobResult, number, percent, remarks, to_yaml
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Exposed
@@ -35,7 +35,8 @@ def render(audit: Audit) -> str:
         checks=result.checks,
         meaning=words.meaning(verdict),
         next_steps=words.next_steps(verdict, audit.facts),
-        rows=[row_texts(row) for _, row in result.rows.iterrows()],
+        rows=[row_texts(row) for _, row in result.rows.iterrows() if row["status"] == "ok"],
+        not_run=_not_run(result),
         tpr_headings=list(TPR_COLUMNS.values()),
         curve=inline(figures.roc(_strongest(result), log=True), "roc-log"),
         assumed=words.assumed(audit.steps),
@@ -52,6 +53,16 @@ def render(audit: Audit) -> str:
         },
         **_exposed(audit.exposed),
     )
+
+
+def _not_run(result: JobResult) -> dict[str, list[str]]:
+    """Why attacks have no numbers -> their names, each once."""
+    found: dict[str, list[str]] = {}
+    for _, row in result.rows[result.rows["status"] != "ok"].iterrows():
+        names = found.setdefault("; ".join(remarks(row)), [])
+        if row["attack"] not in names:
+            names.append(str(row["attack"]))
+    return found
 
 
 def _strongest(result: JobResult) -> JobResult:
