@@ -11,14 +11,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 from scipy.stats import norm
 
 from attacks.calibration import mean_where
 from victims.access import UserError
 
-VARIANCES = ("pooled", "common", "per_query")
+VARIANCES = ("shrunken", "pooled", "common", "per_query")
 TINY = 1e-6
 """Smallest standard deviation, as a share of that of all scores: those of a query may be equal."""
+
+LEAST = 1e-5
+"""Smallest variance that counts in a prior, as a share of the median: its logarithm is taken."""
 
 
 class Gaussians(NamedTuple):
@@ -30,14 +35,15 @@ class Gaussians(NamedTuple):
 
 
 class _Fits:
-    """variance: "pooled" over all queries (for few reference models), or "per_query"; "common" is
-    pooled over both kinds of models as well.
+    """variance: "pooled" over all queries, or "per_query" (many reference models); "shrunken", each
+    query's own, drawn towards the pooled one (see `moderated`); "common" is pooled over both kinds
+    of models as well.
 
     A pooled variance is that around each query's own mean. Deviation: the authors' code, for few
     models, takes the variance over all queries at once, which holds the spread between them too.
     """
 
-    def __init__(self, variance: str = "pooled") -> None:
+    def __init__(self, variance: str) -> None:
         if variance not in VARIANCES:
             allowed = ", ".join(VARIANCES)
             raise UserError(f"calibration variance={variance}: allowed are {allowed}")
@@ -52,7 +58,10 @@ class _Fits:
             for mask, mean in zip(chosen, means, strict=True)
         ]
         free = [count - 1 for count in counts]
-        if self.variance != "per_query":
+        if self.variance == "shrunken":
+            moved = [moderated(own / n, n) for own, n in zip(squares, free, strict=True)]
+            squares = [variance * n for variance, n in zip(moved, free, strict=True)]
+        elif self.variance != "per_query":
             squares = [np.full_like(own, own.sum()) for own in squares]
             free = [np.full_like(own, own.sum()) for own in free]
         if self.variance == "common":
@@ -88,16 +97,51 @@ class OfflineLiRA(_Fits):
     """Minus the log of the chance that a model that has not seen the query scores as high.
 
     The paper's one-sided test 1 - Pr[Z > score] (equation 4), which orders queries in the same
-    way; the logarithm keeps the smallest chances apart. Deviation from the authors' code, which
-    takes the density: that would also call a query a member whose score is extremely low.
+    way; the logarithm keeps the smallest chances apart. Deviations: the authors' code takes the
+    density, which would also call a query a member whose score is extremely low; variances are
+    shrunken by default. With a pooled one, and equally many models for each query, the order is
+    that of `attacks.calibration.Difference`: one attack under two names. It is so, too, where
+    shrinking finds no sign that variances differ.
     """
 
     inside, outside = 0, 2
+
+    def __init__(self, variance: str = "shrunken") -> None:
+        super().__init__(variance)
 
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) from victim (n,), references (r, n), inside (r, n)."""
         (unseen,) = self.fit(references, ~inside)
         return -norm.logsf(victim, *unseen[:2])
+
+
+def moderated(variance: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Variances (n,) drawn towards their prior's centre, by as much as they scatter by chance.
+
+    (d0 s0^2 + d s^2) / (d0 + d) for estimates s^2 of d = `free` (n,) degrees of freedom each, with
+    s0^2 and d0, the prior's degrees of freedom, from mean and variance of log s^2. Where these
+    scatter no more than estimates of one variance do, that one: the pooled.
+    Source: Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3(1), article 3
+    (limma).
+    """
+    known = np.maximum(variance, LEAST * np.median(variance))
+    pooled = np.full_like(variance, (free * variance).sum() / free.sum())
+    if len(known) < 2 or not known.min() > 0:
+        return pooled
+    half = free / 2
+    logs = np.log(known) - digamma(half) + np.log(half)
+    surplus = logs.var(ddof=1) - polygamma(1, half).mean()
+    if surplus <= 0:
+        return pooled
+    prior = _inverse_trigamma(surplus)  # d0 / 2
+    centre = np.exp(logs.mean() + digamma(prior) - np.log(prior))
+    return (2 * prior * centre + free * variance) / (2 * prior + free)
+
+
+def _inverse_trigamma(value: float) -> float:
+    """x > 0 with trigamma(x) = value > 0, which lies between 1 / x and 1 / x + 1 / x^2."""
+    most = (1 + np.sqrt(1 + 4 * value)) / (2 * value)
+    return float(brentq(lambda x: polygamma(1, x) - value, 1 / value, most, rtol=1e-12))
 
 
 def _shrunk(seen: Gaussians, unseen: Gaussians) -> tuple[Gaussians, Gaussians]:

@@ -244,6 +244,7 @@ def _checks(
     whole = [dict(row) for _, row in rows[rows["status"] == "ok"].iterrows()]
     found += checks.split_leaks(whole)
     found += checks.weaker_beats_stronger(whole, comparisons)
+    found += judging.same_order(scores)
     for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
         member = group["member"].to_numpy(bool)
         values = group["score"].to_numpy(float)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from benchmark.metrics import delong_test, holm
-from benchmark.result import NO_ACCESS
+from benchmark.result import NO_ACCESS, Check
 from benchmark.sets import SIZES, SetAccuracy, set_accuracy
 
 LEVEL = 0.05
@@ -28,7 +30,8 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
     scores: tidy, as in `JobResult`. DeLong's paired test on the queries that both rows have (a pair
     that shares no member or no non-member is left out); low and high are the 95% interval of one
     difference. p_holm is corrected over all pairs (Holm, Scandinavian Journal of Statistics 1979),
-    so that it also holds for a pair chosen after looking, such as the best.
+    so that it also holds for a pair chosen after looking, such as the best. Rows that order all
+    queries alike are one attack (`twins`): their pairs with others are counted once.
     """
     columns, member = _columns(scores)
     rows = []
@@ -38,7 +41,56 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
             pair = delong_test(columns[a][both], columns[b][both], member[both])
             rows.append([*a, *b, *pair])
     found = pd.DataFrame(rows, columns=COMPARISONS[:-1])
-    return found.assign(p_holm=holm(found["p_value"].to_numpy(float)))
+    return found.assign(p_holm=_corrected(found, twins(columns)))
+
+
+def _corrected(pairs: pd.DataFrame, same: list[list[Row]]) -> np.ndarray:
+    """Holm's p-values (n,) of pairs of rows; pairs that ask the same have one, twins have 1."""
+    one = {row: group[0] for group in same for row in group}
+    hypotheses: dict[frozenset[Row], list[int]] = {}
+    for i, (a, x, b, y) in enumerate(pairs[PAIR].itertuples(index=False, name=None)):
+        asked = frozenset({one.get((a, x), (a, x)), one.get((b, y), (b, y))})
+        hypotheses.setdefault(asked, []).append(i)
+    tested = [places for asked, places in hypotheses.items() if len(asked) == 2]
+    p_values, corrected = pairs["p_value"].to_numpy(float), np.ones(len(pairs))
+    firsts = [places[0] for places in tested]
+    for places, p_holm in zip(tested, holm(p_values[firsts]), strict=True):
+        corrected[places] = p_holm
+    return corrected
+
+
+def twins(columns: Mapping[Row, np.ndarray]) -> list[list[Row]]:
+    """Groups of two or more rows whose scores (n,) rank all queries alike: one attack each.
+
+    Half a rank is allowed: rounding makes ties of two.
+    """
+    groups: list[tuple[np.ndarray, list[Row]]] = []
+    for row, values in columns.items():
+        ranks = rankdata(values, nan_policy="omit")
+        alike = (rows for own, rows in groups if np.allclose(own, ranks, 0, 0.5, equal_nan=True))
+        if (rows := next(alike, None)) is None:
+            groups.append((ranks, [row]))
+        else:
+            rows.append(row)
+    return [rows for _, rows in groups if len(rows) > 1]
+
+
+def same_order(scores: pd.DataFrame) -> list[Check]:
+    """Rows of a job that order all queries alike, one check a group. scores: as for `compare`."""
+    found = []
+    for first, *others in twins(_columns(scores)[0]):
+        names = " and ".join(_name(row) for row in others)
+        message = (
+            f"{names}: the queries are ordered exactly as by {_name(first)}; this is one attack "
+            f"under {len(others) + 1} names, and comparisons count it once"
+        )
+        found.append(Check("same order", "warning", message))
+    return found
+
+
+def _name(row: Row) -> str:
+    attack, calibrated = row
+    return attack if calibrated == "none" else f"{attack} calibrated by {calibrated}"
 
 
 def both_ways(comparisons: pd.DataFrame) -> dict[tuple[Row, Row], tuple[float, float]]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from attacks.calibration import Calibration, Difference
 from attacks.discriminator import DiscriminatorScore
-from attacks.lira import VARIANCES, OfflineLiRA, OnlineLiRA
+from attacks.lira import VARIANCES, OfflineLiRA, OnlineLiRA, moderated
 from attacks.rmia import A, OfflineRMIA, OnlineRMIA
 from benchmark import metrics
 from benchmark.config import build_all
@@ -141,6 +141,39 @@ def test_pooled_variance_is_around_each_querys_own_mean() -> None:
     assert found == pytest.approx([-np.log(0.5), -np.log(1 - NormalDist().cdf(2 / sd))])
 
 
+def test_variances_are_shrunken_by_as_much_as_they_scatter_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    n, free, prior, centre = 20000, 5, 8.0, 2.0
+    real = centre * prior / rng.chisquare(prior, n)
+    found = real * rng.chisquare(free, n) / free
+    known = (prior * centre + free * found) / (prior + free)  # Smyth 2004, with the prior known
+    np.testing.assert_allclose(moderated(found, np.full(n, free)), known, rtol=0.1)
+    equal = 3.0 * rng.chisquare(free, n) / free
+    shrunken = moderated(equal, np.full(n, free))  # next to no prior spread: the pooled one
+    np.testing.assert_allclose(shrunken, equal.mean(), rtol=0.15)
+    flat = moderated(np.array([1.0, 1.1, 0.9]), np.full(3, free))
+    np.testing.assert_allclose(flat, 1.0)
+    assert np.isfinite(moderated(np.array([0.0, 0.0, 1.0, 4.0]), np.full(4, 1))).all()
+
+
+def test_shrunken_variances_gain_where_queries_differ_and_lose_nothing_where_not() -> None:
+    rng = np.random.default_rng(3)
+    for spread, least in ((0.0, -0.005), (1.0, 0.02)):
+        sd = np.exp(spread * rng.normal(size=4000))
+        member, inside = np.arange(4000) < 2000, np.zeros((6, 4000), bool)
+        references = sd * rng.normal(size=(6, 4000))
+        victim = np.sqrt(sd) * member + sd * rng.normal(size=4000)
+        found = [
+            metrics.auroc(score[member], score[~member])
+            for score in (
+                OfflineLiRA(variance).combine(victim, references, inside)
+                for variance in ("shrunken", "pooled", "per_query")
+            )
+        ]
+        assert found[0] - found[1] >= least
+        assert found[0] - found[2] >= -0.01
+
+
 def test_common_variance_is_that_of_both_kinds_of_models() -> None:
     references = np.array([[0.0, 5.0], [2.0, 7.0], [0.0, 0.0], [6.0, 6.0]])
     inside = np.array([[False, False], [False, False], [True, True], [True, True]])
@@ -212,7 +245,10 @@ def test_rmia_against_a_loop_over_pairs(gamma: float, temperature: float) -> Non
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: OnlineLiRA("global"), "variance=global: allowed are pooled, common, per_query"),
+        (
+            lambda: OnlineLiRA("global"),
+            "variance=global: allowed are shrunken, pooled, common, per_query",
+        ),
         (lambda: OnlineRMIA(gamma=0.5), "gamma=0.5"),
         (lambda: OnlineRMIA(temperature=0), "temperature=0"),
         (lambda: OfflineRMIA(a=1.5), "a=1.5: allowed is 0 to 1"),

@@ -6,8 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from attacks.calibration import Difference
+from attacks.lira import OfflineLiRA
 from benchmark import metrics
-from benchmark.judging import COMPARISONS, CURVES, LEVEL, best, both_ways, compare, set_curves
+from benchmark.judging import (
+    COMPARISONS,
+    CURVES,
+    LEVEL,
+    best,
+    both_ways,
+    compare,
+    same_order,
+    set_curves,
+    twins,
+)
 from benchmark.sets import SIZES, set_accuracy
 
 
@@ -113,3 +125,44 @@ def test_one_row_has_nothing_to_be_compared_with() -> None:
     assert compare(one).empty
     assert list(compare(one).columns) == COMPARISONS
     assert list(best(aurocs(one), compare(one))) == [True]
+
+
+def with_twin(scores: pd.DataFrame) -> pd.DataFrame:
+    """The same and the weak attack once more under another name, its scores on another scale."""
+    own = scores[scores.attack == "weak"]
+    twin = own.assign(calibrated="again", score=np.exp(3 * own.score + 1))
+    return pd.concat([scores, twin.iloc[::-1]], ignore_index=True)
+
+
+def test_one_attack_under_two_names_is_paid_for_once() -> None:
+    scores = tidy()
+    alone, found = (both_ways(compare(x)) for x in (scores, with_twin(scores)))
+    for pair, values in alone.items():
+        assert found[pair] == pytest.approx(values)
+    twin, first = ("weak", "again"), ("weak", "none")
+    for other in (("good", "none"), ("good", "twin"), ("guess", "none")):
+        assert found[twin, other] == pytest.approx(alone[first, other])
+        assert found[other, twin] == pytest.approx(alone[other, first])
+    assert found[twin, first] == (0.0, 1.0)
+    assert not same_order(scores)
+    (check,) = same_order(with_twin(scores))
+    assert "weak calibrated by again" in check.message
+
+
+def test_twins_are_found_beside_missing_scores_and_the_ties_of_rounding() -> None:
+    values = np.array([0.1, 0.2, 0.3, np.nan, 0.9])
+    rounded, other, missing = values.copy(), values[[1, 0, 2, 3, 4]], values.copy()
+    rounded[1] = rounded[0]
+    missing[3] = 0.5
+    rows = {"a": values, "b": rounded, "c": other, "d": missing, "e": 2 * other}
+    found = twins({(name, "none"): scores for name, scores in rows.items()})
+    assert [[attack for attack, _ in group] for group in found] == [["a", "b"], ["c", "e"]]
+
+
+def test_the_pooled_offline_lira_is_the_difference_and_the_default_is_not() -> None:
+    rng = np.random.default_rng(0)
+    references = rng.normal(size=(8, 400)) * np.exp(rng.normal(size=400)) + rng.normal(size=400)
+    victim, inside = rng.normal(size=400), np.zeros((8, 400), bool)
+    made = {"difference": Difference(), "pooled": OfflineLiRA("pooled"), "default": OfflineLiRA()}
+    scores = {("x", n): made[n].combine(victim, references, inside) for n in made}
+    assert twins(scores) == [[("x", "difference"), ("x", "pooled")]]
