@@ -16,8 +16,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from attacks.features import OrientedGradients, PrincipalComponents, Values
-from attacks.monte_carlo import CLOSEST, STAND_INS, Balls, MonteCarlo
+from attacks.monte_carlo import CLOSEST, RANGE, STAND_INS, Balls, MonteCarlo
 from attacks.nearest import distance_tiles
+from benchmark import metrics
 from benchmark.prepare import prepare
 from victims.access import FullBlackBox, FullBlackBoxWithReference, UserError
 
@@ -108,6 +109,44 @@ def test_one_pass_serves_all_radii(
             np.testing.assert_allclose(found[i] / samples, expected, rtol=0.01, atol=1e-9)
 
 
+@pytest.mark.parametrize("form", ["share", "log"])
+def test_the_range_of_epsilon_takes_the_largest_quotient_to_strangers(form: str) -> None:
+    released, reference, queries = data()
+    pairs = np.linalg.norm(reference[:, None].astype(float) - released, axis=2)
+    quotients = []
+    for epsilon in np.sqrt(np.percentile(pairs.min(1) ** 2, RANGE)) * (1 + 1e-9):
+        own, usual = (
+            90 * np.array(by_loop(x, released, epsilon, form)) for x in (queries.numpy(), reference)
+        )
+        quotients.append(own / ((usual.sum() + 1) / 30))
+    found = MonteCarlo(Values(), "range", form).score(view(released, reference), queries)
+    np.testing.assert_allclose(found, np.max(quotients, 0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["share", "log"])
+def test_the_default_epsilon_does_not_lose_to_one_that_looks_at_the_queries(form: str) -> None:
+    """Overfitted, weak and copying generators, and one that never saw the members."""
+    rng = np.random.default_rng(0)
+    members, non_members, known, others = rng.normal(size=(4, 128, 20)).astype(np.float32)
+    near = members[rng.integers(128, size=1000)]
+    noise = rng.normal(size=near.shape).astype(np.float32)
+    copies = np.where(rng.random((1000, 1)) < 0.3, near, noise)
+    queries, lost = np.concatenate([members, non_members]), []
+    for released in (near + 0.1 * noise, near + 0.7 * noise, copies, others + 0.1 * noise[:128]):
+        pairs = np.linalg.norm(queries[:, None].astype(float) - released, axis=2)
+        part = pairs / np.median(pairs.min(1))
+        published = part <= 1 if form == "share" else -np.log(part.clip(CLOSEST, 1))
+        granted = view(released, known)
+        scores = [published.mean(1)] + [
+            MonteCarlo(Values(), epsilon, form).score(granted, torch.from_numpy(queries))
+            for epsilon in ("range", "median")
+        ]
+        best, ranged, median = (metrics.auroc(x[:128], x[128:]) for x in scores)
+        assert ranged >= best - 0.01
+        lost.append(best - median)
+    assert form == "log" or max(lost) > 0.1  # strangers' median is too wide for shares
+
+
 def test_epsilon_comes_from_some_of_the_attackers_records_wherever_they_stand() -> None:
     """Sorted by class, the first records are all of one, and epsilon was that of this class."""
     rng = np.random.default_rng(0)
@@ -129,7 +168,7 @@ def test_epsilon_comes_from_some_of_the_attackers_records_wherever_they_stand() 
     ("settings", "parts"),
     [
         ({"form": "cube"}, ["form=cube", "share, log"]),
-        ({"epsilon": "mean"}, ["epsilon=mean", "median"]),
+        ({"epsilon": "mean"}, ["epsilon=mean", "range, median"]),
         ({"epsilon": 0}, ["epsilon=0", "percentile"]),
         ({"epsilon": 101.0}, ["epsilon=101.0"]),
     ],
