@@ -20,6 +20,7 @@ from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
 from benchmark.features import Measure
 from benchmark.models import Model, untrained
+from benchmark.release import Form
 from benchmark.result import REAL, UNTRAINED
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, plain
@@ -78,10 +79,16 @@ class Comparison:
         def make(folder: Path) -> None:
             log.info("quality: comparing samples with %d held-out records", n)
             network = untrained(model.recipe, dataset).to(model.victim.device)
+            form, chances = Form(dataset), Form(dataset).chances(model.recipe.seed)
+
+            def beginner(at: slice) -> Tensor:
+                outputs = network.generate(torch.from_numpy(model.codes[at]))  # type: ignore[operator]
+                return form.records(network, outputs, chances.random(outputs.shape))  # type: ignore[arg-type]
+
             sets: dict[str, Read] = {
                 HELD_OUT: lambda at: dataset.records(rows[:n][at]),
                 SAMPLES: lambda at: torch.from_numpy(np.array(model.released[at])),
-                UNTRAINED: lambda at: network.generate(torch.from_numpy(model.codes[at])),  # type: ignore[operator]
+                UNTRAINED: beginner,
                 REAL: lambda at: dataset.records(rows[n:][at]),
             }
             measure, device = self.measures[kind], model.victim.device

@@ -21,7 +21,7 @@ from benchmark.result import JobResult, Strip
 from benchmark.seeds import sub_seed
 from benchmark.store import key, plain, read_meta
 from benchmark.table import Raw
-from victims.access import Unsuited, View, setting
+from victims.access import PartialBlackBox, Unsuited, View, setting
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,8 @@ def _view(plan: Plan, name: str, model: Model) -> Any:
     """What an attack may touch of a model; raises NoAccess where the model has no such part."""
     access, batch_size = plan.attacks[name].access, plan.config.machine.batch_size
     auxiliary = knowledge.records(access, plan.split, plan.dataset)
-    return model.victim.view(access, model.released, model.codes, batch_size, **auxiliary)
+    samples = model.outputs if issubclass(access, PartialBlackBox) else model.released
+    return model.victim.view(access, samples, model.codes, batch_size, **auxiliary)
 
 
 def _filed_under(

@@ -17,8 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmark.config import build
-from benchmark.data.dataset import Dataset, new_array
+from benchmark.data.dataset import Dataset
 from benchmark.figures import tile
+from benchmark.release import Form, prior, release
 from benchmark.scoring import Fitting
 from benchmark.seeds import sub_seed
 from benchmark.store import WORK, Store, key, plain
@@ -80,8 +81,14 @@ class Model:
 
     @cached_property
     def released(self) -> np.ndarray:
-        """Released samples, memory-mapped."""
+        """Released samples, memory-mapped; of tables they are records, see `Form`."""
         return np.load(self.bank_folder / "samples.npy", mmap_mode="r")
+
+    @cached_property
+    def outputs(self) -> np.ndarray:
+        """What the network puts out at `codes`, memory-mapped: who chooses codes sees that."""
+        path = self.bank_folder / "outputs.npy"
+        return np.load(path, mmap_mode="r") if path.exists() else self.released
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -141,14 +148,19 @@ def obtain(
     victim = _initial(recipe, dataset, machine.accelerator)
     parameters = sum(weight.numel() for weight in victim.parameters() if weight.requires_grad)
     victim = load(victim, folder).to(device_of(machine.accelerator))  # type: ignore[assignment]
-    bank = {"model": key(config), "size": recipe.bank, "seed": recipe.seed}
+    form = Form(dataset)
+    bank = {"model": key(config), "size": recipe.bank, "seed": recipe.seed, **form.filed()}
 
     def sample(folder: Path) -> None:
-        fitting = Fitting(View(victim.device, RELEASED_TOGETHER))
-        fitting(lambda view: release(victim, folder, recipe.bank, recipe.seed, view.batch_size))
+        fitting, size, seed = (
+            Fitting(View(victim.device, RELEASED_TOGETHER)),
+            recipe.bank,
+            recipe.seed,
+        )
+        fitting(lambda view: release(victim, form, folder, size, seed, view.batch_size))
 
     bank_folder = store.get("bank", bank, sample, note)
-    filed = {**config, "bank": recipe.bank}
+    filed = {**config, "bank": recipe.bank, **form.filed()}
     return Model(recipe, victim, parameters, filed, folder, bank_folder)
 
 
@@ -184,18 +196,6 @@ def obtain_all(
     return models
 
 
-def release(victim: Victim, folder: Path, size: int, seed: int, rows: int) -> None:
-    """Generate `size` samples into samples.npy and codes.npy, `rows` at a time."""
-    shape = (size, *victim.shape)
-    samples = new_array(folder / "samples.npy", np.dtype(np.float32), shape)
-    codes = _prior(seed, "bank", size, victim.z_dim)
-    for start in range(0, size, rows):
-        block = torch.from_numpy(codes[start : start + rows])
-        samples[start : start + rows] = victim.generate(block).cpu().numpy()
-    samples.flush()
-    np.save(folder / "codes.npy", codes)
-
-
 def _initial(recipe: Recipe, dataset: Dataset, accelerator: str = "cpu") -> Victim:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(recipe.seed, "weights"))
@@ -222,15 +222,10 @@ def _made_private(recipe: Recipe, victim: Victim) -> Ledger | None:
     return ledger
 
 
-def _prior(seed: int, name: str, n: int, z_dim: int) -> np.ndarray:
-    draw = np.random.default_rng(sub_seed(seed, name)).standard_normal((n, z_dim))
-    return draw.astype(np.float32)
-
-
 def _write_grid(victim: Victim, path: Path, seed: int) -> None:
     """A picture of samples beside the weights, for a person who looks into the store."""
     if len(victim.shape) == 3:
-        codes = torch.from_numpy(_prior(seed, "grid", GRID, victim.z_dim))
+        codes = torch.from_numpy(prior(seed, "grid", GRID, victim.z_dim))
         grid: Image.Image = tile(victim.generate(codes).cpu().numpy(), 8)
         grid.save(path)
 

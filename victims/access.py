@@ -53,7 +53,8 @@ class View:
 class FullBlackBox(View):
     """Released samples only.
 
-    released: (k, *shape) float32, memory-mapped; read it through `blocks`.
+    released: (k, *shape) float32, memory-mapped; read it through `blocks`. Of tables these are
+    records as their owner would publish them: zeros and ones in a binary column, no probabilities.
     """
 
     released: np.ndarray
@@ -70,6 +71,8 @@ class FullBlackBox(View):
 class PartialBlackBox(FullBlackBox):
     """The attacker chooses the latent code and sees the output, without a gradient.
 
+    Outputs of tables are what the network computes, probabilities included, and so is `released`
+    here: what it puts out at `codes`.
     codes: (k, z_dim) float32, the latent codes of `released` (the attacker chose them).
     generate: (n, z_dim) -> (n, *shape) float32 on `device`; detached.
     """

@@ -168,6 +168,14 @@ class Victim(pl.LightningModule):
         """Records (n, *shape) for latent codes (n, z_dim), float32, detached."""
         return self.decode(z.to(self.device, torch.float32))
 
+    def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
+        """Records (n, d) of a table, as they are given away, from what `decode` puts out (n, d).
+
+        chances: (n, d) uniform in [0, 1), for a victim that draws. Afterwards whole-number columns
+        are rounded, so most victims leave this as it is.
+        """
+        return outputs
+
     def grants(self) -> dict[str, Any]:
         """Every part that a view may ask for by the name of its field."""
         return {

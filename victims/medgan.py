@@ -25,12 +25,11 @@ class MedGAN(Adversarial):
     sees a record beside its minibatch's average; Adam 1e-3 with L2 0.001 on what it updates.
     Deviations: batch normalisation uses batch statistics in the discriminator's steps too; one
     batch size for both phases; the average beside a single query is that of the training batches
-    (see `AveragingDiscriminator`); private training does without it; released binary records are
-    the decoder's probabilities. The paper rounds them; round at 0.5 for its samples. Unrounded they
-    have a gradient for the white box, and the nearest-sample attack sees at least what it would see
-    of the rounded ones.
+    (see `AveragingDiscriminator`); private training does without it. As in the paper, released
+    records are rounded to whole numbers; who chooses codes sees the probabilities, which have a
+    gradient for the white box.
 
-    kind: `binary` (records in {0, 1}, released in [0, 1]) or `count` (released >= 0).
+    kind: `binary` (records in {0, 1}, outputs in [0, 1]) or `count` (outputs >= 0).
     z_dim: dimension of latent code and autoencoder alike (the shortcuts need them equal).
     layers: of the generator. widths: hidden units of the discriminator.
     pretrain_steps: how many of `steps` train the autoencoder alone.

@@ -54,7 +54,8 @@ class VAE(Encoding):
     hidden layer of tanh units on each side. Deviations: images use DCGAN's networks; a Gaussian
     likelihood has a fixed standard deviation, not one from the decoder; Adam instead of Adagrad.
     Private training does not standardise columns: their means and deviations are the members'.
-    Released is the likelihood's mean: a probability in [0, 1] where it is Bernoulli.
+    Released are draws of a Bernoulli likelihood, and a Gaussian one's mean: for images usual, for
+    numbers nearer to the code than a draw would be. Who chooses codes sees the mean of either.
 
     width: channels next to the image, or hidden units for a table.
     likelihood: `bernoulli` for records in {0, 1}, `gaussian` for images, numbers and counts.
@@ -113,6 +114,10 @@ class VAE(Encoding):
         if self.likelihood == "bernoulli":
             return output.sigmoid()
         return self.columns.undo(output) if self.columns else output
+
+    def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
+        """Zeros and ones drawn with a Bernoulli likelihood's probabilities."""
+        return (chances < outputs).to(outputs) if self.likelihood == "bernoulli" else outputs
 
     def reconstruction_loss(self, z: Tensor, x: Tensor) -> Tensor:
         """Minus the log-likelihood (n,) of records (n, *shape) under codes (n, z_dim)."""
