@@ -17,7 +17,8 @@ class Attack(Protocol):
     """A membership inference attack; hyper-parameters are the arguments of its `__init__`."""
 
     access: ClassVar[type[View]]
-    """The view that `score` takes."""
+    """The view that `score` takes. An attack that asks a generator again and again for each query
+    also has `evaluations`, how often at most."""
 
     def score(self, view: Any, queries: Tensor) -> np.ndarray:
         """One score per query: queries (n, *shape) -> (n,) float64, larger = more likely a member.

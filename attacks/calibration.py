@@ -35,7 +35,9 @@ class Difference:
     """Score under the victim minus the mean score under the models that have not seen the query.
 
     Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 5: minus the calibrated loss
-    L(x, R(x|G_victim)) - L(x, R(x|G_reference)). Deviation: of several reference models, the mean.
+    L(x, R(x|G_victim)) - L(x, R(x|G_reference)). Deviations: of several reference models, the mean;
+    with the distance `l2` squares are subtracted, where the published full black box subtracts
+    distances (`attacks.full_black_box`).
     Difficulty calibration (Watson, Guo, Cormode, Sablayrolles 2022, arXiv 2111.08440) is the same
     formula: its authors' code sums or averages the score's difference over models trained without
     the query. It needs no calibration of its own here.

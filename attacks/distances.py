@@ -19,6 +19,9 @@ from torch.nn.functional import interpolate
 from attacks.lpips_weights import backbone, check_net
 from victims.access import UserError
 
+TINY = 1e-12
+"""Under a root: its gradient at zero is infinite."""
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -69,6 +72,18 @@ class L2(Distance):
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
         return (targets.tensors[0] - x_hat.flatten(1)).square().mean(1)
+
+
+class Euclidean(L2):
+    """The root of `L2`: Euclidean distance over the root of the number of entries.
+
+    One attack's scores are ordered alike by both. Differences of them are not, so calibration
+    differs: the published full black box subtracts distances, see `attacks.full_black_box`.
+    """
+
+    def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
+        """Distances (n,)."""
+        return (super().__call__(targets, x_hat, z) + TINY).sqrt()
 
 
 class LPIPS(Distance):

@@ -24,6 +24,7 @@ class EncoderReconstruction(Compares):
         if draws < 1:
             raise UserError(f"attack draws={draws}: at least 1 is needed")
         self.distance = distance
+        self.evaluations = draws
         self.seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(draws)]
 
     @torch.no_grad()

@@ -67,24 +67,33 @@ class PrincipalComponents(Values):
         return (records.flatten(1) - mean) @ axes.T
 
 
+NORMS = ("L2-Hys", "L1")
+
+
 class OrientedGradients(Values):
     """Histogram of oriented gradients (HOG) of images, as `skimage.feature.hog` computes it.
 
-    Source: Dalal and Triggs 2005, CVPR. Written for blocks of images, because calling scikit-image
-    once an image takes longer than all comparisons; equal to it within rounding. With several
-    channels each pixel takes the one of the largest gradient; blocks are of 3x3 cells, normalised
-    by "L2-Hys". orientations: bins over 180 degrees; cell: pixels on a cell's side.
+    Source: Dalal and Triggs 2005, CVPR. The code of Hilprecht et al. (`attacks.monte_carlo`) names
+    no normalisation of blocks and gets that of its scikit-image, before 0.15: block_norm `L1`. It
+    is `L2-Hys` by default here, as in scikit-image since 0.15. Written for blocks of images,
+    because calling scikit-image once an image takes longer than all comparisons; equal to it within
+    rounding. With several channels each pixel takes the one of the largest gradient; blocks are of
+    3x3 cells. orientations: bins over 180 degrees; cell: pixels on a cell's side.
     """
 
     computed = True
     BLOCK, EPS = 3, 1e-5
 
-    def __init__(self, orientations: int = 9, cell: int = 9) -> None:
+    def __init__(self, orientations: int = 9, cell: int = 9, block_norm: str = "L2-Hys") -> None:
+        if block_norm not in NORMS:
+            raise UserError(
+                f"attack feature block_norm={block_norm}: allowed are {', '.join(NORMS)}"
+            )
         if orientations < 1 or cell < 1:
             raise UserError(
                 f"attack feature orientations={orientations}, cell={cell}: at least 1 is needed"
             )
-        self.orientations, self.cell = orientations, cell
+        self.orientations, self.cell, self.block_norm = orientations, cell, block_norm
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError unless records are images of at least 3x3 cells."""
@@ -123,6 +132,8 @@ class OrientedGradients(Values):
         """Every block of cells, normalised: (n, d)."""
         blocks = cells.unfold(1, self.BLOCK, 1).unfold(2, self.BLOCK, 1)  # (n, r, c, o, 3, 3)
         blocks = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3)
+        if self.block_norm == "L1":
+            return (blocks / (blocks.sum(-1, keepdim=True) + self.EPS)).flatten(1)
         return self._unit(self._unit(blocks).clamp_(max=0.2)).flatten(1)
 
     def _unit(self, blocks: Tensor) -> Tensor:

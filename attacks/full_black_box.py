@@ -15,7 +15,10 @@ class NearestSample(Compares):
     """Score = minus the distance to the closest released sample.
 
     Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 4.2; the published code finds the
-    five nearest by L2 and uses the first.
+    five nearest by L2 and uses the first. Deviations: these are ranked again by `distance`; its
+    calibration subtracts distances, ours what `distance` gives, which for `l2` are squares. On the
+    same inputs that made an AUROC of 0.7920 there and 0.7881 here; `distance=euclidean` with
+    `candidates` 1 is the published form.
     distance: how reconstruction and query are compared.
     candidates: how many of the nearest samples by L2 (exact) are ranked again by `distance`; with 1
     the nearest by L2 is the reconstruction.

@@ -44,9 +44,10 @@ class MonteCarlo(Learns):
     its score. On 19 kinds of generators, overfitted, weak and copying, it is at most 0.002 below
     the published choice, and above it on average (`python bench/epsilon.py 3`).
 
-    Further deviations: d <= epsilon instead of d < epsilon; CLOSEST; each feature's components are
-    fitted on released samples. A query with no sample in any ball scores 0, as do many others: such
-    ties are the method's own.
+    Further deviations: d <= epsilon instead of d < epsilon; CLOSEST; the code fits components to
+    records that are set aside, here released samples take their place; its third form, the mean of
+    epsilon / d, and its variant that compares within a label are left out. A query with no sample
+    in any ball scores 0, as do many others: such ties are the method's own.
     feature: what is compared, one of `attacks.features`.
     """
 

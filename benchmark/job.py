@@ -43,6 +43,8 @@ def run(config: DictConfig) -> JobResult:
     raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
     rows, scores = plan.table.build(raws)
     rows = pd.concat([rows, unseeing], ignore_index=True)
+    spent = {name: scoring.evaluations(attack) for name, attack in plan.attacks.items()}
+    rows = rows.assign(evaluations=rows["attack"].map(spent))
     rows = privacy.columns(rows, scores, victim.privacy, len(plan.split.members))
     return _result(plan, victim, rows, scores, _canaries(plan, note))
 

@@ -18,6 +18,7 @@ from benchmark.result import (
     TPR_COLUMNS,
     UNTRAINED,
     JobResult,
+    access,
     better,
     brief,
     duration,
@@ -150,6 +151,7 @@ def _cells(row: pd.Series, notes: list[str]) -> list[str]:
         if remark not in notes:
             notes.append(remark)
         marks.append(str(notes.index(remark) + 1))
-    texts = [str(row[column]).replace("_", " ") for column in ("attack", "access", "calibrated")]
+    texts = [str(row["attack"]), access(row), str(row["calibrated"])]
+    texts = [text.replace("_", " ") for text in texts]
     rates = [percent(row[column]) for column in TPR_COLUMNS]
     return [*texts, interval(row) + mark(row), *rates, duration(row["seconds"]), " ".join(marks)]

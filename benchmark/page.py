@@ -15,6 +15,7 @@ from benchmark.result import (
     TPR_COLUMNS,
     JobResult,
     Strip,
+    access,
     better,
     brief,
     duration,
@@ -100,7 +101,7 @@ def row_texts(row: pd.Series) -> dict[str, Any]:
     """One table row as texts, and the numbers that its interval mark needs."""
     return {
         "attack": row["attack"],
-        "access": row["access"],
+        "access": access(row),
         "calibrated": row["calibrated"],
         "auroc": number(row["auroc"]),
         "best": mark(row),

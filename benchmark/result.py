@@ -55,6 +55,7 @@ class JobResult:
     rows: one row per (attack, calibration); columns attack, access, calibrated ("none" or the
         calibration's name), auroc, auroc_low, auroc_high, average_precision, balanced_accuracy,
         advantage, the TPR_COLUMNS each with `_low` and `_high`, n_members, n_non_members, seconds,
+        evaluations (how often the attack may ask a network for each query; NaN without a budget),
         warnings, status ("ok", or why there is no number: "no access", ...), best (whether it is
         the best AUROC or not significantly worse); epsilon, delta, sigma, clipping_norm of the
         victim's private training (without it infinite, the others NaN) and epsilon_lower, what the
@@ -116,6 +117,12 @@ def name(row: pd.Series) -> str:
     """Name of a row for a legend: the attack, and its calibration if it has one."""
     attack = str(row["attack"]).replace("_", " ")
     return attack if row["calibrated"] == "none" else f"{attack} + {row['calibrated']}"
+
+
+def access(row: pd.Series) -> str:
+    """What a row's attacker has, and its budget: partial black box, 600 evaluations."""
+    words, asked = str(row["access"]).replace("_", " "), row.get("evaluations", np.nan)
+    return words if pd.isna(asked) else f"{words}, {asked:.0f} evaluations"
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -42,7 +42,12 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 def chunk(attack: Any) -> int:
     """How many queries an attack scores and saves together, by what it spends on each."""
-    return max(LEAST, min(QUERIES, EVALUATIONS // getattr(attack, "max_evals", 1)))
+    return max(LEAST, min(QUERIES, EVALUATIONS // int(evaluations(attack, 1))))
+
+
+def evaluations(attack: Any, otherwise: float = np.nan) -> float:
+    """How often an attack may ask a victim's network for each query, where it has such a budget."""
+    return float(getattr(attack, "evaluations", otherwise))
 
 
 class Fitting:

@@ -21,7 +21,7 @@ from benchmark import metrics
 from benchmark.audit.case import Case, Queries, content
 from benchmark.checks import FAILED
 from benchmark.config import build, build_all, one_line
-from benchmark.scoring import Score, note_of, ready, score_all
+from benchmark.scoring import Score, evaluations, note_of, ready, score_all
 from benchmark.store import WORK, Store, plain, read_meta
 from victims.access import (
     FullBlackBox,
@@ -154,7 +154,8 @@ def _rows(
     "not run: ..." where what was handed in does not suffice for it: as if it had not been selected.
     "failed: ..." where it was meant to work: then no absence of a leak is claimed.
     """
-    base = {"attack": step.name, "access": step.access, "warnings": ""}
+    spent = evaluations(asked.attacks[step.name])
+    base = {"attack": step.name, "access": step.access, "evaluations": spent, "warnings": ""}
     if step.places is None:
         yield {**base, "calibrated": "none", "status": step.what}, None
         return

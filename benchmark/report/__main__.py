@@ -108,7 +108,7 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
     study.frame.to_csv(folder / "numbers.csv", index=False, na_rep="n/a")
     markup.csv(made).to_csv(folder / "table.csv", index=False, na_rep="n/a")
     (folder / "table.md").write_text(markup.markdown(made), encoding="utf-8")
-    text = markup.latex(made, f"{study.title}. {CAPTION}", study.name)
+    text = markup.latex(made, f"{study.title}. {CAPTION} {made.budgets}".strip(), study.name)
     (folder / "table.tex").write_text(text, encoding="utf-8")
     shown = {}
     for name, panels in plots.drawn(study).items():

@@ -43,7 +43,7 @@ def markdown(table: Table) -> str:
     heads = [*table.labels, *table.attacks, *table.numbers]
     lines = [_piped(heads), _piped(["---"] * len(table.labels) + ["---:"] * _numeric(table))]
     lines += [_piped(row) for row in _rows(table, _plain, "**{}**".format)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines + (["", table.budgets] if table.budgets else [])) + "\n"
 
 
 def verdicts(findings: Sequence[Mapping[str, Any]]) -> str:

@@ -206,6 +206,7 @@ def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
         "access": accesses,
         "attacks": [(attack, accesses[attack]) for attack in made.attacks],
         "numbers": made.numbers,
+        "budgets": made.budgets,
         "rows": [
             {
                 "names": names,
@@ -230,6 +231,7 @@ def _number(row: pd.Series) -> dict[str, Any]:
         "auroc": row["auroc"],
         "text": interval(row) if row["status"] == "ok" else str(row["status"]),
         "tpr": [(row[column], percent(row[column])) for column in TPR_COLUMNS],
+        "evaluations": row.get("evaluations", np.nan),
         "seconds": (row["seconds"], duration(row["seconds"])),
     }
 

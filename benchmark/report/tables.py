@@ -66,6 +66,7 @@ class Table:
     """A study's table.
 
     labels: headings of the columns that name a row. attacks: headings of the other columns.
+    budgets: how often attacks may ask a network for each query, a sentence or "".
     rows: (labels' values, cell by attack; None where it was not asked for, victim's own numbers).
     """
 
@@ -73,6 +74,7 @@ class Table:
     attacks: list[str]
     numbers: list[str]
     rows: list[tuple[list[str], dict[str, Cell | None], dict[str, Own]]]
+    budgets: str = ""
 
     def line(self, cells: dict[str, Cell | None]) -> list[Cell | None]:
         """A row's cells in the order of the columns."""
@@ -97,7 +99,19 @@ def table(study: Study) -> Table:
         if any((attack, variant) in found[group] for attack in attacks)
     ]
     labels = [*study.group, "calibrated", *several]
-    return Table(labels, attacks, list(rows[0][2]) if rows else [], rows)
+    return Table(labels, attacks, list(rows[0][2]) if rows else [], rows, _budgets(study.frame))
+
+
+def _budgets(rows: pd.DataFrame) -> str:
+    """Evaluations a query of the attacks that have such a budget: all that occur."""
+    if "evaluations" not in rows:
+        return ""
+    known = rows.dropna(subset="evaluations").groupby("attack", sort=False)["evaluations"]
+    texts = [
+        f"{str(attack).replace('_', ' ')} {', '.join(f'{n:.0f}' for n in sorted(set(own)))}"
+        for attack, own in known
+    ]
+    return f"Network evaluations a query: {'; '.join(texts)}." if texts else ""
 
 
 @cache

@@ -143,3 +143,15 @@ def test_an_attack_that_reaches_for_more_than_its_view_fails() -> None:
     view = Memoriser(digits(0, N)).grant(FullBlackBox)
     with pytest.raises(AttributeError):
         view.generate(torch.zeros(1, 12))
+
+
+def test_attacks_with_a_budget_say_it(config: Callable[..., DictConfig]) -> None:
+    """A search without its budget beside it cannot be compared with another."""
+    made = build_all(config(f"attack=[{','.join(names('attack'))}]").attack, "attack")
+    told = {
+        name: attack.evaluations for name, attack in made.items() if hasattr(attack, "evaluations")
+    }
+    settings = config(f"attack=[{','.join(names('attack'))}]").attack
+    wanted = {n: own.get("max_evals", own.get("draws")) for n, own in settings.items()}
+    assert told == {name: budget for name, budget in wanted.items() if budget}
+    assert {"partial_black_box", "white_box", "encoder"} <= told.keys()

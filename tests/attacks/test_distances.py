@@ -10,7 +10,7 @@ from conftest import digits
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from attacks.distances import L2, L2LPIPS, LPIPS, features
+from attacks.distances import L2, L2LPIPS, LPIPS, Euclidean, features
 from attacks.lpips_weights import backbone
 from victims.access import UserError
 
@@ -26,6 +26,18 @@ def package(net: str) -> torch.nn.Module:
     own = {n: backbone(net)["features." + n.split(".", 1)[1]] for n in model.net.state_dict()}
     model.net.load_state_dict(own)
     return model
+
+
+def test_the_euclidean_distance_is_the_root_of_l2_and_has_a_gradient_at_zero() -> None:
+    for distance in (L2(), Euclidean()):
+        targets = distance.targets(X)
+        found = distance(targets, Y)
+        expected = (X - Y).square().flatten(1).mean(1)
+        root = isinstance(distance, Euclidean)
+        torch.testing.assert_close(found, expected.sqrt() if root else expected)
+        same = X.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(distance(targets, same).sum(), same)
+        assert not gradient.any()
 
 
 def test_l2_is_the_mean_over_pixels() -> None:

@@ -11,7 +11,13 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from attacks.base import some_rows
-from attacks.features import ColourHistogram, OrientedGradients, PrincipalComponents, Values
+from attacks.features import (
+    NORMS,
+    ColourHistogram,
+    OrientedGradients,
+    PrincipalComponents,
+    Values,
+)
 from victims.access import FullBlackBox, UserError
 
 
@@ -27,15 +33,16 @@ def test_values_are_the_records() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 64), (3, 31, 45)])
 @pytest.mark.parametrize(("orientations", "cell"), [(9, 9), (8, 6)])
+@pytest.mark.parametrize("norm", NORMS)
 def test_oriented_gradients_are_those_of_scikit_image(
-    shape: tuple[int, ...], orientations: int, cell: int
+    shape: tuple[int, ...], orientations: int, cell: int, norm: str
 ) -> None:
     x = images(3, *shape)
-    found = OrientedGradients(orientations, cell)({}, x)
+    found = OrientedGradients(orientations, cell, norm)({}, x)
     for record, ours in zip(x.double().numpy(), found.numpy(), strict=True):
         theirs = hog(
             (record + 1) / 2, orientations=orientations, pixels_per_cell=(cell, cell),
-            cells_per_block=(3, 3), block_norm="L2-Hys", channel_axis=0,
+            cells_per_block=(3, 3), block_norm=norm, channel_axis=0,
         )  # fmt: skip
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

@@ -30,6 +30,27 @@ def test_table_has_each_number_whole_at_100_columns(result):
     assert "\x1b" not in text
 
 
+def test_a_rows_budget_stands_beside_its_access_everywhere(result, tmp_path):
+    searched = {"partial_black_box": 300.0, "white_box": 133.0}
+    rows = result.rows.assign(evaluations=result.rows["attack"].map(searched))
+    budgeted = replace(result, rows=rows)
+    for text in (printed(budgeted, 200), row_page(budgeted)):
+        assert "partial black box, 300 evaluations" in text
+        assert "white box, 133 evaluations" in text
+        assert "full black box, " not in text
+        assert text.count("evaluations") - text.count("Evaluations") < 6
+    write(budgeted, tmp_path / "out")
+    found = pd.read_csv(tmp_path / "out" / "table.csv").set_index("attack")["evaluations"]
+    assert found["white_box"] == 133
+    assert max(map(len, printed(budgeted).splitlines())) <= 100
+
+
+def row_page(result) -> str:
+    from benchmark.page import render
+
+    return render(result)
+
+
 def test_the_best_row_and_what_cannot_be_told_from_it_have_a_star(result):
     text = printed(result)
     stars = [line for line in text.splitlines() if "]* " in line]

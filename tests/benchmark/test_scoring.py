@@ -161,7 +161,7 @@ def test_a_part_takes_no_more_than_minutes(
     spent = settings.get("max_evals", 1)
 
     class Attack:
-        max_evals = spent
+        evaluations = spent
 
     rows = chunk(Attack())
     assert 64 <= rows <= 512

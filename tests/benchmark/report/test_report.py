@@ -91,6 +91,26 @@ def test_the_table_has_exactly_the_cells_that_follow_from_the_scores(
     assert all(len(key) == 64 for key in numbers["key"])
 
 
+def test_budgets_stand_below_the_table_and_beside_each_number(fill: Fill, tmp_path: Path) -> None:
+    def searched(job: Job) -> JobResult:
+        made = known_result(job, {("full_black_box", "none"): 0, ("white_box", "none"): 9})
+        spent = made.rows["attack"].map({"white_box": 133.0 if job.config.seed else 60.0})
+        return dataclasses.replace(made, rows=made.rows.assign(evaluations=spent))
+
+    words = ["victim=dcgan", "attack=[full_black_box,white_box]", "calibration=none", "seed=0,1"]
+    line = fill(searched, "taxonomy", *words)
+    assert main([*line, "--out", str(tmp_path / "results")]) == 0
+    folder, sentence = (
+        tmp_path / "results/taxonomy",
+        "Network evaluations a query: white box 60, 133.",
+    )
+    for file in (folder / "table.md", folder / "table.tex", tmp_path / "results/index.html"):
+        assert sentence in file.read_text(), file
+    numbers = pd.read_csv(folder / "numbers.csv", na_values="n/a").set_index("attack")
+    assert set(numbers["evaluations"]["white_box"]) == {60, 133}
+    assert numbers["evaluations"]["full_black_box"].isna().all()
+
+
 def test_one_seed_keeps_its_own_interval(fill: Fill) -> None:
     (study,) = collect(fill(result, "taxonomy", "victim=dcgan", *TWO[1:]))
     scores = known_scores(0)
