@@ -42,7 +42,9 @@ def quoted(value: str) -> str:
 
 def pasted(setting: str, *names: str) -> str:
     """`setting=[name,...]` as it can be pasted into a shell, whatever the names are."""
-    plain = re.compile(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
+    # ASCII: without it, and the case ignored, İ and ſ count as I and s.
+    word = r"(?!(null|true|false|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*"
+    plain = re.compile(word, re.IGNORECASE | re.ASCII)
     listed = ",".join(name if plain.fullmatch(name) else quoted(name) for name in map(str, names))
     word = f"{setting}=[{listed}]"
     return word if listed.replace(",", "_").isidentifier() else shlex.quote(word)

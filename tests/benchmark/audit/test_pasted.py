@@ -11,7 +11,20 @@ from hypothesis import strategies as st
 
 from benchmark.audit.arguments import pasted
 
-NAMES = ["age", "waist (cm)", "a=b", "it's", 'say "x"', "#1", "{a}", "größe", "2018", "null", "a,b"]
+NAMES = [
+    "age",
+    "waist (cm)",
+    "a=b",
+    "it's",
+    'say "x"',
+    "#1",
+    "{a}",
+    "größe",
+    "2018",
+    "null",
+    "a,b",
+    "İ",
+]
 
 
 def back(text: str) -> list[str]:
