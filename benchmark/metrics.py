@@ -11,17 +11,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
-from scipy.stats import beta, binom, mannwhitneyu, nhypergeom, norm, rankdata
+from scipy.stats import mannwhitneyu, rankdata, t
 
-FPR_COLUMNS = {"tpr_at_10": 0.1, "tpr_at_1": 0.01, "tpr_at_0p1": 0.001}
-"""Column of `summary` -> false positive rate at which it gives the true positive rate."""
-
-
-class TprAtFpr(NamedTuple):
-    """True positive rate, and the threshold: score >= threshold is a member."""
-
-    tpr: float
-    threshold: float
+from benchmark.rates import (
+    FPR_COLUMNS,
+    clopper_pearson,
+    counts_of,
+    scores_of,
+    tpr_at_fpr,
+    tpr_interval,
+)
 
 
 class Difference(NamedTuple):
@@ -35,7 +34,7 @@ class Difference(NamedTuple):
 
 def summary(members: ArrayLike, non_members: ArrayLike) -> dict[str, float]:
     """Every figure of a table's row by its flat name; NaN where it cannot be resolved."""
-    x, y = _scores(members, non_members)
+    x, y = scores_of(members, non_members)
     low, high = auroc_interval(x, y)
     row = {
         "auroc": auroc(x, y),
@@ -53,7 +52,7 @@ def summary(members: ArrayLike, non_members: ArrayLike) -> dict[str, float]:
 
 def auroc(members: ArrayLike, non_members: ArrayLike) -> float:
     """Chance that a member scores above a non-member, ties half; in [0, 1]."""
-    below, above = _placements(*_scores(members, non_members))
+    below, above = _placements(*scores_of(members, non_members))
     return float(below.sum() / (len(below) * len(above)))
 
 
@@ -63,7 +62,9 @@ def auroc_interval(
     """Interval of the AUROC from DeLong's variance, on the logit scale.
 
     DeLong, DeLong, Clarke-Pearson (Biometrics 1988), by midranks as Sun and Xu (IEEE Signal
-    Processing Letters 2014); the logit keeps it inside [0, 1].
+    Processing Letters 2014); the logit keeps it inside [0, 1]. Quantiles are Student's, with the
+    degrees of freedom of Brunner and Munzel (Biometrical Journal 2000): with 10 non-members, the
+    normal ones claim an AUROC above 0.5 twice as often as they may, Student's never too often.
     Deviation: where that variance is zero (perfect separation either way, or all scores equal) or
     not defined (a single member or non-member) the interval would vanish. It is then that of
     Clopper and Pearson (Biometrika 1934) for AUROC * k successes in k = min(m, n) trials; for
@@ -71,13 +72,14 @@ def auroc_interval(
     Between the two it is a little short: measured on normal scores, 128 or 200 of each, the 95%
     interval misses an AUROC of 0.995 to 0.999 in 6 to 8% of cases, mostly because it lies above it.
     """
-    x, y = _scores(members, non_members)
+    x, y = scores_of(members, non_members)
     below, above = _placements(x, y)
     area = below.sum() / (len(x) * len(y))
     if min(len(x), len(y)) == 1 or (_constant(below) and _constant(above)):
         k = min(len(x), len(y))
         return clopper_pearson(area * k, k, level)
-    margin = norm.ppf((1 + level) / 2) * np.sqrt(_variance(below, above)) / (area * (1 - area))
+    error, freedom = _error(below, above)
+    margin = t.ppf((1 + level) / 2, freedom) * error / (area * (1 - area))
     return float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
 
 
@@ -89,7 +91,7 @@ def auroc_errors(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray
     their errors, query by query. All zero where the variance is zero or not defined, see
     `auroc_interval`.
     """
-    x, y = _scores(members, non_members)
+    x, y = scores_of(members, non_members)
     below, above = _placements(x, y)
     return _centred(below / len(y)), _centred(above / len(x))
 
@@ -108,7 +110,7 @@ def auroc_p_value(
 
     alternative: "greater" tests for a leak, "less" for a reversed sign.
     """
-    x, y = _scores(members, non_members)
+    x, y = scores_of(members, non_members)
     if _constant(np.concatenate([x, y])):
         return 1.0
     return float(mannwhitneyu(x, y, alternative=alternative).pvalue)
@@ -117,7 +119,8 @@ def auroc_p_value(
 def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.95) -> Difference:
     """Compare two attacks on the same queries: DeLong et al. 1988, paired.
 
-    a, b: (n,) scores of the same queries; labels: (n,) bool, True = member.
+    a, b: (n,) scores of the same queries; labels: (n,) bool, True = member. Quantiles are Student's
+    as in `auroc_interval`.
     Deviation: where the variance of the difference is zero or not defined, the interval is the
     widest that the two attacks' own intervals allow, and p is 1 for no difference, else that of a
     sign test in which all min(members, non-members) trials agree.
@@ -126,7 +129,7 @@ def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if not a.shape == b.shape == labels.shape:
         raise ValueError(f"shapes differ: a {a.shape}, b {b.shape}, labels {labels.shape}")
-    pairs = [_scores(scores[labels], scores[~labels]) for scores in (a, b)]
+    pairs = [scores_of(scores[labels], scores[~labels]) for scores in (a, b)]
     (below_a, above_a), (below_b, above_b) = (_placements(x, y) for x, y in pairs)
     below, above = below_a - below_b, above_a - above_b
     difference = float(below.sum() / (len(below) * len(above)))
@@ -135,10 +138,10 @@ def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.
         (low_a, high_a), (low_b, high_b) = (auroc_interval(x, y, level) for x, y in pairs)
         p_value = min(1.0, 2.0 ** (1 - k)) if difference else 1.0
         return Difference(difference, low_a - high_b, high_a - low_b, p_value)
-    error = float(np.sqrt(_variance(below, above)))
-    margin = float(norm.ppf((1 + level) / 2)) * error
+    error, freedom = _error(below, above)
+    margin = float(t.ppf((1 + level) / 2, freedom)) * error
     low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
-    return Difference(difference, low, high, float(2 * norm.sf(abs(difference) / error)))
+    return Difference(difference, low, high, float(2 * t.sf(abs(difference) / error, freedom)))
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
@@ -156,13 +159,13 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 
 def roc(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The ROC curve: fpr, tpr (t,) float64 from (0, 0) to (1, 1), a point per distinct score."""
-    _, false, true = _counts(*_scores(members, non_members))
+    _, false, true = counts_of(*scores_of(members, non_members))
     return false / false[-1], true / true[-1]
 
 
 def average_precision(members: ArrayLike, non_members: ArrayLike) -> float:
     """Area under the precision-recall curve as a sum of steps; guessing gives m / (m + n)."""
-    _, false, true = _counts(*_scores(members, non_members))
+    _, false, true = counts_of(*scores_of(members, non_members))
     precision = true[1:] / (true[1:] + false[1:])
     return float((np.diff(true) / true[-1] * precision).sum())
 
@@ -181,91 +184,6 @@ def best_balanced_accuracy(members: ArrayLike, non_members: ArrayLike) -> float:
     return (1 + advantage(members, non_members)) / 2
 
 
-def tpr_at_fpr(members: ArrayLike, non_members: ArrayLike, fpr: float) -> TprAtFpr:
-    """Largest true positive rate whose false positive rate is at most `fpr`; no interpolation.
-
-    Tied scores fall on one side together. All NaN when one non-member is already more than `fpr`.
-    """
-    x, y = _scores(members, non_members)
-    allowed = _allowed(y, fpr)
-    if allowed < 1:
-        return TprAtFpr(np.nan, np.nan)
-    thresholds, false, true = _counts(x, y)
-    best = int(np.searchsorted(false, allowed, side="right")) - 1
-    return TprAtFpr(float(true[best] / len(x)), float(thresholds[best]))
-
-
-def tpr_interval(
-    members: ArrayLike, non_members: ArrayLike, fpr: float, level: float = 0.95
-) -> tuple[float, float]:
-    """Interval of the true positive rate where the false positive rate of all there are is `fpr`.
-
-    Low: what is found above a non-member's score that surely has at most `fpr`. Where so few
-    non-members allow none: above the threshold of `tpr_at_fpr`, when alarms are ignored at random
-    until false ones surely are at most `fpr`. High: what no threshold with at most `fpr` exceeds.
-    At either end half of the error is allowed for the members, half for the non-members, which
-    choose the threshold; both by the binomial distribution, as Clopper and Pearson (1934). Their
-    interval for the members alone, with the threshold taken as given, would miss in up to half of
-    all cases. NaN where `tpr_at_fpr` is.
-    """
-    x, y = _scores(members, non_members)
-    allowed = _allowed(y, fpr)
-    if allowed < 1:
-        return np.nan, np.nan
-    each = (1 + level) / 2
-    surely, perhaps = (int(binom.ppf(p, len(y), fpr)) for p in ((1 - each) / 2, (1 + each) / 2))
-    fewer = surely - 1 if surely else allowed
-    alarms = clopper_pearson(fewer, len(y), each)[1]
-    found, most = int((x > _limit(y, fewer)).sum()), int((x >= _limit(y, perhaps)).sum())
-    low, high = (clopper_pearson(k, len(x), each)[end] for end, k in enumerate((found, most)))
-    return low * min(1.0, fpr / alarms), high
-
-
-def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> float:
-    """P-value of "the attack guesses" for the true positive rate at a false positive rate.
-
-    If scores say nothing, members and non-members are in random order, and the members above the
-    (k + 1)-th non-member, k = fpr * n, follow the negative hypergeometric distribution: exact for
-    every continuous score, conservative where scores tie. 1 where `tpr_at_fpr` is not resolved.
-    """
-    x, y = _scores(members, non_members)
-    allowed = _allowed(y, fpr)
-    found = int((x > _limit(y, allowed)).sum())
-    if allowed < 1 or allowed == len(y) or found == 0:
-        return 1.0
-    return float(nhypergeom.sf(found - 1, len(x) + len(y), len(x), allowed + 1))
-
-
-def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a proportion (Clopper and Pearson, Biometrika 1934)."""
-    tail = (1 - level) / 2
-    low = 0.0 if successes <= 0 else beta.ppf(tail, successes, trials - successes + 1)
-    high = 1.0 if successes >= trials else beta.ppf(1 - tail, successes + 1, trials - successes)
-    return float(low), float(high)
-
-
-def _scores(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    pair = []
-    for name, scores in {"members": members, "non_members": non_members}.items():
-        scores = np.asarray(scores, dtype=np.float64)
-        if scores.ndim != 1 or len(scores) == 0:
-            raise ValueError(f"scores of {name} have shape {scores.shape}; (n,), n > 0, is needed")
-        if bad := int((~np.isfinite(scores)).sum()):
-            raise ValueError(f"{bad} of {len(scores)} scores of {name} are not finite")
-        pair.append(scores)
-    return pair[0], pair[1]
-
-
-def _allowed(y: np.ndarray, fpr: float) -> int:
-    """How many of the non-members are at most a share of `fpr`."""
-    return int(fpr * len(y) * (1 + 1e-12))  # 0.29 * 100 is a little under 29
-
-
-def _limit(y: np.ndarray, allowed: int) -> float:
-    """Score above which lie at most so many non-members."""
-    return float(np.sort(y)[::-1][allowed]) if allowed < len(y) else -np.inf
-
-
 def _placements(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Non-members below each member (m,) and members above each non-member (n,), ties half.
 
@@ -277,24 +195,17 @@ def _placements(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return below, above
 
 
-def _variance(below: np.ndarray, above: np.ndarray) -> float:
-    """DeLong's variance of the AUROC, or of a difference of two, from placements."""
+def _error(below: np.ndarray, above: np.ndarray) -> tuple[float, float]:
+    """DeLong's standard error of the AUROC, or of a difference of two, from placements.
+
+    With it the degrees of freedom of Satterthwaite and Welch: that of the smaller group where the
+    other adds nothing.
+    """
     m, n = len(below), len(above)
-    return float(np.var(below / n, ddof=1) / m + np.var(above / m, ddof=1) / n)
+    a, b = float(np.var(below / n, ddof=1) / m), float(np.var(above / m, ddof=1) / n)
+    freedom = (a + b) ** 2 / (a**2 / (m - 1) + b**2 / (n - 1))
+    return float(np.sqrt(a + b)), freedom
 
 
 def _constant(values: np.ndarray) -> bool:
     return bool(values.min() == values.max())
-
-
-def _counts(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct scores descending after +inf; non-members and members at or above each (t,)."""
-    scores = np.concatenate([x, y])
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-    true = np.cumsum(order < len(x))[last]
-    false = last + 1 - true
-    zero = np.zeros(1, dtype=np.int64)
-    thresholds = np.concatenate([[np.inf], ranked[last]])
-    return thresholds, np.concatenate([zero, false]), np.concatenate([zero, true])

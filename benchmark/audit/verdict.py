@@ -16,7 +16,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from pydantic import NonNegativeInt, PositiveInt
 
-from benchmark import metrics
+from benchmark import metrics, rates
 from benchmark.checks import FAILED_ATTACK, Check
 from benchmark.config import check
 from benchmark.keys import plain
@@ -173,7 +173,7 @@ def _evidence(
 ) -> Evidence:
     x, y = scores[member], scores[~member]
     low, high = metrics.auroc_interval(x, y, level)
-    found_low, found_high = metrics.tpr_interval(x, y, fpr, level)
+    found_low, found_high = rates.tpr_interval(x, y, fpr, level)
     return Evidence(
         attack=str(row["attack"]),
         calibrated=str(row["calibrated"]),
@@ -181,10 +181,10 @@ def _evidence(
         auroc=float(row["auroc"]),
         low=low,
         high=high,
-        found=metrics.tpr_at_fpr(x, y, fpr).tpr,
+        found=rates.tpr_at_fpr(x, y, fpr).tpr,
         found_low=found_low,
         found_high=found_high,
-        p_found=metrics.found_p_value(x, y, fpr),
+        p_found=rates.found_p_value(x, y, fpr),
         members=len(x),
     )
 

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import DictConfig
 from scipy.stats import hypergeom, norm
 
-from benchmark import metrics
+from benchmark import metrics, rates
 from benchmark.audit import words
 from benchmark.audit.facts import Facts
 from benchmark.audit.verdict import Verdict, judge
@@ -148,7 +148,7 @@ def test_sentences_agree_with_the_numbers(audit_config: Config) -> None:
     found = verdict(audit_config(), (x, y))
     text = sentences(found, facts(copied_members=7))
     assert f"AUROC {metrics.auroc(x, y):.3f} [{found.strongest.low:.3f}" in text
-    rate = metrics.tpr_at_fpr(x, y, 0.01).tpr
+    rate = rates.tpr_at_fpr(x, y, 0.01).tpr
     assert f"finds {round(300 * rate)} of 300 members" in text
     assert "guessing finds about 3" in text
     assert "7 of 300 members and 0 of 300 non-members" in text
@@ -204,19 +204,19 @@ def test_records_found_p_value_is_that_of_random_orders(k: int) -> None:
     x, y = rng.normal(size=m) + 1, rng.normal(size=n)
     fpr = (k + 0.5) / n
     if k == 0:
-        assert metrics.found_p_value(x, y, fpr) == 1
+        assert rates.found_p_value(x, y, fpr) == 1
         return
     found = int((x > np.sort(y)[::-1][k]).sum())
     # At least `found` members before the (k + 1)-th non-member: among the first found + k scores
     # there are at most k non-members.
     expected = hypergeom(m + n, n, found + k).cdf(k)
-    assert metrics.found_p_value(x, y, fpr) == pytest.approx(expected)
+    assert rates.found_p_value(x, y, fpr) == pytest.approx(expected)
 
 
 def test_records_found_p_value_is_conservative_under_ties() -> None:
     rng = np.random.default_rng(0)
     draws = [rng.integers(0, 5, (2, 200)).astype(float) for _ in range(500)]
-    assert np.mean([metrics.found_p_value(x, y, 0.05) <= 0.05 for x, y in draws]) <= 0.05
+    assert np.mean([rates.found_p_value(x, y, 0.05) <= 0.05 for x, y in draws]) <= 0.05
 
 
 def test_worse_than_guessing_is_no_absence_of_a_leak(audit_config: Config) -> None:
