@@ -101,8 +101,9 @@ def sign_error(attack: str, members: np.ndarray, non_members: np.ndarray) -> lis
     area = metrics.auroc(members, non_members)
     message = (
         f"{attack}: AUROC {area:.3f} is under 0.5 (p = {p_value:.1g}), members score lower than "
-        f"non-members; members and non-members are swapped, or the score's sign is reversed, or "
-        f"the two groups differ by more than membership"
+        f"non-members. An attacker who turns the sign reaches {1 - area:.3f}. Were samples removed "
+        f"that lie close to training records? Else members and non-members are swapped, the sign "
+        f"of the score is reversed, or the groups differ by more than membership (see blind)"
     )
     return [Check("sign", "warning", message)]
 

@@ -13,13 +13,13 @@ from attacks.nearest import nearest
 from benchmark import checks, judging, metrics
 from benchmark.audit.case import Case, Queries
 from benchmark.audit.columns import as_text
-from benchmark.audit.selection import contents
+from benchmark.audit.copies import Copies, copies_of
+from benchmark.audit.selection import SIGNIFICANT
 from benchmark.audit.verdict import Verdict
 from benchmark.blind import Blind
 from benchmark.checks import Check
 from benchmark.config import build
-from benchmark.data.dataset import Dataset
-from benchmark.result import NO_ACCESS, JobResult
+from benchmark.result import NO_ACCESS, JobResult, count
 from benchmark.seeds import sub_seed
 from victims.access import FullBlackBox
 
@@ -32,7 +32,7 @@ Pixels in [0, 1] that are taken for [-1, 1] are shifted by half of it where they
 class Facts:
     """Counts of what was audited.
 
-    copied: queries that stand among the released records as they are. Records left out: shared,
+    copies: queries that stand among the released records as they are. Records left out: shared,
     members and non-members with a content that both inputs hold; duplicates, repeated in one input;
     known, reference records with the content of a query. reading: how the inputs were read.
     """
@@ -42,8 +42,7 @@ class Facts:
     members: int
     non_members: int
     released: int
-    copied_members: int
-    copied_non_members: int
+    copies: Copies
     known: int
     shared: int
     duplicates: int
@@ -69,30 +68,20 @@ class Exposed:
 
 def facts_of(case: Case) -> Facts:
     """Count, and compare the queries with the released records."""
-    queries = case.queries
-    member = queries.is_member
+    member = case.queries.is_member
     released, left_out = case.released, case.left_out
-    copied = _among(queries, released)
     return Facts(
         given_members=len(case.given["members"]),
         given_non_members=len(case.given["non_members"]),
         members=int(member.sum()),
         non_members=int((~member).sum()),
         released=0 if released is None else len(released.values),
-        copied_members=int((copied & member).sum()),
-        copied_non_members=int((copied & ~member).sum()),
+        copies=copies_of(case),
         known=left_out.reference,
         shared=left_out.members + left_out.non_members,
         duplicates=left_out.repeated,
         reading=case.notes,
     )
-
-
-def _among(queries: Queries, records: Dataset | None) -> np.ndarray:
-    """Which queries (q,) have the same content as one of these records."""
-    if records is None:
-        return np.zeros(len(queries.rows), bool)
-    return np.isin(contents(queries.digests()), contents(records.digests))
 
 
 def checks_of(
@@ -101,6 +90,7 @@ def checks_of(
     """Everything a reader should doubt, beside the numbers."""
     found = case.left_out.checks(config.thresholds.overlap.value)
     found += checks.too_few_queries(facts.members, facts.non_members, "give more records")
+    found += _copies(facts.copies)
     found += _blind(config, case.queries)
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
@@ -123,6 +113,20 @@ def checks_of(
         found += checks.tied_scores(str(name), values[member], values[~member])
         found += checks.sign_error(str(name), values[member], values[~member])
     return found
+
+
+def _copies(copies: Copies) -> list[Check]:
+    """Non-members were released word for word, more often than members: were they trained on?"""
+    more = copies.p_swapped < SIGNIFICANT
+    only = copies.telling_non_members > 0 and copies.copied_members == 0
+    if not copies.released or not (more or only):
+        return []
+    message = (
+        f"{count(copies.copied_non_members, 'non-members')} and "
+        f"{count(copies.copied_members, 'members')} stand among the released records word for "
+        f"word: were the two swapped, or non-members trained on?"
+    )
+    return [Check("copied non-members", "error", message)]
 
 
 def _strangers(case: Case) -> list[Check]:
@@ -170,11 +174,12 @@ def _brightness(case: Case, released: np.ndarray, real: np.ndarray) -> list[Chec
 def exposed_of(
     config: DictConfig, case: Case, result: JobResult, verdict: Verdict
 ) -> list[Exposed]:
-    """The members that the strongest attack is surest of."""
+    """The members that the strongest attack is surest of, its sign turned where that helps."""
     best_row = verdict.strongest.attack, verdict.strongest.calibrated
     ours = (result.scores["attack"] == best_row[0]) & (result.scores["calibrated"] == best_row[1])
     group = result.scores[ours]
-    scores, member = group["score"].to_numpy(float), group["member"].to_numpy(bool)
+    sign = -1 if verdict.strongest.turned else 1
+    scores, member = sign * group["score"].to_numpy(float), group["member"].to_numpy(bool)
     places = group["query"].to_numpy(int)
     best = np.argsort(-np.where(member, scores, -np.inf), kind="stable")[: config.exposed]
     best = best[member[best]]
@@ -184,7 +189,12 @@ def exposed_of(
     shown = [_shown(config, case, int(p), int(n)) for p, n in zip(places[best], near, strict=True)]
     return [
         Exposed(
-            str(case.queries.ids[places[i]]), float(scores[i]), float(a), int(n), float(d), *pair
+            str(case.queries.ids[places[i]]),
+            sign * float(scores[i]),
+            float(a),
+            int(n),
+            float(d),
+            *pair,
         )
         for i, a, n, d, pair in zip(best, above, near, distance, shown, strict=True)
     ]

@@ -6,9 +6,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from benchmark import figures
 from benchmark.audit import words
+from benchmark.audit.advice import next_steps
 from benchmark.page import environment, inline, row_texts
 from benchmark.result import TPR_COLUMNS, JobResult, number, percent, remarks, to_yaml
 
@@ -33,8 +35,8 @@ def render(audit: Audit) -> str:
             (f"{limit}={verdict.limits[limit]:g}", verdict.exceeded.get(limit)) for limit in limits
         ],
         checks=result.checks,
-        meaning=words.meaning(verdict),
-        next_steps=words.next_steps(verdict, audit.facts),
+        meaning=words.meaning(verdict, audit.facts),
+        next_steps=next_steps(verdict, audit.facts),
         rows=[row_texts(row) for _, row in result.rows.iterrows() if row["status"] == "ok"],
         not_run=_not_run(result),
         tpr_headings=list(TPR_COLUMNS.values()),
@@ -42,7 +44,7 @@ def render(audit: Audit) -> str:
         assumed=words.assumed(audit.steps),
         not_tried=words.not_tried(audit.steps, audit.unselected),
         strongest=verdict.strongest.name,
-        statements=2 * len(result.ok),
+        statements=verdict.statements,
         level=f"{verdict.level:.2%}",
         confidence=f"{verdict.thresholds['confidence']['value']:.0%}",
         thresholds=[{"name": name, **entry} for name, entry in verdict.thresholds.items()],
@@ -67,7 +69,12 @@ def _not_run(result: JobResult) -> dict[str, list[str]]:
 
 def _strongest(result: JobResult) -> JobResult:
     """The rows whose curves are drawn: more would hide each other."""
-    return replace(result, rows=result.ok.nlargest(CURVES, "auroc"))
+    return replace(result, rows=_furthest(result.ok))
+
+
+def _furthest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows furthest from guessing, on either side."""
+    return rows.loc[(rows["auroc"] - 0.5).abs().nlargest(CURVES).index]
 
 
 def _exposed(records: list[Exposed]) -> dict[str, Any]:

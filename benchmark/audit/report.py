@@ -17,6 +17,7 @@ from rich.console import Console
 
 from benchmark import output
 from benchmark.audit import words
+from benchmark.audit.advice import next_steps
 from benchmark.audit.arguments import SOURCES
 from benchmark.audit.attack import Step, attack, choose, plan
 from benchmark.audit.facts import Exposed, Facts, checks_of, exposed_of, facts_of
@@ -33,7 +34,7 @@ from benchmark.result import JobResult
 from benchmark.store import Store
 from victims.access import UserError
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of audit.json: raised when a field changes its meaning or goes."""
 
 
@@ -86,9 +87,11 @@ class Audit:
                 "headline": words.headline(verdict, self.facts),
                 "strongest": asdict(verdict.strongest),
                 "sharpest": asdict(verdict.sharpest),
+                "first": asdict(verdict.first),
+                "copied": verdict.copied,
                 "proven": verdict.proven,
                 "unproven": verdict.unproven,
-                "auroc_lower": verdict.strongest.low,
+                "auroc_lower": verdict.strongest.gain[1],
                 "auroc_upper": verdict.upper,
                 "found_upper": verdict.found_upper,
                 "level_of_each_statement": verdict.level,
@@ -102,7 +105,7 @@ class Audit:
                 "exposed": [{"id": e.id, "score": e.score, "above": e.above} for e in self.exposed],
                 "assumed": words.assumed(self.steps),
                 "not_tried": words.not_tried(self.steps, self.unselected),
-                "next_steps": words.next_steps(verdict, self.facts),
+                "next_steps": next_steps(verdict, self.facts),
                 "provenance": self.result.provenance,
             }
         )
@@ -186,7 +189,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         scores=scores,
         checks=checks_of(config, case, facts, rows, scores),
     )
-    verdict = judge(result, result.checks, config)
+    verdict = judge(result, result.checks, config, facts.copies)
     exposed = exposed_of(config, case, result, verdict)
     known = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
     unselected = [name for name in known if name not in asked.attacks]

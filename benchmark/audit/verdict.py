@@ -1,8 +1,8 @@
-"""From scores to a verdict: thresholds with their sources, plain words, and limits for CI.
+"""From scores to a verdict: thresholds with their sources, and limits for CI.
 
-All statements of a verdict hold together with the chosen confidence: with k rows in the table, 2k
-statements are made (AUROC and records found, each), so each is made at 1 - (1 - confidence) / 2k
-(Bonferroni). Picking the strongest of several attacks would otherwise find a leak by chance.
+All statements of a verdict hold together with the chosen confidence: with s statements (see
+`evidence`; two more about copies), each is made at 1 - (1 - confidence) / s (Bonferroni). Picking
+the strongest of several attacks would otherwise find a leak by chance.
 """
 
 from __future__ import annotations
@@ -12,68 +12,49 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from pydantic import NonNegativeInt, PositiveInt
 
-from benchmark import metrics, rates
-from benchmark.checks import FAILED_ATTACK, Check
+from benchmark.audit.copies import Copies
+from benchmark.audit.evidence import Evidence, evidence_of
+from benchmark.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
 from benchmark.config import check
 from benchmark.keys import plain
-from benchmark.result import JobResult, name
+from benchmark.result import JobResult
 from victims.access import UserError
 
 WORDS = ("leak", "no leak found", "inconclusive", "invalid")
-LIMITS = ("auroc_lower", "auroc_upper", "found_upper")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one row of the table proves; low and high at the simultaneous level.
-
-    found: share of the members found at the false alarm rate, NaN where it is not resolved; its
-    interval is about that rate among all non-members there could be, not among the given ones;
-    p_found: of the hypothesis that this is guessing.
-    """
-
-    attack: str
-    calibrated: str
-    access: str
-    auroc: float
-    low: float
-    high: float
-    found: float
-    found_low: float
-    found_high: float
-    p_found: float
-    members: int
-
-    @property
-    def name(self) -> str:
-        """The attack, and its calibration if it has one."""
-        return name(pd.Series({"attack": self.attack, "calibrated": self.calibrated}))
+LIMITS = ("auroc_lower", "auroc_upper", "found_upper", "copies")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """word: one of WORDS; "invalid" also where no leak is proven but an attack is surely worse than
-    guessing: then the groups are swapped, or differ by something else. strongest: by the AUROC's
-    lower end; sharpest: by records found.
+    """word: one of WORDS. An attack that is surely worse than guessing proves a leak too, since
+    attackers turn signs; it makes the verdict "invalid" only where nothing else is proven and
+    members and non-members differ by themselves, or nobody looked.
 
-    proven, unproven: kinds of access with and without a proven leak. upper: no attack's AUROC is
-    higher. level: of each statement. exceeded: limits of fail_if that were exceeded, with what was
-    found. doubtful: members and non-members differ by themselves. failed: an attack that was
-    planned failed, so that no leak is ruled out; what the others found stands.
+    strongest: by the AUROC's end next to 0.5, the sign turned where that helps; sharpest: by
+    records found; first: by members that score above every non-member. proven, unproven: kinds of
+    access with and without a proven leak. copied: members that were released word for word, where
+    neither chance nor what non-members show explains it. upper: no attack's AUROC is higher, with
+    either sign. found_upper: no attack finds more at the false alarm rate, NaN where that is not
+    resolved. level: of each statement; statements: how many there are. exceeded: limits of fail_if
+    that were exceeded, with what was found. doubtful: members and non-members differ by themselves.
+    failed: an attack that was planned failed, so that no leak is ruled out; what the others found
+    stands.
     """
 
     word: str
     strongest: Evidence
     sharpest: Evidence
+    first: Evidence
     proven: list[str]
     unproven: list[str]
+    copied: int
     upper: float
     found_upper: float
     level: float
+    statements: int
     exceeded: dict[str, str]
     thresholds: dict[str, dict[str, Any]]
     limits: dict[str, float | None]
@@ -118,75 +99,68 @@ def check_settings(config: DictConfig) -> None:
     for title, value in plain(config.fail_if).items():
         if title not in LIMITS:
             raise UserError(f"fail_if.{title}: allowed are {', '.join(LIMITS)}")
-        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
+        if title == "copies" and value is not None:
+            check("fail_if.copies", value, NonNegativeInt)
+        elif value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
             raise UserError(f"fail_if.{title}={value}: allowed are null and numbers in [0, 1]")
 
 
-def judge(result: JobResult, checks: list[Check], config: DictConfig) -> Verdict:
+def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Copies) -> Verdict:
     """The verdict on a table of attacks; all thresholds come from the config."""
     thresholds, limits = plain(config.thresholds), plain(config.fail_if)
     values = {title: threshold["value"] for title, threshold in thresholds.items()}
-    rows = list(result.scored())
-    level = 1 - (1 - values["confidence"]) / (2 * len(rows))
-    found = [_evidence(*row, values["false_alarms"], level) for row in rows]
-    strongest = max(found, key=lambda e: e.low)
+    about_copies = 2 if copies.released else 0
+    found = evidence_of(result, values["confidence"], values["false_alarms"], about_copies)
+    level = found[0].level
+    doubtful = any(check.name == SPLIT_LEAKS for check in checks)
+    copied = copies.proven(level) if copies.released else 0
     resolved = [e for e in found if not np.isnan(e.found)]
-    sharpest = min(resolved, key=lambda e: (e.p_found, -e.found)) if resolved else strongest
-    upper = max(e.high for e in found)
+    upper = max(e.upper for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
-    proven = list(dict.fromkeys(e.access for e in found if e.low > 0.5 or e.p_found < 1 - level))
-    unproven = list(dict.fromkeys(e.access for e in found if e.access not in proven))
+    turns = bool(config.blind) and not doubtful  # else the groups may differ by themselves
+    proven = list(dict.fromkeys(e.access for e in found if e.proves or (turns and e.turned)))
     failed = any(check.name == FAILED_ATTACK for check in checks)
-    if any(check.level == "error" for check in checks):
-        word = "invalid"
-    elif proven:
-        word = "leak"
-    elif any(e.high < 0.5 for e in found):
-        word = "invalid"
-    else:
-        word = "no leak found" if upper <= values["small"] and not failed else "inconclusive"
+    word = _word(
+        error=any(check.level == "error" for check in checks),
+        leak=bool(proven or copied),
+        turned=any(e.turned for e in found),
+        bounded=upper <= values["small"] and found_upper <= values["few"] and not failed,
+    )
+    strongest = max(found, key=lambda e: e.gain[1])
     measured = {
-        "auroc_lower": strongest.low,
+        "auroc_lower": strongest.gain[1],
         "auroc_upper": upper,
         "found_upper": found_upper,
+        "copies": copied,
     }
-    exceeded = _exceeded(limits, measured, word, failed)
     return Verdict(
         word=word,
         strongest=strongest,
-        sharpest=sharpest,
+        sharpest=min(resolved, key=lambda e: (e.p_found, -e.found)) if resolved else strongest,
+        first=min(found, key=lambda e: (e.p_first, -e.first)),
         proven=proven,
-        unproven=unproven,
+        unproven=list(dict.fromkeys(e.access for e in found if e.access not in proven)),
+        copied=copied,
         upper=upper,
         found_upper=found_upper,
         level=level,
-        exceeded=exceeded,
+        statements=round((1 - values["confidence"]) / (1 - level)),
+        exceeded=_exceeded(limits, measured, word, failed),
         thresholds=thresholds,
         limits=limits,
-        doubtful=any(check.name == "split leaks" for check in checks),
+        doubtful=doubtful,
         failed=failed,
     )
 
 
-def _evidence(
-    row: pd.Series, scores: np.ndarray, member: np.ndarray, fpr: float, level: float
-) -> Evidence:
-    x, y = scores[member], scores[~member]
-    low, high = metrics.auroc_interval(x, y, level)
-    found_low, found_high = rates.tpr_interval(x, y, fpr, level)
-    return Evidence(
-        attack=str(row["attack"]),
-        calibrated=str(row["calibrated"]),
-        access=str(row["access"]),
-        auroc=float(row["auroc"]),
-        low=low,
-        high=high,
-        found=rates.tpr_at_fpr(x, y, fpr).tpr,
-        found_low=found_low,
-        found_high=found_high,
-        p_found=rates.found_p_value(x, y, fpr),
-        members=len(x),
-    )
+def _word(*, error: bool, leak: bool, turned: bool, bounded: bool) -> str:
+    if error:
+        return "invalid"
+    if leak:
+        return "leak"
+    if turned:
+        return "invalid"
+    return "no leak found" if bounded else "inconclusive"
 
 
 def _exceeded(
@@ -205,5 +179,6 @@ def _exceeded(
         elif np.isnan(value):
             texts[title] = "too few non-members to resolve it"
         elif value > limit:
-            texts[title] = f"{value:.3f} is above {limit:g}"
+            shown = f"{value:g}" if title == "copies" else f"{value:.3f}"
+            texts[title] = f"{shown} is above {limit:g}"
     return texts

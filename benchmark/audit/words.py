@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.audit.verdict import Evidence, Verdict
+from benchmark.audit.copies import CHANCE, Copies
+from benchmark.audit.evidence import Evidence
+from benchmark.audit.verdict import Verdict
 
 if TYPE_CHECKING:
     from benchmark.audit.attack import Step
@@ -29,6 +31,11 @@ NEVER = (
     "other generators trained by the same recipe, and other seeds",
 )
 """What no audit of this kind tries."""
+FILTERED = (
+    "Members lie further from the released records than non-members do. A release looks like that "
+    "after records close to training records were removed, or if the two inputs are swapped."
+)
+"""What an attack means that is surely worse than guessing."""
 BELIEFS = (0.5, 0.01)
 """What somebody may have thought before: the chance that a record was used for training."""
 
@@ -38,6 +45,8 @@ def headline(verdict: Verdict, facts: Facts) -> list[str]:
     if verdict.word == "invalid":
         return [_finding(verdict)]
     sentences = [_finding(verdict), _ranking(verdict.strongest)]
+    if verdict.strongest.turned:
+        sentences.append(FILTERED)
     if verdict.word == "leak" and verdict.doubtful:
         sentences.append(
             "But members and non-members differ by themselves (see the check split leaks): attacks "
@@ -51,14 +60,18 @@ def headline(verdict: Verdict, facts: Facts) -> list[str]:
             f"were run, and for nothing else."
         )
     sentences.append(_found(verdict))
-    if facts.copied_members or facts.copied_non_members:
-        sentences.append(_copies(facts))
+    if verdict.first.finds_first:
+        sentences.append(_first(verdict.first))
+    if facts.copies.copied_members or facts.copies.copied_non_members:
+        sentences.append(_copies(verdict, facts.copies))
     return sentences
 
 
 def _finding(verdict: Verdict) -> str:
     """The verdict in one sentence: what gives members away."""
     if verdict.word == "leak":
+        if verdict.copied and not verdict.proven:
+            return "The released records contain training records word for word."
         if any(access.startswith("full_black_box") for access in verdict.proven):
             return "The released records give away who was in the training data."
         if set(verdict.proven) == {"accessible_discriminator"}:
@@ -78,10 +91,12 @@ def _listed(accesses: Sequence[str]) -> str:
 
 
 def _ranking(best: Evidence) -> str:
-    compared = "better than guessing" if best.low > 0.5 else "which guessing explains"
+    area, low, high = best.gain
+    compared = "better than guessing" if low > 0.5 else "which guessing explains"
+    sign = ", its sign turned" if best.turned else ""
     return (
-        f"Strongest attack: {best.name}, with {KNOWS.get(best.access, best.access)}: AUROC "
-        f"{best.auroc:.3f} [{best.low:.3f}, {best.high:.3f}], {compared} (0.5)."
+        f"Strongest attack: {best.name}{sign}, with {KNOWS.get(best.access, best.access)}: AUROC "
+        f"{area:.3f} [{low:.3f}, {high:.3f}], {compared} (0.5)."
     )
 
 
@@ -95,7 +110,7 @@ def _found(verdict: Verdict) -> str:
     count, low, high = (
         round(share * best.members) for share in (best.found, best.found_low, best.found_high)
     )
-    surely = "" if best.p_found < 1 - verdict.level else ", a difference that guessing explains"
+    surely = "" if best.finds else ", a difference that guessing explains"
     return (
         f"With false alarms on at most {rate:.0%} of the non-members, {best.name} finds {count} of "
         f"{best.members} members [{low}, {high}]; guessing finds about "
@@ -103,33 +118,70 @@ def _found(verdict: Verdict) -> str:
     )
 
 
-def _copies(facts: Facts) -> str:
+def _first(best: Evidence) -> str:
     return (
-        f"{facts.copied_members} of {facts.members} members and {facts.copied_non_members} of "
-        f"{facts.non_members} non-members stand among the released records exactly as they are."
+        f"{round(best.first * best.members)} of {best.members} members score above every "
+        f"non-member by {best.name}: they are found without a false alarm."
     )
 
 
-def meaning(verdict: Verdict) -> list[str]:
+def _copies(verdict: Verdict, copies: Copies) -> str:
+    counts = (
+        f"{copies.copied_members} of {copies.members} members and {copies.copied_non_members} of "
+        f"{copies.non_members} non-members stand among the released records word for word"
+    )
+    if copies.certain and verdict.copied:
+        return (
+            f"{counts}; chance makes such copies of {copies.certain} of these members in less than "
+            f"1 of {1 / CHANCE:,.0f} cases."
+        )
+    return f"{counts}{'.' if verdict.copied else ', a difference that chance explains.'}"
+
+
+def meaning(verdict: Verdict, facts: Facts) -> list[str]:
     """What the numbers mean for one record of this data set."""
     if verdict.word == "invalid":
         return ["Nothing: they are not valid."]
-    best, sharp = verdict.strongest, verdict.sharpest
-    rate = verdict.thresholds["false_alarms"]["value"]
+    area, low, high = verdict.strongest.gain
     sentences = [
         f"Take one record that was used for training and one that was not. The strongest attack "
-        f"says correctly which is which in {100 * best.auroc:.1f} of 100 such pairs (between "
-        f"{100 * best.low:.1f} and {100 * best.high:.1f}); tossing a coin does in 50."
+        f"says correctly which is which in {100 * area:.1f} of 100 such pairs (between "
+        f"{100 * low:.1f} and {100 * high:.1f}); tossing a coin does in 50."
     ]
-    if np.isnan(sharp.found):
-        return sentences
-    if sharp.p_found >= 1 - verdict.level:
+    if facts.copies.certain and verdict.copied:
         sentences.append(
-            f"An attacker who accepts false alarms on {rate:.0%} of the non-members learns nothing "
-            f"that is sure about any single record: members set off no more alarms than chance "
-            f"explains."
+            "A person whose record stands among the released ones word for word is recognised for "
+            "certain, by anybody who knows the record: no attack and no threshold is needed."
         )
-        return sentences
+    if verdict.first.finds_first:
+        sentences.append(_surest(verdict.first))
+    return [*sentences, *_alarms(verdict)]
+
+
+def _surest(best: Evidence) -> str:
+    """How far an alarm may be believed where no false one was seen."""
+    even, rare = (_posterior(prior, best.first_low, best.alarms_high) for prior in BELIEFS)
+    return (
+        f"A record that {best.name} scores above all {best.members} others of this test was "
+        f"used with a probability of at least {even:.0%} for somebody who thought {BELIEFS[0]:.0%} "
+        f"before, and of at least {rare:.0%} for somebody who thought {BELIEFS[1]:.0%}. More "
+        f"non-members would show more."
+    )
+
+
+def _alarms(verdict: Verdict) -> list[str]:
+    """What an alarm at the page's false alarm rate means."""
+    sharp, rate = verdict.sharpest, verdict.thresholds["false_alarms"]["value"]
+    if np.isnan(sharp.found):
+        return []
+    if not sharp.finds:
+        others = " beyond those named above" if verdict.word == "leak" else ""
+        return [
+            f"An attacker who accepts false alarms on {rate:.0%} of the non-members learns nothing "
+            f"that is sure about any single record{others}: members set off no more alarms than "
+            f"chance explains."
+        ]
+    sentences = []
     for prior in BELIEFS:
         low, middle, high = (
             _posterior(prior, share, rate)
@@ -171,52 +223,3 @@ def not_tried(steps: Sequence[Step], unselected: Sequence[str]) -> list[str]:
     others = ", ".join(name.replace("_", " ") for name in unselected)
     skipped += [f"attacks of this benchmark that were not selected: {others}"] if others else []
     return [*skipped, *NEVER]
-
-
-def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
-    """What follows from the numbers."""
-    best, steps = verdict.strongest, []
-    if verdict.word == "invalid":
-        return ["Mend what the checks name and audit again; decide nothing before."]
-    if facts.copied_members > facts.copied_non_members:
-        steps.append(
-            f"Remove released records that equal a training record ({facts.copied_members} members "
-            f"are affected), and find out why the generator repeats them."
-        )
-    if verdict.failed:
-        steps.append("Find out why an attack failed (see its row), and audit again.")
-    if verdict.word == "inconclusive" and verdict.upper > verdict.thresholds["small"]["value"]:
-        steps.append(
-            f"Give more records: about {_needed(verdict):,} members and as many non-members would "
-            f"rule out (or find) an AUROC above {verdict.thresholds['small']['value']:g}."
-        )
-    if verdict.word == "leak":
-        if best.access == "accessible_discriminator":
-            steps.append("Do not give the discriminator away; its output is the strongest leak.")
-        if best.access in ("partial_black_box", "white_box"):
-            steps.append(
-                "Release samples instead of the generator: with it the attack is stronger."
-            )
-        steps += [
-            f"Train on more records than the present {facts.given_members:,}, or for fewer epochs, "
-            f"and audit again: both lower memorisation.",
-            "Train with differential privacy where records must be protected whoever attacks; an "
-            "audit can show a leak but never prove that there is none.",
-        ]
-    if verdict.word == "no leak found":
-        steps.append(
-            "Audit again with everything that will be released (a generator tells more than "
-            "samples), with reference records for calibration, and after every new training."
-        )
-    return steps
-
-
-def _needed(verdict: Verdict) -> int:
-    """Records a side for the interval of a guessing attack to end at the threshold `small`.
-
-    From the variance (m + n + 1) / (12 m n) of a guess's AUROC (Mann and Whitney 1947).
-    """
-    from scipy.stats import norm
-
-    margin = verdict.thresholds["small"]["value"] - 0.5
-    return int(np.ceil((norm.ppf((1 + verdict.level) / 2) / margin) ** 2 / 6)) if margin > 0 else 0

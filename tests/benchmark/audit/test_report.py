@@ -40,12 +40,13 @@ def test_a_resampler_leaks_and_the_true_distribution_does_not(audited: Audited, 
     assert leaking.verdict.word == "leak"
     assert leaking.verdict.strongest.auroc > 0.95
     expected = len(resampled(inputs["members"], 2, 4 * N).drop_duplicates())
-    assert leaking.facts.copied_members == expected
-    assert leaking.facts.copied_non_members == 0
+    assert leaking.facts.copies.copied_members == expected
+    assert leaking.facts.copies.copied_non_members == 0
     assert all(exposed.above == 0 for exposed in leaking.exposed)
-    safe = audited(**inputs, samples=table(3, 4 * N))
+    more = {"members": table(0, 4 * N), "non_members": table(1, 4 * N)}
+    safe = audited(**more, samples=table(3, 4 * N))
     assert safe.verdict.word == "no leak found"
-    assert safe.facts.copied_members == 0
+    assert safe.facts.copies.copied_members == 0
 
 
 def test_members_that_differ_by_themselves_are_pointed_out(audited: Audited, inputs) -> None:

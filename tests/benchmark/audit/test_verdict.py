@@ -13,12 +13,15 @@ from scipy.stats import hypergeom, norm
 
 from benchmark import metrics, rates
 from benchmark.audit import words
+from benchmark.audit.advice import next_steps
+from benchmark.audit.copies import Copies
 from benchmark.audit.facts import Facts
 from benchmark.audit.verdict import Verdict, judge
 from benchmark.checks import Check
 from benchmark.result import JobResult
 
 Config = Callable[..., DictConfig]
+NONE = Copies(300, 300, released=True)
 FEW = np.arange(0.0, 80, 2), np.arange(1.0, 80, 2)  # 40 and 40 scores, in turn
 
 
@@ -34,8 +37,13 @@ def result(*groups: tuple[np.ndarray, np.ndarray], access: str = "full_black_box
     return JobResult("t", {}, {}, pd.DataFrame(rows), pd.concat(scores))
 
 
-def verdict(config: DictConfig, *groups: Any, checks: list[Check] | None = None) -> Verdict:
-    return judge(result(*groups), checks or [], config)
+def verdict(
+    config: DictConfig,
+    *groups: Any,
+    checks: list[Check] | None = None,
+    copies: Copies = NONE,
+) -> Verdict:
+    return judge(result(*groups), checks or [], config, copies)
 
 
 def guesses(seed: int, n: int = 300, attacks: int = 6) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -45,7 +53,7 @@ def guesses(seed: int, n: int = 300, attacks: int = 6) -> list[tuple[np.ndarray,
 
 def test_guessing_attacks_raise_no_more_alarms_than_promised(audit_config: Config) -> None:
     config = audit_config()
-    found = [verdict(config, *guesses(seed, 300, 4)).word for seed in range(40)]
+    found = [verdict(config, *guesses(seed, 800, 4)).word for seed in range(40)]
     # 5% may be wrong: more than 6 of 40 happens by chance once in 300 times.
     assert found.count("leak") <= 6
     assert found.count("no leak found") > 20
@@ -59,7 +67,8 @@ def test_the_strongest_of_many_needs_more_than_its_own_interval(audit_config: Co
     alone = verdict(audit_config(), (shifted, y))
     among = verdict(audit_config(), (shifted, y), *guesses(1, 1000, 19))
     assert among.strongest.low < alone.strongest.low
-    assert among.level == pytest.approx(1 - 0.05 / 40)
+    assert among.level == pytest.approx(1 - 0.05 / (20 * 4 + 2))
+    assert among.statements == 82
 
 
 def test_the_share_of_records_found_is_as_sure_as_the_page_says(audit_config: Config) -> None:
@@ -134,25 +143,29 @@ def test_a_failed_attack_rules_nothing_out_and_takes_nothing_back(audit_config: 
 
 def facts(**changes: Any) -> Facts:
     base = dict.fromkeys(Facts.__dataclass_fields__, 0)
-    return Facts(**base | {"members": 300, "non_members": 300, "given_members": 300} | changes)
+    return Facts(
+        **base
+        | {"copies": NONE, "members": 300, "non_members": 300, "given_members": 300}
+        | changes
+    )
 
 
 def sentences(found: Verdict, known: Facts) -> str:
-    parts = words.headline(found, known) + words.meaning(found) + words.next_steps(found, known)
+    parts = words.headline(found, known) + words.meaning(found, known) + next_steps(found, known)
     return " ".join(parts)
 
 
 def test_sentences_agree_with_the_numbers(audit_config: Config) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=300) + 2, rng.normal(size=300)
-    found = verdict(audit_config(), (x, y))
-    text = sentences(found, facts(copied_members=7))
+    found = verdict(audit_config(), (x, y), copies=Copies(300, 300, 7, released=True))
+    text = sentences(found, facts(copies=Copies(300, 300, 7, released=True)))
     assert f"AUROC {metrics.auroc(x, y):.3f} [{found.strongest.low:.3f}" in text
     rate = rates.tpr_at_fpr(x, y, 0.01).tpr
     assert f"finds {round(300 * rate)} of 300 members" in text
     assert "guessing finds about 3" in text
     assert "7 of 300 members and 0 of 300 non-members" in text
-    assert "Remove released records" in text
+    assert "Find out why the generator repeats training records (7 members" in text
     prior, share = 0.01, rate
     believed = prior * share / (prior * share + (1 - prior) * 0.01)
     assert (
@@ -168,7 +181,7 @@ def test_the_finding_names_what_leaks(audit_config: Config) -> None:
     for access in ("full_black_box", "white_box", "accessible_discriminator"):
         both = result(leak, guess)
         both.rows.loc[0, "access"], both.rows.loc[1, "access"] = access, "partial_black_box"
-        found = judge(both, [], audit_config())
+        found = judge(both, [], audit_config(), NONE)
         assert (found.proven, found.unproven) == ([access], ["partial_black_box"])
         told[access] = words.headline(found, facts())
     assert told["full_black_box"][0].startswith("The released records give away")
@@ -188,7 +201,7 @@ def test_no_leak_claims_no_more_than_was_shown(audit_config: Config) -> None:
 
 def test_inconclusive_names_a_number_of_records_that_suffices(audit_config: Config) -> None:
     found = verdict(audit_config(), FEW)
-    (step,) = [s for s in words.next_steps(found, facts()) if "Give more records" in s]
+    (step,) = [s for s in next_steps(found, facts()) if "Give more records" in s]
     needed = int("".join(sign for sign in step.split("members")[0] if sign.isdigit()))
     # The interval of an attack that guesses, with that many records a side, ends under 0.6.
     x = np.random.default_rng(0).permutation(2 * needed).astype(float)
@@ -219,15 +232,89 @@ def test_records_found_p_value_is_conservative_under_ties() -> None:
     assert np.mean([rates.found_p_value(x, y, 0.05) <= 0.05 for x, y in draws]) <= 0.05
 
 
-def test_worse_than_guessing_is_no_absence_of_a_leak(audit_config: Config) -> None:
-    """Members and non-members were swapped: nothing may be called safe."""
+SPLIT = Check("split leaks", "warning", "they differ")
+
+
+def test_surely_worse_than_guessing_is_a_leak_with_the_sign_turned(audit_config: Config) -> None:
+    """A vendor removed records close to training records: members lie further away."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=300), rng.normal(size=300)
     config = audit_config("fail_if.auroc_upper=0.6")
     found = verdict(config, (x - 2, y))
-    assert (found.word, found.exit_code) == ("invalid", 3)
-    assert words.headline(found, facts()) == ["The numbers are not valid; see the checks."]
-    assert verdict(config, (x - 2, y), (x + 2, y)).word == "leak"
+    assert (found.word, found.exit_code) == ("leak", 3)
+    mirror = verdict(config, (2 - x, -y))
+    assert found.upper == pytest.approx(mirror.upper)
+    assert found.strongest.gain == pytest.approx(mirror.strongest.gain)
+    text = sentences(found, facts())
+    assert "its sign turned" in text
+    assert "stop doing so" in text
+    # Where members and non-members differ by themselves, or nobody looked, it says nothing.
+    for unsure in (
+        verdict(config, (x - 2, y), checks=[SPLIT]),
+        verdict(audit_config("blind=none"), (x - 2, y)),
+    ):
+        assert unsure.word == "invalid"
+    assert words.headline(unsure, facts()) == ["The numbers are not valid; see the checks."]
+    assert verdict(config, (x - 2, y), (x + 2, y), checks=[SPLIT]).word == "leak"
+
+
+def test_a_weak_turned_sign_is_bounded_too(audit_config: Config) -> None:
+    """An AUROC of 0.42 is 0.58 to an attacker: no_leak needs both sides under the threshold."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=2000), rng.normal(size=2000)
+    found = verdict(audit_config("fail_if.auroc_upper=0.55"), (x - 0.1, y))
+    assert found.upper == pytest.approx(1 - found.strongest.low)
+    assert found.exceeded
+
+
+def test_ten_copies_among_a_thousand_are_a_leak(audit_config: Config) -> None:
+    rng = np.random.default_rng(12)
+    x, y = rng.normal(size=1000), rng.normal(size=1000)
+    config = audit_config("fail_if.copies=0", "fail_if.auroc_upper=0.6")
+    few = Copies(1000, 1000, 10, 0, released=True)
+    found = verdict(config, (x, y), copies=few)
+    assert (found.word, found.copied, found.proven) == ("leak", 10, [])
+    assert list(found.exceeded) == ["copies"]
+    assert words.headline(found, facts(copies=few))[0].endswith("training records word for word.")
+    by_chance = Copies(1000, 1000, 10, 8, released=True)
+    found = verdict(config, (x, y), copies=by_chance)
+    assert (found.word, found.copied, found.exit_code) == ("no leak found", 0, 0)
+    assert "a difference that chance explains" in sentences(found, facts(copies=by_chance))
+
+
+def test_members_above_every_non_member_are_a_leak(audit_config: Config) -> None:
+    """Copies of 1.2% of the members move neither the AUROC nor the share found at 1%."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=1000), rng.normal(size=1000)
+    x[:12] = 99
+    found = verdict(audit_config(), (x, y))
+    assert found.word == "leak"
+    assert found.strongest.low < 0.5
+    assert found.first.first == pytest.approx(0.012, abs=0.002)
+    text = sentences(found, facts(members=1000))
+    assert "score above every non-member" in text
+    assert "with a probability of at least" in text
+
+
+def test_no_leak_needs_a_bound_on_the_records_found(audit_config: Config) -> None:
+    """An AUROC surely under 0.6 leaves room for many records found at 1% false alarms."""
+    rng = np.random.default_rng(4)
+    scores = rng.permutation(1200.0 + np.arange(1200))
+    x, y = scores[:900], scores[900:]
+    x[:55] = np.sort(y)[-3] + rng.random(55) * 1e-3  # some members just under the top
+    found = verdict(audit_config(), (x, y))
+    assert found.upper <= 0.6
+    assert (found.word, found.found_upper > 0.1) == ("inconclusive", True)
+    assert "of the members are found" in " ".join(next_steps(found, facts()))
+
+
+def test_ten_non_members_prove_nothing_by_chance(audit_config: Config) -> None:
+    """Normal quantiles proved a leak in 5% of such audits, where at most 2.5% are allowed."""
+    leaks = 0
+    for seed in range(300):
+        rng = np.random.default_rng([6, seed])
+        leaks += verdict(audit_config(), (rng.normal(size=400), rng.normal(size=10))).word == "leak"
+    assert leaks <= 20  # 5% of 300 and a little more than one standard error
 
 
 def test_a_leak_is_doubted_where_the_groups_differ_by_themselves(audit_config: Config) -> None:

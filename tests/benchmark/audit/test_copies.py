@@ -1,0 +1,94 @@
+"""Training records released word for word: what counts as a copy, and what chance explains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from audit_models import table
+from conftest import digits
+from scipy.stats import fisher_exact
+
+from benchmark.audit.copies import Copies, _unit
+from benchmark.audit.report import Audit
+
+Audited = Callable[..., Audit]
+N = 300
+
+
+def rounded(seed: int, n: int, places: int) -> pd.DataFrame:
+    return table(seed, n).round(places)
+
+
+@pytest.mark.parametrize("counts", [(10, 0), (10, 8), (0, 9), (3, 3)])
+def test_members_against_non_members_is_fishers_exact_test(counts: tuple[int, int]) -> None:
+    inside, outside = counts
+    copies = Copies(100, 400, inside, outside, released=True)
+    cells = [[inside, 100 - inside], [outside, 400 - outside]]
+    assert copies.p_value == pytest.approx(fisher_exact(cells, "greater").pvalue)
+    assert copies.p_swapped == pytest.approx(fisher_exact(cells, "less").pvalue)
+
+
+def test_one_copy_of_a_record_with_many_digits_is_proof(audited: Audited) -> None:
+    given = {"members": table(0, N), "non_members": table(1, N)}
+    samples = pd.concat([table(3, 4 * N), given["members"].iloc[[7]]])
+    found = audited("fail_if.copies=0", "fail_if.auroc_upper=0.99", **given, samples=samples)
+    assert (found.verdict.word, found.verdict.copied) == ("leak", 1)
+    assert list(found.verdict.exceeded) == ["copies"]
+    assert "in less than 1 of 10,000 cases" in " ".join(found.summary()["headline"])
+
+
+def test_a_copy_of_a_few_digits_is_none(audited: Audited) -> None:
+    """Two records of 600 with a whole age and income are often equal by accident."""
+    given = {"members": rounded(0, N, 0), "non_members": rounded(1, N, 0)}
+    samples = pd.concat([rounded(3, 4 * N, 0), given["members"].iloc[[7]]])
+    found = audited(**given, samples=samples)
+    assert found.facts.copies.copied_members >= 1
+    assert found.facts.copies.telling_members == 0
+    assert found.verdict.copied == 0
+
+
+def test_a_column_that_follows_from_another_adds_no_digits(audited: Audited) -> None:
+    def doubled(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(twice=2 * frame["income"], thrice=3 * frame["income"])
+
+    given = {"members": doubled(rounded(0, N, 1)), "non_members": doubled(rounded(1, N, 1))}
+    samples = pd.concat([doubled(rounded(3, 4 * N, 1)), given["members"].iloc[[7]]])
+    copies = audited(**given, samples=samples).facts.copies
+    assert (copies.copied_members, copies.telling_members) == (1, 0)
+
+
+def test_nothing_is_proof_where_the_given_records_repeat_each_other(audited: Audited) -> None:
+    members = pd.concat([table(0, N), table(0, N).iloc[:1]])  # somebody is there twice
+    samples = pd.concat([table(3, 4 * N), members.iloc[[7]]])
+    copies = audited(members=members, non_members=table(1, N), samples=samples).facts.copies
+    assert (copies.copied_members, copies.telling_members) == (1, 0)
+
+
+def test_images_are_proof_unless_they_are_nearly_blank(audited: Audited) -> None:
+    members, others, fresh = (digits(seed, 40).numpy() for seed in range(3))
+    members[0] = -1
+    members[0, 0, 3, 3] = 1  # one dot
+    samples = np.concatenate([fresh, members[:2]])
+    copies = audited(members=members, non_members=others, samples=samples).facts.copies
+    assert (copies.copied_members, copies.telling_members) == (2, 1)
+
+
+def test_non_members_that_were_released_are_an_error(audited: Audited) -> None:
+    given = {"members": table(0, N), "non_members": table(1, N)}
+    found = audited(**given, samples=pd.concat([table(3, N), given["non_members"].iloc[:20]]))
+    assert "copied non-members" in {check.name for check in found.result.checks}
+    assert found.verdict.word == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit"), [(12.5, 0.1), (1200, 100), (7, 1), (0.037, 0.001), (-3.25, 0.01)]
+)
+def test_the_unit_of_a_value_is_that_of_its_last_digit(value: float, unit: float) -> None:
+    assert _unit(value) == pytest.approx(unit)
+
+
+def test_a_zero_has_no_digits() -> None:
+    assert _unit(0.0) == np.inf
