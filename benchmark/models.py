@@ -44,6 +44,7 @@ class Recipe:
     victim: its config. rows: (n,) row numbers of its training records, in order.
     seed: for initial weights, batches and noise. bank: how many samples it releases.
     dp: the config of private training; empty or None for training without.
+    precision: of training, see `Training`; other precisions end in other weights.
     """
 
     victim: DictConfig
@@ -52,15 +53,17 @@ class Recipe:
     bank: int
     title: str
     dp: DictConfig | None = None
+    precision: str = "32-true"
 
     def config(self, dataset: Dataset) -> dict[str, Any]:
-        """What the trained model is filed under: the records by content, nothing of the machine."""
+        """What the trained model is filed under: the records by content, no place and no device."""
         return {
             "victim": plain(self.victim),
             "shape": list(dataset.shape),
             "records": dataset.digest(self.rows),
             "count": len(self.rows),
             "seed": self.seed,
+            "precision": self.precision,
             **({"dp": plain(self.dp)} if self.dp else {}),
         }
 
@@ -127,7 +130,7 @@ def obtain(
     def train(folder: Path) -> None:
         victim = _initial(recipe, dataset, machine.accelerator)
         log.info("%s: training on %d records", recipe.title, len(recipe.rows))
-        training = Training(machine.accelerator, machine.precision, machine.checkpoint_every_s)
+        training = Training(machine.accelerator, recipe.precision, machine.checkpoint_every_s)
         ledger = _made_private(recipe, victim)
         fit(
             victim,

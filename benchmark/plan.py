@@ -130,6 +130,7 @@ def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str,
     else:
         count = 1 + (config.reference.count if config.calibration or config.ensemble else 0)
         at = {"data": data, "split": plain(config.split), "seed": config.seed}
+        at |= {"precision": config.machine.precision}
         at |= {"dp": plain(config.dp)} if config.dp else {}
         victims = [config.victim] + [references.victim_of(config)] * (count - 1)
         victims += [config.victim] if config.canaries else []
@@ -148,7 +149,7 @@ def _attack_seconds(config: DictConfig, past: Past, models: int) -> tuple[float 
 
 def _training(model: Mapping[str, Any]) -> str:
     """What models share whose training takes about the same time."""
-    return key([model["victim"], model.get("dp")])
+    return key([model["victim"], model.get("dp"), model.get("precision", "32-true")])
 
 
 def _attack(attack: Mapping[str, Any], victim: Mapping[str, Any]) -> str:

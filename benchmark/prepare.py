@@ -185,7 +185,7 @@ def _with_references(plan: Plan, references: References | None) -> Plan:
     if references is None:
         return plan
     seed, bank = plan.config.seed, plan.config.bank.size
-    models = recipes(references, plan.split, seed, bank)
+    models = recipes(references, plan.split, seed, bank, plan.config.machine.precision)
     for recipe in models:
         privacy.refuse(recipe, plan.dataset.shape)
     compared = dataclasses.replace(plan, references=models)
@@ -255,7 +255,8 @@ def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, 
     split = made.splitter.draw(dataset, config.seed)
     found = [victim_recipe(config, split)]
     if made.references is not None:
-        found += recipes(made.references, split, config.seed, config.bank.size)
+        own = config.seed, config.bank.size, config.machine.precision
+        found += recipes(made.references, split, *own)
         inside = membership(found[1:], split.queries(config.seed)[0])
         for name, calibration in made.calibrations.items():
             refuse_unless_enough(inside, name, calibration)
@@ -270,12 +271,14 @@ def planted(config: DictConfig, dataset: Dataset, split: Split) -> tuple[Dataset
     """The data with canaries, how the victim of the second run is made, and its split."""
     seed = sub_seed(config.seed, "canaries")
     dataset, split = build(config.canaries, "canaries").plant(dataset, split, seed)
-    title = "victim with canaries"
-    made = Recipe(config.victim, split.members, seed, config.bank.size, title, config.dp)
-    return dataset, made, split
+    return dataset, _recipe(config, split, seed, "victim with canaries"), split
 
 
 def victim_recipe(config: DictConfig, split: Split) -> Recipe:
     """How the victim of a job is made."""
-    seed = sub_seed(config.seed, "victim")
-    return Recipe(config.victim, split.members, seed, config.bank.size, "victim", config.dp)
+    return _recipe(config, split, sub_seed(config.seed, "victim"), "victim")
+
+
+def _recipe(config: DictConfig, split: Split, seed: int, title: str) -> Recipe:
+    made = config.victim, split.members, seed, config.bank.size, title
+    return Recipe(*made, config.dp, config.machine.precision)

@@ -4,8 +4,9 @@
     failed/<key>   what went wrong and the command that tries again; gone once the job succeeds
 
 A result is filed under the resolved config, in which the data's identity stands for its path;
-machine, logger and the sweep's name are left out. So every process and node finds every result
-through the store alone, and a job whose result is there needs neither torch nor the victim.
+of `machine` only the precision of training counts, logger and the sweep's name are left out. So
+every process and node finds every result through the store alone, and a job whose result is there
+needs neither torch nor the victim.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ FORMAT = 4
 stored scores."""
 
 ASIDE = ("machine", "logger", "sweep", "plan", "study")
-"""Parts of a config that never change a result."""
+"""Parts of a config that never change a result, but for `machine.precision`."""
 
 PAGE = "index.html"
 
@@ -152,9 +153,10 @@ def name(config: DictConfig) -> str:
 
 
 def settings(config: DictConfig) -> dict[str, Any]:
-    """The resolved config without what never changes a result."""
+    """The resolved config without what never changes a result; of `machine` the precision stays."""
     kept: dict[str, Any] = plain(config)
-    return {name: value for name, value in kept.items() if name not in ASIDE}
+    own = {name: value for name, value in kept.items() if name not in ASIDE}
+    return own | {"precision": config.machine.precision}
 
 
 def filed_under(config: DictConfig) -> dict[str, Any]:

@@ -100,8 +100,10 @@ def victim_of(config: DictConfig) -> DictConfig:
     return DictConfig(OmegaConf.create(plain(config.reference.victim or config.victim)))
 
 
-def recipes(references: References, split: Split, seed: int, bank: int) -> list[Recipe]:
-    """One recipe per reference model, with a seed of its own."""
+def recipes(
+    references: References, split: Split, seed: int, bank: int, precision: str = "32-true"
+) -> list[Recipe]:
+    """One recipe per reference model, with a seed of its own; trained in the job's precision."""
     return [
         Recipe(
             references.victim,
@@ -110,6 +112,7 @@ def recipes(references: References, split: Split, seed: int, bank: int) -> list[
             bank,
             f"reference model {i + 1} of {references.count}",
             references.dp,
+            precision,
         )
         for i in range(references.count)
     ]

@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from attacks.discriminator import DiscriminatorScore
 from attacks.full_black_box import NearestSample
 from attacks.latent_search import GradientSearch
-from benchmark import job, metrics, record, references, scoring
+from benchmark import job, metrics, plan, record, references, scoring
 from benchmark.features import ImageNet
-from benchmark.prepare import parts
+from benchmark.prepare import PRECISIONS, parts
 from benchmark.store import Store, plain, read_meta
 from victims.access import UserError
 from victims.dcgan import DCGAN
@@ -168,7 +168,9 @@ def test_what_is_wrong_with_an_attack_of_one_s_own_is_named(
         parts(settings)
 
 
-def test_machine_paths_and_logger_enter_no_key(config: Config, tmp_path: Path) -> None:
+def test_machine_but_for_its_precision_and_logger_enter_no_key(
+    config: Config, tmp_path: Path
+) -> None:
     first = config("attack=[discriminator]")
     job.run(first)
     other = config(
@@ -180,6 +182,23 @@ def test_machine_paths_and_logger_enter_no_key(config: Config, tmp_path: Path) -
     job.run(other)
     for kind in ("data", "victim", "bank", "scores", "quality"):
         assert entries(first, kind) == entries(other, kind) != set()
+
+
+def test_each_precision_of_training_has_models_and_a_result_of_its_own(config: Config) -> None:
+    jobs = [
+        config("attack=[discriminator]", "canaries=one_run", f"machine.precision={precision}")
+        for precision in PRECISIONS
+    ]
+    store, source = Store(jobs[0].machine.store), parts(jobs[0]).source
+    store.get("data", source.identity(), source.prepare)
+    for settings in jobs:
+        before = entries(settings, "victim")
+        foreseen = plan.outlook(settings, store, plan.Past(store))
+        assert not foreseen.models
+        job.run(settings)
+        assert entries(settings, "victim") - before == {*foreseen.missing}
+    assert len({record.name(settings) for settings in jobs}) == 2
+    assert record.filed_under(jobs[0]) != record.filed_under(jobs[1])
 
 
 def test_what_matters_enters_the_key(config: Config) -> None:

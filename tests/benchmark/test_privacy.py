@@ -41,14 +41,14 @@ def test_the_table_says_what_was_promised(config: Config) -> None:
     assert ((lower >= 0) & (lower < 10)).all()
 
 
-def test_without_privacy_the_promise_is_infinite_and_keys_are_as_before(config: Config) -> None:
+def test_without_privacy_the_promise_is_infinite_and_enters_no_key(config: Config) -> None:
     plain = config("attack=[discriminator]", "calibration=none")
     result = job.run(plain)
     assert (result.rows["epsilon"] == np.inf).all()
     assert result.rows["sigma"].isna().all()
     assert "∞" in render(result)
     (filed,) = victims(plain)
-    assert set(filed) == {"victim", "shape", "records", "count", "seed"}
+    assert set(filed) == {"victim", "shape", "records", "count", "seed", "precision"}
 
 
 def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Config) -> None:
