@@ -199,6 +199,7 @@ def _result(
         canaries=planted,
         checks=[
             *privacy.broken(scores, victim.privacy, planted),
+            *privacy.nominal(victim.privacy),
             *_checks(plan, victim, rows, scores, comparisons),
         ],
         quality=_quality(plan, victim),

@@ -91,6 +91,15 @@ def broken(
     return [Check("broken promise", "error", message) for message in found]
 
 
+def nominal(spent: Mapping[str, Any] | None) -> list[Check]:
+    """A promise holds against who does not know the seed, and a job's seed is there to be read."""
+    message = (
+        "epsilon is promised against who does not know the seed, which stands in the config, the "
+        "page and the store: publish no model of secrets that was trained so"
+    )
+    return [Check("nominal promise", "warning", message)] if spent else []
+
+
 def _message(attack: str, bound: float, promise: float) -> str:
     return (
         f"{attack} shows epsilon to be at least {bound:.3g}, but {promise:.3g} is promised: "

@@ -107,13 +107,15 @@ class Victim(pl.LightningModule):
         least after `make_private`. made: what the caller has computed from the whole batch already,
         handed to `losses` as further arguments; private training computes it anew, per record.
         Private training clips each record's gradient and adds noise, and notes no loss: it would be
-        a number about the records that no noise protects.
+        a number about the records that no noise protects. Raises NonFiniteLoss where a weight is no
+        longer finite; in private training only then, which the noised weights tell anyway.
         """
         if self.mechanism is None:
             self.descend(optimizer, losses(*batch, *made).mean(), name)
             return
-        if not self.mechanism.step(self, optimizer, losses, batch).isfinite().all():
-            raise NonFiniteLoss(f"the {name} loss of a record became infinite or not a number")
+        self.mechanism.step(self, optimizer, losses, batch)
+        if not all(weight.isfinite().all() for weight in self.parameters()):
+            raise NonFiniteLoss(f"weights became infinite or not a number ({name})")
 
     def note(self, **losses: Tensor) -> None:
         """Keep the means of parts of a loss (n,) for the loss curve; not in private training."""

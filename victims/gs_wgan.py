@@ -81,7 +81,10 @@ class GSWGAN(WGANGP):
         """One step of a critic, without noise; none where its part has no record."""
         if len(real):
             losses = self.critic_losses(real, fake[: len(real)], mixing(real))
-            self.descend(optimizer, losses.mean(), "critic")
+            if self.mechanism is not None:  # a stop would tell that such a record is there
+                losses = losses[losses.isfinite()]
+            if len(losses):
+                self.descend(optimizer, losses.mean(), "critic")
         if self.mechanism is not None:
             self.losses.pop("critic", None)  # a number about the records that no noise protects
 

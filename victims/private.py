@@ -64,33 +64,27 @@ class Mechanism:
     micro_batch: int
     limit: int
 
-    def step(self, victim: Any, optimizer: Any, losses: Losses, batch: Sequence[Tensor]) -> Tensor:
+    def step(self, victim: Any, optimizer: Any, losses: Losses, batch: Sequence[Tensor]) -> None:
         """One private step of `optimizer` down `losses`, counted in `victim.private_steps`.
 
-        batch: tensors with a row for each of n >= 0 records. Returns the losses (n,); where one is
-        not finite, no step is taken. Raises BudgetSpent at the limit.
+        batch: tensors with a row for each of n >= 0 records. A record whose loss is not finite adds
+        nothing: a stop would tell that it is there. Raises BudgetSpent at the limit.
         """
         if victim.private_steps >= self.limit:
             raise BudgetSpent(f"all {self.limit} private steps are taken")
         private = self.optimizer(optimizer)
         private.zero_grad(set_to_none=True)
         parts = list(zip(*(rows.split(self.micro_batch) for rows in batch), strict=True))
-        values = []
         with still(victim):  # once a step: how many parts there are is secret
             for i, part in enumerate(parts):
                 gradients, value = per_record(victim, private.params, losses, part)
-                values.append(value)
-                if not value.isfinite().all():
-                    break
                 for parameter, gradient in zip(private.params, gradients, strict=True):
-                    parameter.grad_sample = bounded(gradient)
+                    parameter.grad_sample = bounded(gradient, value.isfinite())
                 private.signal_skip_step(i < len(parts) - 1)
                 with exact(value):
                     private.step()
                 private.zero_grad(set_to_none=True)
-            else:
-                victim.private_steps += 1
-        return torch.cat(values)
+        victim.private_steps += 1
 
     def sanitise(self, victim: Any, gradients: Tensor) -> Tensor:
         """Gradients (n, ...) clipped row by row and noised, as one private step.
@@ -173,13 +167,16 @@ class _Call(nn.Module):
         return self.function(*tensors)
 
 
-def bounded(gradients: Tensor) -> Tensor:
+def bounded(gradients: Tensor, used: Tensor | None = None) -> Tensor:
     """Gradients (n, ...) in float32, with zero for each number that is infinite or none.
+
+    used: (n,) bool, which records add anything; None for all.
 
     Clipping cannot bound those: infinity times zero would make the sum of all records NaN. What a
     record adds is still a function of this record alone, so it can be clipped like any other.
     """
-    return gradients.float().nan_to_num(0.0, 0.0, 0.0)
+    found = gradients.float().nan_to_num(0.0, 0.0, 0.0)
+    return found if used is None else found * used.view(-1, *[1] * (found.ndim - 1))
 
 
 def exact(like: Tensor) -> torch.autocast:

@@ -124,7 +124,9 @@ class VAE(Encoding):
         if self.likelihood == "bernoulli":
             return cross_entropy(self.decoder(z), x, reduction="none").sum(1)
         spread = self.columns.deviation if self.columns else torch.ones((), device=x.device)
-        return -Normal(self.decode(z), self.sigma * spread).log_prob(x).flatten(1).sum(1)
+        spread = self.sigma * spread
+        found = Normal(self.decode(z), spread, validate_args=False)  # see `Mechanism.step`
+        return -found.log_prob(x).flatten(1).sum(1)
 
     def configure_optimizers(self) -> Optimizer:
         """One Adam for encoder and decoder."""

@@ -35,8 +35,10 @@ def test_the_table_says_what_was_promised(config: Config) -> None:
     assert (row["sigma"], row["clipping_norm"]) == (1.0, 1.0)
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     print_table(result, console)
-    assert f"ε = {row['epsilon']:.3g}, δ = 0.0042, σ = 1, C = 1" in console.export_text()
-    assert "<small>promised</small>" in render(result)
+    text, page = console.export_text(), render(result)
+    assert f"ε = {row['epsilon']:.3g}, δ = 0.0042, σ = 1, C = 1" in text
+    assert "<small>promised</small>" in page
+    assert all("nominal promise" in shown for shown in (text, page))
     lower = result.ok["epsilon_lower"]  # the blind baseline promises nothing
     assert ((lower >= 0) & (lower < 10)).all()
 
@@ -46,6 +48,7 @@ def test_without_privacy_the_promise_is_infinite_and_enters_no_key(config: Confi
     result = job.run(plain)
     assert (result.rows["epsilon"] == np.inf).all()
     assert result.rows["sigma"].isna().all()
+    assert "nominal promise" not in {check.name for check in result.checks}
     assert "∞" in render(result)
     (filed,) = victims(plain)
     assert set(filed) == {"victim", "shape", "records", "count", "seed", "precision"}
