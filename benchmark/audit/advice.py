@@ -38,7 +38,7 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
             f"would rule out (or find) that more than {verdict.thresholds['few']['value']:.0%} of "
             f"the members are found."
         )
-    if verdict.word == "leak" and best.turned:
+    if verdict.word == "leak" and (best.turned or verdict.spared):
         steps.append(
             "If records close to training records were removed before the release, stop doing so: "
             "the hole shows where the training records are. Choose what is removed without them."

@@ -56,7 +56,7 @@ class Copies:
 
     @property
     def p_swapped(self) -> float:
-        """The same test the other way round: non-members are copied more often."""
+        """The same test the other way round: of a release from which members were removed."""
         copied = self.copied_members + self.copied_non_members
         total = self.members + self.non_members
         return float(hypergeom.sf(self.copied_non_members - 1, total, self.non_members, copied))

@@ -14,7 +14,6 @@ from benchmark import checks, judging, metrics
 from benchmark.audit.case import Case, Queries
 from benchmark.audit.columns import as_text
 from benchmark.audit.copies import Copies, copies_of
-from benchmark.audit.selection import SIGNIFICANT
 from benchmark.audit.verdict import Verdict
 from benchmark.blind import Blind
 from benchmark.checks import Check
@@ -116,15 +115,16 @@ def checks_of(
 
 
 def _copies(copies: Copies) -> list[Check]:
-    """Non-members were released word for word, more often than members: were they trained on?"""
-    more = copies.p_swapped < SIGNIFICANT
-    only = copies.telling_non_members > 0 and copies.copied_members == 0
-    if not copies.released or not (more or only):
+    """Non-members were released word for word, and no member: were the two swapped?
+
+    Only where no accident repeats such a record. Of others, members are copied less often than
+    non-members also after copies of training records were removed.
+    """
+    if not copies.telling_non_members or copies.copied_members:
         return []
     message = (
-        f"{count(copies.copied_non_members, 'non-members')} and "
-        f"{count(copies.copied_members, 'members')} stand among the released records word for "
-        f"word: were the two swapped, or non-members trained on?"
+        f"{count(copies.copied_non_members, 'non-members')} and no members stand among the "
+        f"released records word for word: were the two swapped, or non-members trained on?"
     )
     return [Check("copied non-members", "error", message)]
 

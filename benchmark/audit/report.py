@@ -89,6 +89,7 @@ class Audit:
                 "sharpest": asdict(verdict.sharpest),
                 "first": asdict(verdict.first),
                 "copied": verdict.copied,
+                "spared": verdict.spared,
                 "proven": verdict.proven,
                 "unproven": verdict.unproven,
                 "auroc_lower": verdict.strongest.gain[1],

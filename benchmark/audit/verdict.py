@@ -1,7 +1,7 @@
 """From scores to a verdict: thresholds with their sources, and limits for CI.
 
 All statements of a verdict hold together with the chosen confidence: with s statements (see
-`evidence`; two more about copies), each is made at 1 - (1 - confidence) / s (Bonferroni). Picking
+`evidence`; three more about copies), each is made at 1 - (1 - confidence) / s (Bonferroni). Picking
 the strongest of several attacks would otherwise find a leak by chance.
 """
 
@@ -36,7 +36,8 @@ class Verdict:
     strongest: by the AUROC's end next to 0.5, the sign turned where that helps; sharpest: by
     records found; first: by members that score above every non-member. proven, unproven: kinds of
     access with and without a proven leak. copied: members that were released word for word, where
-    neither chance nor what non-members show explains it. upper: no attack's AUROC is higher, with
+    neither chance nor what non-members show explains it; spared: they are copied less often than
+    non-members. upper: no attack's AUROC is higher, with
     either sign. found_upper: no attack finds more at the false alarm rate, NaN where that is not
     resolved. level: of each statement; statements: how many there are. exceeded: limits of fail_if
     that were exceeded, with what was found. doubtful: members and non-members differ by themselves.
@@ -51,6 +52,7 @@ class Verdict:
     proven: list[str]
     unproven: list[str]
     copied: int
+    spared: bool
     upper: float
     found_upper: float
     level: float
@@ -109,11 +111,12 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
     """The verdict on a table of attacks; all thresholds come from the config."""
     thresholds, limits = plain(config.thresholds), plain(config.fail_if)
     values = {title: threshold["value"] for title, threshold in thresholds.items()}
-    about_copies = 2 if copies.released else 0
+    about_copies = 3 if copies.released else 0
     found = evidence_of(result, values["confidence"], values["false_alarms"], about_copies)
     level = found[0].level
     doubtful = any(check.name == SPLIT_LEAKS for check in checks)
     copied = copies.proven(level) if copies.released else 0
+    spared = copies.released and copies.p_swapped < 1 - level
     resolved = [e for e in found if not np.isnan(e.found)]
     upper = max(e.upper for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
@@ -122,8 +125,8 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
     failed = any(check.name == FAILED_ATTACK for check in checks)
     word = _word(
         error=any(check.level == "error" for check in checks),
-        leak=bool(proven or copied),
-        turned=any(e.turned for e in found),
+        leak=bool(proven or copied or (turns and spared)),
+        turned=spared or any(e.turned for e in found),
         bounded=upper <= values["small"] and found_upper <= values["few"] and not failed,
     )
     strongest = max(found, key=lambda e: e.gain[1])
@@ -141,6 +144,7 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
         proven=proven,
         unproven=list(dict.fromkeys(e.access for e in found if e.access not in proven)),
         copied=copied,
+        spared=spared,
         upper=upper,
         found_upper=found_upper,
         level=level,

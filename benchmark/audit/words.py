@@ -45,7 +45,7 @@ def headline(verdict: Verdict, facts: Facts) -> list[str]:
     if verdict.word == "invalid":
         return [_finding(verdict)]
     sentences = [_finding(verdict), _ranking(verdict.strongest)]
-    if verdict.strongest.turned:
+    if verdict.strongest.turned or verdict.spared:
         sentences.append(FILTERED)
     if verdict.word == "leak" and verdict.doubtful:
         sentences.append(
@@ -135,7 +135,8 @@ def _copies(verdict: Verdict, copies: Copies) -> str:
             f"{counts}; chance makes such copies of {copies.certain} of these members in less than "
             f"1 of {1 / CHANCE:,.0f} cases."
         )
-    return f"{counts}{'.' if verdict.copied else ', a difference that chance explains.'}"
+    explained = "" if verdict.copied or verdict.spared else ", a difference that chance explains"
+    return f"{counts}{explained}."
 
 
 def meaning(verdict: Verdict, facts: Facts) -> list[str]:

@@ -114,6 +114,20 @@ def test_the_error_of_a_small_group_is_that_of_brunner_and_munzel():
     assert 2 * t.sf((area - 0.5) / error, freedom) == pytest.approx(expected.pvalue)
 
 
+@pytest.mark.parametrize(("m", "n", "untied"), [(400, 15, 0.02), (60, 300, 0.02), (200, 200, 0.3)])
+def test_a_score_that_most_share_proves_no_leak(m, n, untied):
+    """15 non-members that all hold the commonest score have no variance, and prove nothing."""
+    rng = np.random.default_rng(5)
+    proofs = 0
+    for _ in range(200):
+        x, y = (np.where(rng.random(k) < untied, rng.random(k), 0) for k in (m, n))
+        low, high = metrics.auroc_interval(x, y, 0.99)
+        proofs += low > 0.5 or high < 0.5
+    assert proofs <= 6
+    leaking = np.where(rng.random(m) < 0.5, 1.0, 0.0)
+    assert metrics.auroc_interval(leaking, np.zeros(n), 0.99)[0] > 0.5
+
+
 def test_perfect_separation_keeps_an_interval():
     x, y = np.arange(200.0) + 1000, np.arange(300.0)
     low, high = metrics.auroc_interval(x, y)

@@ -67,8 +67,8 @@ def test_the_strongest_of_many_needs_more_than_its_own_interval(audit_config: Co
     alone = verdict(audit_config(), (shifted, y))
     among = verdict(audit_config(), (shifted, y), *guesses(1, 1000, 19))
     assert among.strongest.low < alone.strongest.low
-    assert among.level == pytest.approx(1 - 0.05 / (20 * 4 + 2))
-    assert among.statements == 82
+    assert among.level == pytest.approx(1 - 0.05 / (20 * 4 + 3))
+    assert among.statements == 83
 
 
 def test_the_share_of_records_found_is_as_sure_as_the_page_says(audit_config: Config) -> None:
@@ -280,6 +280,17 @@ def test_ten_copies_among_a_thousand_are_a_leak(audit_config: Config) -> None:
     found = verdict(config, (x, y), copies=by_chance)
     assert (found.word, found.copied, found.exit_code) == ("no leak found", 0, 0)
     assert "a difference that chance explains" in sentences(found, facts(copies=by_chance))
+
+
+def test_members_that_are_copied_less_often_than_others_were_removed(audit_config: Config) -> None:
+    """Coarse records: a vendor removed all that equal a training record."""
+    spared = Copies(1000, 1000, 0, 25, released=True)
+    rng = np.random.default_rng(12)
+    x, y = rng.normal(size=1000), rng.normal(size=1000)
+    found = verdict(audit_config(), (x, y), copies=spared)
+    assert (found.word, found.copied) == ("leak", 0)
+    assert "stop doing so" in sentences(found, facts(copies=spared))
+    assert verdict(audit_config(), (x, y), copies=spared, checks=[SPLIT]).word == "invalid"
 
 
 def test_members_above_every_non_member_are_a_leak(audit_config: Config) -> None:
