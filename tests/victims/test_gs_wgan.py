@@ -15,8 +15,9 @@ from torch import Tensor
 from benchmark.config import build
 from benchmark.models import Model, Recipe
 from victims.access import AccessibleDiscriminator, NoAccess, UserError
+from victims.accounting import epsilon
 from victims.batches import PartBatches
-from victims.budget import SPENT, epsilon
+from victims.budget import SPENT
 from victims.gs_wgan import GSWGAN
 from victims.private import BudgetSpent, Mechanism
 from victims.train import Training, fit
