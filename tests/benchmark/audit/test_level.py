@@ -1,0 +1,24 @@
+"""Audits whose truth is known: how often they say "leak"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import audit_level as bench
+
+
+@pytest.mark.slow
+def test_audits_claim_no_leak_of_generators_that_never_saw_the_members(tmp_path: Path) -> None:
+    """Of 30 audits, 5 false leaks would be 1 chance in 60 at the level of 5%."""
+    words = [bench.null(seed, str(tmp_path))[1] for seed in range(30)]
+    assert words.count("leak") < 5
+    assert not any(word.startswith("refused") for word in words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", bench.LEAKS, ids=lambda release: release.__name__)
+def test_audits_find_what_was_made_of_the_members(release: object, tmp_path: Path) -> None:
+    found = [bench.leak(bench.people, release, seed, str(tmp_path)) for seed in range(2)]
+    assert [audit.verdict.word for audit in found] == ["leak"] * 2
