@@ -83,7 +83,7 @@ def _job(config: DictConfig) -> None:
 
     logger = build(config.logger, "logger")
     folder = Path(HydraConfig.get().runtime.output_dir)
-    lock = claim(folder)
+    lock = claim(folder, config)
     found = record.obtain(config, make)
     output.print_table(found.result)
     page = output.write(found.result, folder, found.page)

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
+from benchmark.keys import settings
 from victims.access import UserError
 
 RESULTS = ("index.html", "audit.json", "table.csv")
 """Files of a finished result."""
+CONFIG = "config.yaml"
+"""File of the settings that a result was made with; the first that is written."""
 HOME = re.compile(r"([\w.@/+]+=)(~[^=]*)")
 
 
@@ -57,10 +62,12 @@ def free(outputs: str, kind: str) -> str:
     raise AssertionError("count never ends")
 
 
-def claim(folder: Path) -> FileLock:
+def claim(folder: Path, config: Any) -> FileLock:
     """Take a folder for one result; it stays taken until the lock is released or the process ends.
 
-    Raises UserError where it holds a result already, or another process is writing one.
+    config: of the job or audit; a folder that holds its own result may be written anew, so that the
+    same command can be given again.
+    Raises UserError where it holds another result, or another process is writing one.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +81,24 @@ def claim(folder: Path) -> FileLock:
         raise UserError(
             f"{folder}: {error.strerror}; choose a folder that can be written"
         ) from error
-    if there := [name for name in RESULTS if (folder / name).exists()]:
+    try:
+        refuse_another(folder, config)
+    except UserError:
         lock.release()
-        raise UserError(f"{folder}: it holds another result ({there[0]}); choose another folder")
+        raise
     return lock
+
+
+def refuse_another(folder: Path, config: Any) -> None:
+    """Raise UserError where a folder holds the result of other settings than these."""
+    there = [name for name in RESULTS if (folder / name).exists()]
+    if there and _written(folder) != settings(config):
+        raise UserError(f"{folder}: it holds another result ({there[0]}); choose another folder")
+
+
+def _written(folder: Path) -> dict[str, Any] | None:
+    """The settings of the result that a folder holds; None where they cannot be read."""
+    try:
+        return settings(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, yaml.YAMLError, UserError):
+        return None

@@ -13,6 +13,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from victims.access import UserError
 
+ASIDE = ("machine", "logger", "sweep", "plan", "study", "again")
+"""Parts of a config that never change a result, but for `machine.precision`."""
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """The resolved config without what never changes a result; of `machine` the precision stays."""
+    kept: dict[str, Any] = plain(config)
+    own = {name: value for name, value in kept.items() if name not in ASIDE}
+    return own | {"precision": kept["machine"]["precision"]}
+
 
 def plain(config: Any, where: str = "config") -> Any:
     """A config as dicts, lists, text, bools, finite numbers and None; a DictConfig is resolved.

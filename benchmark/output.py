@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmark.folders import CONFIG
 from benchmark.result import (
     MARKED,
     REAL,
@@ -76,12 +78,18 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
 
 
-def write(result: JobResult, folder: Path | str, page: Path | str | None = None) -> Path:
+def write(
+    result: JobResult,
+    folder: Path | str,
+    page: Path | str | None = None,
+    config: dict[str, Any] | None = None,
+) -> Path:
     """Write a job's files into its folder and return the page.
 
     table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, quality.json, config.yaml,
     index.html.
     page: file of the page as it was rendered before, or its HTML; None renders a job's now.
+    config: what config.yaml holds, if not the result's.
     A number that cannot be resolved reads n/a in the CSV, null in quality.json; in parquet it is
     missing.
     Raises UserError when the folder cannot be written to.
@@ -90,6 +98,7 @@ def write(result: JobResult, folder: Path | str, page: Path | str | None = None)
     written = folder / "index.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG).write_text(to_yaml(config or result.config), encoding="utf-8")
         result.rows.to_csv(folder / "table.csv", index=False, na_rep="n/a")
         result.rows.to_parquet(folder / "table.parquet", index=False)
         result.scores.to_parquet(folder / "scores.parquet", index=False)
@@ -99,7 +108,6 @@ def write(result: JobResult, folder: Path | str, page: Path | str | None = None)
         if result.quality:
             numbers = {k: None if pd.isna(v) else v for k, v in result.quality.items()}
             (folder / "quality.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
-        (folder / "config.yaml").write_text(to_yaml(result.config), encoding="utf-8")
         written.write_bytes(page.read_bytes() if isinstance(page, Path) else _encoded(result, page))
     except OSError as error:
         raise UserError(

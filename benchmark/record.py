@@ -30,6 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from benchmark.config import build
+from benchmark.keys import settings
 from benchmark.provenance import code
 from benchmark.result import JobResult
 from benchmark.store import Store, key, plain, read_meta
@@ -41,9 +42,6 @@ log = logging.getLogger(__name__)
 FORMAT = 4
 """Raise it when a result holds or means something else: stored ones are then made again, from the
 stored scores."""
-
-ASIDE = ("machine", "logger", "sweep", "plan", "study")
-"""Parts of a config that never change a result, but for `machine.precision`."""
 
 PAGE = "index.html"
 
@@ -150,13 +148,6 @@ def is_started(config: DictConfig, store: Store) -> bool:
 def name(config: DictConfig) -> str:
     """One name for all jobs that have the same settings."""
     return key(settings(config))
-
-
-def settings(config: DictConfig) -> dict[str, Any]:
-    """The resolved config without what never changes a result; of `machine` the precision stays."""
-    kept: dict[str, Any] = plain(config)
-    own = {name: value for name, value in kept.items() if name not in ASIDE}
-    return own | {"precision": config.machine.precision}
 
 
 def filed_under(config: DictConfig) -> dict[str, Any]:

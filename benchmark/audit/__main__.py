@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from benchmark.audit.again import restored
 from benchmark.audit.arguments import as_overrides
 from benchmark.audit.many import note
 from benchmark.config import CONF, one_line, register_resolvers, run
@@ -52,9 +53,10 @@ def _audit(config: DictConfig) -> tuple[int, str]:
     from benchmark.audit import report
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    lock = claim(folder)
-    given = {name: path for name, path in config.given.items() if path is not None}
-    found = report.run(config, {str(name): path for name, path in given.items()}, output.terminal())
+    config = restored(config, HydraConfig.get().overrides.task)
+    given = {str(name): path for name, path in config.given.items() if path is not None}
+    lock = claim(folder, report.with_places(config, given))
+    found = report.run(config, given, output.terminal())
     found.print()
     page = found.write(folder)
     print(f"page: {page.absolute().as_uri()}\nverdict and scores: {folder.absolute()}")

@@ -21,14 +21,15 @@ def as_overrides(words: Sequence[str]) -> list[str]:
 
 def _override(word: str) -> str:
     name, equals, value = word.partition("=")
-    if name not in SOURCES or not equals:
+    if name not in (*SOURCES, "again") or not equals:
         return word
+    name = name if name == "again" else f"given.{name}"
     if not value or value == "null":
-        return f"given.{name}=null"
+        return f"{name}=null"
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     # A run of backslashes counts only before a quote, in Hydra's grammar; see its documentation.
-    return f"given.{name}={quoted(value)}"
+    return f"{name}={quoted(value)}"
 
 
 def quoted(value: str) -> str:

@@ -265,3 +265,12 @@ def name_of(source: Any) -> str | None:
     if source is None or isinstance(source, str | Path):
         return None if source is None else os.path.basename(os.path.normpath(source))
     return type(source).__name__
+
+
+def place_of(source: Any) -> str | None:
+    """Where an input can be read again: its whole path; None for an object of Python."""
+    if not isinstance(source, str | Path):
+        return None
+    path = os.path.abspath(home(source))
+    is_file = os.path.exists(path) or os.path.exists(path.rpartition(":")[0])  # FILE.npz:NAME
+    return path if is_file else str(source)  # my_module:function

@@ -18,15 +18,16 @@ from rich.console import Console
 from benchmark import output
 from benchmark.audit import words
 from benchmark.audit.advice import next_steps
+from benchmark.audit.again import restored
 from benchmark.audit.arguments import SOURCES
 from benchmark.audit.attack import Step, attack, choose, plan
 from benchmark.audit.facts import Exposed, Facts, checks_of, exposed_of, facts_of
 from benchmark.audit.gather import open_case
-from benchmark.audit.inputs import name_of
+from benchmark.audit.inputs import name_of, place_of
 from benchmark.audit.networks import kept
 from benchmark.audit.verdict import Verdict, check_settings, judge
 from benchmark.config import CONF, composing, one_line, refuse_nothing, register_resolvers
-from benchmark.folders import with_home
+from benchmark.folders import refuse_another, with_home
 from benchmark.keys import plain
 from benchmark.prepare import set_up
 from benchmark.provenance import provenance
@@ -43,10 +44,11 @@ class Audit:
     """What an audit found.
 
     result: table, scores, checks; verdict: what follows from them; steps: the plan; unselected:
-    attacks of the benchmark that were not asked for.
+    attacks of the benchmark that were not asked for; config: its settings, inputs with their paths.
     """
 
     result: JobResult
+    config: dict[str, Any]
     verdict: Verdict
     steps: list[Step]
     facts: Facts
@@ -68,11 +70,18 @@ class Audit:
             console.print(f"fail_if.{limit}: {why}", markup=False, soft_wrap=True)
 
     def write(self, folder: Path | str) -> Path:
-        """Write audit.json, index.html, the scores and the table; return the page."""
+        """Write audit.json, index.html, the scores and the table; return the page.
+
+        Raises UserError where the folder holds another result; this audit's own is written anew.
+        """
         from benchmark.audit.page import render  # matplotlib: not needed for the numbers alone
 
         folder = Path(folder)
-        page = output.write(self.result, folder, render(self))
+        refuse_another(folder, self.config)
+        scores = folder / "scores.parquet"  # objects of the same type have the same settings
+        if scores.exists() and scores.read_bytes() != self.result.scores.to_parquet(index=False):
+            raise UserError(f"{folder}: it holds an audit of other records; choose another folder")
+        page = output.write(self.result, folder, render(self), self.config)
         (folder / "audit.json").write_text(json.dumps(self.summary(), indent=1), encoding="utf-8")
         return page
 
@@ -156,7 +165,7 @@ def _composed(settings: Sequence[str]) -> DictConfig:
     refuse_nothing(words)
     try:
         with composing():
-            return compose("audit", words)
+            return restored(compose("audit", words), words)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"settings: {one_line(error)}") from error
 
@@ -194,7 +203,12 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     exposed = exposed_of(config, case, result, verdict)
     known = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
     unselected = [name for name in known if name not in asked.attacks]
-    return Audit(result, verdict, steps, facts, exposed, unselected)
+    return Audit(result, with_places(config, sources), verdict, steps, facts, exposed, unselected)
+
+
+def with_places(config: DictConfig, sources: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an audit, its inputs by their whole paths."""
+    return plain(config) | {"given": {name: place_of(sources.get(name)) for name in SOURCES}}
 
 
 def _print_plan(console: Console, steps: list[Step], said: list[str]) -> None:

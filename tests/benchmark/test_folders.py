@@ -9,6 +9,7 @@ import pytest
 
 from benchmark.config import choices, refuse_nothing
 from benchmark.folders import claim, free, home, with_home
+from benchmark.result import to_yaml
 from victims.access import UserError
 
 
@@ -26,14 +27,23 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_folder_takes_one_result(tmp_path: Path) -> None:
-    lock = claim(tmp_path / "a")
+    config = {"seed": 1, "machine": {"threads": 1, "precision": "32-true"}}
+    lock = claim(tmp_path / "a", config)
     with pytest.raises(UserError, match="another process"):
-        claim(tmp_path / "a")
+        claim(tmp_path / "a", config)
     lock.release()  # a job that failed may use its folder again
-    claim(tmp_path / "a").release()
+    claim(tmp_path / "a", config).release()
     (tmp_path / "a" / "index.html").touch()
     with pytest.raises(UserError, match="another result"):
-        claim(tmp_path / "a")
+        claim(tmp_path / "a", config)
+    (tmp_path / "a" / "config.yaml").write_text(to_yaml(config))
+    same = config | {"machine": {"threads": 2, "precision": "32-true"}}
+    claim(tmp_path / "a", same).release()  # the same command once more, or after a kill
+    with pytest.raises(UserError, match="another result"):
+        claim(tmp_path / "a", config | {"seed": 2})
+    (tmp_path / "a" / "config.yaml").write_text("[")
+    with pytest.raises(UserError, match="another result"):
+        claim(tmp_path / "a", config)
 
 
 def test_the_home_folder_is_known_in_every_word(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from benchmark import __main__ as program
 from benchmark import job, plan, record, sweep
+from benchmark.keys import settings
 from benchmark.result import JobResult
 from benchmark.store import Store
 
@@ -60,7 +61,7 @@ def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., Dic
     jobs = sweep.listed([*words, "distance=l2,lpips_alex", "seed=0,1"])
     assert len(jobs) == 24
     for one in (jobs[0], jobs[-1]):
-        assert record.settings(one.config) == record.settings(config(*one.words))
+        assert settings(one.config) == settings(config(*one.words))
 
 
 def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from audit_models import Decoder, closeness, table
 from conftest import digits
 from scipy.spatial.distance import cdist
@@ -328,8 +329,10 @@ def test_the_command_audits_files_and_returns_three_above_a_limit(
     assert printed.index("Plan:") < printed.index("AUROC")
     assert "give away" in printed
     assert (tmp_path / "out" / "index.html").exists()
+    main([*words, "seed=0"])  # the same audit
+    assert "page: " in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
-        main([*words, "seed=0"])
+        main([*words, "seed=1"])
     assert ended.value.code == 2
     assert "it holds another result" in capsys.readouterr().err
     several = [*words, "fail_if.auroc_upper=0.6,null", "seed=0,-1", f"hydra.sweep.dir={tmp_path}/s"]
@@ -339,6 +342,54 @@ def test_the_command_audits_files_and_returns_three_above_a_limit(
     printed = capsys.readouterr().out
     assert "fail_if.auroc_upper: 1.000 is above 0.6" in printed
     assert re.findall(r"^\[\d\] .*: exit code (\d):", printed, re.M) == ["3", "2", "0", "2"]
+
+
+def test_an_audit_starts_again_from_what_it_wrote(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for seed, name in enumerate(["members", "non_members", "samples"]):
+        table(seed, N).to_csv(f"{name}.csv", index=False)
+    words = [f"{name}={name}.csv" for name in ("members", "non_members", "samples")]
+    place = f"machine.store={tmp_path}/store"
+    first, second = tmp_path / "first (1)", tmp_path / "second"
+    main([*words, place, "seed=3", "attack=[full_black_box]", f"hydra.run.dir='{first}'"])
+    monkeypatch.chdir("/")
+    again = [f"again={first}", place, f"hydra.run.dir={second}"]
+    main([*again, "searched=7"])
+    old, new = (yaml.safe_load((f / "config.yaml").read_text()) for f in (first, second))
+    assert new == old | {"searched": 7, "again": str(first), "machine": new["machine"]}
+    pd.testing.assert_frame_equal(*(pd.read_parquet(f / "scores.parquet") for f in (first, second)))
+    changes = ["distance=euclidean", "seed=4", "attack=[full_black_box,monte_carlo_pca]"]
+    for change in (changes[:2], changes):
+        third = tmp_path / f"changed {len(change)}"
+        main([*again, *change, f"hydra.run.dir='{third}'"])
+        new = yaml.safe_load((third / "config.yaml").read_text())
+        assert new["seed"] == 4
+        assert new["given"] == old["given"]
+        assert new["attack"]["full_black_box"]["distance"] == new["distance"] != old["distance"]
+    assert new["attack"]["monte_carlo_pca"]["feature"]["seed"] == 4
+    for word, line in {
+        "again=/nowhere": "again=/nowhere: it cannot be read; name the folder of an audit",
+        "scale=smoke": "its sizes are those of scale=laptop; leave scale out",
+    }.items():
+        with pytest.raises(SystemExit):
+            main([*again, word])
+        assert line in capsys.readouterr().err
+
+
+def test_a_folder_is_not_given_another_audit_s_result(
+    audited: Audited, inputs, tmp_path: Path
+) -> None:
+    first = audited("attack=[full_black_box]", **inputs, samples=table(3, N))
+    first.write(tmp_path)
+    first.write(tmp_path)
+    others = audited("attack=[full_black_box]", **inputs, samples=table(4, N))
+    with pytest.raises(UserError, match="audit of other records"):  # its settings are the same
+        others.write(tmp_path)
+    changed = audited("attack=[full_black_box]", "seed=5", **inputs, samples=table(3, N))
+    with pytest.raises(UserError, match="another result"):
+        changed.write(tmp_path)
 
 
 @pytest.mark.slow
