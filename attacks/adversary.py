@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from tqdm import tqdm
 
-from victims.access import UserError
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 

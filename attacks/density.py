@@ -13,7 +13,7 @@ from tqdm import tqdm
 from zuko.flows import NSF
 
 from attacks.base import Learnt
-from victims.access import UserError
+from victims.errors import UserError
 
 
 class Density(Protocol):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from attacks.lpips_weights import backbone, check_net
-from victims.access import UserError
+from victims.errors import UserError
 
 TINY = 1e-12
 """Under a root: its gradient at zero is infinite."""

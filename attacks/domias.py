@@ -11,7 +11,8 @@ from torch import Tensor
 from attacks.base import Learns, Learnt
 from attacks.density import Density
 from attacks.features import PrincipalComponents
-from victims.access import FullBlackBoxWithReference, Unsuited
+from victims.access import FullBlackBoxWithReference
+from victims.errors import Unsuited
 
 LEAST = 8
 """Records that two densities in few dimensions can be estimated from at all."""

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from attacks.distances import Compares, Distance
-from victims.access import AccessibleEncoder, UserError
+from victims.access import AccessibleEncoder
+from victims.errors import UserError
 
 
 class EncoderReconstruction(Compares):

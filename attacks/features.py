@@ -13,7 +13,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from attacks.base import Learnt, some_rows
-from victims.access import FullBlackBox, UserError
+from victims.access import FullBlackBox
+from victims.errors import UserError
 
 
 class Values:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from attacks.distances import Compares, Distance
-from attacks.nearest import nearest
-from victims.access import FullBlackBox, UserError
+from attacks.search.nearest import nearest
+from victims.access import FullBlackBox
+from victims.errors import UserError
 
 
 class NearestSample(Compares):

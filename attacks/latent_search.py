@@ -12,12 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from attacks.distances import Compares, Distance, Targets
-from attacks.inverse import predicted_codes, stretch
-from attacks.lbfgs import hopping
-from attacks.nearest import nearest
-from attacks.optimise import Search, halving, minimise, stretched
-from attacks.powell import powell
-from victims.access import PartialBlackBox, UserError, WhiteBox
+from attacks.search.inverse import predicted_codes, stretch
+from attacks.search.lbfgs import hopping
+from attacks.search.nearest import nearest
+from attacks.search.optimise import Search, halving, minimise, stretched
+from attacks.search.powell import powell
+from victims.access import PartialBlackBox, WhiteBox
+from victims.errors import UserError
 
 Starts = Callable[[PartialBlackBox, Tensor, int, int], np.ndarray]
 """View, queries (n, *shape), how many starts, seed -> latent codes (n, starts, z_dim)."""
@@ -133,7 +134,7 @@ class PowellSearch(LatentSearch):
 
     Source: Chen et al. 2020, arXiv 1909.03935, section 4.3; the published code calls scipy's Powell
     query by query with maxiter 10, about 4 200 evaluations of the generator on a DCGAN of digits.
-    Deviations: see `attacks.powell`; the budget is in evaluations, and smaller at scale=laptop. On
+    Deviations: see `search.powell`; the budget is in evaluations, and smaller at scale=laptop. On
     128 + 128 digits 300, 600 and 1 000 evaluations gave median losses of 0.086, 0.068 and 0.056 and
     AUROCs of 0.673, 0.679 and 0.689: a small budget understates the leak.
     """
@@ -157,8 +158,8 @@ class GradientSearch(LatentSearch):
     Source: Chen et al. 2020, arXiv 1909.03935, section 4.4; the published code runs L-BFGS with a
     Wolfe line search, history 20, on 20 queries jointly for 1000 steps of learning rate 0.015.
     Deviations: each query has its own step size and history; codes are searched in coordinates in
-    which all directions matter more alike (`attacks.inverse.stretch`); where L-BFGS converges, it
-    goes on from near the best minimum (`attacks.lbfgs.hopping`), then from the next start.
+    which all directions matter more alike (`search.inverse.stretch`); where L-BFGS converges, it
+    goes on from near the best minimum (`search.lbfgs.hopping`), then from the next start.
     history: pairs of steps and gradient changes that L-BFGS keeps.
     rise: by how much, relatively, going on from near a minimum raises the loss at first.
     """

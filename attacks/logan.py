@@ -11,12 +11,8 @@ from torch import Tensor
 
 from attacks.adversary import Discriminator, Draw, Training, tell_apart
 from attacks.base import Learns, Learnt
-from victims.access import (
-    FullBlackBox,
-    FullBlackBoxWithMembers,
-    FullBlackBoxWithReference,
-    UserError,
-)
+from victims.access import FullBlackBox, FullBlackBoxWithMembers, FullBlackBoxWithReference
+from victims.errors import UserError
 
 
 class OwnGan(Learns):

@@ -31,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from victims.access import UserError
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from attacks.base import Learns, Learnt, some_rows
 from attacks.features import Values
-from attacks.nearest import Tile, distance_tiles, exact_distances, nearest
-from victims.access import FullBlackBox, FullBlackBoxWithReference, UserError
+from attacks.search.nearest import Tile, distance_tiles, exact_distances, nearest
+from victims.access import FullBlackBox, FullBlackBoxWithReference
+from victims.errors import UserError
 
 FORMS = ("share", "log")
 

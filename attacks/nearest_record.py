@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attacks.base import Learns, Learnt
-from attacks.nearest import nearest
+from attacks.search.nearest import nearest
 from victims.access import FullBlackBox
 
 

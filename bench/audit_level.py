@@ -21,7 +21,7 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from benchmark.audit import Audit, audit
-from victims.access import UserError
+from victims.errors import UserError
 
 Frame = pd.DataFrame
 SIZES = ((600, 600), (1000, 300), (300, 1500), (1500, 120), (400, 15))

@@ -22,7 +22,7 @@ from sklearn.decomposition import PCA
 
 from attacks.features import PrincipalComponents
 from attacks.monte_carlo import FORMS, MonteCarlo
-from benchmark.metrics import auroc
+from benchmark.measures.metrics import auroc
 from victims.access import FullBlackBoxWithReference
 
 QUERIES, SAMPLES = 256, 3000

@@ -19,7 +19,7 @@ import torch
 
 from attacks.features import ColourHistogram, OrientedGradients, PrincipalComponents, Values
 from attacks.monte_carlo import MonteCarlo
-from attacks.nearest import nearest
+from attacks.search.nearest import nearest
 from victims.access import FullBlackBoxWithReference
 
 FEATURES = {

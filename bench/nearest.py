@@ -17,7 +17,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from attacks.nearest import nearest
+from attacks.search.nearest import nearest
 from victims.access import FullBlackBox
 
 K = 5

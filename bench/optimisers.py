@@ -25,10 +25,10 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from attacks.latent_search import GradientSearch, PowellSearch, start_nearest
-from benchmark.config import register_resolvers
-from benchmark.models import Recipe, obtain
-from benchmark.prepare import prepare
-from benchmark.seeds import sub_seed
+from benchmark.config.commandline import register_resolvers
+from benchmark.job.prepare import prepare
+from benchmark.models.recipe import Recipe, obtain
+from benchmark.store.seeds import sub_seed
 from victims.access import PartialBlackBox, WhiteBox
 
 JOINT, ITERATIONS, RATE = 20, 1000, 0.015

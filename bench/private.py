@@ -21,7 +21,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from benchmark.config import build, register_resolvers
+from benchmark.config.build import build
+from benchmark.config.commandline import register_resolvers
 from victims.base import Victim
 
 RECORDS = 1024
@@ -35,7 +36,7 @@ def victim(config: DictConfig, shape: tuple[int, ...], micro: int | None) -> Vic
         made.make_private()
         terms = {"epsilon": None, "noise_multiplier": 1.0, "accountant": "rdp"}
         build(config.dp, "dp", **terms, micro_batch=micro).attach(made, RECORDS)
-    made.to(memory_format=torch.channels_last)  # as in benchmark/models.py
+    made.to(memory_format=torch.channels_last)  # as in benchmark/models/recipe.py
     optimizers = made.configure_optimizers()
     made.optimizers = lambda: optimizers  # type: ignore[method-assign, assignment, return-value]
     made.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]

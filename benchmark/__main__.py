@@ -18,13 +18,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark import output, plan, record, sweep
-from benchmark.cluster import requeue_when_told
-from benchmark.config import CONF, build, one_line, register_resolvers, run
-from benchmark.folders import claim
-from benchmark.result import JobResult
-from benchmark.store import Store
-from victims.access import NonFiniteLoss, UserError
+from benchmark.config.build import CONF, build
+from benchmark.config.cluster import requeue_when_told
+from benchmark.config.commandline import one_line, register_resolvers, run
+from benchmark.job import record
+from benchmark.measures.result import JobResult
+from benchmark.show import output, terminal
+from benchmark.store.entries import Store
+from benchmark.store.folders import claim
+from benchmark.sweep import compose, plan
+from victims.errors import NonFiniteLoss, UserError
 
 log = logging.getLogger(__name__)
 
@@ -72,12 +75,14 @@ def _refuse_without_launcher() -> None:
 def _job(config: DictConfig) -> None:
     if config.plan:
         words = HydraConfig.get().overrides.task
-        possible = plan.show([sweep.Job(tuple(words), config, {})], Store(config.machine.store))
+        possible = plan.show([compose.Job(tuple(words), config, {})], Store(config.machine.store))
         sys.exit(0 if possible else 1)
     _refuse_without_launcher()
 
     def make(config: DictConfig) -> JobResult:
-        from benchmark import job  # torch takes seconds to import; a stored result needs none of it
+        from benchmark.job import (
+            run as job,  # torch takes seconds to import; a stored result needs none of it
+        )
 
         return job.run(config)
 
@@ -85,7 +90,7 @@ def _job(config: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     lock = claim(folder, config)
     found = record.obtain(config, make)
-    output.print_table(found.result)
+    terminal.print_table(found.result)
     page = output.write(found.result, folder, found.page)
     if found.fresh or config.logger.get("stored"):
         logger.log(found.result, folder)
@@ -100,7 +105,7 @@ def command() -> None:
     lines = [words]
     if any(word.lstrip("+").startswith("sweep=") for word in words) and set(flags) <= MANY:
         with suppress(Exception):  # what is wrong with a command line, Hydra says itself
-            lines = [part.words for part in sweep.parts(words)]
+            lines = [part.words for part in compose.parts(words)]
     if len(lines) == 1:  # as it was written: an option's value must stay behind it
         sys.exit(_exit_code(sys.argv[1:]))
     _plan(words)
@@ -110,7 +115,7 @@ def command() -> None:
 def _plan(words: list[str]) -> None:
     """Print what all parts of a sweep are going to do; end if that was all that was asked for."""
     try:
-        jobs = sweep.listed(words)
+        jobs = compose.listed(words)
         possible = plan.show(jobs, Store(jobs[0].config.machine.store))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

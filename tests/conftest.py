@@ -17,10 +17,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from benchmark.config import register_resolvers
+from benchmark.config.commandline import register_resolvers
 from victims.access import AccessibleEncoder, View
 from victims.base import Adversarial, Victim
-from victims.train import Training, fit
+from victims.training.train import Training, fit
 
 # absl (behind dp-accounting) closes the standard error that it was imported under, when a test lets
 # Hydra set up logging: that must not be pytest's own.

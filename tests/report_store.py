@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from hydra.utils import get_class
 
-from benchmark import judging, metrics
-from benchmark.keys import plain
-from benchmark.record import Record
+from benchmark.job.record import Record
+from benchmark.measures import metrics, pairs
+from benchmark.measures.result import Check, JobResult, Strip
 from benchmark.report.collect import DONE, Outcome, Study
-from benchmark.result import Check, JobResult, Strip
-from benchmark.sweep import Job
+from benchmark.store.keys import plain
+from benchmark.sweep.compose import Job
 
 N = 40
 """Members, and as many non-members."""
@@ -79,7 +79,7 @@ def result_of(
         provenance={"victim key": "0" * 64},
         rows=pd.DataFrame(rows),
         scores=tidy,
-        comparisons=judging.compare(tidy),
+        comparisons=pairs.compare(tidy),
         samples=images,
         strips={"white_box": strip},
         checks=[Check("few queries", "warning", "only <40> members & non-members")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,26 @@ from omegaconf import DictConfig, OmegaConf
 
 ROOT = CONF.parent
 MAY_IMPORT = {
-    "attacks": {"attacks", "victims.access"},
+    "attacks": {"attacks", "victims.access", "victims.errors"},
     "victims": {"victims"},
     "benchmark": {"benchmark", "attacks", "victims"},
 }
+
+
+ROOMS = [
+    "store",
+    "config",
+    "data",
+    "measures",
+    "models",
+    "scores",
+    "quality",
+    "show",
+    "job",
+    "sweep",
+    "report",
+]
+"""Rooms of `benchmark/`; each may import those before it. `audit` may import up to `show`."""
 
 
 def imports(file: Path) -> set[str]:
@@ -36,6 +53,48 @@ def test_dependencies_point_one_way(package: str) -> None:
             if module.split(".")[0] in ours:
                 allowed = MAY_IMPORT[package]
                 assert module in allowed or module.split(".")[0] in allowed, f"{file}: {module}"
+
+
+def modules(file: Path) -> set[str]:
+    """The files of this project that a file imports, by dotted name."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in inside if is_file(name)} or {node.module}
+    return {name for name in found if is_file(name)}
+
+
+def is_file(name: str) -> bool:
+    return ROOT.joinpath(*name.split(".")).with_suffix(".py").exists()
+
+
+def every_file() -> dict[str, Path]:
+    files = [file for package in MAY_IMPORT for file in (ROOT / package).rglob("*.py")]
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in files}
+
+
+@pytest.mark.parametrize("room", [*ROOMS, "audit"])
+def test_rooms_know_those_before_them_only(room: str) -> None:
+    before = ROOMS[: ROOMS.index("show" if room == "audit" else room) + 1]
+    for file in (ROOT / "benchmark" / room).rglob("*.py"):
+        rooms = {name.split(".")[1] for name in imports(file) if name.startswith("benchmark.")}
+        assert rooms <= {*before, room}, f"{file}: {rooms}"
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    files = every_file()
+    graph = {name: modules(file) - {name} for name, file in files.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(files)
+
+
+def test_files_and_functions_are_short() -> None:
+    for name, file in every_file().items():
+        text = file.read_text()
+        assert text.count("\n") <= 300, name
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno < 50, f"{name}: {node.name}"
 
 
 def groups() -> list[str]:

@@ -25,22 +25,6 @@ if TYPE_CHECKING:  # everything imports this module, and torch takes seconds
     from torch import Tensor
 
 
-class UserError(Exception):
-    """A mistake in what the user asked for; the message is one line that says how to mend it."""
-
-
-class Unsuited(UserError):
-    """What an attack may touch does not suffice for it, whatever the machine: its row says why."""
-
-
-class NonFiniteLoss(Exception):
-    """Training met a loss that is not a number or infinite; the last good checkpoint is kept."""
-
-
-class NoAccess(Unsuited):
-    """The victim has no such part (a VAE has no discriminator); tables show n/a for the attack."""
-
-
 @dataclass(frozen=True)
 class View:
     """What every setting shares: where the victim computes and how many records fit in one call."""

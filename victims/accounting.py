@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
-from victims.access import UserError
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -14,15 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from victims.access import (
-    AccessibleDiscriminator,
-    NoAccess,
-    NonFiniteLoss,
-    UserError,
-    View,
-    WhiteBox,
-    of_victim,
-)
+from victims.access import AccessibleDiscriminator, View, WhiteBox, of_victim
+from victims.errors import NoAccess, NonFiniteLoss, UserError
 from victims.private import Mechanism, Terms, independent
 
 AnyView = TypeVar("AnyView", bound=View)

@@ -7,9 +7,9 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from victims.access import UserError
 from victims.accounting import ACCOUNTANTS, affordable, epsilon, noise_for, quick_bound
 from victims.base import Victim
+from victims.errors import UserError
 from victims.private import Mechanism
 
 SPENT = "privacy.json"

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from victims.base import Adversarial, Momentum
-from victims.losses import passing, telling_apart
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
+from victims.training.losses import passing, telling_apart
 
 
 class DCGAN(Adversarial):

@@ -10,7 +10,7 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
-from victims.access import UserError
+from victims.errors import UserError
 from victims.wgan_gp import WGANGP
 
 

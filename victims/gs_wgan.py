@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from victims.access import UserError, View, WhiteBox
-from victims.losses import mixing
+from victims.access import View, WhiteBox
+from victims.errors import UserError
 from victims.private import Terms
+from victims.training.losses import mixing
 from victims.wgan_gp import WGANGP
 
 

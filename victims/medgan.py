@@ -12,9 +12,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import relu
 from torch.optim import Adam, Optimizer
 
-from victims.access import UserError
 from victims.base import Adversarial
-from victims.losses import passing, telling_apart
+from victims.errors import UserError
+from victims.training.losses import passing, telling_apart
 
 
 class MedGAN(Adversarial):

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from victims.access import UserError
+from victims.errors import UserError
 
 Norm = Callable[[int], nn.Module]
 

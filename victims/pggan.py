@@ -11,10 +11,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from torch.optim import Adam, Optimizer
 
-from victims.access import UserError
 from victims.base import Adversarial, Momentum
-from victims.ema import averaged, follow
-from victims.losses import gradient_penalty, mixing
+from victims.errors import UserError
 from victims.networks import stages
 from victims.progressive import (
     GrowingCritic,
@@ -23,6 +21,8 @@ from victims.progressive import (
     doubled,
     halved,
 )
+from victims.training.ema import averaged, follow
+from victims.training.losses import gradient_penalty, mixing
 
 Critic = Callable[[Tensor], Tensor]
 

@@ -11,8 +11,9 @@ from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.optim import Adam, Optimizer
 
-from victims.access import AccessibleEncoder, UserError, View
+from victims.access import AccessibleEncoder, View
 from victims.base import Victim
+from victims.errors import UserError
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
 
 

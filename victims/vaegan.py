@@ -10,8 +10,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam, Optimizer, RMSprop
 
 from victims.base import Adversarial
-from victims.losses import passing, telling_apart
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
+from victims.training.losses import passing, telling_apart
 from victims.vae import Encoding, code, kl
 
 

@@ -11,10 +11,10 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from victims.access import UserError
 from victims.base import Adversarial, Momentum
-from victims.losses import gradient_penalty, mixing
+from victims.errors import UserError
 from victims.networks import Norm, stages
+from victims.training.losses import gradient_penalty, mixing
 
 
 class WGANGP(Adversarial):

@@ -9,8 +9,8 @@ found.write("audit")
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmark.audit.generators import Discriminator, Generator
-    from benchmark.audit.report import Audit, audit
+    from benchmark.audit.run import Audit, audit
+    from victims.given.generators import Discriminator, Generator
 
 __all__ = ["Audit", "Discriminator", "Generator", "audit"]
 
@@ -19,6 +19,7 @@ def __getattr__(name: str) -> Any:
     """The public names, when they are asked for: torch takes seconds to import, --help does not."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from benchmark.audit import generators, report
+    from benchmark.audit import run
+    from victims.given import generators
 
-    return getattr(generators if hasattr(generators, name) else report, name)
+    return getattr(generators if hasattr(generators, name) else run, name)

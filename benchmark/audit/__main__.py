@@ -20,9 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark.audit.again import restored
 from benchmark.audit.arguments import as_overrides
 from benchmark.audit.many import note
-from benchmark.config import CONF, one_line, register_resolvers, run
-from benchmark.folders import claim
-from victims.access import UserError
+from benchmark.config.build import CONF
+from benchmark.config.commandline import one_line, register_resolvers, run
+from benchmark.store.folders import claim
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +50,14 @@ def command(config: DictConfig) -> None:
 
 def _audit(config: DictConfig) -> tuple[int, str]:
     """The exit code, and what came out in one line."""
-    from benchmark import output  # torch takes seconds to import; --help needs none of it
-    from benchmark.audit import report
+    from benchmark.audit import run as report
+    from benchmark.show import terminal  # torch takes seconds to import; --help needs none of it
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     config = restored(config, HydraConfig.get().overrides.task)
     given = {str(name): path for name, path in config.given.items() if path is not None}
     lock = claim(folder, report.with_places(config, given))
-    found = report.run(config, given, output.terminal())
+    found = report.run(config, given, terminal.terminal())
     found.print()
     page = found.write(folder)
     print(f"page: {page.absolute().as_uri()}\nverdict and scores: {folder.absolute()}")

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import norm
 
 from benchmark.audit.verdict import Verdict
-from benchmark.rates import tpr_interval
+from benchmark.measures.rates import tpr_interval
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Facts

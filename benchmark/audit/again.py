@@ -10,8 +10,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.folders import CONFIG, home
-from victims.access import UserError
+from benchmark.store.folders import CONFIG, home
+from victims.errors import UserError
 
 PRESENT = ("again", "machine")
 """Parts that are always those of the present command: they change no result."""

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from benchmark.audit.case import Case
-from benchmark.audit.selection import contents
+from benchmark.audit.given.case import Case
+from benchmark.audit.given.selection import contents
 
 CHANCE = 1e-4
 """Chance that all records that count as telling together have one accidental copy, at most."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmark import metrics, rates
-from benchmark.result import JobResult, name
+from benchmark.measures import metrics, rates
+from benchmark.measures.result import JobResult
+from benchmark.show.texts import name
 
 STRICTER = 0.1
 """The second false alarm rate, as a share of the page's: 0.1% where that is 1%."""

@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from attacks.nearest import nearest
-from benchmark import checks, judging, metrics
-from benchmark.audit.case import Case, Queries
-from benchmark.audit.columns import as_text
+from attacks.search.nearest import nearest
 from benchmark.audit.copies import Copies, copies_of
+from benchmark.audit.given.case import Case, Queries
+from benchmark.audit.given.columns import as_text
 from benchmark.audit.verdict import Verdict
-from benchmark.blind import Blind
-from benchmark.checks import Check
-from benchmark.config import build
-from benchmark.result import NO_ACCESS, JobResult, count
-from benchmark.seeds import sub_seed
+from benchmark.config.build import build
+from benchmark.measures import checks, metrics, pairs
+from benchmark.measures.blind import Blind
+from benchmark.measures.checks import Check
+from benchmark.measures.numbers import count
+from benchmark.measures.result import NO_ACCESS, JobResult
+from benchmark.store.seeds import sub_seed
 from victims.access import FullBlackBox
 
 MAX_SHIFT = 0.5
@@ -104,7 +105,7 @@ def checks_of(
     found += checks.failed_attacks(whole)
     whole = [row for row in whole if row["status"] == "ok"]
     chain = [row["attack"] for row in whole if row["access"] in checks.GENERATOR_CHAIN]
-    compared = judging.compare(scores[scores["attack"].isin(chain)])
+    compared = pairs.compare(scores[scores["attack"].isin(chain)])
     found += checks.weaker_beats_stronger(whole, compared)
     for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
         member = group["member"].to_numpy(bool)

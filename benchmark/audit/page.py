@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchmark import figures
 from benchmark.audit import words
 from benchmark.audit.advice import next_steps
-from benchmark.page import environment, inline, row_texts
-from benchmark.result import TPR_COLUMNS, JobResult, number, percent, remarks, to_yaml
+from benchmark.data import tiles
+from benchmark.measures.numbers import number, percent
+from benchmark.measures.result import TPR_COLUMNS, JobResult
+from benchmark.show import figures, html
+from benchmark.show.html import environment, inline, row_texts
+from benchmark.show.texts import remarks, to_yaml
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Exposed
-    from benchmark.audit.report import Audit
+    from benchmark.audit.found import Found
 
 CURVES = 4
 """ROC curves on the page."""
 
 
-def render(audit: Audit) -> str:
+def render(audit: Found) -> str:
     """The page as HTML; every text in it is escaped."""
     verdict, result = audit.verdict, audit.result
     template = environment().get_template("audit.html.j2")
@@ -101,7 +104,7 @@ def _record(record: Exposed) -> dict[str, Any]:
         sheet = record.record[None]
         if record.match is not None:
             sheet = np.stack([record.record, record.match])
-        picture = figures.data_uri(figures.tile(sheet, columns=2, gap=1))
+        picture = html.data_uri(tiles.tile(sheet, columns=2, gap=1))
     return {
         "id": record.id,
         "score": f"{record.score + 0.0:.4g}",

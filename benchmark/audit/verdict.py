@@ -17,11 +17,11 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence, evidence_of
-from benchmark.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
-from benchmark.config import check
-from benchmark.keys import plain
-from benchmark.result import JobResult
-from victims.access import UserError
+from benchmark.config.build import check
+from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
+from benchmark.measures.result import JobResult
+from benchmark.store.keys import plain
+from victims.errors import UserError
 
 WORDS = ("leak", "no leak found", "inconclusive", "invalid")
 LIMITS = ("auroc_lower", "auroc_upper", "found_upper", "copies")

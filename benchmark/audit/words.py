@@ -12,8 +12,8 @@ from benchmark.audit.evidence import Evidence
 from benchmark.audit.verdict import Verdict
 
 if TYPE_CHECKING:
-    from benchmark.audit.attack import Step
     from benchmark.audit.facts import Facts
+    from benchmark.audit.steps import Step
 
 KNOWS = {
     "full_black_box": "the released samples and nothing else",

@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmark.data.files import check_on_error, content, find, listing
 from benchmark.data.images import check_sizes, crop, decode, write_images
-from benchmark.folders import home
-from victims.access import UserError
+from benchmark.store.folders import home
+from victims.errors import UserError
 
 ADVICE = (
     "get the aligned and cropped images and the annotations of CelebA at "

@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
-from benchmark.folders import home
-from victims.access import UserError
+from benchmark.store.folders import home
+from victims.errors import UserError
 
 HOURS = 24 * 7
 ADVICE = (

@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import content, find
-from benchmark.folders import home
-from victims.access import UserError
+from benchmark.store.folders import home
+from victims.errors import UserError
 
 BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
 ADVICE = (

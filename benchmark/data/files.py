@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from platformdirs import user_cache_dir
 
-from victims.access import UserError
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 

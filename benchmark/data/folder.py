@@ -18,8 +18,8 @@ from benchmark.data.images import (
     images_below,
     write_images,
 )
-from benchmark.folders import home
-from victims.access import UserError
+from benchmark.store.folders import home
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 

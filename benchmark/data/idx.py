@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import binary, find, remembered
-from benchmark.folders import home
-from victims.access import UserError
+from benchmark.store.folders import home
+from victims.errors import UserError
 
 FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 LAYOUTS = ("", "raw", "data", "package/data")

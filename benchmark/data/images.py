@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from benchmark.data.dataset import write
 from benchmark.data.files import Faults
-from victims.access import UserError
+from victims.errors import UserError
 
 BLOCK = 256
 """Images in memory at a time."""

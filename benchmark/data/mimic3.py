@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmark.data.dataset import write
 from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
-from benchmark.folders import home
+from benchmark.store.folders import home
 
 log = logging.getLogger(__name__)
 

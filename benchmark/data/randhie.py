@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmark.data.table import Table
-from victims.access import UserError
+from victims.errors import UserError
 
 FILE = "datasets/randhie/src/randhie.csv"
 DOLLARS = ("income", "outpdol", "drugdol", "suppdol", "mentdol", "inpdol")

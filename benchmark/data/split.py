@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmark.data.dataset import Dataset
-from benchmark.seeds import sub_seed
-from victims.access import UserError
+from benchmark.store.seeds import sub_seed
+from victims.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from benchmark.data.files import (
     merged_by_float32,
     typed_frame,
 )
-from benchmark.folders import home
-from victims.access import UserError
+from benchmark.store.folders import home
+from victims.errors import UserError
 
 ENCODINGS = ("none", "unit", "bins")
 TRUTH = {"true": 1.0, "false": 0.0}

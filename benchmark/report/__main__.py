@@ -12,14 +12,15 @@ from typing import Any
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
-from benchmark import figures
-from benchmark.config import build, register_resolvers
+from benchmark.config.build import build
+from benchmark.config.commandline import register_resolvers
 from benchmark.report import markup, page, plots, sheet
 from benchmark.report.collect import Study, collect
 from benchmark.report.findings import findings
 from benchmark.report.published import PUBLISHED, checked
 from benchmark.report.tables import CAPTION, table
-from victims.access import UserError
+from benchmark.show import figures
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmark.checks import COLLAPSE, SPLIT_LEAKS
+from benchmark.measures.checks import COLLAPSE, SPLIT_LEAKS
+from benchmark.measures.estimate import Estimate
 from benchmark.report import measures
 from benchmark.report.control import MAX_WORSE, MIN_SHARE
-from benchmark.report.estimate import Estimate
 from benchmark.report.evidence import Evidence
 
 

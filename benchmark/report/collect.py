@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from omegaconf import OmegaConf
 
-from benchmark import record, sweep
-from benchmark.metrics import Difference
-from benchmark.plan import place, varied
-from benchmark.record import Record
-from benchmark.result import JobResult
-from benchmark.store import Store
-from benchmark.sweep import Job
+from benchmark.job import record
+from benchmark.job.record import Record
+from benchmark.measures.metrics import Difference
+from benchmark.measures.result import JobResult
+from benchmark.store.entries import Store
+from benchmark.sweep import compose
+from benchmark.sweep.compose import Job, place, varied
 
 DONE = "done"
 SEED, ABSENT = "seed", "–"
@@ -205,7 +205,7 @@ def setting(job: Job, name: str) -> Any:
 def collect(words: Sequence[str]) -> list[Study]:
     """The studies of a sweep's command line, in the order in which they run."""
     found: dict[str, tuple[list[Job], list[list[str]]]] = {}
-    for part, own in sweep.parts_and_jobs(words):
+    for part, own in compose.parts_and_jobs(words):
         jobs, lines = found.setdefault(part.name, ([], []))
         jobs += own
         if part.study not in lines:

@@ -15,11 +15,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.checks import GENERATOR_CHAIN
-from benchmark.metrics import FPR_COLUMNS, auroc_errors
+from benchmark.measures.checks import GENERATOR_CHAIN
+from benchmark.measures.estimate import Estimate, Z, over_seeds, wider_side
+from benchmark.measures.metrics import FPR_COLUMNS, auroc_errors
+from benchmark.measures.numbers import count
 from benchmark.report.collect import Outcome, Row, Study, quality
-from benchmark.report.estimate import Estimate, Z, over_seeds, wider_side
-from benchmark.result import count
 
 Score = Literal["auroc", "tpr_at_1"]
 

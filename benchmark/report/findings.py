@@ -10,7 +10,7 @@ AUROC, and beside it on the true positive rate at 1% false positives, corrected 
 each of the two promises 5%. Results whose checks void them are left out and counted. Attacks are
 compared without calibration unless the claim is about it; which attack stands for an access, see
 `benchmark.report.evidence`; what a seed's error is, and what is assumed, see
-`benchmark.report.estimate`.
+`benchmark.measures.estimate`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.metrics import holm
+from benchmark.measures.estimate import Estimate
+from benchmark.measures.metrics import holm
+from benchmark.measures.numbers import count
 from benchmark.report.claims import CLAIMS, Claim
 from benchmark.report.collect import Outcome, Study
-from benchmark.report.estimate import Estimate
 from benchmark.report.evidence import Evidence, Lacking, Score
-from benchmark.result import count
 
 LEVEL = 0.05
 SCORES: dict[Score, str] = {"auroc": "AUROC", "tpr_at_1": "TPR at 1% FPR"}

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from benchmark.checks import GENERATOR_CHAIN
+from benchmark.measures.checks import GENERATOR_CHAIN
+from benchmark.measures.estimate import Estimate, between, spearman, widened
+from benchmark.measures.numbers import count
 from benchmark.report.collect import Outcome, Study
 from benchmark.report.control import controlled, without_and_with
-from benchmark.report.estimate import Estimate, between, spearman, widened
 from benchmark.report.evidence import (
     CHANCE,
     BySeed,
@@ -29,7 +30,6 @@ from benchmark.report.evidence import (
     of_seeds,
     shared,
 )
-from benchmark.result import count
 
 DISCRIMINATOR, ENCODER = "accessible_discriminator", "accessible_encoder"
 ACCESSES = (*GENERATOR_CHAIN, DISCRIMINATOR)

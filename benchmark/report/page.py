@@ -9,22 +9,15 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from benchmark.page import environment
+from benchmark.measures.numbers import count, duration, interval, p_value, percent
+from benchmark.measures.result import TPR_COLUMNS, Check
 from benchmark.report.collect import Outcome, Study, command
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import attributes, grids, victims
 from benchmark.report.sheet import Entry
 from benchmark.report.tables import CAPTION, cells, table
-from benchmark.result import (
-    TPR_COLUMNS,
-    Check,
-    count,
-    duration,
-    interval,
-    p_value,
-    percent,
-    to_yaml,
-)
+from benchmark.show.html import environment
+from benchmark.show.texts import to_yaml
 
 FIGURES = {
     "auroc": "",

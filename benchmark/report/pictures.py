@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import figures
+from benchmark.data import tiles
+from benchmark.measures.numbers import number
+from benchmark.measures.result import JobResult, Strip
 from benchmark.report.collect import Outcome, Study
 from benchmark.report.plots import names, panel_of
 from benchmark.report.tables import about, cells
-from benchmark.result import JobResult, Strip, number
+from benchmark.show import html
 
 SHOWN = 4
 """Pairs shown of members, and as many of non-members, per victim and reconstruction attack."""
@@ -66,7 +68,7 @@ def _grid(
 
 
 def _tiled(samples: np.ndarray) -> str:
-    return figures.data_uri(figures.tile(samples[:GRID], int(np.sqrt(GRID))))
+    return html.data_uri(tiles.tile(samples[:GRID], int(np.sqrt(GRID))))
 
 
 def _facts(study: Study, group: tuple[Any, ...]) -> list[str]:
@@ -94,7 +96,7 @@ def victims(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
                 seen.add(tuple(at.values()))
                 yield at | {
                     "title": result.title,
-                    "samples": figures.data_uri(figures.tile(result.samples, 8)),
+                    "samples": html.data_uri(tiles.tile(result.samples, 8)),
                     "strips": _strips(result),
                 }
 
@@ -114,6 +116,6 @@ def _strips(result: JobResult) -> dict[str, list[tuple[str, list[tuple[str, str]
 def _pairs(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
     own = zip(strip.queries[mask], strip.reconstructions[mask], strip.losses[mask], strict=True)
     return [
-        (figures.data_uri(figures.pair(query, found)), number(float(loss)))
+        (html.data_uri(tiles.pair(query, found)), number(float(loss)))
         for query, found, loss in itertools.islice(own, SHOWN)
     ]

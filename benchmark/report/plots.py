@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from benchmark import metrics
-from benchmark.figures import INK, PALETTE
+from benchmark.measures import metrics
 from benchmark.report.collect import Outcome, Row, Study
 from benchmark.report.sheet import Panel
 from benchmark.report.tables import Cell, cells
+from benchmark.show.figures import INK, PALETTE
 
 GUESS: Any = {"color": "#888888", "linestyle": ":", "linewidth": 1.2}
 OPEN: Any = {"markerfacecolor": "white"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from victims.access import UserError
+from victims.errors import UserError
 
 COLUMNS = ["paper", "place", "file", "what", "value", "checked"]
 """paper: authors, year, arXiv id. place: table or page. file: in the paper's repository, or empty.

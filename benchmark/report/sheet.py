@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from benchmark.figures import INK, STYLE
+from benchmark.show.figures import INK, STYLE
 
 COLUMNS, WIDTH = 3, 2.6
 ABOVE, BELOW, RIGHT = 0.3, 0.5, 0.15

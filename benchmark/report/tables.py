@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.judging import LEVEL
-from benchmark.metrics import holm
+from benchmark.measures.estimate import Estimate, differences, of_auroc
+from benchmark.measures.metrics import holm
+from benchmark.measures.numbers import duration
+from benchmark.measures.pairs import LEVEL
+from benchmark.measures.result import NO_ACCESS
 from benchmark.report.collect import ABSENT, Outcome, Row, Study, quality
-from benchmark.report.estimate import Estimate, differences, of_auroc
-from benchmark.result import NO_ACCESS, duration
 
 ROW = ["attack", "calibrated"]
 CAPTION = (

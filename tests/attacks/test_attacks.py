@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from attacks.base import Attack, Learns, Reconstructs
-from attacks.calibration import Difference
-from benchmark import metrics
-from benchmark.config import build_all
+from attacks.calibration.difference import Difference
+from benchmark.config.build import build_all
+from benchmark.measures import metrics
 
 N = 40
 TRAINED = {

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from attacks.distances import L2, L2LPIPS, LPIPS, Euclidean, features
 from attacks.lpips_weights import backbone
-from victims.access import UserError
+from victims.errors import UserError
 
 X, Y = digits(0, 4), digits(1, 4)
 

@@ -11,7 +11,8 @@ from scipy.stats import multivariate_normal
 
 from attacks.density import Flow, Kernels
 from attacks.domias import DensityRatio
-from victims.access import FullBlackBoxWithReference, UserError
+from victims.access import FullBlackBoxWithReference
+from victims.errors import UserError
 
 MEAN, SPREAD = np.array([0.8, -0.5]), 1.5
 TINY = {"transforms": 1, "width": 4, "steps": 5, "batch_size": 8, "learning_rate": 0.01, "seed": 0}

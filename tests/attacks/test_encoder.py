@@ -9,8 +9,9 @@ from torch import Tensor
 
 from attacks.distances import L2
 from attacks.encoder import EncoderReconstruction
-from benchmark import metrics
-from victims.access import AccessibleEncoder, UserError
+from benchmark.measures import metrics
+from victims.access import AccessibleEncoder
+from victims.errors import UserError
 
 
 @pytest.fixture(autouse=True)

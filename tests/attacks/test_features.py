@@ -18,7 +18,8 @@ from attacks.features import (
     PrincipalComponents,
     Values,
 )
-from victims.access import FullBlackBox, UserError
+from victims.access import FullBlackBox
+from victims.errors import UserError
 
 
 def images(n: int, *shape: int) -> Tensor:

@@ -15,7 +15,8 @@ from scipy.stats import multivariate_normal
 from attacks import adversary
 from attacks.adversary import Discriminator, Generator, Training
 from attacks.logan import KnownMembers, KnownNonMembers, OwnGan
-from victims.access import FullBlackBoxWithMembers, UserError
+from victims.access import FullBlackBoxWithMembers
+from victims.errors import UserError
 
 MEAN = np.array([1.0, -0.5])
 SMALL = Training(

@@ -13,7 +13,7 @@ import torch
 
 from attacks import lpips_weights
 from attacks.lpips_weights import CONVOLUTIONS, Arrays, backbone, convert, fetch, verify
-from victims.access import UserError
+from victims.errors import UserError
 
 
 def tree(net: str) -> dict:

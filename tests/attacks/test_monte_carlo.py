@@ -17,10 +17,11 @@ from torch import Tensor
 
 from attacks.features import OrientedGradients, PrincipalComponents, Values
 from attacks.monte_carlo import CLOSEST, RANGE, STAND_INS, Balls, MonteCarlo
-from attacks.nearest import distance_tiles
-from benchmark import metrics
-from benchmark.prepare import prepare
-from victims.access import FullBlackBox, FullBlackBoxWithReference, UserError
+from attacks.search.nearest import distance_tiles
+from benchmark.job.prepare import prepare
+from benchmark.measures import metrics
+from victims.access import FullBlackBox, FullBlackBoxWithReference
+from victims.errors import UserError
 
 
 def view(released: np.ndarray, reference: np.ndarray) -> FullBlackBoxWithReference:

@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from attacks.nearest_record import ClosestRecord, ClosestRecordRatio
-from benchmark import metrics
+from benchmark.measures import metrics
 from victims.access import FullBlackBox
 
 

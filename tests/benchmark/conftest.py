@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from benchmark import judging
-from benchmark.result import TPR_COLUMNS, Check, JobResult, Strip
+from benchmark.measures import pairs
+from benchmark.measures.result import TPR_COLUMNS, Check, JobResult, Strip
 
 N = 200
 QUALITY = {
@@ -43,15 +43,15 @@ def result() -> JobResult:
     rows[2]["warnings"] = "31% of the scores are tied; the interval is too narrow"
     rows.append(_no_access(rows[0]))
     table, scores = pd.DataFrame(rows), pd.concat(frames, ignore_index=True)
-    comparisons = judging.compare(scores)
+    comparisons = pairs.compare(scores)
     return JobResult(
         title="DCGAN, 256 members of mnist5k, seed 0",
         config={"seed": 0, "sweep": None, "data": {"_target_": "Mnist5k"}, "k": 20000, "lr": 2e-4},
         provenance={"key": "3f2a9c", "commit": "0a1b2c3", "duplicates dropped": 4},
-        rows=table.assign(best=judging.best(table, comparisons)),
+        rows=table.assign(best=pairs.best(table, comparisons)),
         scores=scores,
         comparisons=comparisons,
-        sets=judging.set_curves(scores),
+        sets=pairs.set_curves(scores),
         samples=np.stack([_blob(rng) for _ in range(32)]),
         strips={"full_black_box": _strip(rng), "white_box": _strip(rng)},
         checks=[

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmark.store import Store
+from benchmark.store.entries import Store
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 SCRIPT = Path(__file__).with_name("slurm.sh")

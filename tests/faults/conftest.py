@@ -13,8 +13,9 @@ import pytest
 from conftest import composed
 from omegaconf import DictConfig
 
-from benchmark import job, scoring
-from benchmark.store import Store
+from benchmark.job import run
+from benchmark.scores import scoring
+from benchmark.store.entries import Store
 
 FORK = multiprocessing.get_context("fork")
 SMALL = ["attack=[discriminator,white_box]", "distance=l2", "victim.steps=12"]
@@ -67,5 +68,5 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Contents:
     folder = tmp_path_factory.mktemp("undisturbed")
     with pytest.MonkeyPatch.context() as patch:
         two_parts(patch)
-        job.run(small(folder))
+        run.run(small(folder))
     return contents(folder)

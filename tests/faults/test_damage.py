@@ -18,12 +18,12 @@ from conftest import digits
 from faults.conftest import Contents, contents, small
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from benchmark import job
-from benchmark.config import build
-from benchmark.store import META, Store, key, read_meta
-from victims.access import NonFiniteLoss, UserError
+from benchmark.config.build import build
+from benchmark.job import run
+from benchmark.store.entries import META, Store, key, read_meta
 from victims.base import Victim
-from victims.train import CHECKPOINT, EARLIER, WEIGHTS, Training, fit, load
+from victims.errors import NonFiniteLoss, UserError
+from victims.training.train import CHECKPOINT, EARLIER, WEIGHTS, Training, fit, load
 
 Config = Callable[..., DictConfig]
 DATA = digits(0, 24)
@@ -176,7 +176,7 @@ def test_a_pickle_in_a_published_files_place_is_not_read(
 ) -> None:
     """Even where whoever put it there made size, checksum and meta.json fit."""
     config = small(tmp_path)
-    job.run(config)
+    run.run(config)
     for folder, meta in list(Store(config.machine.store).find(kind)):
         path = folder / file
         hostile = np.empty(1, object)
@@ -187,7 +187,7 @@ def test_a_pickle_in_a_published_files_place_is_not_read(
         forge(folder, meta, file)
         assert Store(config.machine.store).has(kind, meta["config"])
     with pytest.raises(Exception) as caught:  # noqa: PT011, which one is the library's affair
-        job.run(config)
+        run.run(config)
     assert not (tmp_path / "harm").exists()
     assert not isinstance(caught.value, AssertionError)
 
@@ -213,9 +213,9 @@ def test_a_clock_that_is_set_changes_no_score(
 ) -> None:
     config = small(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(job, "_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(run, "_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            job.run(config)
+            run.run(config)
     ((scores, _), *_) = Store(config.machine.store).find("scores")
     unfinished = scores.rename(scores.with_name(scores.name + ".partial"))
     (unfinished / META).unlink()
@@ -227,7 +227,7 @@ def test_a_clock_that_is_set_changes_no_score(
     monkeypatch.setattr(time, "time", lambda: real() + shift)
     for path in unfinished.rglob("*"):
         os.utime(path, (real() + shift,) * 2)
-    job.run(config)
+    run.run(config)
     assert contents(tmp_path) == undisturbed
     for kind in ("victim", "scores"):
         assert all(

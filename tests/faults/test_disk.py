@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from faults.conftest import Contents, contents, small
 
-from benchmark import job
-from victims.access import UserError
+from benchmark.job import run
+from victims.errors import UserError
 
 Mount = Callable[[str], None]
 
@@ -51,12 +51,12 @@ def test_a_full_disk_costs_nothing_but_time(
     disk = tmp_path / "disk"
     mount(f"size={int(share * SIZE)}k")
     with pytest.raises(UserError, match=r"machine\.store=.*: no space left") as caught:
-        job.run(small(disk))
+        run.run(small(disk))
     assert "\n" not in str(caught.value)
     kept = contents(disk)
     assert kept.items() <= undisturbed.items()
     mount("size=64m")
-    job.run(small(disk))
+    run.run(small(disk))
     assert contents(disk) == undisturbed
 
 
@@ -66,14 +66,14 @@ def test_a_read_only_disk_is_one_clear_line_and_loses_nothing(
 ) -> None:
     disk = tmp_path / "disk"
     mount("size=64m")
-    job.run(small(disk))
+    run.run(small(disk))
     gc.collect()  # arrays that are mapped for writing
     mount("ro")
     assert contents(disk) == undisturbed  # what is there can be read
     for overrides in ([], ["seed=1"]):
         with pytest.raises(UserError, match=r"machine\.store=.*: cannot be written") as caught:
-            job.run(small(disk, *overrides))
+            run.run(small(disk, *overrides))
         assert "\n" not in str(caught.value)
     mount("rw")
-    job.run(small(disk))
+    run.run(small(disk))
     assert contents(disk) == undisturbed

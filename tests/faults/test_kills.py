@@ -19,7 +19,10 @@ import torch
 from faults.conftest import Contents, child, contents, die, small
 from omegaconf import DictConfig
 
-from benchmark import job, output, record, scoring, store
+from benchmark.job import record, run
+from benchmark.scores import scoring
+from benchmark.show import output
+from benchmark.store import entries
 from victims.dcgan import DCGAN
 
 pytestmark = pytest.mark.slow
@@ -41,7 +44,7 @@ def dying(place: Any, name: str, nth: int, after: bool) -> Callable[[], None]:
             return found
 
         setattr(place, name, fatal)
-        job.run(config)
+        run.run(config)
 
     return work
 
@@ -51,15 +54,15 @@ MOMENTS = {
     "in the reference model's training": (DCGAN, "training_step", 15, False),
     "while a checkpoint is written": (torch, "save", 4, False),
     "when a checkpoint is written but not yet in its place": (torch, "save", 4, True),
-    "after training, before the weights are written": (store, "_write_meta", 2, False),
-    "when the victim is described but not yet published": (store, "_write_meta", 2, True),
-    "before the victim is published": (store.os, "rename", 2, False),
-    "after the victim is published": (store.os, "rename", 2, True),
+    "after training, before the weights are written": (entries, "_write_meta", 2, False),
+    "when the victim is described but not yet published": (entries, "_write_meta", 2, True),
+    "before the victim is published": (entries.os, "rename", 2, False),
+    "after the victim is published": (entries.os, "rename", 2, True),
     "while samples are released": (np, "save", 4, False),
     "before an attack": (scoring, "_scored", 1, False),
     "in the midst of an attack": (scoring, "_keep", 2, True),
-    "before scores are published": (store.os, "rename", 4, False),
-    "while the result is put together": (job, "_result", 1, False),
+    "before scores are published": (entries.os, "rename", 4, False),
+    "while the result is put together": (run, "_result", 1, False),
 }
 
 
@@ -73,7 +76,7 @@ def test_a_killed_job_goes_on_to_the_same_bits(
     assert killed.exitcode == -signal.SIGKILL
     before = contents(tmp_path)
     assert before != undisturbed
-    job.run(config)
+    run.run(config)
     after = contents(tmp_path)
     assert {name: after[name] for name in before} == before
     assert after == undisturbed
@@ -91,7 +94,7 @@ def test_two_processes_that_want_one_job_train_each_model_once(
             train(self, *batch)
 
         DCGAN.training_step = counted  # type: ignore[method-assign]
-        job.run(small(tmp_path))
+        run.run(small(tmp_path))
 
     workers = [child(work) for _ in range(2)]
     for worker in workers:
@@ -112,14 +115,14 @@ def test_a_waiting_process_takes_over_from_a_killed_one(
             time.sleep(0.3)
 
         DCGAN.training_step = patient  # type: ignore[method-assign]
-        job.run(small(tmp_path))
+        run.run(small(tmp_path))
 
     first = child(slow)
     end = time.monotonic() + 60
     while not list(tmp_path.glob("store/victim/*.partial/work/last.ckpt")):
         assert time.monotonic() < end
         time.sleep(0.05)
-    second = child(lambda: job.run(small(tmp_path)))
+    second = child(lambda: run.run(small(tmp_path)))
     time.sleep(1)
     first.kill()
     second.join(300)
@@ -136,7 +139,7 @@ KILLS = int(os.environ.get("SOAK_KILLS", "20"))
 def sweep(folder: Path, order: int) -> None:
     """The jobs of a small sweep one after the other, as the command does them, in one process."""
     for size in SIZES[::order]:
-        found = record.obtain(small(folder, "victim.steps=60", *size.split()), job.run)
+        found = record.obtain(small(folder, "victim.steps=60", *size.split()), run.run)
         output.write(found.result, folder / "outputs" / f"{os.getpid()}")
 
 

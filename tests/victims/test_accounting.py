@@ -13,8 +13,8 @@ from opacus.accountants import PRVAccountant, RDPAccountant
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from victims.access import UserError
 from victims.accounting import ERROR, FEW, epsilon, noise_for, quick_bound, unsampled
+from victims.errors import UserError
 
 
 @pytest.fixture

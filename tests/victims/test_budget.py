@@ -17,14 +17,14 @@ from opacus.accountants import RDPAccountant
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 
-from benchmark.config import build
-from benchmark.epsilon import from_scores, one_run
-from victims.access import UserError
+from benchmark.config.build import build
+from benchmark.measures.epsilon import from_scores, one_run
 from victims.accounting import FEW
 from victims.base import Victim
 from victims.budget import SPENT, Privacy
+from victims.errors import UserError
 from victims.private import Mechanism
-from victims.train import Training, fit
+from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 

@@ -8,10 +8,10 @@ import torch
 from conftest import digits
 from omegaconf import DictConfig
 
-from benchmark.config import build
-from victims.access import UserError
+from benchmark.config.build import build
 from victims.dp_gan import DPGAN
-from victims.train import Training, fit
+from victims.errors import UserError
+from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 

@@ -12,15 +12,16 @@ from conftest import digits
 from omegaconf import DictConfig
 from torch import Tensor
 
-from benchmark.config import build
-from benchmark.models import Model, Recipe
-from victims.access import AccessibleDiscriminator, NoAccess, UserError
+from benchmark.config.build import build
+from benchmark.models.recipe import Model, Recipe
+from victims.access import AccessibleDiscriminator
 from victims.accounting import epsilon
-from victims.batches import PartBatches
 from victims.budget import SPENT
+from victims.errors import NoAccess, UserError
 from victims.gs_wgan import GSWGAN
 from victims.private import BudgetSpent, Mechanism
-from victims.train import Training, fit
+from victims.training.batches import PartBatches
+from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 

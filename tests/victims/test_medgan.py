@@ -13,16 +13,11 @@ from conftest import digits
 from omegaconf import DictConfig
 from torch import Tensor
 
-from benchmark.config import build
-from victims.access import (
-    AccessibleDiscriminator,
-    AccessibleEncoder,
-    NoAccess,
-    UserError,
-    WhiteBox,
-)
+from benchmark.config.build import build
+from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
+from victims.errors import NoAccess, UserError
 from victims.medgan import AveragingDiscriminator, MedGAN, Shortcut
-from victims.train import Training, fit, load
+from victims.training.train import Training, fit, load
 
 SETTINGS: dict[str, Any] = {
     "z_dim": 8,

@@ -5,9 +5,9 @@ import pytest
 import torch
 from conftest import stopped_at_batch_three
 
-from benchmark.config import build
-from victims.access import AccessibleDiscriminator, UserError, WhiteBox
-from victims.ema import averaged, follow
+from benchmark.config.build import build
+from victims.access import AccessibleDiscriminator, WhiteBox
+from victims.errors import UserError
 from victims.pggan import PGGAN
 from victims.progressive import (
     EqualisedConv,
@@ -18,7 +18,8 @@ from victims.progressive import (
     doubled,
     halved,
 )
-from victims.train import Training, fit, load
+from victims.training.ema import averaged, follow
+from victims.training.train import Training, fit, load
 
 SHAPE = (1, 16, 16)
 

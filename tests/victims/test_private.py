@@ -16,12 +16,12 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from benchmark.config import build
+from benchmark.config.build import build
 from victims import private
 from victims.base import NonFiniteLoss, Victim
-from victims.batches import PoissonBatches
 from victims.private import BudgetSpent, Mechanism, independent, per_record
-from victims.train import Training, fit
+from victims.training.batches import PoissonBatches
+from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 

@@ -13,9 +13,10 @@ from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
-from benchmark.config import build
-from victims.access import AccessibleDiscriminator, AccessibleEncoder, NoAccess, UserError, WhiteBox
-from victims.train import Training, fit, load
+from benchmark.config.build import build
+from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
+from victims.errors import NoAccess, UserError
+from victims.training.train import Training, fit, load
 from victims.vae import VAE, Standardise, code, kl
 
 

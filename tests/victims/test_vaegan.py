@@ -13,10 +13,11 @@ from omegaconf import DictConfig
 from torch import nn
 from torch.distributions import Normal
 
-from benchmark.config import build
-from victims.access import AccessibleDiscriminator, AccessibleEncoder, UserError, WhiteBox
+from benchmark.config.build import build
+from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
+from victims.errors import UserError
 from victims.networks import ConvDiscriminator
-from victims.train import Training, fit, load
+from victims.training.train import Training, fit, load
 from victims.vaegan import VAEGAN, LarsenVAEGAN, feature_errors, hinge, spectral
 
 BOTH = pytest.mark.parametrize("name", ["vaegan", "vaegan_larsen"])

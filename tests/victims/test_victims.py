@@ -14,11 +14,12 @@ from omegaconf import DictConfig
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmark.config import build
-from victims.access import AccessibleDiscriminator, NoAccess, UserError, WhiteBox
+from benchmark.config.build import build
+from victims.access import AccessibleDiscriminator, WhiteBox
 from victims.base import NonFiniteLoss, Victim
-from victims.batches import Batches
-from victims.train import CHECKPOINT, WEIGHTS, Training, fit, load
+from victims.errors import NoAccess, UserError
+from victims.training.batches import Batches
+from victims.training.train import CHECKPOINT, WEIGHTS, Training, fit, load
 from victims.wgan_gp import WGANGP
 
 OFTEN = Training(checkpoint_every_s=0)

@@ -6,11 +6,12 @@ import torch
 from conftest import stopped_at_batch_three
 from torch import nn
 
-from benchmark.config import build
-from victims.access import AccessibleDiscriminator, AccessibleEncoder, NoAccess, UserError, WhiteBox
-from victims.losses import gradient_penalty, mixing
+from benchmark.config.build import build
+from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
+from victims.errors import NoAccess, UserError
 from victims.networks import ConvDiscriminator, ConvGenerator
-from victims.train import Training, fit, load
+from victims.training.losses import gradient_penalty, mixing
+from victims.training.train import Training, fit, load
 from victims.wgan_gp import WGANGP, MLPCritic, MLPGenerator, ResidualCritic, ResidualGenerator
 
 NETWORKS = {

@@ -13,7 +13,7 @@ from conftest import CONF
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from benchmark.audit import report
+from benchmark.audit import run as report
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from audit_models import Decoder, table
 from conftest import digits
 
 from benchmark.audit.page import render
-from benchmark.audit.report import Audit
+from benchmark.audit.run import Audit
 
 Audited = Callable[..., Audit]
 

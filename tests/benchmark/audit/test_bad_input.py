@@ -18,12 +18,12 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor, nn
 
-from benchmark.audit import report
+from benchmark.audit import run as report
 from benchmark.audit.__main__ import main
-from benchmark.audit.inputs import Reading, read_input
-from benchmark.output import terminal
-from benchmark.store import Store
-from victims.access import UserError
+from benchmark.audit.given.inputs import Reading, read_input
+from benchmark.show.terminal import terminal
+from benchmark.store.entries import Store
+from victims.errors import UserError
 
 N = 30
 

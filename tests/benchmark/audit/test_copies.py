@@ -12,7 +12,7 @@ from conftest import digits
 from scipy.stats import fisher_exact
 
 from benchmark.audit.copies import Copies, _unit
-from benchmark.audit.report import Audit
+from benchmark.audit.run import Audit
 
 Audited = Callable[..., Audit]
 N = 300

@@ -17,10 +17,11 @@ from audit_models import Decoder, closeness, table
 from conftest import digits
 from torch import Tensor, nn
 
-from benchmark.audit.archives import load_program
-from benchmark.audit.generators import Discriminator, Generator
-from benchmark.audit.networks import as_network, resolve
-from victims.access import NoAccess, UserError, WhiteBox
+from victims.access import WhiteBox
+from victims.errors import NoAccess, UserError
+from victims.given.archives import load_program
+from victims.given.generators import Discriminator, Generator
+from victims.given.networks import as_network, resolve
 
 Z = torch.from_numpy(np.random.default_rng(5).standard_normal((7, 12))).float()
 
@@ -231,7 +232,7 @@ def test_a_discriminator_sees_pixels_in_its_own_range() -> None:
         seen.append(x)
         return x.flatten(1).mean(1)
 
-    from benchmark.audit.space import ImageSpace
+    from benchmark.audit.given.space import ImageSpace
 
     x = torch.tensor([[[[-1.0, 0.0, 1.0]]]]).expand(2, 1, 1, 3)
     Discriminator(model)(ImageSpace((1, 1, 3), 0, 255).to_model(x))
@@ -241,8 +242,8 @@ def test_a_discriminator_sees_pixels_in_its_own_range() -> None:
 def test_views_hold_what_was_given_and_nothing_else(
     audit_config: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from benchmark.audit.gather import open_case
-    from benchmark.store import Store
+    from benchmark.audit.given.gather import open_case
+    from benchmark.store.entries import Store
     from victims.access import AccessibleDiscriminator, FullBlackBox
 
     given = {"members": digits(0, 20).numpy(), "non_members": digits(1, 20).numpy()}

@@ -8,7 +8,7 @@ from hydra import initialize
 from hydra.core.global_hydra import GlobalHydra
 
 from benchmark.audit import audit
-from victims.access import UserError
+from victims.errors import UserError
 
 WRONG = {
     "foo=1": "foo: there is no such setting",

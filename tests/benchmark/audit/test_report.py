@@ -20,8 +20,8 @@ from scipy.spatial.distance import cdist
 
 from attacks.full_black_box import NearestSample
 from benchmark.audit.__main__ import main
-from benchmark.audit.report import Audit
-from victims.access import UserError
+from benchmark.audit.run import Audit
+from victims.errors import UserError
 
 Audited = Callable[..., Audit]
 N = 200
@@ -200,7 +200,7 @@ def test_an_attack_that_breaks_ends_neither_the_audit_nor_passes_for_a_good_one(
     assert found.verdict.word == "inconclusive"
     assert "failed attack" in {check.name for check in found.result.checks}
     assert found.summary()["verdict"] == "inconclusive"
-    monkeypatch.setattr("benchmark.audit.attack._by_reference", broken)
+    monkeypatch.setattr("benchmark.audit.steps._by_reference", broken)
     found = audited("attack=[full_black_box]", **given)
     assert statuses(found)[("full_black_box", "none")] == "ok"
     assert statuses(found)[("full_black_box", "difference")] == "failed: no"

@@ -11,14 +11,14 @@ import pytest
 from omegaconf import DictConfig
 from scipy.stats import hypergeom, norm
 
-from benchmark import metrics, rates
 from benchmark.audit import words
 from benchmark.audit.advice import next_steps
 from benchmark.audit.copies import Copies
 from benchmark.audit.facts import Facts
 from benchmark.audit.verdict import Verdict, judge
-from benchmark.checks import Check
-from benchmark.result import JobResult
+from benchmark.measures import metrics, rates
+from benchmark.measures.checks import Check
+from benchmark.measures.result import JobResult
 
 Config = Callable[..., DictConfig]
 NONE = Copies(300, 300, released=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmark.data.checkins import Checkins, hour_of_week
 from benchmark.data.dataset import read
-from victims.access import UserError
+from victims.errors import UserError
 
 ROWS = """\
 user,time,place

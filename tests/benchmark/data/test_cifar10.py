@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.data.cifar10 import Cifar10, read_batch
 from benchmark.data.dataset import read
-from victims.access import UserError
+from victims.errors import UserError
 
 
 class Python2Pickler(pickle._Pickler):

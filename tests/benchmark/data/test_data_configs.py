@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from benchmark.config import build, register_resolvers
+from benchmark.config.build import build
+from benchmark.config.commandline import register_resolvers
 
 CONF = Path(__file__).parents[3] / "conf"
 FILES = sorted([*CONF.glob("data/*.yaml"), *CONF.glob("split/*.yaml")])

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.data import files
 from benchmark.data.files import content, remembered
-from victims.access import UserError
+from victims.errors import UserError
 
 
 @pytest.fixture

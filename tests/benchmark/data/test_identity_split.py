@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmark.data.dataset import DIGEST_BYTES, Dataset
 from benchmark.data.split import IdentitySplit
-from victims.access import UserError
+from victims.errors import UserError
 
 
 def dataset(identities: list[int] | np.ndarray | None, count: int, copies: int = 0) -> Dataset:

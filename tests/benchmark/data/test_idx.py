@@ -13,7 +13,7 @@ from torchvision import datasets
 
 from benchmark.data.dataset import read
 from benchmark.data.idx import FILES, FashionMnist, Mnist, read_idx
-from victims.access import UserError
+from victims.errors import UserError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 

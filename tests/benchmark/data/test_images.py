@@ -14,7 +14,7 @@ from benchmark.data.dataset import Dataset, read
 from benchmark.data.folder import Folder
 from benchmark.data.images import centre_crop, crop
 from benchmark.data.lfw import Lfw
-from victims.access import UserError
+from victims.errors import UserError
 
 
 def noise(path: Path, width: int, height: int, seed: int) -> np.ndarray:

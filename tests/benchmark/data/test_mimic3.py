@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.data.dataset import read
 from benchmark.data.mimic3 import Mimic3, group
-from victims.access import UserError
+from victims.errors import UserError
 
 ADMISSIONS = """\
 "ROW_ID","SUBJECT_ID","HADM_ID","ADMITTIME","DIAGNOSIS"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from benchmark.data.dataset import Dataset, as_float, read, write
 from benchmark.data.mnist5k import Mnist5k
 from benchmark.data.split import RandomSplit
-from victims.access import UserError
+from victims.errors import UserError
 
 
 def dataset(folder, n: int, copies: int = 0) -> Dataset:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import MinMaxScaler
 from benchmark.data.dataset import read
 from benchmark.data.randhie import RandHie
 from benchmark.data.table import Table
-from victims.access import UserError
+from victims.errors import UserError
 
 TEXT = "who,age,smokes,visits\nann,30,true,0\nbob,41.5,False,3\nann,31,TRUE,1\n"
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import record, sweep
-from benchmark.result import JobResult
-from benchmark.sweep import Job
+from benchmark.job import record
+from benchmark.measures.result import JobResult
+from benchmark.sweep import compose
+from benchmark.sweep.compose import Job
 
 
 @pytest.fixture
@@ -22,11 +23,13 @@ def words(tmp_path: Path) -> list[str]:
 @pytest.fixture
 def fill(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Store a result for every job of a sweep; gives the sweep's command line."""
-    monkeypatch.setattr("benchmark.page.render", lambda result: "a job's own page takes seconds")
+    monkeypatch.setattr(
+        "benchmark.show.page.render", lambda result: "a job's own page takes seconds"
+    )
 
     def filled(result: Callable[[Job], JobResult | None], name: str, *overrides: str) -> list[str]:
         line = [f"+sweep={name}", *words, *overrides]
-        for job in sweep.listed(line):
+        for job in compose.listed(line):
             made = result(job)
             if made is not None:
                 record.obtain(job.config, lambda _, made=made: made)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from report_store import known_result
 
+from benchmark.measures.result import JobResult
 from benchmark.report.__main__ import main
-from benchmark.result import JobResult
-from benchmark.sweep import Job
+from benchmark.sweep.compose import Job
 
 WORDS = ["victim=dcgan,vae", "attack=[full_black_box,white_box,discriminator]", "calibration=none"]
 SHIFTS = {"full_black_box": 2, "white_box": 6, "discriminator": 20}

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from report_store import result_of, study_of
 
-from benchmark import sweep
+from benchmark.measures.result import JobResult
 from benchmark.report.claims import CLAIMS
 from benchmark.report.evidence import Evidence, Lacking
 from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, findings
 from benchmark.report.measures import privacy_costs_quality, privacy_defends
-from benchmark.result import JobResult
-from benchmark.sweep import Job
+from benchmark.sweep import compose
+from benchmark.sweep.compose import Job
 
 N = 100
 MEMBER = np.arange(2 * N) < N
@@ -24,7 +24,7 @@ GOOD = (10.0, 0.7, 0.6)
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     store = tmp_path_factory.mktemp("store")
     words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={store}"]
-    return sweep.listed(["+sweep=privacy", *words, "seed=0,1,2"])
+    return compose.listed(["+sweep=privacy", *words, "seed=0,1,2"])
 
 
 def kind(job: Job) -> str:

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmark.metrics import Difference
-from benchmark.report.estimate import (
+from benchmark.measures.estimate import (
     Estimate,
     between,
     differences,
@@ -19,6 +18,7 @@ from benchmark.report.estimate import (
     spearman,
     widened,
 )
+from benchmark.measures.metrics import Difference
 
 VALUES = [0.31, 0.12, 0.22, 0.27]
 

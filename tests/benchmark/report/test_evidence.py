@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from report_store import result_of, study_of
 
-from benchmark import metrics, sweep
+from benchmark.measures import metrics
+from benchmark.measures.result import JobResult
 from benchmark.report.collect import Study
 from benchmark.report.evidence import (
     BySeed,
@@ -20,8 +21,8 @@ from benchmark.report.evidence import (
     minus,
     shared,
 )
-from benchmark.result import JobResult
-from benchmark.sweep import Job
+from benchmark.sweep import compose
+from benchmark.sweep.compose import Job
 
 ACCESSES = ("full_black_box", "partial_black_box", "white_box")
 N = 100
@@ -32,7 +33,7 @@ MEMBER = np.arange(2 * N) < N
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     store = tmp_path_factory.mktemp("store")
     words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={store}"]
-    return sweep.listed(["+sweep=taxonomy", *words, "victim=dcgan,wgan_gp,vae", "seed=0"])
+    return compose.listed(["+sweep=taxonomy", *words, "victim=dcgan,wgan_gp,vae", "seed=0"])
 
 
 def area(strength: float) -> float:

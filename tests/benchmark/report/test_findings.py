@@ -11,13 +11,13 @@ from report_store import known_auroc, known_result, study_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from benchmark import sweep
+from benchmark.measures.estimate import Estimate, over_seeds
+from benchmark.measures.result import Check, JobResult
 from benchmark.report.claims import CLAIMS, Claim
 from benchmark.report.collect import collect
-from benchmark.report.estimate import Estimate, over_seeds
 from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, corrected, findings
-from benchmark.result import Check, JobResult
-from benchmark.sweep import Job
+from benchmark.sweep import compose
+from benchmark.sweep.compose import Job
 
 Fill = Callable[..., list[str]]
 
@@ -52,7 +52,7 @@ def claimed(
     words: list[str], result: Callable[[Job], JobResult], name: str, *overrides: str
 ) -> dict[str, Finding]:
     """The findings on results that no store holds."""
-    study = study_of(sweep.listed([f"+sweep={name}", *words, *overrides]), result, name)
+    study = study_of(compose.listed([f"+sweep={name}", *words, *overrides]), result, name)
     return {finding.claim.measure.__name__: finding for finding in findings([study])}
 
 

@@ -13,7 +13,9 @@ import pytest
 from report_store import known_auroc, known_result, known_scores
 from scipy import stats
 
-from benchmark import metrics, record, sweep
+from benchmark.job import record
+from benchmark.measures import metrics
+from benchmark.measures.result import Check, JobResult
 from benchmark.report.__main__ import _with_jobs, main
 from benchmark.report.claims import CLAIMS
 from benchmark.report.collect import FOLDERS, collect
@@ -22,9 +24,9 @@ from benchmark.report.page import headline
 from benchmark.report.pictures import grids
 from benchmark.report.published import checked
 from benchmark.report.tables import table
-from benchmark.result import Check, JobResult
-from benchmark.sweep import Job
-from victims.access import UserError
+from benchmark.sweep import compose
+from benchmark.sweep.compose import Job
+from victims.errors import UserError
 
 Fill = Callable[..., list[str]]
 
@@ -148,7 +150,7 @@ def test_half_a_sweep_says_what_is_missing_and_why(
         return result(job) if job.config.seed == 0 else None
 
     line = fill(some, "taxonomy", *TWO, "seed=0,1,2")
-    jobs = {(job.choices["victim"], job.config.seed): job for job in sweep.listed(line)}
+    jobs = {(job.choices["victim"], job.config.seed): job for job in compose.listed(line)}
 
     def fail(config: object) -> JobResult:
         raise ValueError("the loss became <nan>")

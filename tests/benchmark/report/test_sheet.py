@@ -7,9 +7,9 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from benchmark import figures
 from benchmark.report import sheet
 from benchmark.report.sheet import Panel
+from benchmark.show import figures
 
 
 def draw(color: str, axes: Axes) -> None:

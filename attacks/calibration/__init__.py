@@ -1,0 +1,1 @@
+"""What a score means: set beside scores under other models."""

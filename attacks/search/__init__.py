@@ -1,0 +1,1 @@
+"""How an attack finds the best code or the nearest sample."""

@@ -1,0 +1,87 @@
+"""What an audit found, as data: the verdict, the table, and audit.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmark.audit import words
+from benchmark.audit.advice import next_steps
+from benchmark.audit.facts import Exposed, Facts
+from benchmark.audit.steps import Step
+from benchmark.audit.verdict import Verdict
+from benchmark.measures.result import JobResult
+
+SCHEMA = 2
+"""Version of audit.json: raised when a field changes its meaning or goes."""
+
+
+def _without_nan(tree: Any) -> Any:
+    """JSON has no NaN: null."""
+    if isinstance(tree, Mapping):
+        return {str(name): _without_nan(value) for name, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_without_nan(value) for value in tree]
+    if isinstance(tree, np.generic):
+        tree = tree.item()
+    return None if isinstance(tree, float) and not np.isfinite(tree) else tree
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an audit found.
+
+    result: table, scores, checks; verdict: what follows from them; steps: the plan; unselected:
+    attacks of the benchmark that were not asked for; config: its settings, inputs with their paths.
+    """
+
+    result: JobResult
+    config: dict[str, Any]
+    verdict: Verdict
+    steps: list[Step]
+    facts: Facts
+    exposed: list[Exposed]
+    unselected: list[str]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where a limit of fail_if is exceeded."""
+        return self.verdict.exit_code
+
+    def summary(self) -> dict[str, Any]:
+        """The verdict as plain numbers and text: the content of audit.json."""
+        verdict = self.verdict
+        rows = self.result.rows.replace({np.nan: None}).to_dict("records")
+        return _without_nan(
+            {
+                "schema": SCHEMA,
+                "verdict": verdict.word,
+                "headline": words.headline(verdict, self.facts),
+                "strongest": asdict(verdict.strongest),
+                "sharpest": asdict(verdict.sharpest),
+                "first": asdict(verdict.first),
+                "copied": verdict.copied,
+                "spared": verdict.spared,
+                "proven": verdict.proven,
+                "unproven": verdict.unproven,
+                "auroc_lower": verdict.strongest.gain[1],
+                "auroc_upper": verdict.upper,
+                "found_upper": verdict.found_upper,
+                "level_of_each_statement": verdict.level,
+                "thresholds": verdict.thresholds,
+                "fail_if": verdict.limits,
+                "exceeded": verdict.exceeded,
+                "exit_code": verdict.exit_code,
+                "facts": asdict(self.facts),
+                "attacks": rows,
+                "checks": [asdict(check) for check in self.result.checks],
+                "exposed": [{"id": e.id, "score": e.score, "above": e.above} for e in self.exposed],
+                "assumed": words.assumed(self.steps),
+                "not_tried": words.not_tried(self.steps, self.unselected),
+                "next_steps": next_steps(verdict, self.facts),
+                "provenance": self.result.provenance,
+            }
+        )

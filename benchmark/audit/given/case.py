@@ -1,0 +1,131 @@
+"""The case of an audit: the records in one space, and what an attacker may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.audit.given.inputs import Records
+from benchmark.audit.given.selection import LeftOut
+from benchmark.audit.given.space import ImageSpace, TableSpace
+from benchmark.data.dataset import Dataset
+from victims.access import FullBlackBox, PartialBlackBox, View
+from victims.errors import NoAccess
+
+Space = ImageSpace | TableSpace
+BLOCK = 1024
+"""Records hashed at a time."""
+WITHOUT = {
+    "released": "no samples and no generator are given",
+    "codes": "no generator is given whose latent code can be chosen",
+    "differentiate": "the generator is not differentiable",
+    "discriminate": "no discriminator is given",
+    "reconstruct": "an audit takes no encoder",
+    "reference": "no reference records are given",
+    "members": "an audit has no attacker who knows members",
+}
+"""Field of a view -> why an audit may not have it."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Records of known membership, no two with the same content, shuffled.
+
+    members, non_members: all that were given. rows: (q,) row numbers, non-members after members.
+    """
+
+    members: Dataset
+    non_members: Dataset
+    rows: np.ndarray
+    ids: np.ndarray
+
+    @property
+    def is_member(self) -> np.ndarray:
+        """Whether each query is a member, (q,) bool."""
+        return self.rows < len(self.members.values)
+
+    def records(self, places: np.ndarray | slice) -> Tensor:
+        """The queries at these places, (m, *shape) float32."""
+        rows, border = self.rows[places], len(self.members.values)
+        found = np.empty((len(rows), *self.members.shape), np.float32)
+        inside = rows < border
+        found[inside] = self.members.values[rows[inside]]
+        found[~inside] = self.non_members.values[rows[~inside] - border]
+        return torch.from_numpy(found)
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, Tensor]]:
+        """Yield (start, records (<= rows, *shape)) over all queries."""
+        for start in range(0, len(self.rows), rows):
+            yield start, self.records(slice(start, start + rows))
+
+    def digests(self) -> np.ndarray:
+        """A content hash of each query, (q, 16) uint8."""
+        return np.concatenate([self.members.digests, self.non_members.digests])[self.rows]
+
+    def take(self, places: np.ndarray) -> Queries:
+        """Some of the queries."""
+        return Queries(self.members, self.non_members, self.rows[places], self.ids[places])
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that attacks may use.
+
+    given: inputs as read, `generated` among them for a table's generator. data: the same in the
+    space, and `generated` for every generator. parts: what is granted, by the names of views'
+    fields. bank: samples and codes of the generator, which replace the released samples in views
+    of it. left_out: records that are not asked about or not used. missing: field of a view -> why
+    this case has none, where that is not as in WITHOUT. notes: how the inputs were read.
+    """
+
+    given: dict[str, Records]
+    space: Space
+    data: dict[str, Dataset]
+    queries: Queries
+    parts: dict[str, Any]
+    bank: dict[str, np.ndarray]
+    left_out: LeftOut
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def view(self, access: type[View]) -> Any:
+        """Grant a view: exactly its fields. Raises NoAccess naming what was not handed in."""
+        parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
+        names = [part.name for part in fields(access)]
+        for name in names:
+            if name not in parts:
+                raise NoAccess((WITHOUT | self.missing).get(name, f"no {name} is given"))
+        return access(**{name: parts[name] for name in names})
+
+    @property
+    def released(self) -> Dataset | None:
+        """What was released: the samples, or those that the generator made for this audit."""
+        return self.data.get("samples", self.data.get("generated"))
+
+    def reference(self) -> FullBlackBox:
+        """The reference records as if they were released, for calibration."""
+        device, batch_size = self.parts["device"], self.parts["batch_size"]
+        return FullBlackBox(device, batch_size, self.parts["reference"])
+
+    def fingerprint(self, access: type[View]) -> dict[str, str]:
+        """Hashes of the arrays that a view holds: what an attack finds is filed under them.
+
+        What a generator made of given codes stands for the generator.
+        """
+        parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
+        names = [part.name for part in fields(access)]
+        return {n: content(parts[n]) for n in names if isinstance(parts[n], np.ndarray)}
+
+
+def content(array: np.ndarray) -> str:
+    """Hash (64 hex digits) of an array's entries, a block at a time."""
+    digest = sha256()
+    for start in range(0, len(array), BLOCK):
+        digest.update(np.ascontiguousarray(array[start : start + BLOCK]).tobytes())
+    return digest.hexdigest()

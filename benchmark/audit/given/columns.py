@@ -1,0 +1,246 @@
+"""What each column of a table is, decided once from all inputs together.
+
+A column is numbers, dates or categories in all inputs or in none, written in one way. Cells that
+are missing stay missing in a column of numbers or dates, and are a category of their own elsewhere.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.audit.arguments import pasted
+from benchmark.audit.given.notation import (
+    UNKNOWN,
+    Written,
+    check_format,
+    dates,
+    days,
+    decimal_comma,
+    names,
+    numbers,
+)
+from victims.errors import UserError
+
+NOTHING = "NA N/A n/a #N/A #NA <NA> NaN nan -NaN -nan NaT NULL null None"
+MISSING = frozenset(("", *NOTHING.split()))
+"""Cells that are missing in every column."""
+MOSTLY = 0.5
+"""So large a share of a column's cells, or of its different values, makes it one of numbers."""
+CODE = re.compile(r"[+-]?0[0-9]+")
+WITH_UNIT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?\s*([A-Za-zµ°²³/]{1,6})")
+CELLS = str, bool, int, float, np.generic, Decimal, pd.Interval
+TIMES = datetime.date, datetime.time, datetime.timedelta, pd.Period
+
+
+def convert(
+    frames: Mapping[str, pd.DataFrame], how: Written
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Inputs with equal columns as numbers (float64, NaN is missing) and text ("" is missing).
+
+    Dates become days since 1970, intervals their middle. Also returns what was decided, a sentence
+    each. Raises UserError where a column can be read in several ways, or in none.
+    """
+    first = next(iter(frames.values()))
+    if unknown := [column for column in how.categorical if column not in first.columns]:
+        raise UserError(f"records.categorical: no column is named {', '.join(unknown)}")
+    check_format(how.dates)
+    cells = {
+        column: {name: _cells(name, column, frame[column], how) for name, frame in frames.items()}
+        for column in first.columns
+    }
+    comma = decimal_comma(cells, how)
+    made: dict[str, dict[str, Any]] = {name: {} for name in frames}
+    said: dict[str, list[str]] = {}
+    for column, inputs in cells.items():
+        values, what = _decided(column, inputs, how, comma)
+        said.setdefault(what, []).append(column)
+        for name in frames:
+            made[name][column] = values[name]
+    tables = {name: pd.DataFrame(columns, columns=first.columns) for name, columns in made.items()}
+    return tables, [*(f"{what}: {names(of)}" for what, of in said.items()), *_gaps(tables)]
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Categories as text, each value for itself: 7, 7.0 and "7.0" are the same, "007" is not."""
+    if pd.api.types.is_float_dtype(values):
+        known = {value: _text_of(value) for value in values.unique()}
+    else:
+        if values.dtype == object:
+            values = values.map(lambda value: None if _none(value) else value)
+        known = {value: _canonical(_text_of(value)) for value in values.unique()}
+    return values.map(known).fillna("").astype(object)
+
+
+# --- cells ----------------------------------------------------------------------------------------
+
+
+def _cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarray:
+    """Cells as float64, datetime64 (us), or text (object), "" where one is missing."""
+    where = f"{name}, column {column!r}"
+    kind = values.dtype
+    if column in how.categorical:
+        text = as_text(
+            values if not isinstance(kind, pd.CategoricalDtype) else values.astype(object)
+        )
+        return _blanked(text.to_numpy(object), how)
+    if pd.api.types.is_numeric_dtype(kind):  # booleans too
+        if pd.api.types.is_complex_dtype(kind):
+            raise UserError(f"{where}: it holds values that are not finite numbers")
+        return _exact(where, values)
+    if isinstance(kind, pd.DatetimeTZDtype) or kind.kind == "M":
+        return pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
+    if kind.kind == "m":
+        return values.dt.total_seconds().to_numpy(np.float64) / 86400
+    plain = values.astype(object) if not isinstance(kind, pd.StringDtype) else values
+    if not isinstance(kind, pd.StringDtype):
+        if odd := [type(v) for v in plain if not isinstance(v, (*CELLS, *TIMES)) and not _none(v)]:
+            raise UserError(
+                f"{where}: it holds a {odd[0].__name__}; give numbers or text, or "
+                f"{pasted('records.ignore', column)}"
+            )
+        plain = plain.map(lambda value: None if _none(value) else value)
+        present = [value for value in plain if value is not None]
+        if present and all(isinstance(value, datetime.timedelta) for value in present):
+            seconds = [np.nan if value is None else value.total_seconds() for value in plain]
+            return np.array(seconds) / 86400
+    known = {value: _text_of(value).strip() for value in plain.unique()}
+    return _blanked(plain.map(known).fillna("").to_numpy(object), how)
+
+
+def _exact(where: str, values: pd.Series) -> np.ndarray:
+    """Numbers as float64; raises UserError for infinite ones, and integers that it would merge."""
+    numbers = values.to_numpy(np.float64, na_value=np.nan)
+    if np.isinf(numbers).any():
+        raise UserError(f"{where}: it holds values that are not finite numbers")
+    whole = pd.api.types.is_integer_dtype(values.dtype) and (np.abs(numbers) > 2.0**53).any()
+    if whole and values.nunique() > len(np.unique(numbers[~np.isnan(numbers)])):
+        raise UserError(
+            f"{where}: its whole numbers are too long to be told apart as numbers; are they "
+            f"identifiers? {pasted('records.ignore', str(values.name))}"
+        )
+    return numbers
+
+
+def _none(value: Any) -> bool:
+    if isinstance(value, Decimal):  # a signalling NaN fails where it is compared
+        return value.is_nan()
+    return value is None or value is pd.NaT or value is pd.NA or value != value
+
+
+def _text_of(value: Any) -> str:
+    """One cell as text, the same however its column is stored."""
+    if _none(value):
+        return ""
+    if isinstance(value, pd.Interval):
+        return f"[{value.left}, {value.right}]"
+    if isinstance(value, Decimal):
+        value = float(value)
+    if isinstance(value, float | np.floating):
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    if isinstance(value, pd.Period):
+        value = value.to_timestamp()
+    return str(value)
+
+
+def _canonical(text: str) -> str:
+    """A code that one file has as 7 and another as 7.0; leading zeros are kept."""
+    text = text.strip()
+    if re.fullmatch(r"-?(0|[1-9][0-9]*)\.[0-9]+", text):
+        return _text_of(float(text))
+    return "" if text in MISSING else text
+
+
+def _blanked(text: np.ndarray, how: Written) -> np.ndarray:
+    gone = MISSING | {str(marker).strip() for marker in how.missing}
+    return np.array(["" if value in gone else value for value in text], object)
+
+
+# --- decisions ------------------------------------------------------------------------------------
+
+
+def _decided(
+    column: str, inputs: Mapping[str, np.ndarray], how: Written, comma: bool
+) -> tuple[dict[str, np.ndarray], str]:
+    """The column in each input, and what it was taken for."""
+    texts = {name: cells for name, cells in inputs.items() if cells.dtype == object}
+    present = {name: cells for name, cells in texts.items() if (cells != "").any()}
+    kinds = {cells.dtype.kind for name, cells in inputs.items() if name not in texts}
+    if column in how.categorical:
+        return dict(inputs), "categories, as asked"
+    if len(kinds) > 1:
+        raise UserError(f"column {column!r} holds dates in one input but numbers in another")
+    if not present:
+        return {name: days(cells) for name, cells in inputs.items()}, (
+            "dates (in days)" if "M" in kinds else "numbers"
+        )
+    different = sorted(set().union(*(set(cells) for cells in present.values())) - {""})
+    if "f" not in kinds and (found := dates(column, different, how, "M" in kinds)):
+        return {name: _through(found[0], cells) for name, cells in inputs.items()}, found[1]
+    known, what = numbers(column, different, comma)
+    known |= {UNKNOWN: np.nan}
+    odd = [text for text in different if text not in known]
+    codes = [text for text in different if CODE.fullmatch(text)]
+    if not codes and not odd:
+        made = {name: _through(known, cells) for name, cells in inputs.items()}
+        if infinite := [name for name, values in made.items() if np.isinf(values).any()]:
+            raise UserError(
+                f"{infinite[0]}, column {column!r}: it holds values that are not finite numbers"
+            )
+        return made, what
+    if kinds:
+        other = "numbers" if "f" in kinds else "dates"
+        raise UserError(
+            f"column {column!r} holds {other} in {names([n for n in inputs if n not in texts])} "
+            f"but text in {names(list(present))} ({names([repr(t) for t in odd or codes])}); "
+            f"mend one, or {pasted('records.categorical', column)}; records.missing=[...] names "
+            f"cells that are missing"
+        )
+    if not codes:
+        _refuse_mostly_numbers(column, present, different, odd)
+    return dict(inputs), "codes with leading zeros, kept as text" if codes else "categories"
+
+
+def _refuse_mostly_numbers(
+    column: str, present: Mapping[str, np.ndarray], different: list[str], odd: list[str]
+) -> None:
+    """Raise UserError for numbers with a few other cells among them, or with a unit behind."""
+    cells = np.concatenate([values[values != ""] for values in present.values()])
+    strange = np.isin(cells, odd)
+    if max(1 - strange.mean(), 1 - len(odd) / len(different)) >= MOSTLY:
+        text = [name for name, values in present.items() if np.isin(values, odd).any()]
+        raise UserError(
+            f"column {column!r}: {len(cells) - strange.sum()} of {len(cells)} cells are numbers, "
+            f"the others text in {names(text)} ({names([repr(t) for t in odd])}): "
+            f"{pasted('records.missing', odd[0])} reads it as missing, "
+            f"{pasted('records.categorical', column)} reads all as categories"
+        )
+    units = [WITH_UNIT.fullmatch(text) for text in different]
+    found = {match[1] for match in units if match}
+    if len(different) >= 20 and len(found) == 1 and all(units):
+        raise UserError(
+            f"column {column!r} holds numbers with the unit {found.pop()!r}: give the numbers "
+            f"alone, or {pasted('records.categorical', column)}"
+        )
+
+
+def _through(known: Mapping[str, float], cells: np.ndarray) -> np.ndarray:
+    if cells.dtype != object:
+        return days(cells)
+    return np.array([np.nan if text == "" else known[text] for text in cells], np.float64)
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _gaps(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """How many cells are missing, by input."""
+    counts = {n: int((t.isna() | (t == "")).to_numpy().sum()) for n, t in tables.items()}
+    gaps = [f"{count} in {name}" for name, count in counts.items() if count]
+    return [f"missing cells, read as a value of their own: {', '.join(gaps)}"] if gaps else []

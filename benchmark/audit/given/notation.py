@@ -1,0 +1,205 @@
+"""How numbers and dates are written in the cells of one column, in all inputs together."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from benchmark.audit.arguments import pasted
+from victims.errors import UserError
+
+UNKNOWN = "?"
+"""A cell that is missing in columns of numbers and dates besides."""
+MOSTLY = 0.5
+"""So large a share of a column's cells, or of its different values, makes it one of numbers."""
+PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.I)
+GROUPS = r"[+-]?[1-9][0-9]{0,2}(?P<s>[%s])[0-9]{3}((?P=s)[0-9]{3})*"
+INDIAN = r"[+-]?[1-9][0-9]?(,[0-9]{2})+,[0-9]{3}(\.[0-9]*)?"
+GROUPED = re.compile(GROUPS % ",'’ _" + r"(\.[0-9]*)?|" + INDIAN)
+COMMA = re.compile(r"[+-]?[0-9]+(,[0-9]+)?([eE][+-]?[0-9]+)?")
+COMMA_GROUPED = re.compile(GROUPS % ".'’ _" + r"(,[0-9]*)?")
+INTERVAL = re.compile(r"[\[(]\s*([^,;\s]+)\s*[,;]\s*([^,;\s]+)\s*[\])]")
+DAYS: tuple[str, ...] = (
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d.%m.%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+)
+DAYS += ("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%y/%m/%d", "%d %b %Y", "%d-%b-%Y", "%b %d, %Y")
+DAYS += ("%d %B %Y", "%B %d, %Y", "%d-%b-%y")
+HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+FORMATS = ("ISO8601", "%H:%M", "%H:%M:%S", *(day + hour for day in DAYS for hour in HOURS))
+"""Ways in which dates are written that are tried on a column of text."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """How cells are written: the part of `Reading` that decides about columns."""
+
+    categorical: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    decimal: str = "auto"
+    dates: str | None = None
+
+
+def names(some: Sequence[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(some[:5]) + (", ..." if len(some) > 5 else "")
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def _bare(text: str) -> str:
+    """A number without its currency or per cent sign, brackets as in accounts as a minus."""
+    text = text.replace("\u2212", "-")
+    text = re.sub(r"[\u00a0\u202f\u2009]", " ", text).strip()
+    if re.fullmatch(r"\(.*[0-9].*\)", text) and not re.search("[,;]\\s", text):
+        text = "-" + text[1:-1].strip()
+    sign, rest = (text[0], text[1:].strip()) if text[:1] in "+-" and text else ("", text)
+    if rest and unicodedata.category(rest[0]) == "Sc":
+        rest = rest[1:].strip()
+    if rest and (unicodedata.category(rest[-1]) == "Sc" or rest[-1] == "%"):
+        rest = rest[:-1].strip()
+    return sign + rest
+
+
+def _value(text: str, comma: bool) -> float | None:
+    """A text as a number, None where it is none; comma: whether that is the decimal sign."""
+    lowered = text.lower()
+    if lowered in ("true", "false"):
+        return float(lowered == "true")
+    if match := INTERVAL.fullmatch(text):
+        ends = [_value(end, comma) for end in match.groups()]
+        if None in ends:
+            return None
+        finite = [end for end in ends if end is not None and np.isfinite(end)]
+        return float(np.mean(finite)) if finite else None
+    text = _bare(text)
+    plain, grouped = (COMMA, COMMA_GROUPED) if comma else (PLAIN, GROUPED)
+    if not plain.fullmatch(text) and not grouped.fullmatch(text):
+        return None
+    text = re.sub("[.'’ _]" if comma else "[,'’ _]", "", text)
+    return float(text.replace(",", "."))
+
+
+def _signs(texts: Sequence[str]) -> set[str]:
+    """Currency and per cent signs; "" where a number has none."""
+    return {
+        next((c for c in text if c == "%" or unicodedata.category(c) == "Sc"), "") for text in texts
+    }
+
+
+def numbers(column: str, texts: Sequence[str], comma: bool) -> tuple[dict[str, float], str]:
+    """Text -> number for those that are numbers, and in words how they are written."""
+    found = {text: _value(text, comma) for text in texts}
+    known = {text: value for text, value in found.items() if value is not None}
+    signs = _signs(list(known))
+    if len(signs - {""}) > 1 or ("%" in signs and "" in signs):
+        raise UserError(
+            f"column {column!r} holds numbers with and without {' '.join(sorted(signs - {''}))}, "
+            f"or with several: give all in one unit, or {pasted('records.categorical', column)}"
+        )
+    what = "numbers"
+    if any("," in text and not INTERVAL.fullmatch(text) for text in known):
+        what += f" with ',' {'for decimals' if comma else 'between thousands'} (records.decimal)"
+    if any(INTERVAL.fullmatch(text) for text in known):
+        what = "intervals, by their middle"
+    return known, what
+
+
+def decimal_comma(cells: Mapping[str, Mapping[str, np.ndarray]], how: Written) -> bool:
+    """Whether the comma is the decimal sign, in all columns of all inputs."""
+    if how.decimal not in ("auto", ".", ","):
+        raise UserError(f"records.decimal={how.decimal}: allowed are auto, '.' and ','")
+    if how.decimal != "auto":
+        return how.decimal == ","
+    evidence: dict[bool, str] = {}
+    for column, inputs in cells.items():
+        texts = [c for c in inputs.values() if c.dtype == object]
+        if column in how.categorical or not texts:
+            continue
+        different = set().union(*(set(t) for t in texts)) - {"", UNKNOWN}
+        marked = [text for text in different if "," in text or "." in text]
+        point = [text for text in marked if _value(text, False) is None]
+        comma = [text for text in marked if _value(text, True) is None]
+        if len(point) < len(marked) and not point and comma:
+            evidence[False] = column
+        if len(comma) < len(marked) and not comma and point:
+            evidence[True] = column
+    if len(evidence) == 2:
+        raise UserError(
+            f"column {evidence[True]!r} is written with a decimal comma but {evidence[False]!r} "
+            f"with a point: write both alike, or records.decimal='.' or ','"
+        )
+    return True in evidence
+
+
+# --- dates ----------------------------------------------------------------------------------------
+
+
+def dates(
+    column: str, texts: Sequence[str], how: Written, sure: bool
+) -> tuple[dict[str, float], str] | None:
+    """Text -> days since 1970 and the format, if the column holds dates; sure: others do."""
+    texts = [text for text in texts if text != UNKNOWN]
+    dated = [text for text in texts if re.search(r"[0-9].*[-/.: ].*[0-9]", text)]
+    if not texts or len(dated) < MOSTLY * len(texts):
+        return None
+    if not sure and any(_value(dated[0], comma) is not None for comma in (True, False)):
+        return None
+    formats = FORMATS if how.dates is None else (how.dates,)
+    formats = tuple(f for f in formats if sum(_parsed(dated[:3], f).notna()))
+    parsed = {f: _parsed(texts, f) for f in formats}
+    if not parsed:
+        return None
+    whole = {f: found for f, found in parsed.items() if found.notna().all()}
+    if not whole:
+        best = max(parsed, key=lambda f: parsed[f].notna().sum())
+        odd = [text for text, day in zip(texts, parsed[best], strict=True) if pd.isna(day)]
+        if len(odd) > MOSTLY * len(texts):
+            return None
+        raise UserError(
+            f"column {column!r} holds dates ({best}), but not only "
+            f"({names([repr(t) for t in odd])}): write all alike, or "
+            f"{pasted('records.missing', odd[0])}, or {pasted('records.categorical', column)}"
+        )
+    first = next(iter(whole))
+    if other := next((f for f, found in whole.items() if not found.equals(whole[first])), None):
+        raise UserError(
+            f"column {column!r}: {texts[0]!r} may be a date written {first} or {other}; "
+            f"records.dates={first} says which"
+        )
+    since = days(whole[first].dt.tz_localize(None).to_numpy("datetime64[us]"))
+    known = dict(zip(texts, since.tolist(), strict=True)) | {UNKNOWN: np.nan}
+    return known, f"dates written {first} (in days; records.dates)"
+
+
+def check_format(how: str | None) -> None:
+    """Raise UserError for a format that dates cannot have."""
+    if how is not None and not _parsed([datetime(2020, 1, 31).strftime(how)], how).notna().all():
+        raise UserError(f"records.dates={how}: it is no format of dates, such as %d/%m/%Y")
+
+
+def _parsed(texts: Sequence[str], how: str) -> pd.Series:
+    try:
+        return pd.to_datetime(pd.Series(texts, dtype=object), format=how, errors="coerce", utc=True)
+    except ValueError as error:
+        raise UserError(f"records.dates={how}: it is no format of dates ({error})") from error
+
+
+def days(cells: np.ndarray) -> np.ndarray:
+    """Days since 1970 of dates; numbers as they are; text that is missing throughout as NaN."""
+    if cells.dtype.kind == "M":
+        since = cells.astype("datetime64[us]").astype(np.int64) / 86400e6
+        return np.where(np.isnat(cells), np.nan, since)
+    return np.full(len(cells), np.nan) if cells.dtype == object else cells

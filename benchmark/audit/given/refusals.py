@@ -1,0 +1,73 @@
+"""Mistakes of whoever hands in an audit that one sees without any attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from benchmark.audit.given.selection import contents
+from benchmark.data.dataset import Dataset
+from benchmark.store.keys import plain
+from victims.errors import UserError
+from victims.given.generators import Generator
+
+
+def refuse_too_little(sources: Mapping[str, Any]) -> None:
+    """Raise UserError where there is nobody to tell apart or nothing to attack."""
+    for name in ("members", "non_members"):
+        if sources.get(name) is None:
+            raise UserError(
+                f"{name}= is missing: an audit needs records that the generator was trained on "
+                f"(members) and records that it never saw (non_members)"
+            )
+    if all(sources.get(name) is None for name in ("samples", "generator", "discriminator")):
+        raise UserError(
+            "there is nothing to attack: give samples=, generator= or discriminator= (or several)"
+        )
+
+
+def refuse_idle(
+    config: DictConfig, sources: Mapping[str, Any], generator: Generator | None
+) -> None:
+    """Raise UserError where a setting says something about a model that is not there."""
+    for name in ("generator", "discriminator"):
+        given = {key: value for key, value in plain(config[name]).items() if value is not None}
+        idle = [key for key, value in given.items() if value not in ("auto", "normal")]
+        if idle and sources.get(name) is None:
+            raise UserError(f"{name}.{idle[0]} has no effect: no {name} is given; leave it out")
+    if generator is not None and generator.sample is not None and generator.prior != "normal":
+        raise UserError(
+            f"{generator.name}.prior has no effect: this generator is asked for samples, not for "
+            f"what it makes of a latent code; leave it out"
+        )
+
+
+def refuse_same_file(sources: Mapping[str, Any]) -> None:
+    """Raise UserError where two inputs that must be disjoint are one file."""
+    known: dict[Path, str] = {}
+    for name in ("members", "non_members", "reference", "samples"):
+        source = sources.get(name)
+        if isinstance(source, str | Path):
+            other = known.setdefault(Path(source).resolve(), name)
+            if other != name and (other, name) != ("members", "samples"):
+                raise UserError(f"{other} and {name} are both {source}; they must be disjoint")
+
+
+def refuse_equal(data: Mapping[str, Dataset]) -> None:
+    """Raise UserError where samples are the reference or non-members, by content.
+
+    Queries that are reference records too, or on both sides, are left out instead.
+    """
+    for other in ("reference", "non_members"):
+        if "samples" not in data or other not in data:
+            continue
+        ours, theirs = (contents(data[name].digests) for name in ("samples", other))
+        many = len(np.unique(ours)) > len(ours) / 2  # coarse columns may agree by chance
+        if len(ours) == len(theirs) and (
+            (ours == theirs).all() or (many and (np.sort(ours) == np.sort(theirs)).all())
+        ):
+            raise UserError(f"samples and {other} hold the same records; they must differ")

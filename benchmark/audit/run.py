@@ -1,0 +1,169 @@
+"""One audit from what was handed in to a verdict, and everything that is written of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from benchmark.audit import words
+from benchmark.audit.again import restored
+from benchmark.audit.arguments import SOURCES
+from benchmark.audit.facts import checks_of, exposed_of, facts_of
+from benchmark.audit.found import Found
+from benchmark.audit.given.gather import open_case
+from benchmark.audit.given.inputs import name_of, place_of
+from benchmark.audit.steps import Step, attack, choose, plan
+from benchmark.audit.verdict import check_settings, judge
+from benchmark.config.build import CONF, composing
+from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
+from benchmark.config.machine import set_up
+from benchmark.measures.result import JobResult
+from benchmark.show import output, terminal
+from benchmark.store.entries import Store
+from benchmark.store.folders import refuse_another, with_home
+from benchmark.store.keys import plain
+from benchmark.store.provenance import provenance
+from victims.errors import UserError
+from victims.given.networks import kept
+
+
+@dataclass(frozen=True)
+class Audit(Found):
+    """What an audit found, to print and to write."""
+
+    def print(self, console: Console | None = None) -> None:
+        """The table, the checks and the headline."""
+        terminal.print_table(self.result, console)
+        console = console or terminal.terminal()
+        for sentence in words.headline(self.verdict, self.facts):
+            console.print(sentence, markup=False, soft_wrap=True)
+        for limit, why in self.verdict.exceeded.items():
+            console.print(f"fail_if.{limit}: {why}", markup=False, soft_wrap=True)
+
+    def write(self, folder: Path | str) -> Path:
+        """Write audit.json, index.html, the scores and the table; return the page.
+
+        Raises UserError where the folder holds another result; this audit's own is written anew.
+        """
+        from benchmark.audit.page import render  # matplotlib: not needed for the numbers alone
+
+        folder = Path(folder)
+        refuse_another(folder, self.config)
+        scores = folder / "scores.parquet"  # objects of the same type have the same settings
+        if scores.exists() and scores.read_bytes() != self.result.scores.to_parquet(index=False):
+            raise UserError(f"{folder}: it holds an audit of other records; choose another folder")
+        page = output.write(self.result, folder, render(self), self.config)
+        (folder / "audit.json").write_text(json.dumps(self.summary(), indent=1), encoding="utf-8")
+        return page
+
+
+def audit(
+    members: Any,
+    non_members: Any,
+    *,
+    samples: Any = None,
+    generator: Any = None,
+    discriminator: Any = None,
+    reference: Any = None,
+    data: Any = None,
+    settings: Sequence[str] = (),
+) -> Audit:
+    """How well attackers tell members from non-members, by everything else that is given.
+
+    members, non_members, samples, reference: path, DataFrame or array: (n, d) for tables,
+    (n, h, w), (n, c, h, w) or (n, h, w, c) for images; with `data`, the first two are ids in it.
+    generator, discriminator: path, `my_module:function`, torch module, callable, or `Generator` and
+    `Discriminator`, which take the size of the latent code, the range of pixels and the prior.
+    settings: as on the command line, "attack=[full_black_box]" or "fail_if.auroc_upper=0.6".
+    Nothing is printed; modules are left as they were. Raises UserError, one line, for whatever
+    cannot be used.
+    """
+    config = _composed(settings)
+    given = {
+        "members": members,
+        "non_members": non_members,
+        "samples": samples,
+        "generator": generator,
+        "discriminator": discriminator,
+        "reference": reference,
+        "data": data,
+    }
+    with kept([generator, discriminator]):
+        return run(config, {name: source for name, source in given.items() if source is not None})
+
+
+def _composed(settings: Sequence[str]) -> DictConfig:
+    """The config with these settings. Raises UserError for what it does not have."""
+    if isinstance(settings, str) or not all(isinstance(word, str) for word in settings):
+        raise UserError(f"settings={settings!r}: a list of texts is needed, such as ['seed=1']")
+    register_resolvers()
+    words = with_home(settings)
+    refuse_nothing(words)
+    try:
+        with composing():
+            return restored(compose("audit", words), words)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"settings: {one_line(error)}") from error
+
+
+def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None = None) -> Audit:
+    """One audit. sources: name -> path or object, see SOURCES; config: as conf/audit.yaml.
+
+    Raises UserError, one line, before any attack for whatever cannot be used.
+    """
+    if unknown := set(sources) - set(SOURCES):
+        raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
+    set_up(config.machine)
+    check_settings(config)
+    store = Store(Path(config.machine.store))
+    store.check()
+    asked = choose(config, store)
+    case = open_case(config, sources, store)
+    steps = plan(asked, case)
+    if console is not None:
+        left_out = case.left_out.checks(config.thresholds.overlap.value)
+        said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
+        _print_plan(console, steps, said)
+    rows, scores, steps = attack(asked, case, steps)
+    facts = facts_of(case)
+    result = JobResult(
+        title=f"Audit of {_subject(sources)}: {facts.members} members, {facts.non_members} "
+        f"non-members",
+        config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
+        provenance=provenance(),
+        rows=rows,
+        scores=scores,
+        checks=checks_of(config, case, facts, rows, scores),
+    )
+    verdict = judge(result, result.checks, config, facts.copies)
+    exposed = exposed_of(config, case, result, verdict)
+    known = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
+    unselected = [name for name in known if name not in asked.attacks]
+    return Audit(result, with_places(config, sources), verdict, steps, facts, exposed, unselected)
+
+
+def with_places(config: DictConfig, sources: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an audit, its inputs by their whole paths."""
+    return plain(config) | {"given": {name: place_of(sources.get(name)) for name in SOURCES}}
+
+
+def _print_plan(console: Console, steps: list[Step], said: list[str]) -> None:
+    console.print("Plan:")
+    for sentence in said:
+        console.print(f"  {sentence}", markup=False, soft_wrap=True)
+    for step in steps:
+        console.print(f"  {step.name.replace('_', ' ')}: {step.what}", markup=False, soft_wrap=True)
+
+
+def _subject(sources: Mapping[str, Any]) -> str:
+    names = [name_of(sources[n]) for n in ("samples", "generator", "discriminator") if n in sources]
+    return ", ".join(str(name) for name in names if name)

@@ -1,0 +1,1 @@
+"""What the words of a configuration and a command line mean."""

@@ -1,0 +1,166 @@
+"""From a command line to a config; a mistake in it is one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
+
+from benchmark.config.build import _joined, choices
+from benchmark.store.folders import free, with_home
+from victims.errors import UserError
+
+
+def register_resolvers() -> None:
+    """Make `${at_scale:{smoke:..,laptop:..,paper:..}}`, `${at_most:a,b}`, `${free:..}` known."""
+    OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
+    OmegaConf.register_new_resolver("at_most", min, replace=True)
+    OmegaConf.register_new_resolver("free", free, replace=True, use_cache=True)  # as `now` does
+
+
+def at_scale(values: Mapping[str, Any], *, _root_: Any) -> Any:
+    """The entry for the selected scale; sizes stand beside what they size."""
+    scale = _root_.scale.name
+    if scale not in values:
+        raise UserError(f"scale={scale}: allowed here are {', '.join(values)}")
+    return values[scale]
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a function that Hydra decorated; a mistake in the command line is one line, exit code 2.
+
+    Left to itself, Hydra ends the process with code 1 and what takes it up to twenty lines. Jobs
+    that a cluster does not take are such a mistake too.
+    """
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    try:
+        sys.argv[1:] = with_home(sys.argv[1:])
+        refuse_nothing(sys.argv[1:])
+        main()
+    except Exception as error:
+        if not (line := _mistake(error)):
+            raise
+        print(f"error: {line}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def _mistake(error: Exception) -> str:
+    """What an error says if the command line, or where it was given, is to blame; else nothing."""
+    submitit = sys.modules.get("submitit.core.utils")
+    refused = isinstance(error.__cause__, subprocess.CalledProcessError)
+    if submitit is not None and isinstance(error, submitit.FailedJobError) and refused:
+        return f"the cluster did not take the jobs: {_joined(error)}"
+    if isinstance(error, RuntimeError) and "srun" in str(error):
+        return "machine=slurm: this computer has no srun, so it is no node of a SLURM cluster"
+    if isinstance(error, InterpolationResolutionError) and "UserError raised" in str(error):
+        return str(error).splitlines()[0].split("interpolation: ", 1)[-1]
+    if isinstance(error, HydraException | OmegaConfBaseException | UserError):
+        return one_line(error)
+    if isinstance(error, OSError) and _by_hydra(error):  # before the job: its folder, its log
+        return f"{error.filename}: {error.strerror}; choose a folder that can be written"
+    return ""
+
+
+def _by_hydra(error: BaseException) -> bool:
+    """Whether it was met before any code of a job or an audit ran."""
+    files = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    ours = {file for file in files if Path(__file__).parents[1] in file.parents}
+    return ours == {Path(__file__)}
+
+
+def refuse_nothing(words: Sequence[str]) -> None:
+    """Raise UserError for `group=null`: of these groups one file, or a list, must be chosen."""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and value in ("", "null") and (files := choices(name.lstrip("+"))):
+            none = next((file for file in files if file in ("none", "off")), None)
+            hint = f" ({name}={none} for nothing)" if none else ""
+            raise UserError(f"{word}: a file is needed; choose of {', '.join(files)}{hint}")
+
+
+def one_line(error: Exception) -> str:
+    """What an error says in one line, for the person who made it."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: there is no such choice; allowed are {', '.join(choices(group))}"
+    if swept := re.match(r"Ambiguous value for argument '(([^=]+)=(.*))'", str(error)):
+        word, name, value = swept.groups()
+        return f"{word}: write {name}=[{value}] for a list, or add -m to run one job for each"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: this cannot be read: {str(error).splitlines()[0]}"
+    if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:
+        return f"{cause.full_key}: there is no such setting{_meant(cause)}"
+    if isinstance(error, ConfigCompositionException) and "defaults list" in str(error):
+        return _joined(error)
+    if isinstance(error, NO_SUCH) and (files := choices(str(error.full_key))):
+        allowed = ", ".join(files)
+        return f"{error.full_key}: nothing is chosen; choose of {allowed} ({ANOTHER_VERSION})"
+    if isinstance(error, NO_SUCH) and error.full_key:
+        return f"{error.full_key}: the config has no such setting; {ANOTHER_VERSION}"
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+NO_SUCH = ConfigAttributeError, ConfigKeyError
+
+
+ANOTHER_VERSION = (
+    "if another version of the benchmark wrote this config, compare it with conf/config.yaml"
+)
+
+
+ASIDE = ("hydra", "given")
+"""Parts of a config that nobody sets by their name; what an audit is given stands for itself."""
+
+
+def _meant(error: OmegaConfBaseException) -> str:
+    """What was probably meant by a setting, or else what there is."""
+    path, _, name = str(error.full_key).rpartition(".")
+    node = error.parent_node or {}
+    there = [str(key) for key in (*node, *(node.get("given") or ())) if key not in ASIDE]
+    near = get_close_matches(name, there, 1)
+    if near:
+        return f"; did you mean {f'{path}.' if path else ''}{near[0]}?"
+    if not there and (files := choices(path)):
+        has = ", ".join(files)
+        return f" in the chosen file of conf/{path}/; it has {has}: {path}=FILE chooses another"
+    return f"; {path or 'a config'} has {', '.join(there)}" if there else ""
+
+
+def command(config: DictConfig) -> str:
+    """The shell command that runs this job, and no other job of its sweep, again."""
+    if not HydraConfig.initialized():
+        return "python -m benchmark"
+    hydra = HydraConfig.get()
+    own = [word for word in hydra.overrides.hydra if not word.startswith("hydra.mode=")]
+    words = alone(hydra.overrides.task, config)
+    many = ["-m"] if hydra.mode == RunMode.MULTIRUN else []
+    return shlex.join(["python", "-m", "benchmark", *own, *words, *many])
+
+
+def alone(words: Sequence[str], config: DictConfig) -> list[str]:
+    """The words that run one job of a sweep: the parts of its study shall not be run with them."""
+    return [*words, "study.parts=null"] if OmegaConf.select(config, "study.parts") else [*words]

@@ -1,0 +1,132 @@
+"""Canaries: records that a coin puts into a training run or not, so that guesses can be counted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.data.dataset import DIGEST_BYTES, Dataset
+from benchmark.data.split import Split
+from benchmark.measures import epsilon
+from benchmark.store.seeds import sub_seed
+from victims.errors import UserError
+
+KINDS = ("noise", "records")
+
+
+@dataclasses.dataclass(frozen=True)
+class Joined:
+    """Stored records with some more behind them; rows are read by their numbers, as from an array.
+
+    stored: (n, *shape), may be memory-mapped. more: (m, *shape) of the same dtype.
+    """
+
+    stored: np.ndarray
+    more: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n + m, *shape)."""
+        return len(self.stored) + len(self.more), *self.stored.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the records."""
+        return self.stored.dtype
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        late = rows >= len(self.stored)
+        found[~late] = self.stored[rows[~late]]
+        found[late] = self.more[rows[late] - len(self.stored)]
+        return found
+
+
+class OneRun:
+    """An audit of a private victim by one training run (see `benchmark.measures.epsilon.p_value`).
+
+    count: how many canaries. kind: `noise` for pixels that are uniform, or table columns that are
+    drawn independently from the non-members' values; `records` for the split's non-members.
+    """
+
+    def __init__(self, count: int, kind: str) -> None:
+        if kind not in KINDS:
+            raise UserError(f"canaries.kind={kind}: allowed are {', '.join(KINDS)}")
+        if count < 2:
+            raise UserError(f"canaries.count={count}: at least 2 are needed")
+        self.count, self.kind = count, kind
+
+    def check(self, split: Split) -> None:
+        """Raise UserError where the split has too few records for canaries."""
+        if self.kind == "records" and self.count > len(split.non_members):
+            raise UserError(
+                f"canaries.count={self.count}: with canaries.kind=records at most "
+                f"{len(split.non_members)}, the non-members that split.queries leaves; "
+                "lower it or choose canaries.kind=noise"
+            )
+
+    def plant(self, dataset: Dataset, split: Split, seed: int) -> tuple[Dataset, Split]:
+        """The data with canaries behind it, and the split in which coins made some of them members.
+
+        Canaries are the only queries: those inside are queried members, the others non-members.
+        """
+        rows = split.non_members[: self.count]
+        if self.kind == "noise":
+            rows = np.arange(self.count) + len(dataset.digests)
+            dataset = _with(dataset, self._noise(dataset, split, seed))
+        coins = np.random.default_rng(sub_seed(seed, "canaries", "coins")).random(self.count) < 0.5
+        members = np.concatenate([split.members, rows[coins]])
+        planted = dataclasses.replace(
+            split, members=members, queried=rows[coins], non_members=rows[~coins]
+        )
+        return dataset, planted
+
+    def _noise(self, dataset: Dataset, split: Split, seed: int) -> np.ndarray:
+        generator = np.random.default_rng(sub_seed(seed, "canaries", "noise"))
+        shape = (self.count, *dataset.shape)
+        if dataset.is_image:
+            return generator.integers(0, 256, shape).astype(np.uint8)
+        known = dataset.values[split.non_members]
+        rows = generator.integers(0, len(known), shape)
+        return np.take_along_axis(known, rows, 0)
+
+
+def audit(
+    scores: Mapping[str, np.ndarray], inside: np.ndarray, spent: Mapping[str, Any], seed: int
+) -> pd.DataFrame:
+    """What each attack's scores (m,) of the canaries show: a row an attack.
+
+    inside: (m,) bool, the coins. spent: what the audited run has spent, or its delta alone.
+    Columns: attack, canaries, inside, epsilon_lower (at 95% for all attacks together), epsilon and
+    delta of the promise.
+    """
+    rows, level = [], 1 - 0.05 / max(1, len(scores))
+    for name, values in scores.items():
+        own = sub_seed(seed, "canaries", name)
+        rows.append(
+            {
+                "attack": name,
+                "canaries": len(inside),
+                "inside": int(inside.sum()),
+                "epsilon_lower": epsilon.one_run(values, inside, spent["delta"], level, own),
+                "epsilon": spent.get("epsilon", np.inf),
+                "delta": spent["delta"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _with(dataset: Dataset, more: np.ndarray) -> Dataset:
+    digests = [
+        np.frombuffer(sha256(row.tobytes()).digest()[:DIGEST_BYTES], np.uint8) for row in more
+    ]
+    return dataclasses.replace(
+        dataset,
+        values=Joined(dataset.values, more),  # type: ignore[arg-type]
+        digests=np.concatenate([dataset.digests, np.array(digests)]),
+    )

@@ -1,0 +1,147 @@
+"""Blind baseline: can members be told from non-members without looking at the victim?
+
+They should not: where they can, they were not drawn from one distribution, and an attack can win
+by telling the distributions apart. The baseline needs labels, so it is no attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+from scipy.stats import norm
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from attacks.base import some_rows
+from benchmark.config.build import build
+from benchmark.data.dataset import Dataset
+from benchmark.measures import metrics
+from benchmark.measures.result import NO_ACCESS
+from benchmark.store.entries import Store, plain, read_meta
+from benchmark.store.seeds import sub_seed
+from victims.errors import UserError
+
+FITTED = 5000
+"""Queries that the principal components are fitted to; memory stays bounded."""
+
+BLOCK = 2048
+
+LEAKS = "members and non-members can be told apart without the victim: they differ by themselves"
+
+
+class Guess(NamedTuple):
+    """Scores (n,) of the queries, each by a classifier that did not see it, and their AUROC's
+    95% interval."""
+
+    scores: np.ndarray
+    low: float
+    high: float
+
+
+class Blind:
+    """A ridge classifier of principal components and their squares, in cross-validation.
+
+    The components are those of all queries, without labels. Scores of a cross-validation are not
+    independent, so DeLong's interval would be too narrow (measured on queries that do not differ:
+    it lies above 0.5 in 6% of cases, not 2.5%). The interval is the AUROC +- 1.96 standard
+    deviations of what the same classifier reaches with the labels shuffled within each fold.
+    components: of the queries, at most; folds: of the cross-validation; shuffles: of the labels.
+    """
+
+    RIDGE = 10.0
+
+    def __init__(self, components: int, folds: int, shuffles: int) -> None:
+        for name, value, least in (
+            ("components", components, 1),
+            ("folds", folds, 2),
+            ("shuffles", shuffles, 20),
+        ):
+            if value < least:
+                raise UserError(f"blind.{name}={value}: at least {least} is needed")
+        self.components, self.folds, self.shuffles = components, folds, shuffles
+
+    def guess(
+        self,
+        records: Callable[[np.ndarray], Tensor],
+        rows: np.ndarray,
+        member: np.ndarray,
+        seed: int,
+    ) -> Guess:
+        """Scores of the queries in these rows (n,), whose labels are `member` (n,) bool.
+
+        records: rows (m,) -> records (m, *shape). seed: decides folds and shuffles. There must be
+        at least as many members, and non-members, as folds.
+        """
+        features = self._features(records, rows, seed)
+        rng = np.random.default_rng(seed)
+        cutter = StratifiedKFold(self.folds, shuffle=True, random_state=int(rng.integers(2**31)))
+        folds = list(cutter.split(features, member))
+        labels = np.tile(member, (1 + self.shuffles, 1))
+        for _, held_out in folds:
+            labels[1:, held_out] = rng.permuted(labels[1:, held_out], axis=1)
+        model = make_pipeline(StandardScaler(), Ridge(self.RIDGE))
+        found = cross_val_predict(model, features, 2.0 * labels.T - 1, cv=folds)
+        shuffled = [
+            metrics.auroc(f[known], f[~known]) for f, known in zip(found.T, labels, strict=True)
+        ]
+        area, margin = shuffled[0], norm.ppf(0.975) * float(np.std(shuffled[1:], ddof=1))
+        return Guess(found[:, 0], max(0.0, area - margin), min(1.0, area + margin))
+
+    def _features(
+        self, records: Callable[[np.ndarray], Tensor], rows: np.ndarray, seed: int
+    ) -> np.ndarray:
+        """Principal components of the queries (n, c) and their squares: (n, 2c)."""
+        some = records(rows[some_rows(len(rows), FITTED, seed)]).flatten(1).numpy()
+        pca = PCA(min(self.components, *some.shape), random_state=seed % 2**32).fit(some)
+        blocks = [
+            pca.transform(records(rows[start : start + BLOCK]).flatten(1).numpy())
+            for start in range(0, len(rows), BLOCK)
+        ]
+        components = np.concatenate(blocks).astype(np.float64)
+        return np.hstack([components, components**2])
+
+
+def rows(
+    config: DictConfig, store: Store, dataset: Dataset, queries: np.ndarray, member: np.ndarray
+) -> pd.DataFrame:
+    """The baseline's row as in `JobResult`, from the store or made now; none with blind=none.
+
+    queries: row numbers (n,), member: (n,) bool.
+    """
+    if not config.blind:
+        return pd.DataFrame()
+    baseline: Blind = build(config.blind, "blind")
+    row: dict[str, Any] = {"attack": "blind", "access": NO_ACCESS, "calibrated": "none"}
+    row["warnings"] = ""
+    if min(member.sum(), (~member).sum()) < baseline.folds:
+        status = f"fewer members or non-members than blind.folds={baseline.folds}"
+        return pd.DataFrame([row | {"status": status}])
+    seed = sub_seed(config.seed, "blind")
+    filed = {
+        "blind": plain(config.blind),
+        "queries": dataset.digest(queries),
+        "members": dataset.digest(queries[member]),
+        "seed": seed,
+    }
+
+    def make(folder: Path) -> None:
+        guess = baseline.guess(dataset.records, queries, member, seed)
+        np.savez(folder / "guess.npz", **guess._asdict())
+
+    folder = store.get("blind", filed, make)
+    stored = np.load(folder / "guess.npz")
+    values, low, high = stored["scores"], float(stored["low"]), float(stored["high"])
+    row |= metrics.summary(values[member], values[~member])
+    # The other intervals are of independent scores, which these are not.
+    row |= {name: np.nan for name in row if name.endswith(("_low", "_high"))}
+    row |= {"auroc_low": low, "auroc_high": high, "warnings": LEAKS if low > 0.5 else ""}
+    return pd.DataFrame([row | {"status": "ok", "seconds": read_meta(folder)["seconds"]}])

@@ -1,0 +1,157 @@
+"""From numbers of several seeds to one number with an interval, and to a p-value.
+
+Each seed draws its own members, non-members and weights, so that seeds are taken as independent
+repetitions of the whole experiment. Two errors are known of their mean: how much the seeds differ
+(Student's t), and how uncertain each seed's own number is for its queries (DeLong). The first is
+poorly known with few seeds and can vanish by accident, the second leaves out that another training
+gives another model. The wider one is taken, for the interval and for the p-value.
+Limits: seeds draw from one finite data set, so that their splits overlap; and a mean over the
+victims of a study speaks about these victims, not about all there could be. A claim about kinds of
+victims also has the error of how much families of one kind differ, see `measures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, rankdata, t, ttest_ind
+
+from benchmark.measures.metrics import Difference
+
+LEVEL = 0.95
+Z = float(norm.ppf((1 + LEVEL) / 2))
+
+
+class Estimate(NamedTuple):
+    """A mean over seeds, its 95% interval, the p-value of "not above 0", and how many seeds.
+
+    victims: names of those that it is about. freedom: fewest degrees of freedom of an error in it,
+    where that is fewer than the seeds leave. p_below: exact p-value of "not below 0", where there
+    is one.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    seeds: int
+    victims: tuple[str, ...] = ()
+    freedom: float = np.inf
+    p_below: float = 0.0
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    def p_at_least(self, margin: float) -> float:
+        """P-value of "`margin` or more", above 0: 0.025 where the interval ends there, or p_below
+        if that is more; NaN without an interval.
+
+        The interval does not say from which of its errors it comes: the largest p-value counts.
+        """
+        side = self.high - self.mean
+        if not side > 0:
+            return np.nan if np.isnan(side) else float(self.mean >= margin)
+        away, few = (self.mean - margin) / side, min(max(1, self.seeds - 1), self.freedom)
+        found = norm.cdf(away * Z), t.cdf(away * t.ppf((1 + LEVEL) / 2, few), few)
+        return float(max(*found, self.p_below))
+
+
+def over_seeds(
+    values: Sequence[float], halves: Sequence[float] | None = None, between: bool = True
+) -> Estimate:
+    """The mean of one number a seed, with the wider of the two errors.
+
+    values: (s,). halves: (s,) half-widths of the seeds' own 95% intervals; None where a seed has
+    none. between: False leaves out how much the seeds differ. Where no error is left (one seed
+    without an interval) the interval and the p-value are NaN.
+    """
+    found = np.asarray(values, float)
+    n, mean = len(found), float(found.mean()) if len(found) else np.nan
+    margins, p_values = [], []
+    if n > 1 and between:
+        error = float(found.std(ddof=1) / np.sqrt(n))
+        margins.append(float(t.ppf((1 + LEVEL) / 2, n - 1)) * error)
+        p_values.append(_tail(mean, error, n - 1))
+    if halves is not None and n:
+        error = float(np.sqrt(np.square(np.asarray(halves, float)).sum()) / n / Z)
+        margins.append(Z * error)
+        p_values.append(_tail(mean, error))
+    margin = max(margins, default=np.nan)
+    return Estimate(mean, mean - margin, mean + margin, max(p_values, default=np.nan), n)
+
+
+def between(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """Mean of a minus mean of b, of two values or more each: Welch's t-test; `seeds` is 0."""
+    mean = float(np.mean(a) - np.mean(b))
+    error = float(np.sqrt(sum(np.var(own, ddof=1) / len(own) for own in (a, b))))
+    if not error:
+        return Estimate(mean, mean, mean, _tail(mean, error), 0)
+    test = ttest_ind(a, b, equal_var=False)
+    low, high = test.confidence_interval(LEVEL)
+    p_value = _tail(mean, error, test.df)
+    return Estimate(mean, float(low), float(high), p_value, 0, freedom=float(test.df))
+
+
+def widened(estimate: Estimate, error: Estimate) -> Estimate:
+    """An estimate with another error of the same mean, where that is wider."""
+    half, p_value = max(estimate.half, error.half), max(estimate.p_value, error.p_value)
+    low, high = estimate.mean - half, estimate.mean + half
+    return estimate._replace(low=low, high=high, p_value=p_value, freedom=error.freedom)
+
+
+def wider_side(value: float, low: float, high: float) -> float:
+    """Half-width of an interval that need not be symmetric: one that ends at 1 is not narrow."""
+    return max(high - value, value - low)
+
+
+def _tail(mean: float, error: float, freedom: float = np.inf) -> float:
+    """Chance of a mean at least as large where the truth is 0."""
+    if error == 0:
+        return 0.0 if mean > 0 else 1.0
+    return float(t.sf(mean / error, freedom))
+
+
+def of_auroc(rows: pd.DataFrame) -> Estimate:
+    """The AUROC over the seeds of a table row; rows: auroc, auroc_low, auroc_high."""
+    known = rows.dropna(subset=["auroc"])
+    columns = (known[name].tolist() for name in ("auroc", "auroc_low", "auroc_high"))
+    halves = [wider_side(*own) for own in zip(*columns, strict=True)]
+    found = over_seeds(known["auroc"].tolist(), halves)
+    if len(known) == 1:  # its own interval is not symmetric
+        found = found._replace(low=known["auroc_low"].iloc[0], high=known["auroc_high"].iloc[0])
+    return found
+
+
+def differences(found: Sequence[Difference], between: bool = True) -> Estimate:
+    """One paired difference a seed, combined; between=False: for these models, not for others."""
+    halves = [wider_side(d.difference, d.low, d.high) for d in found]
+    return over_seeds([d.difference for d in found], halves, between)
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> Estimate:
+    """Rank correlation (n,), (n,) with its exact one-sided permutation p-values.
+
+    The interval is Fisher's with Fieller's variance 1.06 / (n - 3); a perfect order counts as half
+    a step less than one, where the interval would vanish. Up to 8 values every order is tried,
+    beyond that the normal approximation of the correlation is used.
+    """
+    x, y = rankdata(a), rankdata(b)
+    n, rho = len(x), float(np.corrcoef(x, y)[0, 1])
+    most = 1 - 6 / (n * (n**2 - 1))
+    margin = Z * np.sqrt(1.06 / (n - 3))
+    centre = np.arctanh(np.clip(rho, -most, most))
+    low, high = np.tanh([centre - margin, centre + margin])
+    if n <= 8:
+        tried = (np.array(list(permutations(y))) - y.mean()) @ (x - x.mean())
+        ours = (y - y.mean()) @ (x - x.mean())
+        above, below = float((tried >= ours - 1e-9).mean()), float((tried <= ours + 1e-9).mean())
+    else:
+        above, below = (float(norm.sf(sign * rho * np.sqrt(n - 1))) for sign in (1, -1))
+    low, high = min(rho, float(low)), max(rho, float(high))
+    return Estimate(rho, low, high, above, n, p_below=below)

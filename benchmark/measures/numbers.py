@@ -1,0 +1,47 @@
+"""How numbers are written down for a reader."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with fixed digits; NaN is n/a."""
+    return "n/a" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def count(n: int, things: str) -> str:
+    """3 seeds, 1 seed; 2 families, 1 family."""
+    one = f"{things[:-3]}y" if things.endswith("ies") else things.removesuffix("s")
+    return f"{n} {one if n == 1 else things}"
+
+
+def p_value(value: float) -> str:
+    """A p-value for a reader: 0.032, or < 0.001."""
+    return "< 0.001" if value < 0.001 else number(value)
+
+
+def brief(value: float) -> str:
+    """A number of any size with three digits; NaN is n/a."""
+    return "n/a" if pd.isna(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def percent(value: float) -> str:
+    """A rate in percent; NaN is n/a."""
+    return "n/a" if pd.isna(value) else f"{100 * value:.1f}%"
+
+
+def interval(row: pd.Series) -> str:
+    """AUROC with its 95% interval, or n/a."""
+    if pd.isna(row["auroc"]):
+        return "n/a"
+    return f"{row['auroc']:.3f} [{number(row['auroc_low'])}, {number(row['auroc_high'])}]"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a reader: 0.42 s, 3.1 s, 51 s, 12 min, 1.5 h; NaN is n/a."""
+    if pd.isna(seconds):
+        return "n/a"
+    if seconds < 100:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.{int(seconds < 10)}f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,112 @@
+"""What one job found, and how its numbers are written down for a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+TPR_COLUMNS = {"tpr_at_10": "TPR@10%", "tpr_at_1": "TPR@1%", "tpr_at_0p1": "TPR@0.1%"}
+"""Column of `JobResult.rows` -> heading: true positive rate at a false positive rate."""
+
+UNTRAINED, REAL = "untrained", "real"
+"""What a quality is set beside: the network before its first step, and held-out records."""
+
+NO_ACCESS = "none"
+"""Access of a row that never looks at the victim."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that a reader must know before trusting a number.
+
+    level: "error" = the numbers are not valid, "warning" = read them with care.
+    """
+
+    name: str
+    level: Literal["warning", "error"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Queries beside what a reconstruction attack found for them.
+
+    queries, reconstructions: (m, c, h, w) in [-1, 1]. member: (m,) bool.
+    losses: (m,) distance of each pair, smaller = closer.
+    """
+
+    queries: np.ndarray
+    reconstructions: np.ndarray
+    member: np.ndarray
+    losses: np.ndarray
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """Everything that a job shows or writes.
+
+    config: the resolved config. provenance: key, commit, versions, date, facts about the data.
+    rows: one row per (attack, calibration); columns attack, access, calibrated ("none" or the
+        calibration's name), auroc, auroc_low, auroc_high, average_precision, balanced_accuracy,
+        advantage, the TPR_COLUMNS each with `_low` and `_high`, n_members, n_non_members, seconds,
+        evaluations (how often the attack may ask a network for each query; NaN without a budget),
+        warnings, status ("ok", or why there is no number: "no access", ...), best (whether it is
+        the best AUROC or not significantly worse); epsilon, delta, sigma, clipping_norm of the
+        victim's private training (without it infinite, the others NaN) and epsilon_lower, what the
+        row's scores show epsilon to be at least; auroc_reference and tpr_at_1_reference of rows
+        without calibration, `scores.rows.on_references`. NaN = not resolvable, shown as n/a.
+    scores: tidy; attack, calibrated, query (int), member (bool), score (float64); those of the
+        blind baseline, which are not independent, are left out.
+    comparisons: AUROC differences of every two rows, `benchmark.measures.pairs.COMPARISONS`.
+    sets: accuracy on sets of records, `benchmark.measures.pairs.CURVES`.
+    canaries: the one-run audit's rows, `benchmark.job.canaries.audit`; empty without one.
+    samples: (n, c, h, w) in [-1, 1], None where the records are no images.
+    family: which kind of model the victim is, `victims.base.Victim.family`.
+    code: attack -> digest of its file when its scores were made, `benchmark.store.provenance.code`.
+    quality: numbers by name, "NAME" of the samples, "NAME, untrained" and "NAME, real" beside it;
+        and the victim's "parameters", "training seconds" and "seconds per step".
+    """
+
+    title: str
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    rows: pd.DataFrame
+    scores: pd.DataFrame
+    samples: np.ndarray | None = None
+    strips: dict[str, Strip] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+    comparisons: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sets: pd.DataFrame = field(default_factory=pd.DataFrame)
+    canaries: pd.DataFrame = field(default_factory=pd.DataFrame)
+    quality: dict[str, float] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
+    family: str = ""
+
+    @property
+    def measures(self) -> dict[str, tuple[float, float, float]]:
+        """Measure of quality -> what samples, an untrained network and real records get."""
+        numbers = self.quality
+        names = [name for name in numbers if f"{name}, {UNTRAINED}" in numbers]
+        return {
+            name: (numbers[name], numbers[f"{name}, {UNTRAINED}"], numbers[f"{name}, {REAL}"])
+            for name in names
+        }
+
+    @cached_property
+    def ok(self) -> pd.DataFrame:
+        """The rows that carry an attack's AUROC: all but the blind baseline's."""
+        whole = (self.rows["status"] == "ok") & self.rows["auroc"].notna()
+        return self.rows[whole & (self.rows["access"] != NO_ACCESS)]
+
+    def scored(self) -> Iterator[tuple[pd.Series, np.ndarray, np.ndarray]]:
+        """Yield (row, scores (n,), member (n,) bool) of the rows with an AUROC, best first."""
+        groups = dict(list(self.scores.groupby(["attack", "calibrated"], sort=False)))
+        for _, row in self.ok.sort_values("auroc", ascending=False, kind="stable").iterrows():
+            group = groups.get((row["attack"], row["calibrated"]))
+            if group is not None:
+                yield row, group["score"].to_numpy(float), group["member"].to_numpy(bool)

@@ -1,0 +1,1 @@
+"""Victims and reference models: each trained once."""

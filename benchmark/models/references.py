@@ -1,0 +1,165 @@
+"""Reference models: which records each of them is trained on, and which queries it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from attacks.calibration.difference import Calibration
+from attacks.calibration.ensemble import Ensemble
+from benchmark.config.build import build
+from benchmark.data.split import Split
+from benchmark.models.recipe import Recipe
+from benchmark.store.keys import plain
+from benchmark.store.seeds import sub_seed
+from victims.errors import UserError
+
+
+class References(Protocol):
+    """A set of reference models: how many, and what each is trained on.
+
+    dp: the config of their private training, as `Recipe` has it. By default it is the victim's: the
+    attacker knows how the victim was trained, and imitates it.
+    """
+
+    victim: DictConfig
+    count: int
+    dp: DictConfig | None
+
+    def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
+        """Row numbers (n,) of the training records of model i; raises UserError if impossible."""
+        ...
+
+
+class Single:
+    """Models on the attacker's own records: none has seen a query.
+
+    count: how many models. members: training records of each, drawn from split.reference anew.
+    """
+
+    def __init__(
+        self, victim: DictConfig, count: int, members: int, dp: DictConfig | None = None
+    ) -> None:
+        self.victim, self.count, self.members = victim, _at_least_one(count), members
+        self.dp = dp
+
+    def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
+        """A draw without replacement from the attacker's records, model i's own."""
+        if not 1 <= self.members <= len(split.reference):
+            raise UserError(
+                f"reference.members={self.members}: calibration needs 1 to "
+                f"split.reference={len(split.reference)}; or choose calibration=none"
+            )
+        return _own_records(i, split, seed)[: self.members]
+
+
+class Halves:
+    """Models on random halves of the queries: each has seen every query with probability 1/2.
+
+    Models 2j and 2j + 1 train on the two halves of one random division of all queries, members and
+    non-members alike: no label is used, all models train on equally many records, and an even
+    `count` puts each query in exactly half of them. More models leave the earlier ones as they are.
+    count: how many models. members: training records of each; what a half lacks is drawn from
+    split.reference, so that a reference model may be as large as a victim with more members than
+    are queried.
+    Source: the shadow models of Carlini et al. 2022, arXiv 2112.03570, of which each record is in
+    half. Deviation: their sizes vary, these have one size.
+    """
+
+    def __init__(
+        self, victim: DictConfig, count: int, members: int, dp: DictConfig | None = None
+    ) -> None:
+        self.victim, self.count, self.members = victim, _at_least_one(count), members
+        self.dp = dp
+
+    def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
+        """The half of the queries that is model i's, and as many own records as it lacks."""
+        pool = np.concatenate([split.queried, split.non_members])
+        division = np.random.default_rng(sub_seed(seed, "reference", "division", i // 2))
+        half = np.array_split(division.permutation(pool), 2)[i % 2]
+        lacking = self.members - len(half)
+        if not 0 <= lacking <= len(split.reference):
+            raise UserError(
+                f"reference.members={self.members}: with reference=halves {len(half)} queries and "
+                f"0 to split.reference={len(split.reference)} own records are needed; "
+                f"leave it at split.members, or change split.reference"
+            )
+        return np.concatenate([half, _own_records(i, split, seed)[:lacking]])
+
+
+def chosen(config: DictConfig) -> References:
+    """The reference models that a job's config asks for; of the victim's own kind by default."""
+    return build(config.reference, "reference", victim=victim_of(config), _recursive_=False)
+
+
+def victim_of(config: DictConfig) -> DictConfig:
+    """What the reference models of a job are: the victim's config unless another was chosen."""
+    return DictConfig(OmegaConf.create(plain(config.reference.victim or config.victim)))
+
+
+def recipes(
+    references: References, split: Split, seed: int, bank: int, precision: str = "32-true"
+) -> list[Recipe]:
+    """One recipe per reference model, with a seed of its own; trained in the job's precision."""
+    return [
+        Recipe(
+            references.victim,
+            references.rows(i, split, seed),
+            _model_seed(i, seed),
+            bank,
+            f"reference model {i + 1} of {references.count}",
+            references.dp,
+            precision,
+        )
+        for i in range(references.count)
+    ]
+
+
+def membership(models: Sequence[Recipe], queries: np.ndarray) -> np.ndarray:
+    """Which reference model was trained on which query: (models, queries) bool."""
+    return np.array([np.isin(queries, model.rows) for model in models]).reshape(-1, len(queries))
+
+
+def suffices(inside: np.ndarray, combiner: Calibration | Ensemble) -> bool:
+    """Whether each query is in, and out of, as many models as a calibration or ensemble needs."""
+    seen, unseen = _fewest(inside)
+    return seen >= combiner.inside and unseen >= combiner.outside
+
+
+def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration) -> None:
+    """Raise UserError where `inside` (models, queries) does not suffice for a calibration."""
+    if not suffices(inside, calibration):
+        seen, unseen = _fewest(inside)
+        raise UserError(
+            f"calibration={name}: each query needs {calibration.inside} reference models trained "
+            f"on it and {calibration.outside} that are not, there are {seen} and {unseen}; "
+            + (
+                f"raise reference.count={len(inside)}"
+                if inside.any() or not calibration.inside
+                else "choose reference=halves: none of the reference models sees a query"
+            )
+        )
+
+
+def _fewest(inside: np.ndarray) -> tuple[int, int]:
+    """In how many models a query is at least, and out of how many."""
+    return int(inside.sum(0).min()), int((~inside).sum(0).min())
+
+
+def _own_records(i: int, split: Split, seed: int) -> np.ndarray:
+    """The attacker's records in an order of model i's own."""
+    own = np.random.default_rng(sub_seed(_model_seed(i, seed), "records"))
+    return own.permutation(split.reference)
+
+
+def _model_seed(i: int, seed: int) -> int:
+    return sub_seed(seed, "reference", i)
+
+
+def _at_least_one(count: int) -> int:
+    if count < 1:
+        raise UserError(f"reference.count={count}: at least 1 is needed")
+    return count

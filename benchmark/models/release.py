@@ -1,0 +1,95 @@
+"""What a victim releases: records of the data's own kind, not the outputs of its network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.data.dataset import Dataset, new_array
+from benchmark.store.keys import key
+from benchmark.store.seeds import sub_seed
+from victims.base import Victim
+
+ROWS = 4096
+"""Records that are looked at together."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a table's columns may hold; images are released as they are put out.
+
+    A network's outputs say more than records do: a probability of 0.9 where a record has a 1. So a
+    column that holds whole numbers throughout the data gets whole numbers, one of zeros and ones
+    these, as its owner would write it. First `Victim.publish` draws what a victim would draw.
+    """
+
+    dataset: Dataset
+
+    @property
+    def applies(self) -> bool:
+        """Whether records are rows of a table."""
+        return not self.dataset.is_image
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """Which columns (d,) bool hold whole numbers only, in all records."""
+        values = self.dataset.values
+        parts = (values[start : start + ROWS] for start in range(0, len(values), ROWS))
+        return np.logical_and.reduce([(part == np.round(part)).all(0) for part in parts])
+
+    @cached_property
+    def binary(self) -> np.ndarray:
+        """Which columns (d,) bool hold zeros and ones only."""
+        values = self.dataset.values
+        parts = (values[start : start + ROWS] for start in range(0, len(values), ROWS))
+        return np.logical_and.reduce([((part == 0) | (part == 1)).all(0) for part in parts])
+
+    def filed(self) -> dict[str, Any]:
+        """What it adds to the keys of samples, and of what is found with their help."""
+        if not self.applies:
+            return {}
+        return {"released": key({"whole": self.whole.tolist(), "binary": self.binary.tolist()})}
+
+    def records(self, victim: Victim, outputs: Tensor, chances: np.ndarray) -> Tensor:
+        """Records (n, *shape) on the CPU from outputs (n, *shape); chances: likewise, in [0, 1)."""
+        outputs = outputs.cpu()
+        if not self.applies:
+            return outputs
+        found = victim.publish(outputs, torch.from_numpy(chances).float())
+        found = torch.where(torch.from_numpy(self.whole), found.round(), found)
+        return torch.where(torch.from_numpy(self.binary), found.clamp(0, 1), found)
+
+    def chances(self, seed: int) -> np.random.Generator:
+        """Where `records` gets its chances; those of a larger bank begin with a smaller one's."""
+        return np.random.default_rng(sub_seed(seed, "bank", "records"))
+
+
+def release(victim: Victim, form: Form, folder: Path, size: int, seed: int, rows: int) -> None:
+    """Make `size` samples, `rows` at a time: samples.npy, codes.npy; of tables also outputs.npy."""
+    shape = (size, *victim.shape)
+    files = ["samples", "outputs"] if form.applies else ["samples"]
+    arrays = [new_array(folder / f"{name}.npy", np.dtype(np.float32), shape) for name in files]
+    codes, chances = prior(seed, "bank", size, victim.z_dim), form.chances(seed)
+    for start in range(0, size, rows):
+        block = torch.from_numpy(codes[start : start + rows])
+        outputs = victim.generate(block).cpu()
+        drawn = chances.random(outputs.shape) if form.applies else np.empty(0)
+        for array, made in zip(
+            arrays, (form.records(victim, outputs, drawn), outputs), strict=False
+        ):
+            array[start : start + rows] = made.numpy()
+    for array in arrays:
+        array.flush()
+    np.save(folder / "codes.npy", codes)
+
+
+def prior(seed: int, name: str, n: int, z_dim: int) -> np.ndarray:
+    """Latent codes (n, z_dim) float32, drawn under a name."""
+    draw = np.random.default_rng(sub_seed(seed, name)).standard_normal((n, z_dim))
+    return draw.astype(np.float32)

@@ -1,0 +1,136 @@
+"""A victim's samples against held-out records, beside an untrained network's and real ones."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from pydantic import NonNegativeInt
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmark.config.build import build, check
+from benchmark.data.dataset import Dataset
+from benchmark.data.split import Split
+from benchmark.measures.result import REAL, UNTRAINED
+from benchmark.models.recipe import Model, untrained
+from benchmark.models.release import Form
+from benchmark.quality.features import Measure
+from benchmark.store.entries import WORK, Store, plain
+from benchmark.store.seeds import sub_seed
+from victims.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Read = Callable[[slice], Tensor]
+HELD_OUT, SAMPLES = "held-out", "samples"
+
+
+class Comparison:
+    """How samples are judged: the config group `quality`.
+
+    Raises UserError for a setting that cannot work, before anything expensive starts.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        check("quality.size", config.size, NonNegativeInt)
+        chosen = {"images": config.images, "tables": config.tables}
+        self.size, self.config = config.size, {k: plain(v) for k, v in chosen.items() if v}
+        self.measures: dict[str, Measure] = {
+            kind: build(chosen[kind], f"quality.{kind}") for kind in self.config
+        }
+        if self.measures and self.size < 1:
+            raise UserError(
+                f"quality.size={self.size}: at least 1 is needed; quality=none measures nothing"
+            )
+
+    def load(self, dataset: Dataset) -> None:
+        """Get what the measure for this data needs; raises UserError where it cannot be had."""
+        if measure := self.measures.get(_kind(dataset)):
+            measure.load()
+
+    def judge(
+        self, model: Model, dataset: Dataset, split: Split, seed: int, store: Store, batch: int
+    ) -> dict[str, float]:
+        """Numbers by name, from the store or measured now; none where nothing is to be measured.
+
+        Beside each number stand, as "NAME, untrained" and "NAME, real", what the same network
+        before its first step and real records get. Records come from `split.held_out`, half of
+        them to compare with, half as the real ones, and all sets have one size: a distance depends
+        on it. batch: records in one call of a network.
+        """
+        kind, held_out = _kind(dataset), split.held_out(dataset)
+        n = min(self.size, len(held_out) // 2, len(model.released))
+        if kind not in self.measures or n < 1:
+            return {}
+        rows = np.random.default_rng(sub_seed(seed, "quality")).permutation(held_out)[: 2 * n]
+        config = {
+            "measure": self.config[kind],
+            "model": model.config,
+            "records": dataset.digest(rows),
+        }
+
+        def make(folder: Path) -> None:
+            log.info("quality: comparing samples with %d held-out records", n)
+            network = untrained(model.recipe, dataset).to(model.victim.device)
+            form, chances = Form(dataset), Form(dataset).chances(model.recipe.seed)
+
+            def beginner(at: slice) -> Tensor:
+                outputs = network.generate(torch.from_numpy(model.codes[at]))  # type: ignore[operator]
+                return form.records(network, outputs, chances.random(outputs.shape))  # type: ignore[arg-type]
+
+            sets: dict[str, Read] = {
+                HELD_OUT: lambda at: dataset.records(rows[:n][at]),
+                SAMPLES: lambda at: torch.from_numpy(np.array(model.released[at])),
+                UNTRAINED: beginner,
+                REAL: lambda at: dataset.records(rows[n:][at]),
+            }
+            measure, device = self.measures[kind], model.victim.device
+            described = {}
+            with tqdm(total=n * len(sets), desc="quality", unit="record", mininterval=1.0) as bar:
+                for name, read in sets.items():
+                    blocks = (read(at).to(device) for at in _slices(n, batch, bar))
+                    described[name] = _described(measure, blocks, folder / WORK / f"{name}.npy")
+            (folder / "quality.json").write_text(json.dumps(_compared(measure, described)))
+
+        found = store.get("quality", config, make) / "quality.json"
+        numbers: dict[str, float] = json.loads(found.read_text())
+        return numbers
+
+
+def _kind(dataset: Dataset) -> str:
+    return "images" if dataset.is_image else "tables"
+
+
+def _slices(n: int, size: int, bar: tqdm) -> Iterator[slice]:
+    """Yield consecutive slices of n records, and count them when they are done."""
+    for start in range(0, n, size):
+        at = slice(start, min(start + size, n))
+        yield at
+        bar.update(at.stop - at.start)
+
+
+def _described(measure: Measure, blocks: Iterator[Tensor], path: Path) -> np.ndarray:
+    """Features (n, d) of one set, from the file that an interrupted run left, or found now."""
+    if not path.exists():
+        found = [measure.describe(records).cpu().numpy() for records in blocks]
+        partial = path.with_suffix(".new.npy")
+        np.save(partial, np.concatenate(found))
+        os.replace(partial, path)
+    return np.load(path)
+
+
+def _compared(measure: Measure, described: dict[str, np.ndarray]) -> dict[str, float]:
+    """Each set's numbers; the samples' own have no suffix."""
+    numbers: dict[str, float] = {}
+    for name in (SAMPLES, UNTRAINED, REAL):
+        suffix = "" if name == SAMPLES else f", {name}"
+        compared = measure.compare(described[HELD_OUT], described[name])
+        numbers |= {f"{what}{suffix}": value for what, value in compared.items()}
+    return numbers

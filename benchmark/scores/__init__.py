@@ -1,0 +1,1 @@
+"""Attacks at work: raw scores, and the rows that are made of them."""

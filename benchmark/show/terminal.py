@@ -1,0 +1,108 @@
+"""A job's output: the table in the terminal, and its folder with CSV, parquet, config and page."""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from benchmark.measures.numbers import brief, duration, interval, percent
+from benchmark.measures.result import REAL, TPR_COLUMNS, UNTRAINED, JobResult
+from benchmark.show.texts import (
+    MARKED,
+    access,
+    better,
+    made,
+    mark,
+    planted,
+    privacy,
+    remarks,
+)
+
+
+def terminal() -> Console:
+    """The terminal, or a pipe that is taken for a wide one."""
+    # Rich guesses 80 columns for a pipe, which would break every number.
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def grid(title: str, frame: pd.DataFrame) -> Table:
+    """A frame of texts as a table for the terminal."""
+    table = _plain_table(title)
+    for heading in frame.columns:
+        table.add_column(escape(str(heading)), overflow="fold", vertical="bottom")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(escape("" if pd.isna(cell) else str(cell)) for cell in row))
+    return table
+
+
+def print_table(result: JobResult, console: Console | None = None) -> None:
+    """Print the table, the remarks that its last column numbers, the victim's quality, the checks.
+
+    A row in bold is better than guessing (lower end of its AUROC interval above 0.5).
+    """
+    console = console or terminal()
+    notes: list[str] = []
+    table = _empty_table(result.title)
+    for _, row in result.rows.iterrows():
+        style = "bold" if better(row) else "dim" if row["status"] != "ok" else ""
+        table.add_row(*map(escape, _cells(row, notes)), style=style)
+    console.print(table)
+    if any(mark(row) for _, row in result.rows.iterrows()):
+        console.print(escape(f"  {MARKED}"))
+    if (promise := privacy(result.rows.iloc[0])) and promise[2]:
+        console.print(f"  differential privacy: ε = {promise[0]}, {promise[2]}")
+    if not result.canaries.empty:
+        console.print(grid("one-run audit of ε", planted(result.canaries)))
+    for i, note in enumerate(notes, 1):
+        console.print(f"  \\[{i}] {escape(note)}")
+    for line in _victim(result):
+        console.print(f"  {escape(line)}")
+    for check in result.checks:
+        console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
+
+
+def _plain_table(title: str) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD)
+    table.padding, table.show_edge, table.pad_edge = (0, 1, 0, 0), False, False
+    return table
+
+
+def _victim(result: JobResult) -> list[str]:
+    """What the victim's samples are like, and what it took to make it."""
+    measures = [
+        f"{name} {brief(ours)} ({UNTRAINED} {brief(untrained)}, {REAL} {brief(real)})"
+        for name, (ours, untrained, real) in result.measures.items()
+    ]
+    lines = [f"samples: {'; '.join(measures)}"] if measures else []
+    return [*lines, f"victim: {made(result)}"] if result.quality else lines
+
+
+def _empty_table(title: str) -> Table:
+    table = _plain_table(title)
+    # The access gives way first: its words are the only ones that may be broken.
+    for heading, least in {"attack": 13, "access": 8, "calibrated": 11}.items():
+        table.add_column(heading, overflow="fold", vertical="top", min_width=least)
+    table.add_column("AUROC [95% interval]", no_wrap=True)
+    for heading in TPR_COLUMNS.values():
+        table.add_column(heading.replace("@", "\n@"), justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("warn-\nings", no_wrap=True)
+    return table
+
+
+def _cells(row: pd.Series, notes: list[str]) -> list[str]:
+    """One row as text; a remark is numbered once, however many rows carry it."""
+    marks = []
+    for remark in remarks(row):
+        if remark not in notes:
+            notes.append(remark)
+        marks.append(str(notes.index(remark) + 1))
+    texts = [str(row["attack"]), access(row), str(row["calibrated"])]
+    texts = [text.replace("_", " ") for text in texts]
+    rates = [percent(row[column]) for column in TPR_COLUMNS]
+    return [*texts, interval(row) + mark(row), *rates, duration(row["seconds"]), " ".join(marks)]

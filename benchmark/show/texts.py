@@ -1,0 +1,91 @@
+"""The words and cells in which a result is shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from benchmark.measures.numbers import duration
+from benchmark.measures.result import JobResult
+
+
+def name(row: pd.Series) -> str:
+    """Name of a row for a legend: the attack, and its calibration if it has one."""
+    attack = str(row["attack"]).replace("_", " ")
+    return attack if row["calibrated"] == "none" else f"{attack} + {row['calibrated']}"
+
+
+def access(row: pd.Series) -> str:
+    """What a row's attacker has, and its budget: partial black box, 600 evaluations."""
+    words, asked = str(row["access"]).replace("_", " "), row.get("evaluations", np.nan)
+    return words if pd.isna(asked) else f"{words}, {asked:.0f} evaluations"
+
+
+def mark(row: pd.Series) -> str:
+    """A star for the best AUROC and for every row that is not significantly worse."""
+    return "*" if bool(row.get("best", False)) else ""
+
+
+MARKED = (
+    "* the best AUROC, or not significantly worse: DeLong's paired test on the same queries, "
+    "Holm-corrected over all pairs, 5%"
+)
+
+
+def privacy(row: pd.Series) -> list[str] | None:
+    """Epsilon as promised, as measured at least, and how it is kept; None for rows without."""
+    if pd.isna(row.get("epsilon", np.nan)):
+        return None
+    measured = "" if pd.isna(row["epsilon_lower"]) else f"≥ {row['epsilon_lower']:.2f} measured"
+    if np.isinf(row["epsilon"]):
+        return ["∞", measured, ""]
+    how = f"δ = {row['delta']:.2g}, σ = {row['sigma']:.3g}, C = {row['clipping_norm']:.3g}"
+    return [f"{row['epsilon']:.3g}", measured, how]
+
+
+def planted(canaries: pd.DataFrame) -> pd.DataFrame:
+    """The one-run audit as a table of texts."""
+    texts = {
+        "attack": canaries["attack"].str.replace("_", " "),
+        "canaries": [f"{row.inside} of {row.canaries} inside" for row in canaries.itertuples()],
+        "ε at least": canaries["epsilon_lower"].map("{:.2f}".format),
+        "ε promised": canaries["epsilon"].map(lambda x: "∞" if np.isinf(x) else f"{x:.3g}"),
+    }
+    return pd.DataFrame(texts)
+
+
+def made(result: JobResult) -> str:
+    """What it took to make the victim: its size and its training time."""
+    count = f"{result.quality['parameters']:,.0f}".replace(",", " ")
+    return f"{count} parameters, trained in {duration(result.quality['training seconds'])}"
+
+
+def better(row: pd.Series) -> bool:
+    """Whether the attack is better than guessing: its whole 95% interval is above 0.5."""
+    return not pd.isna(row["auroc_low"]) and bool(row["auroc_low"] > 0.5)
+
+
+def remarks(row: pd.Series) -> list[str]:
+    """What a reader must know beside a row's numbers: its status unless ok, and its warnings."""
+    status = [] if row["status"] == "ok" else [str(row["status"])]
+    warnings = row["warnings"]
+    return status + ([str(warnings)] if isinstance(warnings, str) and warnings.strip() else [])
+
+
+def to_yaml(tree: dict[str, Any]) -> str:
+    """A config or provenance as YAML; a value that YAML has no type for is written as its text."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_multi_representer(np.generic, lambda dumper, x: dumper.represent_data(x.item()))
+
+
+_Dumper.add_multi_representer(object, lambda dumper, x: dumper.represent_str(str(x)))

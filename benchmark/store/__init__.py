@@ -1,0 +1,1 @@
+"""Made once, and kept under the hash of what determines it."""

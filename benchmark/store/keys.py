@@ -1,0 +1,60 @@
+"""The name of whatever a config determines: a hash of its canonical form."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from victims.errors import UserError
+
+ASIDE = ("machine", "logger", "sweep", "plan", "study", "again")
+"""Parts of a config that never change a result, but for `machine.precision`."""
+
+
+def settings(config: Any) -> dict[str, Any]:
+    """The resolved config without what never changes a result; of `machine` the precision stays."""
+    kept: dict[str, Any] = plain(config)
+    own = {name: value for name, value in kept.items() if name not in ASIDE}
+    return own | {"precision": kept["machine"]["precision"]}
+
+
+def plain(config: Any, where: str = "config") -> Any:
+    """A config as dicts, lists, text, bools, finite numbers and None; a DictConfig is resolved.
+
+    Raises UserError naming the place of anything else.
+    """
+    if OmegaConf.is_config(config):
+        try:
+            config = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
+    if isinstance(config, Mapping):
+        if odd := [name for name in config if type(name) is not str]:
+            raise UserError(f"{where}: the name {odd[0]!r} is no text")
+        return {name: plain(value, f"{where}.{name}") for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [plain(value, f"{where}[{i}]") for i, value in enumerate(config)]
+    if config is None or type(config) in (str, bool, int):
+        return config
+    if type(config) is float and math.isfinite(config):
+        return config
+    raise UserError(
+        f"{where}={config!r} ({type(config).__name__}): "
+        f"allowed are text, finite numbers, true, false, null, lists and mappings"
+    )
+
+
+def key(config: Any) -> str:
+    """The name of what `config` determines: sha256 (64 hex digits) of its canonical JSON.
+
+    config: dict or DictConfig; the order of its keys does not matter, 1 and 1.0 differ.
+    Raises UserError for values that have no such form, see `plain`.
+    """
+    text = json.dumps(plain(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Many jobs: what they are, what is ahead, what became of them."""

@@ -1,0 +1,222 @@
+"""A sweep: which jobs it has, what is going to happen, and what became of them.
+
+The jobs run wherever Hydra's launcher puts them; what became of them is read from the store alone.
+A sweep that is no single product of values lists its parts, which run one after the other:
+
+    study:
+      parts:
+        - {data: randhie_binary, victim: "medgan,vae_table"}   # values that belong together
+        - {sweep: taxonomy}                                    # another sweep
+"""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from benchmark.config.build import composing
+from benchmark.config.commandline import alone, one_line, refuse_nothing
+from benchmark.store.entries import plain
+from victims.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a sweep.
+
+    words: its settings and the launcher's, as on the command line. config: resolved, no `hydra`.
+    choices: which file was chosen from each group of conf/.
+    """
+
+    words: tuple[str, ...]
+    config: DictConfig
+    choices: dict[str, str]
+
+    @property
+    def command(self) -> str:
+        """The shell command that runs this job alone."""
+        return shlex.join(["python", "-m", "benchmark", *self.alone, "-m"])
+
+    @property
+    def alone(self) -> list[str]:
+        """The words of that command."""
+        return alone(self.words, self.config)
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Setting -> value, as the sweep or the command line gives it; what is about the job."""
+        pairs = (word.lstrip("+").split("=", 1) for word in self.words if "=" in word)
+        return {name: value for name, value in pairs if not name.startswith("study.")}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A product of values within a sweep: the words of its command line, and their config.
+
+    study: the words that run the whole study that it belongs to.
+    """
+
+    words: list[str]
+    config: DictConfig
+    study: list[str]
+
+    @property
+    def name(self) -> str:
+        """The study's."""
+        return str(self.config.sweep or "jobs")
+
+
+def listed(words: Sequence[str]) -> list[Job]:
+    """Every job of a sweep, with the jobs of its parts, from the words of its command line."""
+    return [job for part, own in parts_and_jobs(words) for job in own]
+
+
+def parts(words: Sequence[str]) -> list[Part]:
+    """What a sweep consists of, in the order it runs in; just itself where it has no parts."""
+    with _hydra():
+        return list(_parts(words))
+
+
+def parts_and_jobs(words: Sequence[str]) -> list[tuple[Part, list[Job]]]:
+    """The parts of a sweep, each with its jobs."""
+    with _hydra():
+        return [(part, jobs(part.config)) for part in _parts(words)]
+
+
+def jobs(config: DictConfig) -> list[Job]:
+    """The jobs of a composed multirun config (with its `hydra` node), in the order they run in.
+
+    Raises UserError where a job's config cannot be composed or resolved.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    swept = [f"{name}={values}" for name, values in (config.hydra.sweeper.params or {}).items()]
+    given = OverridesParser.create(config_loader=loader).parse_overrides(
+        [*swept, *config.hydra.overrides.task]
+    )
+    (batch,) = BasicSweeper.split_arguments(given, None)
+    composer = _Composer(config, given)
+    return [composer.job(words) for words in batch]
+
+
+class _Composer:
+    """Composes the jobs of a sweep; jobs that choose the same files differ in values only.
+
+    Hydra composes the files first and sets the values then; it takes most of the time for the
+    files, which is spent once here.
+    """
+
+    def __init__(self, sweep: DictConfig, given: Sequence[Override]) -> None:
+        self.sweep, self.loader = sweep, GlobalHydra.instance().config_loader()
+        self.values = {
+            override.get_key_element()
+            for override in given
+            if override.type is OverrideType.CHANGE
+            and not self.loader.get_group_options(override.key_or_group)
+        }
+        self.parser = OverridesParser.create()
+        self.files: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
+
+    def job(self, words: Sequence[str]) -> Job:
+        hydra = self.sweep.hydra.overrides.hydra
+        own = [word for word in hydra if not word.startswith("hydra.mode=")]
+        values = [word for word in words if word.split("=", 1)[0] in self.values]
+        try:
+            config, choices = self._of_files(tuple(word for word in words if word not in values))
+            for override in self.parser.parse_overrides(values):
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            resolved = DictConfig(plain(config))  # once: it takes long
+        except (HydraException, OmegaConfBaseException, UserError) as error:
+            raise UserError(f"{' '.join(words)}: {one_line(error)}") from error
+        return Job((*own, *words), resolved, choices)
+
+    def _of_files(self, words: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
+        if words not in self.files:
+            config = self.loader.load_sweep_config(self.sweep, list(words))
+            choices = {str(k): str(v) for k, v in config.hydra.runtime.choices.items()}
+            with open_dict(config):
+                config.pop("hydra")
+            self.files[words] = config, choices
+        config, choices = self.files[words]
+        return copy.deepcopy(config), choices
+
+
+class _Files(CachingConfigRepository):
+    """Reads each file of conf/ once: Hydra copies its cache for every config that it composes."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Files:
+        return self
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    with composing():
+        loader = GlobalHydra.instance().config_loader()
+        loader.repository = _Files(loader.repository)  # type: ignore[attr-defined]
+        yield
+
+
+def _composed(words: Sequence[str]) -> DictConfig:
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    refuse_nothing(words)
+    try:
+        return hydra.compose_config("config", list(words), RunMode.MULTIRUN)
+    except HydraException as error:
+        raise UserError(one_line(error)) from error
+
+
+def _parts(words: Sequence[str]) -> Iterator[Part]:
+    config = _composed(words)
+    found = OmegaConf.select(config, "study.parts") or []
+    if not found:
+        yield Part(list(words), config, list(words))
+    for part in found:
+        line = _with(words, part)
+        if "sweep" in part:
+            yield from _parts(line)
+        else:
+            yield Part(line, _composed(line), list(words))
+
+
+def _with(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:
+    """A command line with a part's settings; a setting that was given by hand stays."""
+    name = part.get("sweep")
+    if name:
+        words = [f"+sweep={name}" if _setting(word) == "sweep" else word for word in words]
+    given = {_setting(word) for word in words}
+    own = [f"{k}={v}" for k, v in part.items() if k != "sweep" and k.lstrip("+") not in given]
+    return [*own, *words]
+
+
+def _setting(word: str) -> str:
+    return word.split("=", 1)[0].lstrip("+")
+
+
+def place(job: Job, names: Sequence[str]) -> str:
+    """The job's own settings, of those that differ between jobs (`varied`)."""
+    own = job.given
+    return "  ".join(f"{name}={own[name]}" for name in names if name in own) or "the only one"
+
+
+def varied(jobs: Iterable[Job]) -> list[str]:
+    """The settings that differ between jobs, in the order in which they are given."""
+    values: dict[str, set[str]] = {}
+    given = [job.given for job in jobs]
+    for settings in given:
+        for name in settings:
+            values.setdefault(name, {other.get(name, "") for other in given})
+    return [name for name, found in values.items() if len(found) > 1]

@@ -1,0 +1,46 @@
+"""What Hydra calls before a sweep and at its end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from benchmark.store.entries import Store
+from benchmark.sweep import summary
+from benchmark.sweep.compose import Job, jobs
+from victims.errors import UserError
+
+
+class Hooks(Callback):
+    """What Hydra calls: the plan before a sweep, at its end the table and the failures.
+
+    Ends the process with code 1 if any job has no result, with 2 if the sweep makes no sense.
+    """
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the plan; with plan=true, stop, with code 1 if a job cannot run."""
+        from benchmark.sweep import plan
+
+        try:
+            self.jobs = jobs(config)
+            possible = plan.show(self.jobs, Store(config.machine.store))
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.exit(2)
+        if config.plan:
+            sys.exit(0 if possible else 1)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print what became of the jobs."""
+
+        if not summary.summarise(self.jobs, Store(config.machine.store)):
+            sys.exit(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"jobs": []}  # a job on another node is sent its callbacks, and needs no other job

@@ -1,0 +1,58 @@
+"""What became of the jobs of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.markup import escape
+
+from benchmark.job import record
+from benchmark.job.record import Record
+from benchmark.measures.numbers import brief, duration, interval, number
+from benchmark.show.terminal import grid, terminal
+from benchmark.store.entries import Store
+from benchmark.sweep.compose import place, varied
+
+if TYPE_CHECKING:
+    from benchmark.sweep.compose import Job
+
+
+def summarise(jobs: Sequence[Job], store: Store) -> bool:
+    """Print the sweep's table, then what failed and how to try again; whether all have a result."""
+    found = [(job, record.find(job.config, store)) for job in jobs]
+    done = [(job, entry) for job, entry in found if isinstance(entry, Record)]
+    names = varied(jobs)
+    rows = [row for job, entry in done for row in _aurocs(place(job, names), entry)]
+    out = terminal()
+    out.print(grid(f"{len(done)} of {len(found)} jobs have a result", pd.DataFrame(rows)))
+    for job, entry in found:
+        if not isinstance(entry, Record):
+            reason = f"failed: {entry['error']}" if entry else "not finished"
+            out.print(f"{escape(reason)}\n  again: {escape(job.command)}", soft_wrap=True)
+    return len(done) == len(found)
+
+
+def _aurocs(name: str, entry: Record) -> list[dict[str, str]]:
+    """A row per attack: AUROC with its interval, and by calibration; the job's own in its first."""
+    rows: dict[str, dict[str, str]] = {}
+    for _, row in entry.result.rows.iterrows():
+        attack = str(row["attack"]).replace("_", " ")
+        found = rows.setdefault(attack, {"job": "" if rows else name, "attack": attack})
+        if row["calibrated"] == "none":
+            found["AUROC [95% interval]"] = interval(row)
+        else:
+            found[f"+ {row['calibrated']}"] = number(row["auroc"])
+    first, *others = rows.values()
+    return [first | _victim(entry), *others]
+
+
+def _victim(entry: Record) -> dict[str, str]:
+    """The first measure of the samples' quality, and what it took to make the victim."""
+    result = entry.result
+    found = {name: brief(numbers[0]) for name, numbers in list(result.measures.items())[:1]}
+    if result.quality:
+        found["parameters"] = f"{result.quality['parameters']:.0f}"
+        found["trained in"] = duration(result.quality["training seconds"])
+    return found

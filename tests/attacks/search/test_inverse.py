@@ -1,0 +1,104 @@
+"""What is learnt from released samples, against scikit-learn and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from sklearn.kernel_ridge import KernelRidge
+
+from attacks.latent_search import start_predicted
+from attacks.search.inverse import DAMPING, RIDGE, WIDTH, mean_jacobian, predicted_codes, stretch
+from attacks.search.nearest import nearest
+from victims.access import PartialBlackBox
+
+D, SHAPE = 5, (1, 4, 6)
+GENERATOR = np.random.default_rng(0)
+JACOBIAN = GENERATOR.standard_normal((D, 24)) * 10.0 ** np.linspace(0, -2, D)[:, None]
+
+
+def view(codes: np.ndarray, flat: np.ndarray) -> PartialBlackBox:
+    released = flat.reshape(len(flat), *SHAPE).astype(np.float32)
+    codes = codes.astype(np.float32)
+    return PartialBlackBox(torch.device("cpu"), 64, released, codes, lambda z: z)
+
+
+def linear(n: int) -> PartialBlackBox:
+    codes = GENERATOR.standard_normal((n, D))
+    return view(codes, codes @ JACOBIAN + 3.0)
+
+
+def bent(codes: np.ndarray) -> np.ndarray:
+    return np.tanh(codes @ JACOBIAN * 3)
+
+
+def test_the_jacobian_of_a_linear_generator_is_found() -> None:
+    np.testing.assert_allclose(mean_jacobian(linear(5000)), JACOBIAN, atol=1e-5)
+
+
+def test_the_stretch_of_a_linear_generator_is_the_closed_form() -> None:
+    metric = JACOBIAN @ JACOBIAN.T
+    wanted = np.linalg.inv(sqrtm(metric / np.linalg.norm(metric, 2) + DAMPING * np.eye(D)))
+    np.testing.assert_allclose(stretch(linear(400)), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_predictions_know_samples_of_every_class_whatever_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sorted by a coordinate of their code, the first samples are all of one end of it."""
+    monkeypatch.setattr("attacks.search.inverse.SAMPLES", 300)
+    codes = GENERATOR.standard_normal((3000, D))
+    codes = codes[np.argsort(codes[:, 0])]
+    far = codes[-50:]
+    queries = torch.from_numpy(bent(far)).reshape(50, *SHAPE)
+    found = predicted_codes(view(codes, bent(codes)), queries)
+    blind = predicted_codes(view(codes[:300], bent(codes[:300])), queries)
+    assert np.abs(found - far)[:, 0].mean() < 1
+    assert np.abs(blind - far)[:, 0].mean() > 2
+
+
+def test_predictions_are_those_of_scikit_learn() -> None:
+    codes = GENERATOR.standard_normal((300, D))
+    queries = bent(GENERATOR.standard_normal((9, D)))
+    released = view(codes, bent(codes))
+    samples = released.released.reshape(300, -1).astype(np.float64)
+    between = ((samples[:, None] - samples) ** 2).sum(2)
+    median = np.sort(between, axis=None)[(between.size - 1) // 2]
+    model = KernelRidge(alpha=RIDGE, kernel="rbf", gamma=1 / (WIDTH * median))
+    wanted = model.fit(samples, released.codes).predict(queries)
+    usual = np.sqrt((released.codes**2).sum(1).mean())
+    wanted *= usual / np.linalg.norm(wanted, axis=1, keepdims=True)
+    found = predicted_codes(released, torch.from_numpy(queries).reshape(9, *SHAPE))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_predicted_code_is_closer_than_the_nearest_samples() -> None:
+    codes, hidden = GENERATOR.standard_normal((1000, D)), GENERATOR.standard_normal((40, D))
+    for drawn in (codes, hidden):  # of the length that the distance's latent term asks for
+        drawn *= np.sqrt(D) / np.linalg.norm(drawn, axis=1, keepdims=True)
+    released = view(codes, bent(codes))
+    queries = torch.from_numpy(bent(hidden).reshape(40, *SHAPE)).float()
+    starts = start_predicted(released, queries, 3, 0)
+    assert starts.shape == (40, 3, D)
+    np.testing.assert_array_equal(
+        starts[:, 1:], released.codes[nearest(released.blocks(), queries, 2)[1]]
+    )
+    errors = np.square(bent(starts) - bent(hidden)[:, None]).mean(2)
+    assert np.median(errors[:, 0]) < 0.5 * np.median(errors[:, 1])
+
+
+def test_a_prediction_does_not_depend_on_the_other_queries() -> None:
+    released, queries = linear(200), torch.from_numpy(GENERATOR.standard_normal((7, *SHAPE)))
+    together = predicted_codes(released, queries)
+    np.testing.assert_allclose(predicted_codes(released, queries[2:3]), together[2:3], atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 50])
+def test_samples_that_are_all_alike_give_finite_codes(n: int) -> None:
+    collapsed = view(GENERATOR.standard_normal((n, D)), np.ones((n, 24)))
+    same = torch.ones(1, *SHAPE)
+    found = predicted_codes(collapsed, torch.cat([same, same + 1e6]))
+    assert np.isfinite(found).all()
+    assert (found[1] == 0).all()
+    np.testing.assert_allclose(stretch(collapsed), np.eye(D) / np.sqrt(DAMPING))

@@ -1,0 +1,176 @@
+"""A job's record: what is read back, what is found, what a failure leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from omegaconf import DictConfig
+
+from benchmark.job import files, record
+from benchmark.measures.result import JobResult
+from benchmark.store.entries import Store
+from benchmark.store.provenance import code
+from victims.errors import UserError
+
+Config = Callable[..., DictConfig]
+
+
+def never(config: DictConfig) -> JobResult:
+    raise AssertionError("made again")
+
+
+def same(ours: JobResult, other: JobResult) -> None:
+    pd.testing.assert_frame_equal(ours.rows, other.rows)
+    pd.testing.assert_frame_equal(ours.scores, other.scores)
+    np.testing.assert_array_equal(ours.samples, other.samples)
+    assert ours.strips.keys() == other.strips.keys()
+    for name, strip in ours.strips.items():
+        for field in dataclasses.fields(strip):
+            a, b = getattr(strip, field.name), getattr(other.strips[name], field.name)
+            np.testing.assert_array_equal(a, b)
+            assert a.dtype == b.dtype
+    for name in ("title", "config", "provenance", "checks"):
+        assert getattr(ours, name) == getattr(other, name)
+
+
+def test_a_result_is_read_back_as_it_was(result: JobResult, tmp_path: Path) -> None:
+    files.save(result, tmp_path)
+    same(files.load(tmp_path), result)
+
+
+def test_a_result_without_images_is_read_back(empty: JobResult, tmp_path: Path) -> None:
+    files.save(empty, tmp_path)
+    read = files.load(tmp_path)
+    pd.testing.assert_frame_equal(read.rows, empty.rows)
+    assert read.samples is None
+
+
+def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
+    config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = code(config().attack)
+    assert set(now) == set(config().attack)
+    old = dataclasses.replace(result, code=now | {"white_box": "another"})
+    record.obtain(config(), lambda _: dataclasses.replace(result, code=now))
+    record.obtain(config("machine.renew=[white_box]"), never)  # nothing was edited
+    assert not caplog.text
+    record.obtain(config("seed=1"), lambda _: old)
+    record.obtain(config("seed=1", "machine.renew=[discriminator]"), never)
+    assert "attack=[white_box]: its file was edited" in caplog.text
+    store = Store(config().machine.store)
+    renewing = config("seed=1", "machine.renew=[white_box]")
+    assert not record.is_stored(renewing, store, record.filed_under(renewing))
+    assert record.obtain(renewing, lambda _: dataclasses.replace(result, code=now)).fresh
+    record.obtain(renewing, never)
+
+
+def test_of_scores_without_a_digest_nothing_is_claimed(
+    config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = dataclasses.replace(result, code={"white_box": ""})
+    record.obtain(config(), lambda _: old)
+    record.obtain(config(), never)
+    assert not caplog.text
+    assert record.obtain(config("machine.renew=[white_box]"), lambda _: result).fresh
+
+
+def test_code_that_is_nowhere_has_no_digest(config: Config) -> None:
+    settings = config()
+    settings.attack = {"a": {"_target_": "nothing.like.It"}, "b": {"_target_": "It"}, "c": None}
+    assert code(settings.attack) == {}
+
+
+def test_a_stored_job_is_not_done_again(config: Config, result: JobResult) -> None:
+    first = record.obtain(config(), lambda _: result)
+    second = record.obtain(config("logger=wandb", "machine.threads=1", "plan=true"), never)
+    assert (first.fresh, second.fresh) == (True, False)
+    pd.testing.assert_frame_equal(second.result.rows, result.rows)
+    assert second.page.read_text().startswith("<!doctype html>")
+    found = record.find(config(), Store(config().machine.store))
+    assert isinstance(found, record.Record)
+    assert found.folder == first.folder
+    assert found.meta["versions"]["numpy"]
+
+
+@pytest.mark.parametrize("change", ["seed=1", "split.queries=20", "data=randhie", "distance=l2"])
+def test_what_matters_enters_the_key(config: Config, change: str) -> None:
+    assert record.filed_under(config(change)) != record.filed_under(config())
+
+
+def test_changed_data_under_the_same_name_have_another_result(
+    config: Config, tmp_path: Path
+) -> None:
+    file = tmp_path / "table.csv"
+    choice = ["data=table", f"data.file={file}"]
+    file.write_text("a,b\n1,2\n")
+    before = record.filed_under(config(*choice))
+    file.write_text("a,b\n1,3\n")
+    record._identity.cache_clear()
+    assert record.filed_under(config(*choice)) != before
+    moved = tmp_path / "elsewhere.csv"
+    moved.write_text("a,b\n1,2\n")
+    assert record.filed_under(config("data=table", f"data.file={moved}")) == before
+
+
+def test_a_failure_is_recorded_until_the_job_succeeds(config: Config, result: JobResult) -> None:
+    store = Store(config().machine.store)
+
+    def fail(text: str) -> None:
+        def make(config: DictConfig) -> JobResult:
+            raise ValueError(text)
+
+        with pytest.raises(ValueError, match=text):
+            record.obtain(config(), make)
+
+    fail("first")
+    fail("second\nand more")
+    failure = record.find(config(), store)
+    assert isinstance(failure, dict)
+    assert failure["error"] == "ValueError: second"
+    assert "make" in failure["traceback"]
+    assert failure["config"]["seed"] == 0
+    assert record.find(config("seed=1"), store) is None
+    record.obtain(config(), lambda _: result)
+    assert not list(store.find("failed"))
+
+
+def test_missing_data_is_a_recorded_failure(config: Config, tmp_path: Path) -> None:
+    settings = config("data=table", f"data.file={tmp_path}/nowhere.csv")
+    with pytest.raises(UserError):
+        record.obtain(settings, never)
+    failure = record.find(settings, Store(settings.machine.store))
+    assert isinstance(failure, dict)
+    assert "nowhere.csv" in failure["error"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_stopping_a_job_is_no_failure(config: Config, stop: type[BaseException]) -> None:
+    def make(config: DictConfig) -> JobResult:
+        raise stop
+
+    with pytest.raises(stop):
+        record.obtain(config(), make)
+    assert record.find(config(), Store(config().machine.store)) is None
+
+
+def test_a_record_can_make_nothing_but_results(result: JobResult, tmp_path: Path) -> None:
+    files.save(result, tmp_path)
+    tree = json.loads((tmp_path / "result.json").read_text())
+    for kind in ("os:system", "benchmark.store.entries:Store", "pathlib:Path"):
+        tree[files.IS] = kind
+        (tmp_path / "result.json").write_text(json.dumps(tree))
+        with pytest.raises(ValueError, match="no part of a result"):
+            files.load(tmp_path)
+
+
+def test_a_stored_job_needs_no_torch() -> None:
+    script = "import sys, benchmark.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -1,0 +1,103 @@
+"""Of tables a victim releases records; who chooses codes sees what its network puts out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import names
+from omegaconf import DictConfig
+
+from benchmark.config.build import build_all
+from benchmark.data.dataset import Dataset, in_memory
+from benchmark.job import run
+from benchmark.models.recipe import Model, Recipe, obtain
+from benchmark.models.release import Form
+from benchmark.store.entries import Store
+from victims.errors import UserError
+
+Config = Callable[..., DictConfig]
+
+
+def table(kind: str) -> Dataset:
+    rng = np.random.default_rng(0)
+    values = {
+        "binary": rng.integers(0, 2, (40, 6)),
+        "counts": rng.poisson(3.0, (40, 6)),
+        "mixed": np.hstack([rng.integers(0, 2, (40, 3)), rng.random((40, 3))]),
+    }[kind]
+    return in_memory(values.astype(np.float32))
+
+
+def model(config: Config, victim: str, dataset: Dataset, bank: int = 50) -> Model:
+    changed = ["victim.kind=count"] if victim == "medgan" and not Form(dataset).binary.all() else []
+    gaussian = not Form(dataset).binary.all() and victim == "vae_table"
+    changed += ["victim.likelihood=gaussian"] if gaussian else []
+    settings = config(f"victim={victim}", "data=randhie_binary", "distance=l2", *changed)
+    recipe = Recipe(settings.victim, np.arange(20), 1, bank, "victim")
+    try:
+        return obtain(recipe, dataset, Store(settings.machine.store), settings.machine, {})
+    except UserError as error:
+        pytest.skip(str(error))  # it makes images
+
+
+@pytest.mark.parametrize("kind", ["binary", "counts", "mixed"])
+@pytest.mark.parametrize("victim", names("victim"))
+def test_released_are_records_of_the_datas_kind(config: Config, victim: str, kind: str) -> None:
+    dataset = table(kind)
+    made = model(config, victim, dataset)
+    form, records, outputs = Form(dataset), np.array(made.released), np.array(made.outputs)
+    assert (records[:, form.whole] == np.round(records[:, form.whole])).all()
+    assert np.isin(records[:, form.binary], (0, 1)).all()
+    np.testing.assert_array_equal(records[:, ~form.whole], outputs[:, ~form.whole])
+    codes = torch.from_numpy(made.codes)
+    torch.testing.assert_close(made.victim.generate(codes), torch.from_numpy(outputs))
+    assert not np.array_equal(records, outputs)
+
+
+def test_views_with_codes_see_outputs_and_the_others_records(config: Config) -> None:
+    made = model(config, "vae_table", table("binary"))
+    attacks = build_all(
+        config("attack=[full_black_box,partial_black_box]", "distance=l2").attack, "attack"
+    )
+    plan = SimpleNamespace(
+        attacks=attacks,
+        config=SimpleNamespace(machine=SimpleNamespace(batch_size=4)),
+        split=SimpleNamespace(members=np.arange(2), queried=np.arange(2), reference=np.arange(2)),
+        dataset=table("binary"),
+    )
+    black, partial = (run._view(plan, name, made) for name in attacks)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(black.released, made.released)
+    np.testing.assert_array_equal(partial.released, made.outputs)
+
+
+def test_a_vae_draws_with_its_probabilities_whatever_the_batch(config: Config) -> None:
+    made = model(config, "vae_table", table("binary"), 4000)
+    few = model(config, "vae_table", table("binary"), 300)
+    np.testing.assert_array_equal(few.released, made.released[:300])
+    error = (made.released - made.outputs).mean(0)
+    assert np.abs(error).max() < 4 * 0.5 / 4000**0.5
+    assert np.abs(made.released - made.outputs).mean() > 0.1  # drawn, not rounded
+
+
+def test_the_form_of_the_whole_table_is_part_of_the_key(config: Config) -> None:
+    whole = table("mixed")
+    other = np.array(whole.values)
+    other[30, 0] = 0.5  # no training record
+    with_half = in_memory(other)
+    keys = [model(config, "vae_table", data).config for data in (whole, with_half)]
+    assert keys[0] != keys[1]
+    assert {**keys[0], "released": ""} == {**keys[1], "released": ""}
+
+
+def test_images_are_released_as_before(config: Config) -> None:
+    images = in_memory(np.random.default_rng(0).integers(0, 256, (9, 1, 32, 32)).astype(np.uint8))
+    assert Form(images).filed() == {}
+    settings = config("victim=dcgan")
+    recipe = Recipe(settings.victim, np.arange(8), 1, 3, "victim")
+    made = obtain(recipe, images, Store(settings.machine.store), settings.machine, {})
+    assert made.outputs is made.released
+    assert "released" not in made.config

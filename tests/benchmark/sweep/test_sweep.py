@@ -1,0 +1,222 @@
+"""Sweeps: they compose, say what they are going to do, go on past a failure, and say what became
+of them."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import names
+from omegaconf import DictConfig
+
+from benchmark import __main__ as program
+from benchmark.job import record
+from benchmark.job import run as job
+from benchmark.measures.result import JobResult
+from benchmark.store.entries import Store
+from benchmark.store.keys import settings
+from benchmark.sweep import compose, plan
+
+OF_OTHERS = {"all", "reference", "victims"}
+"""Sweeps that have no jobs but those of other sweeps."""
+
+REFERENCE = ["taxonomy", "train_size", "tables", "privacy"]
+TABLES = ("+sweep=tables", "scale=smoke")
+CHEAP = ("attack=[discriminator]", "calibration=none")
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def fixed(tmp_path: Path) -> list[str]:
+    places = [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
+    return ["scale=smoke", "logger=none", "machine.progress=false", *places]
+
+
+@pytest.fixture
+def command(fixed: list[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `python -m benchmark` with these words in this process; gives the exit code."""
+
+    def run(*words: str) -> int:
+        monkeypatch.setattr("sys.argv", ["benchmark", *fixed, "distance=l2", *words])
+        with pytest.raises(SystemExit) as stop:
+            program.command()
+        return int(stop.value.code or 0)
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*names("sweep")} - OF_OTHERS))
+@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
+def test_every_sweep_composes(name: str, scale: str) -> None:
+    jobs = compose.listed([f"+sweep={name}", f"scale={scale}"])
+    assert jobs
+    assert {job.config.sweep for job in jobs} == {name}
+
+
+def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., DictConfig]) -> None:
+    words = ["+sweep=initialisation", "scale=smoke", "split.members=20", "attack=[white_box]"]
+    jobs = compose.listed([*words, "distance=l2,lpips_alex", "seed=0,1"])
+    assert len(jobs) == 24
+    for one in (jobs[0], jobs[-1]):
+        assert settings(one.config) == settings(config(*one.words))
+
+
+def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None:
+    found = compose.parts_and_jobs(["+sweep=reference", "scale=smoke"])
+    lines = {tuple(part.study): part.name for part, _ in found}
+    assert [*dict.fromkeys(lines.values())] == REFERENCE
+    whole = Counter((part.name, record.name(job.config)) for part, own in found for job in own)
+    alone = Counter(
+        (name, record.name(job.config))
+        for line, name in lines.items()
+        for job in compose.listed(line)
+    )
+    assert alone == whole
+    assert all(part.words == part.study == ["victim=vae"] for part in compose.parts(["victim=vae"]))
+
+
+@pytest.mark.parametrize("name", ["privacy", "tables", "train_size"])
+def test_the_command_of_a_job_runs_that_job_and_no_other(name: str) -> None:
+    for wanted in compose.listed([f"+sweep={name}", "scale=smoke"]):
+        (found,) = compose.listed(shlex.split(wanted.command)[3:-1])
+        assert record.name(found.config) == record.name(wanted.config)
+
+
+def test_all_holds_every_other_sweep() -> None:
+    lines = [part.words for part in compose.parts(["+sweep=all", "scale=smoke", "seed=7"])]
+    found = {word.removeprefix("+sweep=") for line in lines for word in line}
+    assert found >= {*names("sweep")} - OF_OTHERS
+    assert all("seed=7" in line for line in lines)
+
+
+def test_values_that_belong_together_stay_together() -> None:
+    pairs = [(job.choices["data"], job.choices["victim"]) for job in compose.listed(TABLES)]
+    assert pairs == [
+        ("randhie_binary", "medgan"), ("randhie_binary", "vae_table"),
+        ("randhie", "wgan_gp_table"), ("randhie", "vae_table"),
+    ]  # fmt: skip
+
+
+def test_what_is_asked_for_by_hand_replaces_a_part_s_value() -> None:
+    jobs = compose.listed([*TABLES, "data=mnist5k"])
+    assert [job.choices["data"] for job in jobs] == ["mnist5k"] * 4
+
+
+@pytest.mark.parametrize("mistake", ["victim=dcgan,nowhere", "scale.name=smoke,nowhere"])
+def test_a_job_that_makes_no_sense_is_an_error_before_anything_starts(
+    command: Command, capsys: pytest.CaptureFixture[str], mistake: str
+) -> None:
+    assert command(*CHEAP, mistake, "-m") == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ")
+    assert "nowhere" in err
+    assert not out
+
+
+def test_the_plan_counts_what_is_stored_and_starts_nothing(
+    command: Command,
+    fixed: list[str],
+    tmp_path: Path,
+    result: JobResult,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*CHEAP, "seed=0,1", "distance=l2"]
+    first, second = compose.listed([*fixed, *words])
+    record.obtain(first.config, lambda _: result)
+    assert command(*words, "plan=true", "-m") == 0
+    out = capsys.readouterr().out
+    assert "2 jobs, 1 with a result; of the 1 models of the others 0 are stored" in out
+    assert "unknown for 2 trainings and attacks that were never run here" in out
+    assert not (tmp_path / "store" / "victim").exists()
+    assert command(*CHEAP, "seed=1", "plan=true") == 0
+    assert "1 job, 0 with a result" in capsys.readouterr().out
+    assert not (tmp_path / "store" / "victim").exists()
+
+    job.run(second.config)
+    store = Store(tmp_path / "store")
+    ahead = plan.outlook(second.config, store, plan.Past(store))
+    assert (len(ahead.models), len(ahead.missing)) == (1, 0)
+    ((_, trained),) = store.find("victim")
+    ((_, attacked),) = store.find("scores")
+    np.testing.assert_allclose(ahead.seconds, [attacked["seconds"]])
+    assert plan.Past(store).model(trained["config"]) == trained["seconds"]
+
+
+def test_the_plan_says_which_job_cannot_work(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*CHEAP, "seed=x,0", "plan=true", "-m") == 1
+    out = capsys.readouterr().out
+    assert "seed=x: input should be a valid integer" in out
+    assert out.count("to do") == 1
+
+
+def test_the_plan_knows_what_does_not_suit_stored_data(
+    config: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    store, table = Store(tmp_path / "store"), ["data=randhie_binary", "victim=medgan"]
+    job.run(config(*table, *CHEAP, "distance=l2"))
+    lpips = plan.outlook(config(*table, "attack=[full_black_box]"), store, plan.Past(store))
+    assert lpips.state.startswith("LPIPS compares images")
+    online = config(*table, "attack=[discriminator]", "calibration=[lira_online]")
+    assert "choose reference=halves" in plan.outlook(online, store, plan.Past(store)).state
+
+
+def test_a_single_job_is_not_run_here_in_the_cluster_s_place(
+    command: Command, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert command(*CHEAP, "machine=slurm") == 2
+    assert "jobs are submitted with -m or +sweep=NAME only" in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_sweep_goes_on_past_a_failed_job_and_says_so(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(*CHEAP, "split.queries=99,20", "-m") == 1
+    out = capsys.readouterr().out
+    assert "1 of 2 jobs have a result" in out
+    for column in ("Frechet distance (AlexNet)", "parameters", "trained in"):
+        assert column in " ".join(out.split())
+    (again,) = [line.split("again: ")[1] for line in out.splitlines() if "again: " in line]
+    assert "split.queries=99" in again
+    ((_, failed),) = Store(tmp_path / "store").find("failed")
+    assert failed["config"]["split"]["queries"] == 99
+    # The command as printed fails alone in the same way; with room for the queries it succeeds.
+    words = shlex.split(again)[3:]
+    assert command(*words) == 1
+    assert command(*(word.replace("=99", "=21") for word in words)) == 0
+
+
+def test_parts_run_one_after_the_other(
+    command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[DictConfig] = []
+    monkeypatch.setattr(program, "_job", done.append)
+    assert command("+sweep=tables", "-m") == 1  # nothing leaves a result
+    assert [config.victim._target_.split(".")[1] for config in done] == [
+        "medgan", "vae", "wgan_gp", "vae",
+    ]  # fmt: skip
+    out = capsys.readouterr().out
+    assert "4 jobs, 0 with a result" in out[: out.index("2 jobs, 0 with a result")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted({*names("sweep")} - OF_OTHERS))
+def test_every_sweep_runs_at_smoke_scale(
+    command: Command, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {
+        "distance": ["distance=l2,lpips_alex"],
+        "taxonomy": ["victim=dcgan,vae"],
+        "quality": ["victim=dcgan,vae"],
+        "train_size": ["victim=dcgan,vae"],
+    }
+    assert command(f"+sweep={name}", *given.get(name, []), "-m") == 0
+    out = capsys.readouterr().out
+    assert "failed" not in out

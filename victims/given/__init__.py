@@ -1,0 +1,1 @@
+"""Models that were trained elsewhere: opened safely, tried, made to look alike."""

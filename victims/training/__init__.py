@@ -1,0 +1,1 @@
+"""How victims are trained, stopped and gone on with."""
