@@ -37,6 +37,8 @@ EXPECTED = (UserError, NonFiniteLoss, OmegaConfBaseException)
 
 MANY = {"-m", "--multirun"}
 
+FOLDER = "hydra.sweep.dir="
+
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
@@ -80,11 +82,9 @@ def _job(config: DictConfig) -> None:
     _refuse_without_launcher()
 
     def make(config: DictConfig) -> JobResult:
-        from benchmark.job import (
-            run as job,  # torch takes seconds to import; a stored result needs none of it
-        )
+        from benchmark.job.run import run  # torch takes seconds; a stored result needs none of it
 
-        return job.run(config)
+        return run(config)
 
     logger = build(config.logger, "logger")
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -109,7 +109,13 @@ def command() -> None:
     if len(lines) == 1:  # as it was written: an option's value must stay behind it
         sys.exit(_exit_code(sys.argv[1:]))
     _plan(words)
-    sys.exit(max((_exit_code([*line, *flags]) for line in lines), default=0))
+    apart = [_in_own_folder(line, number) for number, line in enumerate(lines, 1)]
+    sys.exit(max((_exit_code([*line, *flags]) for line in apart), default=0))
+
+
+def _in_own_folder(words: list[str], number: int) -> list[str]:
+    """The words of a sweep's part, whose jobs count from 0 as all others do: each has a folder."""
+    return [f"{w}/part-{number}" if w.startswith(FOLDER) else w for w in words]
 
 
 def _plan(words: list[str]) -> None:

@@ -102,6 +102,17 @@ def test_values_that_belong_together_stay_together() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
+def test_each_part_of_a_sweep_has_a_folder_of_its_own(command: Command, tmp_path: Path) -> None:
+    """Their jobs are all numbered from 0: in one folder the second part met the first's results."""
+    words = [*TABLES, *CHEAP, "victim=vae_table", "attack=[full_black_box]", "split.queries=4"]
+    assert command(*words, f"hydra.sweep.dir={tmp_path}/out", "-m") == 0
+    parts = sorted(folder.name for folder in (tmp_path / "out").iterdir())
+    assert parts == [f"part-{i + 1}" for i in range(len(parts))]
+    assert len(parts) > 1
+    assert all((tmp_path / "out" / part / "0" / "index.html").exists() for part in parts)
+
+
 def test_what_is_asked_for_by_hand_replaces_a_part_s_value() -> None:
     jobs = compose.listed([*TABLES, "data=mnist5k"])
     assert [job.choices["data"] for job in jobs] == ["mnist5k"] * 4
