@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmark.data.dataset import DIGEST_BYTES, Dataset
 from benchmark.data.split import Split
-from benchmark.measures import epsilon
+from benchmark.measures import epsilon, gaussian
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 
@@ -102,18 +102,22 @@ def audit(
     """What each attack's scores (m,) of the canaries show: a row an attack.
 
     inside: (m,) bool, the coins. spent: what the audited run has spent, or its delta alone.
-    Columns: attack, canaries, inside, epsilon_lower (at 95% for all attacks together), epsilon and
-    delta of the promise.
+    Columns: attack, canaries, inside; epsilon_lower, of whatever mechanism; epsilon_gaussian and
+    epsilon_roc, of Gaussian ones, from the same guesses and from the ROC curve (see
+    `benchmark.measures.gaussian`); epsilon and delta of the promise. Each bound holds at 95% for
+    all attacks together. Only the first can break a promise.
     """
     rows, level = [], 1 - 0.05 / max(1, len(scores))
     for name, values in scores.items():
-        own = sub_seed(seed, "canaries", name)
+        asked = spent["delta"], level, sub_seed(seed, "canaries", name)
         rows.append(
             {
                 "attack": name,
                 "canaries": len(inside),
                 "inside": int(inside.sum()),
-                "epsilon_lower": epsilon.one_run(values, inside, spent["delta"], level, own),
+                "epsilon_lower": epsilon.one_run(values, inside, *asked),
+                "epsilon_gaussian": gaussian.one_run(values, inside, *asked),
+                "epsilon_roc": gaussian.from_roc(values[inside], values[~inside], *asked),
                 "epsilon": spent.get("epsilon", np.inf),
                 "delta": spent["delta"],
             }

@@ -31,8 +31,7 @@ def from_scores(
     so the figure is what repeated trainings would show if they were like this one; `one_run` needs
     no such assumption.
     """
-    halves = [_halves(scores, i, seed) for i, scores in enumerate((members, non_members))]
-    (choose_in, test_in), (choose_out, test_out) = halves
+    (choose_in, test_in), (choose_out, test_out) = halves(members, non_members, seed)
     if min(len(choose_in), len(choose_out)) == 0:
         return 0.0
     thresholds = np.unique(np.concatenate([choose_in, choose_out]))
@@ -52,18 +51,28 @@ def one_run(
     scores (m,): of every canary, larger = more likely in. included (m,) bool: the coins, which must
     be fair and independent. Source: see `p_value`.
     """
+    each = 1 - (1 - level) / len(SHARES)
+    counts = shares_of_guesses(scores, included, seed)
+    return max((at_least(*count, delta, each) for count in counts), default=0.0)
+
+
+def shares_of_guesses(
+    scores: ArrayLike, included: ArrayLike, seed: int = 0
+) -> list[tuple[int, int, int]]:
+    """(correct guesses, guesses, canaries) for each of SHARES that has a guess on either side.
+
+    The highest scores are guessed to be in, as many of the lowest to be out.
+    """
     scores, included = np.asarray(scores, np.float64), np.asarray(included, bool)
     if scores.shape != included.shape or scores.ndim != 1 or not np.isfinite(scores).all():
         raise ValueError(f"scores {scores.shape} and coins {included.shape}: (m,) each is needed")
     order = np.random.default_rng(seed).permutation(len(scores))  # ties fall as they may
     ranked = included[order][np.argsort(-scores[order], kind="stable")]
-    each = 1 - (1 - level) / len(SHARES)
-    bounds = [0.0]
-    for share in SHARES:
-        if side := int(share * len(ranked) / 2):
-            correct = int(ranked[:side].sum() + (~ranked[-side:]).sum())
-            bounds.append(at_least(correct, 2 * side, len(ranked), delta, each))
-    return max(bounds)
+    sides = [side for share in SHARES if (side := int(share * len(ranked) / 2))]
+    return [
+        (int(ranked[:side].sum() + (~ranked[-side:]).sum()), 2 * side, len(ranked))
+        for side in sides
+    ]
 
 
 def at_least(correct: int, guesses: int, canaries: int, delta: float, level: float = 0.95) -> float:
@@ -95,6 +104,11 @@ def p_value(correct: int, guesses: int, canaries: int, epsilon: float, delta: fl
     return float(min(1.0, binom.sf(correct - 1, guesses, right) + 2 * canaries * delta * worst))
 
 
+def halves(members: ArrayLike, non_members: ArrayLike, seed: int) -> list[list[np.ndarray]]:
+    """Of either group a random half to choose a threshold on, and the other to test it on."""
+    return [_halves(scores, i, seed) for i, scores in enumerate((members, non_members))]
+
+
 def _halves(scores: ArrayLike, group: int, seed: int) -> list[np.ndarray]:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1 or not np.isfinite(scores).all():
@@ -113,8 +127,8 @@ def _bounds(
     tail = (1 - level) / 2
     return np.stack(
         [
-            _log_ratio(_low(found, m, tail) - delta, _high(accused, n, tail)),
-            _log_ratio(_low(n - accused, n, tail) - delta, _high(m - found, m, tail)),
+            _log_ratio(_low(found, m, tail) - delta, high_end(accused, n, tail)),
+            _log_ratio(_low(n - accused, n, tail) - delta, high_end(m - found, m, tail)),
         ]
     )
 
@@ -125,7 +139,7 @@ def _low(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
     return np.where(successes > 0, ends, 0.0)
 
 
-def _high(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
+def high_end(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
     """Clopper and Pearson's upper ends, one-sided at `tail`."""
     return 1.0 - _low(trials - successes, trials, tail)
 

@@ -52,6 +52,8 @@ def planted(canaries: pd.DataFrame) -> pd.DataFrame:
         "attack": canaries["attack"].str.replace("_", " "),
         "canaries": [f"{row.inside} of {row.canaries} inside" for row in canaries.itertuples()],
         "ε at least": canaries["epsilon_lower"].map("{:.2f}".format),
+        "if Gaussian": canaries["epsilon_gaussian"].map("{:.2f}".format),
+        "Gaussian, from the ROC": canaries["epsilon_roc"].map("{:.2f}".format),
         "ε promised": canaries["epsilon"].map(lambda x: "∞" if np.isinf(x) else f"{x:.3g}"),
     }
     return pd.DataFrame(texts)
