@@ -15,10 +15,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
 
-from victims.access import UserError
 from victims.base import Victim
-from victims.ema import averaged, follow
+from victims.errors import UserError
 from victims.networks import stages
+from victims.training.ema import averaged, follow
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

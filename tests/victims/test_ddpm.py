@@ -13,9 +13,9 @@ import torch
 from conftest import digits
 from omegaconf import DictConfig
 
-from benchmark.config import build
-from victims.access import UserError
+from benchmark.config.build import build
 from victims.ddpm import DDPM
+from victims.errors import UserError
 from victims.memo import Memo
 from victims.private import per_record
 
@@ -143,7 +143,7 @@ def test_what_it_refuses(
 
 def test_only_who_names_it_loads_diffusers() -> None:
     code = (
-        "import benchmark.job, benchmark.audit.report, benchmark.report.collect, sys;"
+        "import benchmark.job.run, benchmark.audit.run, benchmark.report.collect, sys;"
         "assert 'diffusers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
