@@ -140,7 +140,7 @@ def main() -> None:
     seed = sub_seed(config.seed, "victim")
     recipe = Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim")
     model = obtain(recipe, plan.dataset, plan.store, config.machine, {})
-    queries = plan.dataset.records(plan.queries[0])
+    queries = plan.queries.records(slice(None))
 
     def view(access: type) -> Any:
         return model.victim.view(access, model.released, model.codes, config.machine.batch_size)

@@ -83,7 +83,7 @@ def copies_of(case: Case) -> Copies:
     members, non_members = int(member.sum()), int((~member).sum())
     if released is None:
         return Copies(members, non_members)
-    copied = np.isin(contents(queries.digests()), contents(released.digests))
+    copied = np.isin(contents(queries.digests), contents(released.digests))
     telling = np.zeros_like(copied)
     telling[copied] = _telling(case, np.flatnonzero(copied))
     return Copies(

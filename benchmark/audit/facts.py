@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 
 from attacks.search.nearest import nearest
 from benchmark.audit.copies import Copies, copies_of
-from benchmark.audit.given.case import Case, Queries
+from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
 from benchmark.audit.verdict import Verdict
 from benchmark.config.build import build
+from benchmark.data.queries import Queries
 from benchmark.measures import checks, metrics, pairs
 from benchmark.measures.blind import Blind
 from benchmark.measures.checks import Check
@@ -154,7 +155,7 @@ def _blind(config: DictConfig, queries: Queries) -> list[Check]:
     if baseline is None or min(member.sum(), (~member).sum()) < baseline.folds:
         return []
     seed = sub_seed(config.seed, "blind")
-    guess = baseline.guess(queries.records, np.arange(len(member)), member, seed)
+    guess = baseline.guess(queries, seed)
     area = metrics.auroc(guess.scores[member], guess.scores[~member])
     row = {"access": NO_ACCESS, "auroc": area, "auroc_low": guess.low, "auroc_high": guess.high}
     return checks.split_leaks([row])

@@ -17,9 +17,10 @@ from tqdm import tqdm
 from attacks.base import Attack, Particular, Reconstructs
 from attacks.calibration.difference import Calibration
 from attacks.full_black_box import NearestSample
-from benchmark.audit.given.case import Case, Queries, content
+from benchmark.audit.given.case import Case, content
 from benchmark.config.build import build, build_all
 from benchmark.config.commandline import one_line
+from benchmark.data.queries import Queries
 from benchmark.measures import metrics
 from benchmark.measures.checks import FAILED
 from benchmark.scores.scoring import Score, evaluations, note_of, ready, score_all
@@ -95,7 +96,7 @@ def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
     needed = getattr(attack, "samples_needed", 0)
     if needed > released:
         return Step(name, access, f"not run: it needs {needed} samples, there are {released}", None)
-    places = np.arange(len(case.queries.rows))
+    places = np.arange(len(case.queries))
     if issubclass(attack.access, PartialBlackBox):
         places = _first(case.queries.is_member, asked.config.searched)
     member = case.queries.is_member[places]
@@ -159,7 +160,12 @@ def _rows(
     try:
         for variant, (values, seconds) in _variants(asked, case, step.name, queries):
             row = {**base, "calibrated": variant, "status": "ok", "seconds": seconds}
-            columns = {"query": step.places, "id": queries.ids, "member": member, "score": values}
+            columns = {
+                "query": queries.numbers,
+                "id": queries.ids,
+                "member": member,
+                "score": values,
+            }
             frame = pd.DataFrame({"attack": step.name, "calibrated": variant} | columns)
             left.remove(variant)
             yield row | metrics.summary(values[member], values[~member]), frame
@@ -230,6 +236,6 @@ def _stored(
         blocks = tqdm(queries.blocks(rows), desc=name, unit="chunk", leave=False)
         np.save(folder / "scores.npy", score_all(score, view, blocks, folder / WORK))
 
-    config = {**filed, "queries": content(queries.digests())}
+    config = {**filed, "queries": queries.digest}
     folder = store.get("audit", config, make, {"attack": name})
     return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"])

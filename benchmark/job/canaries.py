@@ -4,47 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from benchmark.data.dataset import DIGEST_BYTES, Dataset
+from benchmark.data.dataset import Dataset, in_memory
+from benchmark.data.joined import joined
 from benchmark.data.split import Split
 from benchmark.measures import epsilon, gaussian
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 
 KINDS = ("noise", "records")
-
-
-@dataclasses.dataclass(frozen=True)
-class Joined:
-    """Stored records with some more behind them; rows are read by their numbers, as from an array.
-
-    stored: (n, *shape), may be memory-mapped. more: (m, *shape) of the same dtype.
-    """
-
-    stored: np.ndarray
-    more: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(n + m, *shape)."""
-        return len(self.stored) + len(self.more), *self.stored.shape[1:]
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the records."""
-        return self.stored.dtype
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        late = rows >= len(self.stored)
-        found[~late] = self.stored[rows[~late]]
-        found[late] = self.more[rows[late] - len(self.stored)]
-        return found
 
 
 class OneRun:
@@ -78,7 +50,7 @@ class OneRun:
         rows = split.non_members[: self.count]
         if self.kind == "noise":
             rows = np.arange(self.count) + len(dataset.digests)
-            dataset = _with(dataset, self._noise(dataset, split, seed))
+            dataset = joined(dataset, in_memory(self._noise(dataset, split, seed)))
         coins = np.random.default_rng(sub_seed(seed, "canaries", "coins")).random(self.count) < 0.5
         members = np.concatenate([split.members, rows[coins]])
         planted = dataclasses.replace(
@@ -123,14 +95,3 @@ def audit(
             }
         )
     return pd.DataFrame(rows)
-
-
-def _with(dataset: Dataset, more: np.ndarray) -> Dataset:
-    digests = [
-        np.frombuffer(sha256(row.tobytes()).digest()[:DIGEST_BYTES], np.uint8) for row in more
-    ]
-    return dataclasses.replace(
-        dataset,
-        values=Joined(dataset.values, more),  # type: ignore[arg-type]
-        digests=np.concatenate([dataset.digests, np.array(digests)]),
-    )

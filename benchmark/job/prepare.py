@@ -20,6 +20,7 @@ from attacks.distances import Compares
 from benchmark.config.build import build, build_all, check, check_values, choices
 from benchmark.config.machine import _refuse_mistyped
 from benchmark.data.dataset import Dataset, read
+from benchmark.data.queries import Queries
 from benchmark.data.split import Split
 from benchmark.models import privacy
 from benchmark.models.recipe import Recipe
@@ -51,6 +52,7 @@ class Plan:
     store: Store
     dataset: Dataset
     split: Split
+    queries: Queries
     attacks: dict[str, Attack]
     calibrations: dict[str, Calibration]
     comparison: Comparison
@@ -59,19 +61,14 @@ class Plan:
     """Recipes of the reference models; empty where nothing needs them."""
 
     @property
-    def queries(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers (2q,) of the shuffled queries, and whether each is a member."""
-        return self.split.queries(self.config.seed)
-
-    @property
     def inside(self) -> np.ndarray:
         """Which reference model was trained on which query: (models, 2q) bool."""
-        return membership(self.references, self.queries[0])
+        return membership(self.references, self.queries.rows)
 
     @property
     def table(self) -> Table:
         """How raw scores become the rows of the table."""
-        return Table(*self.queries, self.inside, self.calibrations, self.ensembles)
+        return Table(self.queries, self.inside, self.calibrations, self.ensembles)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +160,8 @@ def prepare(config: DictConfig) -> Plan:
         if isinstance(attack, Compares):
             attack.distance.load()
     combiners = made.calibrations, made.comparison, made.ensembles
-    plan = Plan(config, store, dataset, split, made.attacks, *combiners)
+    queries = asked(dataset, split, config.seed)
+    plan = Plan(config, store, dataset, split, queries, made.attacks, *combiners)
     return _with_references(plan, made.references)
 
 
@@ -226,6 +224,12 @@ def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, 
         joined, recipe, _ = planted(config, dataset, split)
         configs.append(recipe.config(joined))
     return configs
+
+
+def asked(dataset: Dataset, split: Split, seed: int) -> Queries:
+    """The queries of a split, shuffled by a job's seed."""
+    rows, is_member = split.queries(seed)
+    return Queries(dataset, rows, is_member, numbers=rows)
 
 
 def planted(config: DictConfig, dataset: Dataset, split: Split) -> tuple[Dataset, Recipe, Split]:

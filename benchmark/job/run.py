@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
-from torch import Tensor
 
-from attacks.base import Attack, Reconstructs
+from attacks.base import Reconstructs
 from benchmark.config.machine import set_up
+from benchmark.data.queries import Queries
 from benchmark.job import canaries
-from benchmark.job.prepare import Plan, planted, prepare, victim_recipe
+from benchmark.job.prepare import Plan, asked, planted, prepare, victim_recipe
 from benchmark.measures import blind, checks, pairs, promise
 from benchmark.measures.result import JobResult, Strip
 from benchmark.models import memory
@@ -41,7 +40,7 @@ def run(config: DictConfig) -> JobResult:
     note = {"data": plan.dataset.facts, "duplicates_dropped": plan.split.duplicates}
     note["machine"] = {name: config.machine[name] for name in ("accelerator", "precision")}
 
-    unseeing = blind.rows(config, plan.store, plan.dataset, *plan.queries)
+    unseeing = blind.rows(config, plan.store, plan.queries)
     made = plan.dataset, plan.store, config.machine, note
     victim = obtain(victim_recipe(config, plan.split), *made)
     references = obtain_all(plan.references, *made)
@@ -90,8 +89,7 @@ def _incomparable(plan: Plan, access: type[View], reference: Model) -> str:
 def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     """Raw scores (2q,) of one attack under one model, and the seconds they took when made."""
     view = _view(plan, name, model)
-    rows, _ = plan.queries
-    config = _filed_under(plan, name, model, rows)
+    config = _filed_under(plan, name, model, plan.queries)
     attack, filed = plan.attacks[name], _filed_under(plan, name, model)
     _renew(plan, name, "learnt", filed)
     _renew(plan, name, "scores", config)
@@ -99,10 +97,12 @@ def _scores(plan: Plan, name: str, model: Model) -> tuple[np.ndarray, float]:
     score, learning = scoring.ready(plan.store, filed, note, attack, view)
 
     def make(folder: Path) -> None:
-        log.info("attack %s: %d queries", name, len(rows))
+        log.info("attack %s: %d queries", name, len(plan.queries))
         try:
             work = scoring.place(folder, note)
-            scores = scoring.score_all(score, view, _blocks(plan, rows, attack), work)
+            scores = scoring.score_all(
+                score, view, plan.queries.blocks(scoring.chunk(attack)), work
+            )
         except ValueError as error:
             raise ValueError(f"attack.{name}: {error}") from error
         np.save(folder / "scores.npy", scores)
@@ -126,18 +126,11 @@ def _code(plan: Plan, victim: Model) -> dict[str, str]:
     """Attack -> digest of the code that made its scores, of those that have any."""
     found = {}
     for name in plan.attacks:
-        filed = _filed_under(plan, name, victim, plan.queries[0])
+        filed = _filed_under(plan, name, victim, plan.queries)
         if plan.store.has("scores", filed):
             note = read_meta(plan.store.folder("scores", filed))["note"]
             found[name] = str(note.get("code", ""))
     return found
-
-
-def _blocks(plan: Plan, rows: np.ndarray, attack: Attack) -> Iterator[tuple[int, Tensor]]:
-    """(start, queries (<= n, *shape)) over the rows, as many at a time as are kept together."""
-    together = scoring.chunk(attack)
-    for start in range(0, len(rows), together):
-        yield start, plan.dataset.records(rows[start : start + together])
 
 
 def _view(plan: Plan, name: str, model: Model) -> Any:
@@ -149,14 +142,14 @@ def _view(plan: Plan, name: str, model: Model) -> Any:
 
 
 def _filed_under(
-    plan: Plan, name: str, model: Model, rows: np.ndarray | None = None
+    plan: Plan, name: str, model: Model, queries: Queries | None = None
 ) -> dict[str, Any]:
-    """What determines whatever an attack learns, or finds for the queries in these rows."""
+    """What determines whatever an attack learns, or finds for these queries."""
     return {
         "attack": plain(plan.config.attack[name]),
         "model": model.config,
         **knowledge.digests(plan.attacks[name].access, plan.split, plan.dataset),
-        **({} if rows is None else {"queries": plan.dataset.digest(rows)}),
+        **({} if queries is None else {"queries": queries.digest}),
     }
 
 
@@ -165,12 +158,13 @@ def _canaries(plan: Plan, note: dict[str, Any]) -> pd.DataFrame:
     if not plan.config.canaries:
         return pd.DataFrame()
     dataset, recipe, split = planted(plan.config, plan.dataset, plan.split)
-    own = dataclasses.replace(plan, dataset=dataset, split=split, references=[])
+    queries = asked(dataset, split, plan.config.seed)
+    own = dataclasses.replace(plan, dataset=dataset, split=split, queries=queries, references=[])
     model = obtain(recipe, dataset, plan.store, plan.config.machine, note)
     raws = {name: _raw(own, name, model, []).victim for name in plan.attacks}
     scores = {name: raw for name, raw in raws.items() if raw is not None}
     spent = promise.spent_or_none(model.privacy, len(split.members))
-    return canaries.audit(scores, own.queries[1], spent, recipe.seed)
+    return canaries.audit(scores, queries.is_member, spent, recipe.seed)
 
 
 # --- result ---------------------------------------------------------------------------------------
@@ -264,21 +258,19 @@ def _checks(
 
 def _strips(plan: Plan, victim: Model, ran: set[str]) -> dict[str, Strip]:
     """A few members and non-members beside what each reconstruction attack finds for them."""
-    rows, is_member = plan.queries
+    is_member = plan.queries.is_member
     shown = np.concatenate([np.flatnonzero(is_member)[:SHOWN], np.flatnonzero(~is_member)[:SHOWN]])
     return {
-        name: _strip(plan, name, attack, victim, rows[shown], is_member[shown])
+        name: _strip(plan, name, attack, victim, plan.queries.take(shown))
         for name, attack in plan.attacks.items()
         if isinstance(attack, Reconstructs) and name in ran
     }
 
 
-def _strip(
-    plan: Plan, name: str, attack: Any, victim: Model, rows: np.ndarray, is_member: np.ndarray
-) -> Strip:
+def _strip(plan: Plan, name: str, attack: Any, victim: Model, shown: Queries) -> Strip:
     """One attack's reconstructions, kept in the store like its scores."""
-    queries = plan.dataset.records(rows)
-    config = _filed_under(plan, name, victim, rows)
+    queries = shown.records(slice(None))
+    config = _filed_under(plan, name, victim, shown)
 
     def make(folder: Path) -> None:
         fitting = memory.Fitting(_view(plan, name, victim))
@@ -288,4 +280,4 @@ def _strip(
     _renew(plan, name, "strip", config)
     note = scoring.note_of(name, plan.config.attack[name])
     stored = np.load(plan.store.get("strip", config, make, note) / "strip.npz")
-    return Strip(queries.numpy(), stored["reconstructions"], is_member, stored["losses"])
+    return Strip(queries.numpy(), stored["reconstructions"], shown.is_member, stored["losses"])

@@ -6,7 +6,6 @@ by telling the distributions apart. The baseline needs labels, so it is no attac
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +18,10 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
 
 from attacks.base import some_rows
 from benchmark.config.build import build
-from benchmark.data.dataset import Dataset
+from benchmark.data.queries import Queries
 from benchmark.measures import metrics
 from benchmark.measures.result import NO_ACCESS
 from benchmark.store.entries import Store, plain, read_meta
@@ -71,17 +69,14 @@ class Blind:
 
     def guess(
         self,
-        records: Callable[[np.ndarray], Tensor],
-        rows: np.ndarray,
-        member: np.ndarray,
+        queries: Queries,
         seed: int,
     ) -> Guess:
-        """Scores of the queries in these rows (n,), whose labels are `member` (n,) bool.
+        """Scores of the queries (n,). seed: decides folds and shuffles.
 
-        records: rows (m,) -> records (m, *shape). seed: decides folds and shuffles. There must be
-        at least as many members, and non-members, as folds.
+        There must be at least as many members, and non-members, as folds.
         """
-        features = self._features(records, rows, seed)
+        member, features = queries.is_member, self._features(queries, seed)
         rng = np.random.default_rng(seed)
         cutter = StratifiedKFold(self.folds, shuffle=True, random_state=int(rng.integers(2**31)))
         folds = list(cutter.split(features, member))
@@ -96,45 +91,36 @@ class Blind:
         area, margin = shuffled[0], norm.ppf(0.975) * float(np.std(shuffled[1:], ddof=1))
         return Guess(found[:, 0], max(0.0, area - margin), min(1.0, area + margin))
 
-    def _features(
-        self, records: Callable[[np.ndarray], Tensor], rows: np.ndarray, seed: int
-    ) -> np.ndarray:
+    def _features(self, queries: Queries, seed: int) -> np.ndarray:
         """Principal components of the queries (n, c) and their squares: (n, 2c)."""
-        some = records(rows[some_rows(len(rows), FITTED, seed)]).flatten(1).numpy()
+        some = queries.records(some_rows(len(queries), FITTED, seed)).flatten(1).numpy()
         pca = PCA(min(self.components, *some.shape), random_state=seed % 2**32).fit(some)
-        blocks = [
-            pca.transform(records(rows[start : start + BLOCK]).flatten(1).numpy())
-            for start in range(0, len(rows), BLOCK)
-        ]
+        blocks = [pca.transform(records.flatten(1).numpy()) for _, records in queries.blocks(BLOCK)]
         components = np.concatenate(blocks).astype(np.float64)
         return np.hstack([components, components**2])
 
 
-def rows(
-    config: DictConfig, store: Store, dataset: Dataset, queries: np.ndarray, member: np.ndarray
-) -> pd.DataFrame:
-    """The baseline's row as in `JobResult`, from the store or made now; none with blind=none.
-
-    queries: row numbers (n,), member: (n,) bool.
-    """
+def rows(config: DictConfig, store: Store, queries: Queries) -> pd.DataFrame:
+    """The baseline's row as in `JobResult`, from the store or made now; none with blind=none."""
     if not config.blind:
         return pd.DataFrame()
     baseline: Blind = build(config.blind, "blind")
     row: dict[str, Any] = {"attack": "blind", "access": NO_ACCESS, "calibrated": "none"}
     row["warnings"] = ""
+    member = queries.is_member
     if min(member.sum(), (~member).sum()) < baseline.folds:
         status = f"fewer members or non-members than blind.folds={baseline.folds}"
         return pd.DataFrame([row | {"status": status}])
     seed = sub_seed(config.seed, "blind")
     filed = {
         "blind": plain(config.blind),
-        "queries": dataset.digest(queries),
-        "members": dataset.digest(queries[member]),
+        "queries": queries.digest,
+        "members": queries.take(np.flatnonzero(member)).digest,
         "seed": seed,
     }
 
     def make(folder: Path) -> None:
-        guess = baseline.guess(dataset.records, queries, member, seed)
+        guess = baseline.guess(queries, seed)
         np.savez(folder / "guess.npz", **guess._asdict())
 
     folder = store.get("blind", filed, make)

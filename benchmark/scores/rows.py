@@ -11,6 +11,7 @@ import pandas as pd
 
 from attacks.calibration.difference import Calibration
 from attacks.calibration.ensemble import Ensemble
+from benchmark.data.queries import Queries
 from benchmark.measures import metrics
 from benchmark.models.references import suffices
 from victims.errors import UserError
@@ -41,12 +42,10 @@ class Raw(NamedTuple):
 class Table:
     """How raw scores become rows.
 
-    queries: (n,) row numbers, is_member: (n,) bool, inside: (r, n) bool, whether a reference model
-    was trained on the query.
+    inside: (r, n) bool, whether a reference model was trained on the query.
     """
 
-    queries: np.ndarray
-    is_member: np.ndarray
+    queries: Queries
     inside: np.ndarray
     calibrations: Mapping[str, Calibration]
     ensembles: Mapping[str, Ensemble]
@@ -56,7 +55,7 @@ class Table:
         rows, scores = [], []
         for row, values in [*self._attacks(raws), *self._ensembles(raws)]:
             if values is not None:
-                groups = values[self.is_member], values[~self.is_member]
+                groups = values[self.queries.is_member], values[~self.queries.is_member]
                 row |= {"status": "ok", **metrics.summary(*groups)}
                 scores.append(self._tidy(row, values))
             rows.append(row)
@@ -100,7 +99,8 @@ class Table:
 
     def _tidy(self, row: Mapping[str, Any], values: np.ndarray) -> pd.DataFrame:
         names = {"attack": row["attack"], "calibrated": row["calibrated"]}
-        columns = {"query": self.queries, "member": self.is_member, "score": values}
+        asked = {"query": self.queries.numbers, "member": self.queries.is_member}
+        columns = asked | {"score": values}
         return pd.DataFrame(names | columns)
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from benchmark.audit.given.inputs import Records
 from benchmark.audit.given.selection import LeftOut
 from benchmark.audit.given.space import ImageSpace, TableSpace
 from benchmark.data.dataset import Dataset
+from benchmark.data.queries import Queries
 from victims.access import FullBlackBox, PartialBlackBox, View
 from victims.errors import NoAccess
 
@@ -31,46 +29,6 @@ WITHOUT = {
     "members": "an audit has no attacker who knows members",
 }
 """Field of a view -> why an audit may not have it."""
-
-
-@dataclass(frozen=True)
-class Queries:
-    """Records of known membership, no two with the same content, shuffled.
-
-    members, non_members: all that were given. rows: (q,) row numbers, non-members after members.
-    """
-
-    members: Dataset
-    non_members: Dataset
-    rows: np.ndarray
-    ids: np.ndarray
-
-    @property
-    def is_member(self) -> np.ndarray:
-        """Whether each query is a member, (q,) bool."""
-        return self.rows < len(self.members.values)
-
-    def records(self, places: np.ndarray | slice) -> Tensor:
-        """The queries at these places, (m, *shape) float32."""
-        rows, border = self.rows[places], len(self.members.values)
-        found = np.empty((len(rows), *self.members.shape), np.float32)
-        inside = rows < border
-        found[inside] = self.members.values[rows[inside]]
-        found[~inside] = self.non_members.values[rows[~inside] - border]
-        return torch.from_numpy(found)
-
-    def blocks(self, rows: int) -> Iterator[tuple[int, Tensor]]:
-        """Yield (start, records (<= rows, *shape)) over all queries."""
-        for start in range(0, len(self.rows), rows):
-            yield start, self.records(slice(start, start + rows))
-
-    def digests(self) -> np.ndarray:
-        """A content hash of each query, (q, 16) uint8."""
-        return np.concatenate([self.members.digests, self.non_members.digests])[self.rows]
-
-    def take(self, places: np.ndarray) -> Queries:
-        """Some of the queries."""
-        return Queries(self.members, self.non_members, self.rows[places], self.ids[places])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from benchmark.audit.given.arrays import as_array
-from benchmark.audit.given.case import Case, Queries, Space
+from benchmark.audit.given.case import Case, Space
 from benchmark.audit.given.inputs import (
     Reading,
     Records,
@@ -34,6 +34,8 @@ from benchmark.audit.given.selection import LeftOut, choose_queries, strangers
 from benchmark.audit.given.space import ImageSpace, TableSpace, agree
 from benchmark.config.machine import device_of
 from benchmark.data.dataset import Dataset, in_memory
+from benchmark.data.joined import joined
+from benchmark.data.queries import Queries
 from benchmark.store.entries import Store
 from benchmark.store.folders import home
 from benchmark.store.keys import plain
@@ -79,7 +81,7 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     if discriminator is not None:
         parts["discriminate"] = _discriminate(discriminator, space, queries)
     if "reference" in data:
-        kept = strangers(data["reference"].digests, queries.digests())
+        kept = strangers(data["reference"].digests, queries.digests)
         left_out = replace(left_out, reference=int((~kept).sum()))
         if kept.any():  # attacks hold them in memory
             parts["reference"] = np.array(data["reference"].values)[kept]
@@ -233,7 +235,8 @@ def _queries(
     members, non_members = data["members"], data["non_members"]
     rows, left_out = choose_queries(members.digests, non_members.digests, seed)
     ids = np.concatenate([given["members"].ids, given["non_members"].ids])[rows]
-    return Queries(members, non_members, rows, ids), left_out
+    is_member, numbers = rows < len(members.values), np.arange(len(rows))
+    return Queries(joined(members, non_members), rows, is_member, numbers, ids), left_out
 
 
 def _generator_parts(generator: Generator, space: Space) -> dict[str, Any]:

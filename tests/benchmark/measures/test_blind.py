@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from omegaconf import DictConfig
 from sklearn.model_selection import StratifiedKFold
 
-from benchmark.data.dataset import Dataset
+from benchmark.data.dataset import Dataset, in_memory
+from benchmark.data.queries import Queries
 from benchmark.job import run
 from benchmark.measures import blind, checks, metrics
 from benchmark.measures.blind import Blind, Guess
@@ -23,9 +23,13 @@ Config = Callable[..., DictConfig]
 
 
 def guess(x: np.ndarray, member: np.ndarray, seed: int = 0, **settings: Any) -> Guess:
-    tensor = torch.from_numpy(x)
     baseline = Blind(**{"components": 20, "folds": 5, "shuffles": 100, **settings})
-    return baseline.guess(tensor.__getitem__, np.arange(len(x)), member, seed)
+    return baseline.guess(asked(in_memory(x.astype(np.float32)), member), seed)
+
+
+def asked(dataset: Dataset, member: np.ndarray) -> Queries:
+    rows = np.arange(len(member))
+    return Queries(dataset, rows, member, numbers=rows)
 
 
 def labels(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -54,8 +58,8 @@ def test_groups_that_differ_by_themselves_are_found(shift: str) -> None:
 
 def test_scores_are_those_of_a_ridge_on_components_and_squares() -> None:
     rng = np.random.default_rng(2)
-    member, x = labels(20, rng), rng.normal(size=(40, 3))
-    centred = x - x.mean(0)
+    member, x = labels(20, rng), rng.normal(size=(40, 3)).astype(np.float32)
+    centred = x - x.mean(0, dtype=float)
     components = centred @ np.linalg.svd(centred, full_matrices=False)[2].T
     features = np.hstack([components, components**2])
     state = int(np.random.default_rng(0).integers(2**31))
@@ -69,7 +73,7 @@ def test_scores_are_those_of_a_ridge_on_components_and_squares() -> None:
         weights = np.linalg.solve(gram, known.T @ (target - target.mean()))
         expected[held_out] = target.mean() + asked @ weights
     found = guess(x, member, components=3, folds=4).scores
-    np.testing.assert_allclose(found, expected, atol=1e-8)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_bad_settings_are_named() -> None:
@@ -92,7 +96,7 @@ def test_the_row_is_stored_and_warns(
 ) -> None:
     settings, member = config("data=randhie", "victim=vae_table"), np.arange(80) < 40
     store = Store(settings.machine.store)
-    rows = blind.rows(settings, store, dataset, np.arange(80), member)
+    rows = blind.rows(settings, store, asked(dataset, member))
     (row,) = rows.to_dict("records")
     assert (row["attack"], row["access"], row["status"]) == ("blind", "none", "ok")
     assert row["auroc_low"] > 0.5
@@ -104,7 +108,7 @@ def test_the_row_is_stored_and_warns(
     assert (check.name, check.level) == ("split leaks", "warning")
     assert f"AUROC {row['auroc']:.3f}" in check.message
     monkeypatch.setattr(Blind, "guess", None)
-    again = blind.rows(settings, store, dataset, np.arange(80), member)
+    again = blind.rows(settings, store, asked(dataset, member))
     pd.testing.assert_frame_equal(again, rows)
 
 
@@ -112,13 +116,13 @@ def test_equal_groups_few_queries_and_none(config: Config, dataset: Dataset) -> 
     settings = config()
     store = Store(settings.machine.store)
     alike = np.random.default_rng(3).permutation(np.arange(80) % 2 == 0)
-    (row,) = blind.rows(settings, store, dataset, np.arange(80), alike).to_dict("records")
+    (row,) = blind.rows(settings, store, asked(dataset, alike)).to_dict("records")
     assert row["auroc_low"] < 0.5 < row["auroc_high"]
     assert row["warnings"] == ""
     assert checks.split_leaks([row]) == []
-    few = blind.rows(settings, store, dataset, np.arange(6), np.arange(6) < 3)
+    few = blind.rows(settings, store, asked(dataset, np.arange(6) < 3))
     assert few["status"].tolist() == ["fewer members or non-members than blind.folds=5"]
-    assert blind.rows(config("blind=none"), store, dataset, np.arange(80), alike).empty
+    assert blind.rows(config("blind=none"), store, asked(dataset, alike)).empty
 
 
 def test_the_row_stands_in_the_table_beside_the_attacks(config: Config) -> None:

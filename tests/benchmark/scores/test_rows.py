@@ -8,12 +8,15 @@ import pytest
 from attacks.calibration.difference import Difference
 from attacks.calibration.ensemble import LogisticEnsemble
 from attacks.calibration.lira import OnlineLiRA
+from benchmark.data.dataset import in_memory
+from benchmark.data.queries import Queries
 from benchmark.measures import metrics
 from benchmark.scores.rows import COMBINED, NOTHING_TO_LEARN, Raw, Table, on_references
 
 N, MODELS = 60, 6
 RNG = np.random.default_rng(0)
 MEMBER = RNG.permutation(N) < N // 2
+QUERIES = Queries(in_memory(RNG.normal(size=(N, 2))), np.arange(N), MEMBER, np.arange(N) + 500)
 INSIDE = np.array([RNG.permutation(N) < N // 2 for _ in range(MODELS // 2)])
 INSIDE = np.concatenate([INSIDE, ~INSIDE])
 CALIBRATIONS = {"difference": Difference(), "lira": OnlineLiRA()}
@@ -26,7 +29,7 @@ def raw(gap: float, references: bool = True) -> Raw:
 
 
 def table(inside: np.ndarray = INSIDE) -> Table:
-    return Table(np.arange(N) + 500, MEMBER, inside, CALIBRATIONS, ENSEMBLES)
+    return Table(QUERIES, inside, CALIBRATIONS, ENSEMBLES)
 
 
 def test_every_row_follows_from_its_scores() -> None:
@@ -60,7 +63,7 @@ def test_what_cannot_be_compared_keeps_its_raw_row_and_stays_out_of_the_ensemble
 
 @pytest.mark.parametrize("inside", [np.zeros((MODELS, N), bool), np.zeros((0, N), bool)])
 def test_an_ensemble_without_models_that_saw_the_queries_says_so(inside: np.ndarray) -> None:
-    made = Table(np.arange(N), MEMBER, inside, {}, ENSEMBLES)
+    made = Table(QUERIES, inside, {}, ENSEMBLES)
     rows, scores = made.build({"a": raw(1.0, references=len(inside) > 0)})
     last = rows.iloc[-1]
     assert last["status"] == NOTHING_TO_LEARN
