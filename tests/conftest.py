@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from benchmark.config.commandline import register_resolvers
-from victims.access import AccessibleEncoder, View
+from victims.access import AccessibleDenoiser, AccessibleEncoder, VariationApi, View
 from victims.base import Adversarial, Victim
 from victims.training.train import Training, fit
 
@@ -52,6 +52,10 @@ def config(tmp_path: Path) -> Callable[..., DictConfig]:
     return partial(composed, tmp_path)
 
 
+SIGNAL = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+"""The linear schedule of diffusion models."""
+
+
 class Memoriser(Adversarial):
     """A victim that knows its training records by heart: near anchor i it generates record i."""
 
@@ -74,14 +78,29 @@ class Memoriser(Adversarial):
         return torch.cdist(*flat, compute_mode=exact).amin(1).neg()
 
     def grants(self) -> dict[str, Any]:
-        return {**super().grants(), "reconstruct": self.reconstruct}
+        own = {"denoise": self.denoise, "signal": SIGNAL, "vary": self.vary, "timesteps": 1000}
+        return {**super().grants(), "reconstruct": self.reconstruct, **own}
+
+    def vary(self, x: Tensor, level: int, steps: int, seed: int) -> Tensor:
+        return self.reconstruct(x, seed)
+
+    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        """The noise around the nearest member; nonsense where none is within the noise's reach."""
+        left = torch.from_numpy(SIGNAL)[t].float()[:, None]
+        flat, members = x.flatten(1), self.members.flatten(1)
+        gaps = flat[:, None] - left.sqrt()[:, None] * members
+        nearest = gaps.square().sum(2).argmin(1)
+        told = gaps[torch.arange(len(x)), nearest] / (1 - left).sqrt()
+        known = torch.exp(-3 * (told.square().mean(1, keepdim=True) - 1.3).clamp(min=0))
+        nonsense = 2 * torch.sin(37 * flat + t[:, None])
+        return (known * told + (1 - known) * nonsense).view_as(x)
 
     def reconstruct(self, x: Tensor, seed: int) -> Tensor:
         return self.members[torch.cdist(x.flatten(1), self.members.flatten(1)).argmin(1)]
 
     @classmethod
     def offers(cls) -> tuple[type[View], ...]:
-        return (*super().offers(), AccessibleEncoder)
+        return (*super().offers(), AccessibleEncoder, VariationApi, AccessibleDenoiser)
 
     def grant(self, access: type[View], batch_size: int = 64, copies: int = 4) -> Any:
         """A view with a bank in which every record is released `copies` times, with noise in z."""

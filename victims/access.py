@@ -4,6 +4,7 @@ The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.039
 
     FullBlackBox  <  PartialBlackBox  <  WhiteBox        AccessibleDiscriminator   AccessibleEncoder
     FullBlackBox  <  FullBlackBoxWithReference  <  FullBlackBoxWithMembers
+    VariationApi    AccessibleDenoiser    WeightGradients    (branches of their own)
 
 The generator's chain grows to the right; the discriminator and the encoder are branches of their
 own. In the second line the victim grants no more than samples: what is added are records that the
@@ -14,7 +15,7 @@ reaches for more than it was granted fails at once with an AttributeError.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,47 @@ class AccessibleEncoder(View):
     """One stochastic encode-decode pass of a VAE-type victim: (n, *shape), seed -> (n, *shape)."""
 
     reconstruct: Callable[[Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class VariationApi(View):
+    """Image to image: give a record, get it back noised and denoised. A black box.
+
+    vary: (n, *shape), level, steps, seed -> (n, *shape); noised to that level by noise of the
+    victim's, the same for all rows, and taken back in so many even steps. timesteps: how many
+    levels there are.
+    """
+
+    vary: Callable[[Tensor, int, int, int], Tensor]
+    timesteps: int
+
+
+@dataclass(frozen=True)
+class AccessibleDenoiser(View):
+    """A diffusion model's denoiser at a chosen record and level, and its schedule; no gradient.
+
+    The literature calls this one access grey box (CDI), white box (Matsumoto) or black box (SecMI).
+    denoise: (n, *shape), levels (n,) int64 -> (n, *shape), the noise that the network tells;
+    detached. Questions asked before are answered from memory. signal: (T,) float64, the share of a
+    record's variance left at each level (abar).
+    """
+
+    denoise: Callable[[Tensor, Tensor], Tensor]
+    signal: np.ndarray
+
+
+@dataclass(frozen=True)
+class WeightGradients(View):
+    """How long the gradient of a record's own training loss is, for each tensor of weights.
+
+    gradient_norms: (n, *shape), levels (m,), noise (n, *noise_shape) -> (n, tensors): norms of the
+    gradient of each record's loss, averaged over these levels. levels: how many the loss has; 1
+    where it has none. noise_shape: of what a record's loss draws, standard normal.
+    """
+
+    gradient_norms: Callable[[Tensor, Sequence[int], Tensor], Tensor]
+    levels: int
+    noise_shape: tuple[int, ...]
 
 
 def of_victim(access: type[View]) -> type[View]:

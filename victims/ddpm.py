@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -15,8 +17,11 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
 
+from victims.access import AccessibleDenoiser, VariationApi, View, WeightGradients
 from victims.base import Victim
 from victims.errors import UserError
+from victims.gradients import norms
+from victims.memo import Memo
 from victims.networks import stages
 from victims.training.ema import averaged, follow
 
@@ -98,6 +103,7 @@ class DDPM(Victim):
         self.sampler.set_timesteps(sampling_steps)
         self.flip, self.decay, self.multiplicity = flip, decay, multiplicity
         self.learning_rate, self.warmup = learning_rate, warmup
+        self.memo = Memo(self.told)
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
 
     # --- training -----------------------------------------------------------------------------
@@ -162,6 +168,57 @@ class DDPM(Victim):
     def signal(self) -> Tensor:
         """The share (T,) of a record's variance that is left at each level, abar in the papers."""
         return self.sampler.alphas_cumprod
+
+    def freeze_for_release(self) -> Victim:
+        """The model as it is given away; what another one answered is forgotten."""
+        self.memo.clear()
+        return super().freeze_for_release()
+
+    def grants(self) -> dict[str, Any]:
+        """The generator's parts, the denoiser, variations, and gradients of the loss."""
+        return {
+            **super().grants(),
+            "denoise": self.memo,
+            "signal": self.signal.double().numpy(),
+            "vary": self.vary,
+            "timesteps": self.timesteps,
+            "gradient_norms": self.gradient_norms,
+            "levels": self.timesteps,
+            "noise_shape": tuple(self.shape),
+        }
+
+    @classmethod
+    def offers(cls) -> tuple[type[View], ...]:
+        """The generator's chain, and what diffusion models have beside it."""
+        return (*super().offers(), VariationApi, AccessibleDenoiser, WeightGradients)
+
+    @torch.no_grad()
+    def told(self, x: Tensor, t: Tensor) -> Tensor:
+        """The noise (n, *shape) that the released network tells in x at levels (n,)."""
+        return self.average(x.to(self.device, torch.float32), t.to(self.device))
+
+    @torch.no_grad()
+    def vary(self, x: Tensor, level: int, steps: int, seed: int) -> Tensor:
+        """Images (n, *shape) noised to a level, by one draw for all, and denoised in even steps."""
+        draw = torch.randn(tuple(self.shape), generator=torch.Generator().manual_seed(seed))
+        ends = [level * i // steps for i in range(steps, -1, -1)]
+        signal = self.signal.tolist()
+        x = x.to(self.device, torch.float32)
+        x = signal[level] ** 0.5 * x + (1 - signal[level]) ** 0.5 * draw.to(x)
+        for t, end in pairwise(ends):
+            told = self.told(x, torch.full((len(x),), t))
+            clean = (x - (1 - signal[t]) ** 0.5 * told) / signal[t] ** 0.5
+            left = signal[end] if end else 1.0
+            x = left**0.5 * clean + (1 - left) ** 0.5 * told
+        return x
+
+    def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
+        """Norms (n, tensors) of the gradient of each record's loss, a mean over its levels."""
+        t = torch.tensor(list(levels), device=self.device).expand(len(x), -1)
+        shared = noise.to(self.device)[:, None].expand(-1, len(levels), *noise.shape[1:])
+        losses = partial(self.denoising_losses, self.average)
+        batch = x.to(self.device, torch.float32), t, shared
+        return norms(self, list(self.average.parameters()), losses, batch)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, c * h * w), which are x_T, to images (n, c, h, w)."""

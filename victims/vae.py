@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.optim import Adam, Optimizer
 
-from victims.access import AccessibleEncoder, View
+from victims.access import AccessibleEncoder, View, WeightGradients
 from victims.base import Victim
 from victims.errors import UserError
+from victims.gradients import norms
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
 
 
@@ -143,13 +145,35 @@ class VAE(Encoding):
         batch = real, self.prior(len(real))
         self.learn(self.optimizers(), self.negative_elbos, batch, "negative elbo")
 
+    def grants(self) -> dict[str, Any]:
+        """The other parts and the gradients of each record's bound."""
+        own = {"levels": 1, "noise_shape": (self.z_dim,), "gradient_norms": self.gradient_norms}
+        return {**super().grants(), **own}
+
+    @classmethod
+    def offers(cls) -> tuple[type[View], ...]:
+        """The other views and the gradients of each record's bound."""
+        return (*super().offers(), WeightGradients)
+
+    def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
+        """Norms (n, tensors) of the gradient of each record's bound; it has one level."""
+        batch = x.to(self.device, torch.float32), noise.to(self.device)
+        weights = [*self.encoder.parameters(), *self.decoder.parameters()]
+        return norms(self, weights, self._bounds, batch)
+
     def negative_elbos(self, real: Tensor, noise: Tensor) -> Tensor:
         """Minus the evidence lower bound (n,) of each record, its code drawn with its noise."""
-        mean, log_variance = self.encode(real)
-        reconstruction = self.reconstruction_loss(code(mean, log_variance, noise), real)
-        divergence = kl(mean, log_variance)
+        reconstruction, divergence = self._bound(real, noise)
         self.note(reconstruction=reconstruction, divergence=divergence)
         return reconstruction + divergence
+
+    def _bounds(self, real: Tensor, noise: Tensor) -> Tensor:
+        return sum(self._bound(real, noise), torch.zeros(()))
+
+    def _bound(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encode(real)
+        reconstruction = self.reconstruction_loss(code(mean, log_variance, noise), real)
+        return reconstruction, kl(mean, log_variance)
 
 
 class Standardise(nn.Module):
