@@ -17,6 +17,7 @@ from benchmark.data.queries import Queries
 from benchmark.job import canaries
 from benchmark.job.prepare import Plan, asked, planted, prepare, victim_recipe
 from benchmark.measures import blind, checks, pairs, promise
+from benchmark.measures.dataset_inference import set_detection
 from benchmark.measures.result import JobResult, Strip
 from benchmark.models import memory
 from benchmark.models.recipe import GRID, Model, obtain, obtain_all
@@ -193,6 +194,7 @@ def _result(
         scores=scores,
         comparisons=comparisons,
         sets=pairs.set_curves(scores),
+        detection=set_detection(rows, scores, config["seed"]),
         samples=np.array(victim.released[:GRID]) if plan.dataset.is_image else None,
         strips=_strips(plan, victim, set(scores["attack"])) if plan.dataset.is_image else {},
         canaries=planted,

@@ -33,7 +33,7 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
     so that it also holds for a pair chosen after looking, such as the best. Rows that order all
     queries alike are one attack (`twins`): their pairs with others are counted once.
     """
-    columns, member = _columns(scores)
+    columns, member = scores_by_row(scores)
     rows = []
     for a, b in combinations(columns, 2):
         both = ~np.isnan(columns[a] + columns[b])
@@ -78,7 +78,7 @@ def twins(columns: Mapping[Row, np.ndarray]) -> list[list[Row]]:
 def same_order(scores: pd.DataFrame) -> list[Check]:
     """Rows of a job that order all queries alike, one check a group. scores: as for `compare`."""
     found = []
-    for first, *others in twins(_columns(scores)[0]):
+    for first, *others in twins(scores_by_row(scores)[0]):
         names = " and ".join(_name(row) for row in others)
         message = (
             f"{names}: the queries are ordered exactly as by {_name(first)}; this is one attack "
@@ -127,7 +127,7 @@ def best(rows: pd.DataFrame, comparisons: pd.DataFrame) -> np.ndarray:
 
 def set_curves(scores: pd.DataFrame) -> pd.DataFrame:
     """Accuracy on sets of records against their size, for every row of the table: CURVES."""
-    columns, member = _columns(scores)
+    columns, member = scores_by_row(scores)
     curves = [
         [*name, *point]
         for name, values in columns.items()
@@ -136,7 +136,7 @@ def set_curves(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(curves, columns=CURVES)
 
 
-def _columns(scores: pd.DataFrame) -> tuple[dict[Row, np.ndarray], np.ndarray]:
+def scores_by_row(scores: pd.DataFrame) -> tuple[dict[Row, np.ndarray], np.ndarray]:
     """Scores (n,) of each row of the table, of all queries in one order; member (n,) bool.
 
     NaN where a row does not judge a query.

@@ -24,8 +24,8 @@ def write(
 ) -> Path:
     """Write a job's files into its folder and return the page.
 
-    table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, quality.json, config.yaml,
-    index.html.
+    table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, set_detection.csv,
+    quality.json, config.yaml, index.html.
     page: file of the page as it was rendered before, or its HTML; None renders a job's now.
     config: what config.yaml holds, if not the result's.
     A number that cannot be resolved reads n/a in the CSV, null in quality.json; in parquet it is
@@ -40,7 +40,11 @@ def write(
         result.rows.to_csv(folder / "table.csv", index=False, na_rep="n/a")
         result.rows.to_parquet(folder / "table.parquet", index=False)
         result.scores.to_parquet(folder / "scores.parquet", index=False)
-        for name, frame in {"comparisons": result.comparisons, "sets": result.sets}.items():
+        for name, frame in {
+            "comparisons": result.comparisons,
+            "sets": result.sets,
+            "set_detection": result.detection,
+        }.items():
             if not frame.empty:  # an audit has none
                 frame.to_csv(folder / f"{name}.csv", index=False, na_rep="n/a")
         if result.quality:

@@ -15,6 +15,7 @@ from benchmark.show import figures, html
 from benchmark.show.html import environment, inline, row_texts
 from benchmark.show.texts import (
     better,
+    detected,
     made,
     name,
     planted,
@@ -40,6 +41,7 @@ def render(result: JobResult) -> str:
         curves=_curves(result),
         matrix=_matrix(result),
         sets=None if result.sets.empty else inline(figures.set_accuracy(result), "sets"),
+        detected=detected(result.detection),
         histograms=_histograms(result),
         canaries=None if result.canaries.empty else planted(result.canaries),
         samples=_samples(result.samples),

@@ -16,6 +16,7 @@ from benchmark.show.texts import (
     MARKED,
     access,
     better,
+    detected,
     made,
     mark,
     planted,
@@ -60,7 +61,7 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(grid("one-run audit of ε", planted(result.canaries)))
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
-    for line in _victim(result):
+    for line in [*_victim(result), *detected(result.detection)]:
         console.print(f"  {escape(line)}")
     for check in result.checks:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmark.measures.dataset_inference import enough
 from benchmark.measures.numbers import duration
 from benchmark.measures.result import JobResult
 
@@ -57,6 +58,16 @@ def planted(canaries: pd.DataFrame) -> pd.DataFrame:
         "ε promised": canaries["epsilon"].map(lambda x: "∞" if np.isinf(x) else f"{x:.3g}"),
     }
     return pd.DataFrame(texts)
+
+
+def detected(detection: pd.DataFrame) -> list[str]:
+    """How many records of a set give it away, a sentence for each kind of access."""
+    sentences = []
+    for name, size in enough(detection).items():
+        tried = detection.loc[detection["access"] == name, "size"].max()
+        what = f"sets of {size} members are" if size else f"no set of up to {tried} members is"
+        sentences.append(f"{name}: {what} told from unseen records")
+    return sentences
 
 
 def made(result: JobResult) -> str:

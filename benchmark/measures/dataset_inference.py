@@ -1,0 +1,159 @@
+"""Was this set of records used for training? A p-value for a set, from all attacks together.
+
+A data owner suspects that a model was trained on their records and has others of the same kind that
+nobody can have used. One record proves little; a difference between the two sets, in whatever
+direction the attacks' scores show it, proves that the set was used.
+
+Source: the question is that of Maini et al. 2021, arXiv 2104.10706, and of Dubinski et al. 2024
+(CDI), arXiv 2411.12858, who fit a logistic regression to four fifths of both sets, score the last
+fifth and compare with a t-test. Deviations: the test is an exact permutation test, as pooled scores
+of folds are not independent; a ridge regression stands for the logistic one, because its scores
+under every permutation of the labels are one matrix product; scores become normal scores first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from benchmark.measures.pairs import scores_by_row
+
+PERMUTATIONS = 1999
+"""The smallest p-value is 1 / 2000."""
+
+BLOCK = 100
+"""Permutations that are judged together: memory is that of BLOCK numbers a record."""
+
+RIDGE = 0.1
+"""Penalty on the weights, as a share of the number of records: fixed beforehand, not chosen."""
+
+
+SIZES = (2, 5, 10, 20, 50, 100, 200)
+"""Records in a set, for a curve."""
+
+LEVEL, OFTEN = 0.01, 0.95
+"""A set is detected with a p-value below LEVEL; a size suffices if OFTEN of such sets are."""
+
+DETECTION = ["access", "size", "detected"]
+
+
+class SetPower(NamedTuple):
+    """Of sets of `size` suspects, the share that is detected at the level of `set_power`."""
+
+    size: int
+    detected: float
+
+
+def set_p_value(suspects: ArrayLike, unseen: ArrayLike, seed: int = 0) -> float:
+    """P-value of "suspects and unseen records are alike", in (0, 1].
+
+    suspects (s, f), unseen (u, f): scores of f attacks, or any other features. Both sets must be
+    drawn alike: the test sees any other difference too, so print the p-value of a blind feature
+    beside it. Raises ValueError for fewer than 2 records in a set and for values not finite.
+
+    >>> rng = np.random.default_rng(0)
+    >>> set_p_value(rng.normal(size=(40, 3)) + 1, rng.normal(size=(60, 3)))
+    0.0005
+    """
+    a, b = (np.asarray(x, np.float64) for x in (suspects, unseen))
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(f"suspects {a.shape}, unseen {b.shape}: (s, f) and (u, f) are needed")
+    features = np.concatenate([a, b])
+    if not np.isfinite(features).all():
+        raise ValueError("suspects and unseen records need finite features")
+    separation = _Separation(features)
+    labels = np.zeros(len(features))
+    labels[: len(a)] = 1
+    rng, found = np.random.default_rng(seed), float(separation(labels[None])[0])
+    as_far = 0
+    for start in range(0, PERMUTATIONS, BLOCK):
+        count = min(BLOCK, PERMUTATIONS - start)
+        drawn = rng.permuted(np.tile(labels, (count, 1)), axis=1)
+        as_far += int((separation(drawn) >= found - 1e-12).sum())
+    return (1 + as_far) / (1 + PERMUTATIONS)
+
+
+class _Separation:
+    """How far a regression without each record tells the ones of some labels from the zeros.
+
+    Nothing that is kept depends on the labels. Predictions without a record follow from those with
+    it (Allen 1974, Technometrics: PRESS).
+    """
+
+    def __init__(self, features: np.ndarray) -> None:
+        n = len(features)
+        scores = ndtri((rankdata(features, axis=0) - 0.5) / n)
+        spread = scores.std(axis=0)
+        self.scores = (scores - scores.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+        inner = self.scores.T @ self.scores + RIDGE * n * np.eye(self.scores.shape[1])
+        self.weights = np.linalg.solve(inner, self.scores.T)
+        self.own = np.einsum("nf,fn->n", self.scores, self.weights) + 1 / n
+
+    def __call__(self, labels: np.ndarray) -> np.ndarray:
+        """Mean prediction of the ones less that of the zeros, for each row of labels (p, n)."""
+        with_it = labels @ self.scores @ self.weights + labels.mean(axis=1, keepdims=True)
+        predicted = (with_it - self.own * labels) / (1 - self.own)
+        ones = labels.sum(axis=1)
+        inside = (predicted * labels).sum(axis=1)
+        return inside / ones - (predicted.sum(axis=1) - inside) / (labels.shape[1] - ones)
+
+
+def set_power(
+    members: ArrayLike,
+    non_members: ArrayLike,
+    sizes: tuple[int, ...] = SIZES,
+    level: float = LEVEL,
+    draws: int = 100,
+    seed: int = 0,
+) -> list[SetPower]:
+    """How large a set must be to be detected: the share of random sets with p < level, by size.
+
+    members (m, f), non_members (n, f): scores of all attacks. Each set of members is compared with
+    all non-members. Sizes above half of the members are left out: such sets are nearly the same
+    records. One record alone has no p-value.
+    """
+    a, b = (np.asarray(group, np.float64) for group in (members, non_members))
+    rng, found = np.random.default_rng(seed), []
+    for size in sizes:
+        if not 2 <= size <= len(a) // 2:
+            continue
+        chosen = [rng.choice(len(a), size, replace=False) for _ in range(draws)]
+        p_values = [set_p_value(a[rows], b, seed=i) for i, rows in enumerate(chosen)]
+        found.append(SetPower(size, float(np.mean(np.array(p_values) < level))))
+    return found
+
+
+def set_detection(rows: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """How large a set of members must be to be detected, from the scores of a job: DETECTION.
+
+    rows, scores: as in `JobResult`. A curve for who has the released samples alone, and one for all
+    attacks together; of the queries that each of their rows judges.
+    """
+    columns, member = scores_by_row(scores)
+    ok = rows[rows["status"] == "ok"]
+    access = dict(zip(zip(ok["attack"], ok["calibrated"], strict=True), ok["access"], strict=True))
+    samples = [row for row in columns if str(access.get(row, "")).startswith("full_black_box")]
+    found: list[list[object]] = []
+    for name, chosen in {"released samples": samples, "all attacks": list(columns)}.items():
+        if chosen:
+            features = np.stack([columns[row] for row in chosen], axis=1)
+            judged = ~np.isnan(features).any(axis=1)
+            inside, outside = features[judged & member], features[judged & ~member]
+            found += [[name, *point] for point in set_power(inside, outside, seed=seed)]
+    return pd.DataFrame(found, columns=DETECTION)
+
+
+def enough(detection: pd.DataFrame) -> dict[str, int | None]:
+    """Access -> the smallest size of which OFTEN sets are detected; None where none is."""
+    found: dict[str, int | None] = {}
+    if detection.empty:
+        return found
+    for name, curve in detection.groupby("access", sort=False):
+        sizes = curve.loc[curve["detected"] >= OFTEN, "size"]
+        found[str(name)] = None if sizes.empty else int(sizes.min())
+    return found
