@@ -1,4 +1,4 @@
-"""The example in the README runs, and finds what it says."""
+"""The example in the README of audits runs, and finds what it says."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from conftest import CONF
 
 @pytest.mark.slow
 def test_the_example_in_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (CONF.parent / "README.md").read_text()
+    readme = (CONF.parent / "benchmark" / "audit" / "README.md").read_text()
     (example,) = re.findall(r"```python\n(.*?benchmark\.audit.*?)```", readme, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
