@@ -2,8 +2,9 @@
 
     python bench/pictures.py [JOB/index.html AUDIT/index.html]
 
-Yellow boxes hold records that the attacker brings along. The lattice of accesses is drawn from the classes in `victims/access.py`. With the pages of a job and
-of an audit their tops are photographed too, by Chromium (`pip install playwright`).
+The lattice of accesses is drawn from the classes in `victims/access.py`; yellow boxes hold records
+that the attacker brings along. With the pages of a job and of an audit their tops are photographed
+too, by Chromium (`pip install playwright`).
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ def adds(view: type[View]) -> list[str]:
 
 
 def places(view: type[View] = View, depth: int = 0, row: int = 0) -> dict[type[View], Place]:
-    """View -> (steps from nothing, row): a chain lies in a row, a branch begins one."""
+    """View -> (column, row): a chain lies in a row, a branch begins one; the lonely come last."""
     found: dict[type[View], Place] = {}
+    alone = [kind for kind in view.__subclasses__() if not depth and not kind.__subclasses__()]
     for kind in view.__subclasses__():
-        found[kind] = (depth, row)
-        found |= places(kind, depth + 1, row)
-        row = max(at for _, at in found.values()) + 1
-    return found
+        if kind not in alone:
+            found[kind] = (depth, row)
+            found |= places(kind, depth + 1, row)
+            row = max(at for _, at in found.values()) + 1
+    return found | {kind: (at % 3, row + at // 3) for at, kind in enumerate(alone)}
 
 
 def lattice(axes: Axes) -> None:
