@@ -20,6 +20,7 @@ from benchmark.report.findings import findings
 from benchmark.report.published import PUBLISHED, checked
 from benchmark.report.tables import CAPTION, table
 from benchmark.show import figures
+from benchmark.store.folders import home
 from victims.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     try:
+        asked.out = home(asked.out)
         studies = collect(_with_jobs(asked.words))
         written = write(studies, asked.out)
         _log(studies, asked.out)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -130,11 +131,20 @@ class TableSpace:
                 f"{what}: a network sees numbers, but {some(list(self.levels))} hold categories; "
                 f"encode the data as the network sees it, or hand in its samples instead"
             )
+        if texts := [c for c, value in self.constants.items() if not _is_number(value)]:
+            raise UserError(
+                f"{what}: a network sees numbers, but {some(texts)} holds one value that is none; "
+                f"{pasted('records.ignore', texts[0])} leaves it out"
+            )
         if self.gaps:
             raise UserError(
                 f"{what}: a network sees numbers, but in {some(self.gaps)} values are missing; "
                 f"fill them as the network sees them, or hand in its samples instead"
             )
+
+
+def _is_number(value: Any) -> bool:
+    return bool((pd.api.types.is_number(value) or pd.api.types.is_bool(value)) and value == value)
 
 
 def agree(given: Mapping[str, Records]) -> dict[str, Records]:

@@ -392,6 +392,19 @@ def test_a_folder_is_not_given_another_audit_s_result(
         changed.write(tmp_path)
 
 
+@pytest.mark.parametrize("value", ["A", None, 2.0, True])
+def test_a_constant_column_reaches_a_network_as_a_number_or_is_named(
+    audited: Audited, inputs, value: object
+) -> None:
+    given = {n: frame.drop(columns="town").assign(site=value) for n, frame in inputs.items()}
+    asked = {"discriminator": lambda x: x.sum(1)}
+    if isinstance(value, float | bool):
+        assert len(audited("attack=[discriminator]", **given, **asked).result.ok)
+    else:
+        with pytest.raises(UserError, match=r"but site holds one value.*=\[site\] leaves it out"):
+            audited("attack=[discriminator]", **given, **asked)
+
+
 @pytest.mark.slow
 def test_the_module_can_be_run(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark.audit", "members=/no, file"]

@@ -317,3 +317,12 @@ def test_the_claims_are_a_table_too(fill: Fill, tmp_path: Path) -> None:
 def test_a_failure_names_no_folder_of_this_machine() -> None:
     told = "could not read /home/me/store/x.npy, see https://x.org/a/b or n/a"
     assert FOLDERS.sub("…/", told) == "could not read …/x.npy, see https://x.org/a/b or n/a"
+
+
+def test_the_home_folder_is_no_name_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["--out=~nobody_of_that_name/results"]) == 2
+    assert "there is none of that name" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
