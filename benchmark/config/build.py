@@ -108,6 +108,11 @@ def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) 
             check(f"{setting}.{name!s}", value, wanted[str(name)])
 
 
+def takes(config: DictConfig, name: str) -> bool:
+    """Whether the constructor that a config names has a parameter of this name."""
+    return name in _parameters(resolve_name(config["_target_"]))
+
+
 def _annotations(target: Any) -> dict[str, Any]:
     """Of the parameters of a class's constructor, those of its bases included, or of a function."""
     bases = [vars(base).get("__init__") for base in reversed(getattr(target, "__mro__", ()))]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from victims.schema import Schema
+
 if TYPE_CHECKING:  # a stored job reads a data set's identity, and torch takes seconds
     from torch import Tensor
 
@@ -38,12 +40,14 @@ class Dataset:
     digests: (n, 16) uint8, a content hash per record; equal digests are duplicates.
     identities: (n,) int64, whom a record shows, or None where the data does not say.
     facts: what the table's reader should know (source, licence, skipped rows).
+    schema: what the columns of a table are, or None for images, and where that is not known.
     """
 
     values: np.ndarray
     digests: np.ndarray
     identities: np.ndarray | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    schema: Schema | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,6 +88,7 @@ def write(
     count: int,
     identities: np.ndarray | None = None,
     facts: dict[str, Any] | None = None,
+    schema: Schema | None = None,
 ) -> None:
     """Write records block by block as `Dataset.open` reads them.
 
@@ -105,6 +110,8 @@ def write(
     if identities is not None:
         np.save(folder / "identities.npy", np.asarray(identities, np.int64))
     (folder / "facts.json").write_text(json.dumps(facts or {}, indent=1))
+    if schema is not None:
+        (folder / "schema.json").write_text(json.dumps(schema.plain(), indent=1))
 
 
 def new_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
@@ -127,7 +134,12 @@ def read(folder: Path) -> Dataset:
         digests=np.load(folder / "digests.npy"),
         identities=np.load(identities) if identities.exists() else None,
         facts=json.loads((folder / "facts.json").read_text()),
+        schema=_schema(folder / "schema.json"),
     )
+
+
+def _schema(path: Path) -> Schema | None:
+    return Schema.of_plain(json.loads(path.read_text())) if path.exists() else None
 
 
 def in_memory(values: np.ndarray) -> Dataset:

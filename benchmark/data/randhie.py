@@ -30,6 +30,7 @@ class RandHie(Table):
     """
 
     name = "randhie"
+    whole = False
     advice = "install the package statsmodels, 0.15 or later (earlier ones lack the file)"
 
     def __init__(self, encode: str = "unit", bins: int = 4) -> None:
@@ -41,6 +42,7 @@ class RandHie(Table):
             encode,
             bins,
             "skip",
+            gaps=False,
         )
 
     def path(self) -> Path:
@@ -50,3 +52,34 @@ class RandHie(Table):
         if not path.is_file():
             raise UserError(f"data=randhie: {FILE} of statsmodels was not found; {self.advice}")
         return path
+
+
+SITES, YEARS, PLANS = range(1, 7), range(1, 6), range(1, 20)
+"""Codes that may occur, as the study's documentation has them."""
+
+
+class RandHieMixed(Table):
+    """The same table with its categories: 20 190 years of 5 912 people, columns of every kind.
+
+    31 columns. Categories: site (6), study year (5) and insurance plan (19, of which one is not
+    used). Dollars and visits are skewed: under 10 % of the years have a stay in hospital, the
+    largest bill is above 38 000 dollars; `log` stores log(1 + x). The general health index is
+    missing in a quarter of the years, educdec, mdeoff and pioff in up to five.
+    encode: none, unit or bins as for `Table`. A row's person is its identity. Source and licence:
+    as for `RandHie`.
+    """
+
+    name = "randhie_mixed"
+    advice = RandHie.advice
+    path = RandHie.path
+
+    def __init__(self, encode: str = "unit", bins: int = 4) -> None:
+        super().__init__(
+            FILE,
+            ["site", "year", "plan", *PERSON, "ghindx", *HEALTH, *PLAN, *VISITS, *DOLLARS],
+            "zper",
+            [*VISITS, *DOLLARS],
+            encode,
+            bins,
+            levels={"site": SITES, "year": YEARS, "plan": PLANS},
+        )

@@ -1,13 +1,22 @@
-"""Any table of numbers, CSV or parquet: a researcher's own data."""
+"""Any table, CSV or parquet, of numbers and categories: a researcher's own data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmark.data.columns import (
+    Cells,
+    binned,
+    column_of,
+    kind,
+    measured,
+    understood,
+    values_of,
+)
 from benchmark.data.dataset import write
 from benchmark.data.files import (
     Faults,
@@ -23,21 +32,26 @@ from benchmark.data.files import (
 )
 from benchmark.store.folders import home
 from victims.errors import UserError
+from victims.schema import Schema
 
 ENCODINGS = ("none", "unit", "bins")
-TRUTH = {"true": 1.0, "false": 0.0}
 
 
 class Table:
-    """Rows of numbers, one record each: (d,) float32.
+    """Rows of numbers and categories, one record each: (d,) float32, as `Schema` lays them out.
 
     file: .csv, .tsv (either also .gz or .zip), .parquet, .feather or .xlsx (needs openpyxl), with a
     header; blanks around a cell or a name do not count.
-    columns: those to use, in this order; null for all but `identity`. A cell must be a finite
-    number, true or false; a row with any other cell is corrupt.
+    columns: those to use, in this order; null for all but `identity`. A column holds numbers where
+    most of its cells are finite numbers, true or false; then a row with another cell is corrupt.
+    Every other column is a category, as is each in `categorical`; codes such as 007 are text.
+    levels: column -> all levels of a category that may occur, missing ones as ""; a row with
+    another is corrupt. Without them the levels are those of all rows, members or not.
+    gaps: whether a cell may be missing (empty, NA, NaN, null, None): a missing number is 0 beside
+    an indicator, a missing category a level. Without gaps such a row is corrupt.
     identity: column that says whom a row is about (for split=identity), any text; or null.
     log: columns x (none negative) replaced by log(1 + x) first, for long tails.
-    encode: none (as stored), unit (each column scaled to [0, 1] by its smallest and largest value),
+    encode: none (as stored), unit (each number scaled to [0, 1] by its smallest and largest value),
     or bins (each column with more than two values becomes one 0/1 column per quantile bin, at most
     `bins`, one with two values becomes one 0/1 column, one with a single value is dropped).
     on_error: raise or skip, for corrupt rows.
@@ -46,6 +60,8 @@ class Table:
 
     name = "table"
     advice = "set data.file to a .csv, .tsv or .parquet file"
+    whole = True
+    """Whether columns of whole numbers are released as such where they are scaled."""
 
     def __init__(
         self,
@@ -56,6 +72,9 @@ class Table:
         encode: str = "none",
         bins: int = 4,
         on_error: str = "raise",
+        categorical: Sequence[str] = (),
+        levels: Mapping[str, Sequence[Any]] | None = None,
+        gaps: bool = True,
     ) -> None:
         if encode not in ENCODINGS:
             raise UserError(f"data.encode={encode}: allowed are {', '.join(ENCODINGS)}")
@@ -65,6 +84,8 @@ class Table:
         self.columns = columns and [str(name) for name in columns]
         self.log, self.encode, self.bins = list(log), encode, bins
         self.on_error = check_on_error(on_error)
+        self.categorical, self.gaps = list(categorical), gaps
+        self.levels = {str(c): [str(v) for v in values] for c, values in (levels or {}).items()}
 
     def identity(self) -> dict[str, Any]:
         """Settings and a hash of the file."""
@@ -77,35 +98,62 @@ class Table:
             "bins": self.bins if self.encode == "bins" else None,
             "on_error": self.on_error,
             "content": content(self.path()),
+            "mixed": {
+                "categorical": self.categorical,
+                "levels": self.levels,
+                "gaps": self.gaps,
+                "whole": self.whole,
+            },
         }
 
     def prepare(self, folder: Path) -> None:
         """Read the file once into memory (8 bytes a number) and write the encoded rows."""
-        names, values, owners, facts = self._read()
-        if unknown := set(self.log) - set(names):
-            raise UserError(f"data.log: {sorted(unknown)} is not among {', '.join(names)}")
-        for column, name in enumerate(names):
-            if name in self.log:
-                if values[:, column].min() < 0:
-                    raise UserError(f"data.log: column {name!r} has negative values")
-                values[:, column] = np.log1p(values[:, column])
-        if self.encode != "bins":  # whose bins are found in float64
-            self._refuse_merged(names, values)
-        names, values, how = encode(self.encode, names, values, self.bins)
-        facts |= how | {"name": self.name, "records": len(values), "columns": names}
-        facts["kind"] = kind(values)
+        columns, owners, facts = self._read()
+        schema, rows, how = self._encoded(columns)
+        facts |= how | {"name": self.name, "records": len(rows)}
+        facts |= {"columns": [c.name for c in schema.columns], "kind": kind(schema, rows)}
+        if of := measured(schema.columns, self.levels):
+            facts["measured"] = of
         people = None if owners is None else np.unique(owners, return_inverse=True)[1]
-        write(folder, [values.astype(np.float32)], len(values), people, facts)
+        write(folder, [rows], len(rows), people, facts, schema)
 
-    def _refuse_merged(self, names: list[str], values: np.ndarray) -> None:
-        for name, column, stored in zip(
-            names, values.T, encode(self.encode, names, values, 0)[1].T, strict=True
-        ):
-            if merged_by_float32(column, stored):
+    def _encoded(self, columns: list[Cells]) -> tuple[Schema, np.ndarray, dict[str, Any]]:
+        names = [cells.name for cells in columns]
+        for setting in ("log", "categorical", "levels"):
+            if unknown := set(getattr(self, setting)) - set(names):
                 raise UserError(
-                    f"{self.path()}: column {name!r} holds numbers that float32 cannot tell apart "
-                    f"or hold; data.encode=unit scales columns first, data.columns leaves some out"
+                    f"data.{setting}: {sorted(unknown)} is not among {', '.join(names)}"
                 )
+        if self.encode == "bins":  # whose bins are found in float64
+            return binned([self._logged(cells) for cells in columns], self.bins)
+        found = [
+            column_of(c, self.encode, c.name in self.log, self.levels.get(c.name), self.whole)
+            for c in columns
+        ]
+        schema = Schema(found)
+        given = {c.name: values_of(cells, c) for cells, c in zip(columns, found, strict=True)}
+        for column in found:
+            if column.kind in ("numeric", "integer"):
+                values = given[column.name][~np.isnan(given[column.name])]
+                self._refuse_merged(column.name, values, column.stored(values))
+        ends = {"smallest": "low", "largest": "high"} if self.encode == "unit" else {}
+        numbers = [column for column in found if column.kind != "category"]
+        facts = {name: [getattr(c, end) for c in numbers] for name, end in ends.items()}
+        return schema, schema.rows(given), facts
+
+    def _logged(self, cells: Cells) -> Cells:
+        """A column whose bins are found: after its logarithm, where one is asked for."""
+        if cells.name not in self.log or cells.numbers is None:
+            return cells
+        column = column_of(cells, "none", True, None, False)
+        return Cells(cells.name, cells.texts, column.stored(cells.numbers), cells.faulty)
+
+    def _refuse_merged(self, name: str, values: np.ndarray, stored: np.ndarray) -> None:
+        if merged_by_float32(values, stored):
+            raise UserError(
+                f"{self.path()}: column {name!r} holds numbers that float32 cannot tell apart "
+                f"or hold; data.encode=unit scales columns first, data.columns leaves some out"
+            )
 
     @property
     def fitted(self) -> bool:
@@ -116,8 +164,8 @@ class Table:
         """The file; raises UserError where it does not exist."""
         return find(self.file.name, [self.file.parent], self.advice)
 
-    def _read(self) -> tuple[list[str], np.ndarray, np.ndarray | None, dict[str, Any]]:
-        """Names (d,), values (n, d) float64, owners (n,) str, and facts on what was left out."""
+    def _read(self) -> tuple[list[Cells], np.ndarray | None, dict[str, Any]]:
+        """Columns of the rows that are whole, owners (n,) str, and facts on what was left out."""
         path, faults = self.path(), Faults(self.on_error)
         rows = _typed_rows(path) if is_typed(path) else csv_rows(path, delimiter(path))
         header = [name.strip() for name in next(rows, (1, []))[1]]
@@ -127,62 +175,30 @@ class Table:
             raise UserError(f"{path} has no column to use")
         places = columns_of(header, names, path)
         owner = None if self.owner is None else columns_of(header, [self.owner], path)[0]
-        kept, owners, total = [], [], 0
-        for number, cells in rows:
-            total += 1
-            try:
-                if len(cells) != len(header):
-                    raise ValueError(f"{len(cells)} cells under {len(header)} columns")
-                numbers = [_number(cells[place], header[place]) for place in places]
-                owners.append("" if owner is None else cells[owner])
-                kept.append(np.array(numbers))
-            except ValueError as error:
-                faults.add(f"{path.name} line {number}", error)
-        facts = faults.settle(total, f"rows of {path.name}")
-        return names, np.stack(kept), None if owner is None else np.array(owners), facts
+        every = list(rows)
+        odd = {i: f"{len(c)} cells under {len(header)} columns" for i, (_, c) in enumerate(every)}
+        odd = {i: why for i, why in odd.items() if len(every[i][1]) != len(header)}
+        whole = np.array([i for i in range(len(every)) if i not in odd], np.int64)
+        columns = [
+            self._understood(name, [every[i][1][place] for i in whole])
+            for name, place in zip(names, places, strict=True)
+        ]
+        kept = np.ones(len(whole), bool)
+        for cells, place in zip(columns, places, strict=True):
+            for i in np.flatnonzero(cells.faulty & kept).tolist():
+                odd[int(whole[i])] = (
+                    f"column {header[place]!r} is {every[int(whole[i])][1][place]!r}"
+                )
+                kept[i] = False
+        for i in sorted(odd):
+            faults.add(f"{path.name} line {every[i][0]}", odd[i])
+        facts = faults.settle(len(every), f"rows of {path.name}")
+        owners = None if owner is None else np.array([every[i][1][owner] for i in whole[kept]])
+        return [cells.select(kept) for cells in columns], owners, facts
 
-
-def encode(
-    how: str, names: list[str], values: np.ndarray, bins: int
-) -> tuple[list[str], np.ndarray, dict[str, Any]]:
-    """Columns (n, d) encoded as `Table` says, their names, and facts about the encoding."""
-    if how == "unit":
-        low, high = values.min(axis=0), values.max(axis=0)
-        scaled = (values - low) / np.where(high > low, high - low, 1.0)
-        return names, scaled, {"smallest": low.tolist(), "largest": high.tolist()}
-    if how == "bins":
-        return _binned(names, values, bins)
-    return names, values, {}
-
-
-def kind(values: np.ndarray) -> str:
-    """What the numbers are: binary (all 0 or 1), counts (whole, none negative) or numeric."""
-    if np.isin(values, (0, 1)).all():
-        return "binary"
-    return "counts" if (values >= 0).all() and (values % 1 == 0).all() else "numeric"
-
-
-def _binned(
-    names: list[str], values: np.ndarray, bins: int
-) -> tuple[list[str], np.ndarray, dict[str, Any]]:
-    """0/1 columns: value v is in bin i where edge i <= v < edge i + 1."""
-    titles, columns, edges = [], [], {}
-    for name, column in zip(names, values.T, strict=True):
-        distinct = np.unique(column)
-        if len(distinct) == 2:
-            titles.append(f"{name}={distinct[1]:g}")
-            columns.append(column == distinct[1])
-        if len(distinct) <= 2:
-            continue
-        quantiles = np.quantile(column, np.arange(1, bins) / bins, method="higher")
-        starts = np.unique([distinct[0], *quantiles])
-        bin_of = np.searchsorted(starts, column, side="right") - 1
-        titles += [f"{name}>={start:g}" for start in starts]
-        columns += [bin_of == number for number in range(len(starts))]
-        edges[name] = starts.tolist()
-    if not columns:
-        raise UserError("data.encode=bins: every column has a single value")
-    return titles, np.stack(columns, axis=1).astype(np.float64), {"bins": edges}
+    def _understood(self, name: str, cells: list[str]) -> Cells:
+        asked = name in self.categorical
+        return understood(name, cells, asked, self.levels.get(name), self.gaps)
 
 
 def _typed_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -191,14 +207,3 @@ def _typed_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     yield 1, [str(name) for name in frame.columns]
     for number, row in enumerate(frame.itertuples(index=False, name=None), 2):
         yield number, [str(cell) for cell in row]
-
-
-def _number(cell: str, column: str) -> float:
-    text = cell.strip().lower()
-    try:
-        number = TRUTH[text] if text in TRUTH else float(text)
-    except ValueError:
-        number = np.nan
-    if not np.isfinite(number):
-        raise ValueError(f"column {column!r} is {cell!r}")
-    return number

@@ -65,6 +65,8 @@ class OneRun:
             return generator.integers(0, 256, shape).astype(np.uint8)
         known = dataset.values[split.non_members]
         rows = generator.integers(0, len(known), shape)
+        for _, span in dataset.schema.spans if dataset.schema else ():  # a column's places together
+            rows[:, span] = rows[:, span.start : span.start + 1]
         return np.take_along_axis(known, rows, 0)
 
 

@@ -23,7 +23,7 @@ from benchmark.data.dataset import Dataset, read
 from benchmark.data.queries import Queries
 from benchmark.data.split import Split
 from benchmark.models import privacy
-from benchmark.models.recipe import Recipe
+from benchmark.models.recipe import Recipe, network
 from benchmark.models.references import (
     References,
     chosen,
@@ -150,11 +150,11 @@ def prepare(config: DictConfig) -> Plan:
     split = made.splitter.draw(dataset, config.seed)
     able = _refuse_without_access(config, dataset, split, made.attacks)
     _refuse_shape(able, dataset.shape)
-    privacy.refuse_encoding(config, made.source)
-    privacy.refuse(victim_recipe(config, split), dataset.shape)
+    privacy.refuse_encoding(config, made.source, dataset.facts)
+    privacy.refuse(victim_recipe(config, split), dataset)
     if config.canaries:
         build(config.canaries, "canaries").check(split)
-        privacy.refuse(planted(config, dataset, split)[1], dataset.shape)
+        privacy.refuse(planted(config, dataset, split)[1], dataset)
     made.comparison.load(dataset)
     for attack in able:
         if isinstance(attack, Compares):
@@ -172,7 +172,7 @@ def _with_references(plan: Plan, references: References | None) -> Plan:
     seed, bank = plan.config.seed, plan.config.bank.size
     models = recipes(references, plan.split, seed, bank, plan.config.machine.precision)
     for recipe in models:
-        privacy.refuse(recipe, plan.dataset.shape)
+        privacy.refuse(recipe, plan.dataset)
     compared = dataclasses.replace(plan, references=models)
     for name, calibration in plan.calibrations.items():
         refuse_unless_enough(compared.inside, name, calibration)
@@ -187,8 +187,8 @@ def _refuse_without_access(
 
     Returns the attacks that have the access they need.
     """
-    victim = build(config.victim, "victim", shape=dataset.shape)
-    build(victim_of(config), "reference.victim", shape=dataset.shape)
+    victim = network(config.victim, dataset)
+    network(victim_of(config), dataset, "reference.victim")
     refused = {}
     for name, attack in attacks.items():
         try:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
 
-from benchmark.config.build import build
+from benchmark.config.build import build, takes
 from benchmark.config.machine import device_of
 from benchmark.data.dataset import Dataset
 from benchmark.data.tiles import tile
@@ -63,10 +63,17 @@ class Recipe:
             "shape": list(dataset.shape),
             "records": dataset.digest(self.rows),
             "count": len(self.rows),
+            **self._columns(dataset),
             "seed": self.seed,
             "precision": self.precision,
             **({"dp": plain(self.dp)} if self.dp else {}),
         }
+
+    def _columns(self, dataset: Dataset) -> dict[str, Any]:
+        """What a victim is told about the columns, if it listens."""
+        if dataset.schema is None or not takes(self.victim, "schema"):
+            return {}
+        return {"schema": key({"columns": dataset.schema.plain()})}
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,12 @@ def obtain(
     return Model(recipe, victim, parameters, filed, folder, bank_folder)
 
 
+def network(config: DictConfig, dataset: Dataset, setting: str = "victim") -> Victim:
+    """A victim's network for these records; one that knows mixed columns is told what they are."""
+    known = {"schema": dataset.schema} if takes(config, "schema") else {}
+    return build(config, setting, shape=dataset.shape, **known)
+
+
 def untrained(recipe: Recipe, dataset: Dataset) -> Victim:
     """The network of a recipe before its first step, as it would be released."""
     return _initial(recipe, dataset).freeze_for_release()
@@ -199,7 +212,7 @@ def obtain_all(
 def _initial(recipe: Recipe, dataset: Dataset, accelerator: str = "cpu") -> Victim:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(recipe.seed, "weights"))
-        victim: Victim = build(recipe.victim, "victim", shape=dataset.shape)
+        victim = network(recipe.victim, dataset)
         if recipe.dp:
             victim.make_private()
     if accelerator == "cpu":  # its convolutions of few channels are up to 1.6 times as fast so

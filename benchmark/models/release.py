@@ -27,6 +27,7 @@ class Form:
     A network's outputs say more than records do: a probability of 0.9 where a record has a 1. So a
     column that holds whole numbers throughout the data gets whole numbers, one of zeros and ones
     these, as its owner would write it. First `Victim.publish` draws what a victim would draw.
+    Of mixed columns (`Schema`) a category gets one level, a whole number that is scaled is whole.
     """
 
     dataset: Dataset
@@ -54,7 +55,10 @@ class Form:
         """What it adds to the keys of samples, and of what is found with their help."""
         if not self.applies:
             return {}
-        return {"released": key({"whole": self.whole.tolist(), "binary": self.binary.tolist()})}
+        kinds = {"whole": self.whole.tolist(), "binary": self.binary.tolist()}
+        schema = self.dataset.schema
+        mixed = {"schema": schema.plain()} if schema is not None and schema.mixed else {}
+        return {"released": key(kinds | mixed)}
 
     def records(self, victim: Victim, outputs: Tensor, chances: np.ndarray) -> Tensor:
         """Records (n, *shape) on the CPU from outputs (n, *shape); chances: likewise, in [0, 1)."""
@@ -62,6 +66,9 @@ class Form:
         if not self.applies:
             return outputs
         found = victim.publish(outputs, torch.from_numpy(chances).float())
+        schema = self.dataset.schema
+        if schema is not None and schema.mixed:
+            return schema.nearest(found)
         found = torch.where(torch.from_numpy(self.whole), found.round(), found)
         return torch.where(torch.from_numpy(self.binary), found.clamp(0, 1), found)
 

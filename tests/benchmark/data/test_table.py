@@ -11,7 +11,7 @@ import pytest
 from sklearn.preprocessing import MinMaxScaler
 
 from benchmark.data.dataset import read
-from benchmark.data.randhie import RandHie
+from benchmark.data.randhie import RandHie, RandHieMixed
 from benchmark.data.table import Table
 from victims.errors import UserError
 
@@ -91,10 +91,11 @@ BAD = TEXT + "cat,x,true,1\ndan,20,true\neve,,true,2\nfay,inf,true,2\n"
 def test_corrupt_rows_are_named_or_left_out(tmp_path):
     (tmp_path / "t.csv").write_text(BAD)
     with pytest.raises(UserError, match=r"4 of 7 rows of t.csv") as error:
-        Table(str(tmp_path / "t.csv"), identity="who").prepare(tmp_path / "out")
+        Table(str(tmp_path / "t.csv"), identity="who", gaps=False).prepare(tmp_path / "out")
     for said in ("line 5 (column 'age' is 'x')", "line 6 (3 cells under 4 columns)", "line 7"):
         assert said in str(error.value)
-    data = prepared(Table(str(tmp_path / "t.csv"), identity="who", on_error="skip"), tmp_path / "o")
+    source = Table(str(tmp_path / "t.csv"), identity="who", on_error="skip", gaps=False)
+    data = prepared(source, tmp_path / "o")
     assert data.values[:, 0].tolist() == [30, 41.5, 31]
     assert data.identities.tolist() == [0, 1, 0]
 
@@ -104,7 +105,8 @@ def test_corrupt_rows_are_named_or_left_out(tmp_path):
     [
         ({"columns": ["weight"]}, "no column 'weight'; its columns are who, age"),
         ({"columns": ["age"], "log": ["visits"]}, "data.log"),
-        ({"columns": ["who"]}, "column 'who' is 'ann'"),
+        ({"levels": {"who": ["ann"]}}, "line 3 .column 'who' is 'bob'"),
+        ({"categorical": ["weight"]}, "data.categorical"),
         ({"encode": "onehot"}, "data.encode=onehot"),
         ({"encode": "bins", "bins": 1}, "data.bins=1"),
     ],
@@ -175,3 +177,55 @@ def test_what_a_file_of_excel_needs_is_said(tmp_path):
     (tmp_path / "t.xlsx").write_bytes(b"no file of Excel")
     with pytest.raises(UserError, match=r"openpyxl|cannot be read"):
         Table(str(tmp_path / "t.xlsx")).prepare(tmp_path / "out")
+
+
+MIXED = "city,age,smokes,income,code\nRome,30,1,5.5,007\n,41,0,,012\nOslo,,1,7.25,007\nRome,35,0,NA,012\n"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_columns_of_every_kind_go_to_records_and_back(tmp_path, ending):
+    (tmp_path / "t.csv").write_text(MIXED)
+    if ending == "parquet":
+        frame = pd.read_csv(tmp_path / "t.csv", dtype={"code": str})
+        frame.to_parquet(tmp_path / "t.parquet")
+    data = prepared(Table(str(tmp_path / f"t.{ending}"), encode="unit"), tmp_path / "out")
+    assert [c.kind for c in data.schema.columns] == [
+        *("category", "integer", "binary", "numeric", "category"),
+    ]
+    assert data.schema.columns[0].levels == ("", "Oslo", "Rome")
+    assert data.shape == (3 + 2 + 1 + 2 + 2,)
+    assert data.facts["kind"] == "mixed"
+    assert set(data.facts["measured"]) == {"city", "age", "income", "code"}
+    back = data.schema.table(data.values)
+    assert back["city"].tolist() == ["Rome", "", "Oslo", "Rome"]
+    assert back["code"].tolist() == ["007", "012", "007", "012"]
+    np.testing.assert_array_equal(back["age"], [30, 41, np.nan, 35])
+    np.testing.assert_allclose(back["income"], [5.5, np.nan, 7.25, np.nan], rtol=1e-6)
+    np.testing.assert_array_equal(data.schema.rows(back), data.values)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\n1,\n2,\n", "column 'b' is missing in every row"),
+        ("a,b\n" + "".join(f"1,word{i}\n" for i in range(501)), "column 'b' has 501 different"),
+    ],
+)
+def test_columns_that_say_nothing_are_refused(tmp_path, text, said):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        Table(str(tmp_path / "t.csv")).prepare(tmp_path / "out")
+
+
+@pytest.mark.skipif(find_spec("statsmodels") is None, reason="statsmodels is not installed")
+def test_randhie_mixed_has_columns_of_every_kind(tmp_path):
+    data = prepared(RandHieMixed(), tmp_path / "out")
+    reference = pd.read_csv(RandHieMixed().path())
+    assert len(data.values) == len(reference) == 20190
+    kinds = {c.name: c.kind for c in data.schema.columns}
+    assert {"numeric", "integer", "binary", "category"} == set(kinds.values())
+    back = data.schema.table(data.values)
+    assert back["plan"].astype(int).tolist() == reference["plan"].tolist()
+    for column in ("inpdol", "ghindx", "mdvis", "income"):
+        np.testing.assert_allclose(back[column], reference[column], rtol=1e-4, atol=1e-2)
+    assert "measured" in data.facts  # that numbers are missing

@@ -84,6 +84,10 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
             ["data=randhie", "victim=vae_table", "distance=l2"],
             ["data.encode=unit", "dp.public_encoding=true"],
         ),
+        (
+            ["data=randhie_mixed", "data.encode=none", "victim=vae_table", "distance=l2"],
+            ["missing", "ghindx", "dp.public_encoding=true"],
+        ),
     ],
 )
 def test_what_is_refused_before_training(

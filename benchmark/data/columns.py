@@ -1,0 +1,160 @@
+"""What the columns of a table are, decided from their cells, and how they become numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from victims.errors import UserError
+from victims.schema import Column, Schema
+
+TRUTH = {"true": 1.0, "false": 0.0}
+NOTHING = "NA N/A n/a #N/A #NA <NA> NaN nan -NaN -nan NaT NULL null None"
+MISSING = frozenset(("", *NOTHING.split(" ")))
+MOSTLY = 0.5
+"""So large a share of a column's cells makes it one of numbers; the others are corrupt then."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One column as read.
+
+    numbers: (n,) float64, NaN where a number is missing or the cell is none; None for a category.
+    texts: (n,) object, "" is missing. faulty: (n,) bool, cells that the column cannot hold.
+    """
+
+    name: str
+    texts: np.ndarray
+    numbers: np.ndarray | None
+    faulty: np.ndarray
+
+    def select(self, rows: np.ndarray) -> Cells:
+        """These rows only."""
+        numbers = None if self.numbers is None else self.numbers[rows]
+        return Cells(self.name, self.texts[rows], numbers, self.faulty[rows])
+
+
+def understood(
+    name: str, cells: Sequence[str], categorical: bool, levels: Sequence[Any] | None, gaps: bool
+) -> Cells:
+    """A column of numbers where most of its cells are numbers; a category otherwise, or if asked.
+
+    levels: those that a category may have, or None for all that occur. gaps: whether cells may be
+    missing. Codes with leading zeros, such as 007, are text.
+    """
+    raw = [cell.strip() for cell in cells]
+    texts = np.array(["" if cell in MISSING else cell for cell in raw], object)
+    missing = texts == ""
+    numbers = np.array([_number(text) for text in texts], np.float64)
+    codes = any(len(t) > 1 and t[0] == "0" and t.isdecimal() for t in texts)
+    known = np.isfinite(numbers)
+    forced = categorical or levels is not None
+    if forced or codes or known.sum() < MOSTLY * (~missing).sum():
+        allowed = None if levels is None else {str(level) for level in levels}
+        odd = np.array([allowed is not None and text not in allowed for text in texts])
+        return Cells(name, texts, None, odd if gaps else odd | missing)
+    faulty = ~known & ~missing if gaps else ~known
+    return Cells(name, texts, np.where(known, numbers, np.nan), faulty)
+
+
+def column_of(
+    cells: Cells, how: str, log: bool, levels: Sequence[Any] | None, whole: bool
+) -> Column:
+    """What one column is; how: none or unit, see `Table`. whole: whether integers are told apart.
+
+    Raises UserError for a column without a single cell, and logarithms of negative numbers.
+    """
+    name, numbers = cells.name, cells.numbers
+    if (cells.texts == "").all():
+        raise UserError(f"column {name!r} is missing in every row; data.columns leaves it out")
+    if numbers is None:
+        found = sorted(set(cells.texts)) if levels is None else [str(level) for level in levels]
+        return Column(name, "category", tuple(found))
+    present = numbers[~np.isnan(numbers)]
+    gaps = len(present) < len(numbers)
+    zero_one = bool(np.isin(present, (0, 1)).all())
+    if zero_one and gaps:
+        return Column(name, "category", ("", "0", "1"))
+    kind = "integer" if whole and (present % 1 == 0).all() else "numeric"
+    column = Column(name, "binary" if zero_one else kind, gaps=gaps, log=log)
+    if log and present.min() < 0:
+        raise UserError(f"data.log: column {name!r} has negative values")
+    if how != "unit":
+        return column
+    ends = column.stored(np.array([present.min(), present.max()]))
+    low, high = float(ends[0]), float(ends[1])
+    if zero_one and high > low:
+        return column
+    return replace(column, low=low, high=high if high > low else low + 1.0)
+
+
+def values_of(cells: Cells, column: Column) -> np.ndarray:
+    """What `Schema.rows` takes for a column: numbers, or text."""
+    if column.kind != "category":
+        assert cells.numbers is not None
+        return cells.numbers
+    if cells.numbers is None:
+        return cells.texts
+    return np.array(["" if np.isnan(v) else f"{v:g}" for v in cells.numbers], object)
+
+
+def binned(columns: Sequence[Cells], bins: int) -> tuple[Schema, np.ndarray, dict[str, Any]]:
+    """Records (n, d): 0/1 columns, value v in bin i where edge i <= v < edge i + 1; categories.
+
+    Also returns the edges by column. Raises UserError for numbers that are missing.
+    """
+    parts: list[tuple[Column, np.ndarray]] = []
+    edges: dict[str, Any] = {}
+    for cells in columns:
+        if cells.numbers is None:
+            column = column_of(cells, "none", False, None, False)
+            parts.append((column, cells.texts))
+        elif np.isnan(cells.numbers).any():
+            raise UserError(f"data.encode=bins: in column {cells.name!r} numbers are missing")
+        else:
+            parts += _bins(cells.name, cells.numbers, bins, edges)
+    if not parts:
+        raise UserError("data.encode=bins: every column has a single value")
+    schema = Schema([column for column, _ in parts])
+    rows = schema.rows({column.name: values for column, values in parts})
+    return schema, rows, {"bins": edges}
+
+
+def _bins(
+    name: str, column: np.ndarray, bins: int, edges: dict[str, Any]
+) -> list[tuple[Column, np.ndarray]]:
+    distinct = np.unique(column)
+    if len(distinct) == 2:
+        return [(Column(f"{name}={distinct[1]:g}", "binary"), column == distinct[1])]
+    if len(distinct) < 2:
+        return []
+    quantiles = np.quantile(column, np.arange(1, bins) / bins, method="higher")
+    starts = np.unique([distinct[0], *quantiles])
+    bin_of = np.searchsorted(starts, column, side="right") - 1
+    edges[name] = starts.tolist()
+    return [(Column(f"{name}>={start:g}", "binary"), bin_of == i) for i, start in enumerate(starts)]
+
+
+def kind(schema: Schema, rows: np.ndarray) -> str:
+    """What the numbers are: mixed, binary (all 0 or 1), counts (whole, none negative), numeric."""
+    if any(column.kind == "category" or column.gaps for column in schema.columns):
+        return "mixed"
+    if np.isin(rows, (0, 1)).all():
+        return "binary"
+    return "counts" if (rows >= 0).all() and (rows % 1 == 0).all() else "numeric"
+
+
+def measured(columns: Sequence[Column], levels: Mapping[str, Any]) -> list[str]:
+    """Columns of which something was learnt from the records: levels, or that numbers miss."""
+    return [c.name for c in columns if c.gaps or (c.kind == "category" and c.name not in levels)]
+
+
+def _number(text: str) -> float:
+    lowered = text.lower()
+    try:
+        return TRUTH[lowered] if lowered in TRUTH else float(text)
+    except ValueError:
+        return np.nan
