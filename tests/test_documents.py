@@ -16,6 +16,7 @@ from hydra.errors import HydraException
 
 from benchmark.audit.arguments import as_overrides
 from benchmark.config.build import composing
+from victims import access
 
 ROOT = CONF.parent
 FRONT = ["README.md", "ARCHITECTURE.md"]
@@ -148,3 +149,12 @@ def test_every_choice_stands_in_the_tables_of_conf() -> None:
             for prefix in ("monte_carlo", "lpips", "l2_lpips"):
                 stem = re.sub(rf"^{prefix}(_\w+)$", r"\1", stem)
             assert f"`{file.stem}`" in told or f"`{stem}`" in told, file
+
+
+def test_every_access_stands_in_the_table_of_victims() -> None:
+    told = text_of("victims/README.md")
+    drawn = text_of("results/pictures/access.svg")
+    for name, kind in vars(access).items():
+        if isinstance(kind, type) and issubclass(kind, access.View) and kind is not access.View:
+            assert f"| `{name}` |" in told
+            assert re.search(rf"{name}\W", drawn), f"{name}: run python bench/pictures.py"
