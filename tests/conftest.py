@@ -18,7 +18,14 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from benchmark.config.commandline import register_resolvers
-from victims.access import AccessibleDenoiser, AccessibleEncoder, VariationApi, View
+from victims.access import (
+    AccessibleDenoiser,
+    AccessibleEncoder,
+    Shadow,
+    VariationApi,
+    View,
+    WeightGradients,
+)
 from victims.base import Adversarial, Victim
 from victims.training.train import Training, fit
 
@@ -79,7 +86,13 @@ class Memoriser(Adversarial):
 
     def grants(self) -> dict[str, Any]:
         own = {"denoise": self.denoise, "signal": SIGNAL, "vary": self.vary, "timesteps": 1000}
+        own |= {"gradient_norms": self.gradient_norms, "levels": 10, "noise_shape": (1,)}
         return {**super().grants(), "reconstruct": self.reconstruct, **own}
+
+    def gradient_norms(self, x: Tensor, levels: Any, noise: Tensor) -> Tensor:
+        """The further from any member, the longer; of three tensors."""
+        far = self.closeness(x)[:, None].neg()
+        return far * torch.tensor([1.0, 2.0, 0.5]) + noise.abs() + 0.1
 
     def vary(self, x: Tensor, level: int, steps: int, seed: int) -> Tensor:
         return self.reconstruct(x, seed)
@@ -100,7 +113,8 @@ class Memoriser(Adversarial):
 
     @classmethod
     def offers(cls) -> tuple[type[View], ...]:
-        return (*super().offers(), AccessibleEncoder, VariationApi, AccessibleDenoiser)
+        own = AccessibleEncoder, VariationApi, AccessibleDenoiser, WeightGradients
+        return (*super().offers(), *own)
 
     def grant(self, access: type[View], batch_size: int = 64, copies: int = 4) -> Any:
         """A view with a bank in which every record is released `copies` times, with noise in z."""
@@ -108,8 +122,11 @@ class Memoriser(Adversarial):
         codes = self.anchors.numpy().repeat(copies, 0)
         codes = (codes + 0.2 * generator.standard_normal(codes.shape)).astype(np.float32)
         released = self.generate(torch.from_numpy(codes)).numpy()
-        auxiliary = {"reference": digits(2000, 400).numpy(), "members": self.members[-10:].numpy()}
-        return self.view(access, released, codes, batch_size, **auxiliary)
+        auxiliary: dict[str, Any] = {"reference": digits(2000, 400).numpy()}
+        auxiliary["members"] = self.members[-10:].numpy()
+        known, strangers = digits(3000, 40), digits(3001, 40).numpy()
+        shadow = Shadow(Memoriser(known).gradient_norms, known.numpy(), strangers)
+        return self.view(access, released, codes, batch_size, **auxiliary, shadows=(shadow,))
 
 
 def digits(seed: int, n: int) -> Tensor:

@@ -4,7 +4,7 @@ The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.039
 
     FullBlackBox  <  PartialBlackBox  <  WhiteBox        AccessibleDiscriminator   AccessibleEncoder
     FullBlackBox  <  FullBlackBoxWithReference  <  FullBlackBoxWithMembers
-    VariationApi    AccessibleDenoiser    WeightGradients    (branches of their own)
+    VariationApi    AccessibleDenoiser    WeightGradients  <  WeightGradientsWithShadows
 
 The generator's chain grows to the right; the discriminator and the encoder are branches of their
 own. In the second line the victim grants no more than samples: what is added are records that the
@@ -82,7 +82,7 @@ class WhiteBox(PartialBlackBox):
 
 
 class Auxiliary:
-    """Marks the views that also hold records of the attacker's; the victim offers the rest."""
+    """Marks the views that also hold what the attacker brings along; the victim offers the rest."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,10 @@ class AccessibleDenoiser(View):
     signal: np.ndarray
 
 
+Gradients = Callable[["Tensor", Sequence[int], "Tensor"], "Tensor"]
+"""(n, *shape), levels (m,), noise (n, *noise_shape) -> (n, tensors), see `WeightGradients`."""
+
+
 @dataclass(frozen=True)
 class WeightGradients(View):
     """How long the gradient of a record's own training loss is, for each tensor of weights.
@@ -155,9 +159,28 @@ class WeightGradients(View):
     where it has none. noise_shape: of what a record's loss draws, standard normal.
     """
 
-    gradient_norms: Callable[[Tensor, Sequence[int], Tensor], Tensor]
+    gradient_norms: Gradients
     levels: int
     noise_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A model of the attacker's own: its gradients, members and strangers (m, *shape)."""
+
+    gradient_norms: Gradients
+    members: np.ndarray
+    strangers: np.ndarray
+
+
+@dataclass(frozen=True)
+class WeightGradientsWithShadows(WeightGradients, Auxiliary):
+    """... and models like the victim that the attacker trained, of whose records it knows all.
+
+    shadows: one or more, each with members and strangers; none of these is a query.
+    """
+
+    shadows: tuple[Shadow, ...]
 
 
 def of_victim(access: type[View]) -> type[View]:

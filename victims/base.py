@@ -190,7 +190,7 @@ class Victim(pl.LightningModule):
         released: np.ndarray,
         codes: np.ndarray,
         batch_size: int,
-        **auxiliary: np.ndarray,
+        **auxiliary: Any,
     ) -> AnyView:
         """Grant a view: exactly the fields of `access`, nothing else.
 

@@ -23,7 +23,7 @@ from benchmark.data.dataset import Dataset, read
 from benchmark.data.queries import Queries
 from benchmark.data.split import Split
 from benchmark.models import privacy
-from benchmark.models.recipe import Recipe, network
+from benchmark.models.recipe import Model, Recipe, network
 from benchmark.models.references import (
     References,
     chosen,
@@ -59,6 +59,8 @@ class Plan:
     ensembles: dict[str, Ensemble]
     references: list[Recipe] = dataclasses.field(default_factory=list)
     """Recipes of the reference models; empty where nothing needs them."""
+    shadows: list[Model] = dataclasses.field(default_factory=list)
+    """The reference models once they are trained, for attacks that learn on them."""
 
     @property
     def inside(self) -> np.ndarray:
@@ -111,6 +113,7 @@ def parts(config: DictConfig) -> Parts:
             )
     if config.dp:
         build(config.dp, "dp")
+    learns = _learns_on_references(config, attacks)
     return Parts(
         splitter,
         build(config.data, "data"),
@@ -118,8 +121,15 @@ def parts(config: DictConfig) -> Parts:
         build_all(config.calibration, "calibration"),
         build_all(config.ensemble, "ensemble"),
         Comparison(config.quality),
-        chosen(config) if config.calibration or config.ensemble else None,
+        chosen(config) if config.calibration or config.ensemble or learns else None,
     )
+
+
+def _learns_on_references(config: DictConfig, attacks: Mapping[str, Attack]) -> bool:
+    """Whether an attack that this victim admits learns on reference models."""
+    grants = get_class(config.victim._target_).can_grant  # type: ignore[attr-defined]
+    kinds = (attack.access for attack in attacks.values())
+    return any(knowledge.has_shadows(access) and grants(access) for access in kinds)
 
 
 def _refuse_shape(attacks: Iterable[Attack], shape: tuple[int, ...]) -> None:
@@ -177,7 +187,8 @@ def _with_references(plan: Plan, references: References | None) -> Plan:
     for name, calibration in plan.calibrations.items():
         refuse_unless_enough(compared.inside, name, calibration)
     wanted = [suffices(compared.inside, ensemble) for ensemble in plan.ensembles.values()]
-    return compared if plan.calibrations or any(wanted) else plan
+    learns = _learns_on_references(plan.config, plan.attacks)
+    return compared if plan.calibrations or any(wanted) or learns else plan
 
 
 def _refuse_without_access(

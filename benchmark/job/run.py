@@ -45,6 +45,7 @@ def run(config: DictConfig) -> JobResult:
     made = plan.dataset, plan.store, config.machine, note
     victim = obtain(victim_recipe(config, plan.split), *made)
     references = obtain_all(plan.references, *made)
+    plan = dataclasses.replace(plan, shadows=references)
     raws = {name: _raw(plan, name, victim, references) for name in plan.attacks}
     rows, scores = plan.table.build(raws)
     rows = pd.concat([rows, unseeing], ignore_index=True)
@@ -137,7 +138,9 @@ def _code(plan: Plan, victim: Model) -> dict[str, str]:
 def _view(plan: Plan, name: str, model: Model) -> Any:
     """What an attack may touch of a model; raises NoAccess where the model has no such part."""
     access, batch_size = plan.attacks[name].access, plan.config.machine.batch_size
-    auxiliary = knowledge.records(access, plan.split, plan.dataset)
+    auxiliary: dict[str, Any] = knowledge.records(access, plan.split, plan.dataset)
+    if knowledge.has_shadows(access):
+        auxiliary["shadows"] = knowledge.shadows(plan.shadows, plan.split, plan.dataset)
     samples = model.outputs if issubclass(access, PartialBlackBox) else model.released
     return model.victim.view(access, samples, model.codes, batch_size, **auxiliary)
 
@@ -146,10 +149,13 @@ def _filed_under(
     plan: Plan, name: str, model: Model, queries: Queries | None = None
 ) -> dict[str, Any]:
     """What determines whatever an attack learns, or finds for these queries."""
+    access = plan.attacks[name].access
+    learnt_on = [own.config for own in plan.shadows] if knowledge.has_shadows(access) else []
     return {
         "attack": plain(plan.config.attack[name]),
         "model": model.config,
-        **knowledge.digests(plan.attacks[name].access, plan.split, plan.dataset),
+        **knowledge.digests(access, plan.split, plan.dataset),
+        **({"shadows": learnt_on} if learnt_on else {}),
         **({} if queries is None else {"queries": queries.digest}),
     }
 

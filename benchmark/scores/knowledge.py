@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 import numpy as np
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
-from victims.access import View
-from victims.errors import NoAccess
+from benchmark.models.recipe import Model
+from victims.access import Shadow, View, WeightGradients, WeightGradientsWithShadows
+from victims.errors import NoAccess, Unsuited
 
 MISSING = {
     "reference": "split.reference=0: the attacker owns no records",
@@ -40,6 +42,34 @@ def suffices(access: type[View], split: Split) -> bool:
     return all(len(rows) for rows in _rows(access, split).values())
 
 
+def has_shadows(access: type[View]) -> bool:
+    """Whether the attacker brings along models of its own: the reference models."""
+    return issubclass(access, WeightGradientsWithShadows)
+
+
+def shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Shadow, ...]:
+    """The reference models as an attacker uses them that learns from their members.
+
+    Raises Unsuited where there are none, or none with records of the attacker's left out.
+    """
+    if not models:
+        raise Unsuited("it learns on reference models, and there are none")
+    found = []
+    for model in models:
+        left_out = split.reference[~np.isin(split.reference, model.recipe.rows)]
+        own = model.recipe.rows[np.isin(model.recipe.rows, split.reference)]
+        if not len(left_out) or not len(own):
+            raise Unsuited(
+                "it learns on reference models, of which each must have left out some of the "
+                "attacker's own records; lower reference.members or raise split.reference"
+            )
+        if not model.victim.can_grant(WeightGradients):
+            raise Unsuited("the reference models state no loss a record")
+        records = (dataset.records(rows).numpy() for rows in (own, left_out))
+        found.append(Shadow(model.victim.grants()["gradient_norms"], *records))
+    return tuple(found)
+
+
 def incomparable(access: type[View], split: Split, trained_on: np.ndarray) -> str:
     """Why what a view tells of the victim is not as true of a model trained on these rows, or "".
 
@@ -47,6 +77,8 @@ def incomparable(access: type[View], split: Split, trained_on: np.ndarray) -> st
     victim, but not to a reference model that was trained on them.
     """
     rows = _rows(access, split)
+    if has_shadows(access):
+        return "it has learnt on the reference models already"
     if "members" in rows:
         return "known members are the victim's only"
     if "reference" in rows and np.isin(rows["reference"], trained_on).any():

@@ -1,0 +1,73 @@
+"""Norms of gradients against autograd, one record at a time; and what GSA makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from conftest import composed, digits
+
+from attacks.noise import own_noise
+from attacks.weight_gradients import GSA
+from benchmark.config.build import build
+from benchmark.job import run as job
+from victims.errors import UserError
+
+
+@pytest.mark.parametrize("name", ["ddpm", "vae"])
+def test_norms_are_those_of_a_loop_over_records(tmp_path: Any, name: str) -> None:
+    torch.manual_seed(0)
+    made: Any = build(composed(tmp_path, f"victim={name}").victim, "victim", shape=(1, 32, 32))
+    made.freeze_for_release()
+    x, levels = digits(0, 3), [99, 599]
+    parts = made.grants()
+    noise = own_noise(x, 1, shape=parts["noise_shape"])
+    found = parts["gradient_norms"](x, levels, noise)
+    network = [made.average] if name == "ddpm" else [made.encoder, made.decoder]
+    weights = [p.requires_grad_() for module in network for p in module.parameters()]
+    for i in range(3):
+        if name == "ddpm":
+            both = noise[i][None, None].expand(1, 2, *x.shape[1:])
+            loss = made.denoising_losses(made.average, x[i : i + 1], torch.tensor([levels]), both)
+        else:
+            loss = made.negative_elbos(x[i : i + 1], noise[i : i + 1])
+        slopes = torch.autograd.grad(loss.sum(), weights)
+        expected = torch.stack([slope.norm() for slope in slopes])
+        torch.testing.assert_close(found[i], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_both_variants_ask_at_even_levels() -> None:
+    asked: list[list[int]] = []
+
+    def norms(x: Any, levels: Any, noise: Any) -> torch.Tensor:
+        asked.append(list(levels))
+        return torch.full((len(x), 2), float(levels[0] + 1))
+
+    class View:
+        levels, noise_shape, batch_size = 1000, (1,), 8
+
+    view: Any = View()
+    GSA(1, 10, 1.0, 0).features(view, norms, digits(0, 2))
+    assert asked == [list(range(99, 1000, 100))]
+    found = GSA(2, 10, 1.0, 0).features(view, norms, digits(0, 2))
+    assert asked[1:] == [[level] for level in range(99, 1000, 100)]
+    assert found == pytest.approx(torch.full((2, 2), 550.0).log().numpy())
+    view.levels = 1
+    GSA(1, 10, 1.0, 0).features(view, norms, digits(0, 2))
+    assert asked[-1] == [0]
+    with pytest.raises(UserError, match="variant"):
+        GSA(3, 10, 1.0, 0)  # type: ignore[arg-type]
+
+
+def test_a_job_gives_it_the_reference_models(tmp_path: Any) -> None:
+    words = ("victim=vae", "attack=[gsa,full_black_box]", "distance=l2", "quality=none")
+    words = (*words, "blind=none", "calibration=none")
+    rows = job.run(composed(tmp_path, *words, "reference.members=12")).rows.set_index("attack")
+    assert rows["status"]["gsa"] == "ok"
+    assert rows["access"]["gsa"] == "weight_gradients_with_shadows"
+    rows = job.run(composed(tmp_path, *words)).rows.set_index("attack")
+    assert "left out some" in rows["status"]["gsa"]
+    words = ("victim=dcgan", *words[1:])
+    rows = job.run(composed(tmp_path, *words)).rows.set_index("attack")
+    assert rows["status"]["gsa"] == "no access"
