@@ -54,8 +54,9 @@ def commands(text: str) -> list[str]:
     """What a reader may type: lines of code blocks, and code within sentences."""
     text = re.sub(r"```python.*?```", "", text, flags=re.DOTALL).replace("\\\n", " ")
     blocks = re.findall(r"^    (.*)$", text, re.MULTILINE)
-    within = re.findall(r"`([^`\n]+)`", text)
-    return [line.strip() for line in [*blocks, *within] if line.strip().startswith(PROGRAMS)]
+    within = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    found = [" ".join(line.split()) for line in [*blocks, *within]]
+    return [line for line in found if line.startswith(PROGRAMS)]
 
 
 @cache
