@@ -90,7 +90,7 @@ def write(
     facts: dict[str, Any] | None = None,
     schema: Schema | None = None,
 ) -> None:
-    """Write records block by block as `Dataset.open` reads them.
+    """Write records block by block as `read` reads them.
 
     blocks: arrays (m, *shape) of one dtype, `count` rows in all; only one block is in memory.
     """
