@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from conftest import digits
 
 from benchmark.audit.page import render
 from benchmark.audit.run import Audit
+from benchmark.measures.result import JobResult
+from benchmark.show import page as job_page
 
 Audited = Callable[..., Audit]
 
@@ -84,3 +87,39 @@ def test_exposed_records_are_the_members_that_score_highest(audited: Audited, in
     others = scores.loc[~scores["member"], "score"].to_numpy()
     for exposed in found.exposed:
         assert exposed.above == pytest.approx(np.mean(others >= exposed.score))
+
+
+CUT = """() => [...document.querySelectorAll("table, body")]
+    .filter(box => box.scrollWidth > box.parentElement.clientWidth + 1)
+    .map(box => box.parentElement.getAttribute("aria-label") || box.tagName)"""
+"""Tables, and the page itself, that are wider than what they lie in."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1000, 375])
+def test_no_table_is_cut(
+    audited: Audited, inputs, result: JobResult, chromium: Any, tmp_path: Path, width: int
+) -> None:
+    """On a small screen, and on a phone: an audit's page, and a job's but for its pairs of attacks."""
+    inputs["members"]["a_long_name_of_a_column"] = np.arange(len(inputs["members"])) / 7
+    inputs["non_members"]["a_long_name_of_a_column"] = 0.5
+    inputs["samples"]["a_long_name_of_a_column"] = np.arange(len(inputs["samples"])) / 3
+    pages = {
+        "audit": render(audited("show_records=true", **inputs)),
+        "job": job_page.render(result),
+    }
+    for name, text in pages.items():
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        assert set(page.evaluate(CUT)) <= {"Differences between attacks"}
+        page.close()
+
+
+def test_attacks_that_did_not_run_are_a_line_each_reason_below_the_table(
+    audited: Audited, inputs
+) -> None:
+    page = render(audited(**inputs))
+    table, below = page.split("</table>", 1)
+    assert "no generator is given" not in table
+    assert len(re.findall(r"<li>Without numbers: partial black box, white box", below)) == 1
