@@ -2,8 +2,8 @@
 
     python bench/pictures.py [JOB/index.html AUDIT/index.html]
 
-The lattice of accesses is drawn from the classes in `victims/access.py`; yellow boxes hold records
-that the attacker brings along. With the pages of a job and of an audit their tops are photographed
+The lattice of accesses is drawn from the classes in `victims/access.py`; yellow boxes hold what
+the attacker brings along. With the pages of a job and of an audit their tops are photographed
 too, by Chromium (`pip install playwright`).
 """
 
