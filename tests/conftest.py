@@ -18,14 +18,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from benchmark.config.commandline import register_resolvers
-from victims.access import (
-    AccessibleDenoiser,
-    AccessibleEncoder,
-    Shadow,
-    VariationApi,
-    View,
-    WeightGradients,
-)
+from victims.access import Shadow, View
 from victims.base import Adversarial, Victim
 from victims.training.train import Training, fit
 
@@ -66,6 +59,13 @@ SIGNAL = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 class Memoriser(Adversarial):
     """A victim that knows its training records by heart: near anchor i it generates record i."""
 
+    grants = (
+        *(*Adversarial.grants, "reconstruct"),
+        *("denoise", "signal", "vary", "timesteps"),
+        *("gradient_norms", "levels", "noise_shape"),
+    )
+    signal, timesteps, levels, noise_shape = SIGNAL, len(SIGNAL), 10, (1,)
+
     def __init__(self, members: Tensor, z_dim: int = 12, seed: int = 0) -> None:
         super().__init__(tuple(members.shape[1:]), z_dim, 1, 1)
         anchors = np.random.default_rng(seed).standard_normal((len(members), z_dim))
@@ -83,11 +83,6 @@ class Memoriser(Adversarial):
         exact = "donot_use_mm_for_euclid_dist"
         flat = x.flatten(1), self.members.flatten(1)
         return torch.cdist(*flat, compute_mode=exact).amin(1).neg()
-
-    def grants(self) -> dict[str, Any]:
-        own = {"denoise": self.denoise, "signal": SIGNAL, "vary": self.vary, "timesteps": 1000}
-        own |= {"gradient_norms": self.gradient_norms, "levels": 10, "noise_shape": (1,)}
-        return {**super().grants(), "reconstruct": self.reconstruct, **own}
 
     def gradient_norms(self, x: Tensor, levels: Any, noise: Tensor) -> Tensor:
         """The further from any member, the longer; of three tensors."""
@@ -110,11 +105,6 @@ class Memoriser(Adversarial):
 
     def reconstruct(self, x: Tensor, seed: int) -> Tensor:
         return self.members[torch.cdist(x.flatten(1), self.members.flatten(1)).argmin(1)]
-
-    @classmethod
-    def offers(cls) -> tuple[type[View], ...]:
-        own = AccessibleEncoder, VariationApi, AccessibleDenoiser, WeightGradients
-        return (*super().offers(), *own)
 
     def grant(self, access: type[View], batch_size: int = 64, copies: int = 4) -> Any:
         """A view with a bank in which every record is released `copies` times, with noise in z."""

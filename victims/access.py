@@ -1,4 +1,4 @@
-"""What an attacker may touch: frozen views of a victim, and the error for a part that is not there.
+"""What an attacker may touch: frozen views of a model, and the one place that grants them.
 
 The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.03935, section 3):
 
@@ -15,15 +15,19 @@ reaches for more than it was granted fails at once with an AttributeError.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from victims.errors import NoAccess
 
 if TYPE_CHECKING:  # everything imports this module, and torch takes seconds
     import torch
     from torch import Tensor
+
+AnyView = TypeVar("AnyView", bound="View")
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,25 @@ class WeightGradientsWithShadows(WeightGradients, Auxiliary):
     """
 
     shadows: tuple[Shadow, ...]
+
+
+def grant(
+    parts: Mapping[str, Any], access: type[AnyView], missing: Mapping[str, str] | None = None
+) -> AnyView:
+    """A view of a model's parts: exactly the fields of `access`, nothing else.
+
+    parts: by the names of views' fields. missing: name -> why there is no such part.
+    Raises NoAccess where one is not there.
+    """
+    for name in names(access):
+        if name not in parts:
+            raise NoAccess((missing or {}).get(name, f"no {name} is given"))
+    return access(**{name: parts[name] for name in names(access)})
+
+
+def names(access: type[View]) -> list[str]:
+    """The parts that a view holds."""
+    return [field.name for field in fields(access)]
 
 
 def of_victim(access: type[View]) -> type[View]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,11 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from victims.access import AccessibleDiscriminator, View, WhiteBox, of_victim
+from victims.access import AnyView, View, grant, names, of_victim
 from victims.errors import NoAccess, NonFiniteLoss, UserError
 from victims.private import Mechanism, Terms, independent
 
-AnyView = TypeVar("AnyView", bound=View)
+BANK = ("device", "batch_size", "released", "codes")
+"""Parts of views that every victim has."""
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 """What an optimiser keeps of its mean gradient at each step."""
@@ -47,6 +47,11 @@ class Victim(pl.LightningModule):
 
     queries: ClassVar[int] = 1
     """How often `training_step` calls `learn` on one batch."""
+
+    grants: ClassVar[tuple[str, ...]] = ("generate", "differentiate")
+    """The parts that attackers may be shown, beside samples and their codes: names of methods that
+    are fields of views. A victim grants every view whose parts it has.
+    """
 
     parts: int = 1
     """Disjoint parts of the training records, of which each batch comes from one, see `part`."""
@@ -163,6 +168,10 @@ class Victim(pl.LightningModule):
         """Records (n, *shape) for latent codes (n, z_dim), float32, detached."""
         return self.decode(z.to(self.device, torch.float32))
 
+    def differentiate(self, z: Tensor) -> Tensor:
+        """As `generate`, part of the autograd graph of z."""
+        return self.decode(z.to(self.device, torch.float32))
+
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Records (n, d) of a table, as they are given away, from what `decode` puts out (n, d).
 
@@ -170,19 +179,6 @@ class Victim(pl.LightningModule):
         are rounded, so most victims leave this as it is.
         """
         return outputs
-
-    def grants(self) -> dict[str, Any]:
-        """Every part that a view may ask for by the name of its field."""
-        return {
-            "device": self.device,
-            "generate": self.generate,
-            "differentiate": lambda z: self.decode(z.to(self.device, torch.float32)),
-        }
-
-    @classmethod
-    def offers(cls) -> tuple[type[View], ...]:
-        """The largest views that a victim of this class can grant."""
-        return (WhiteBox,)
 
     def view(
         self,
@@ -199,14 +195,14 @@ class Victim(pl.LightningModule):
         Raises NoAccess where this victim has no such part.
         """
         self.refuse_unless_offered(access)
-        parts = {**self.grants(), "released": released, "codes": codes, "batch_size": batch_size}
-        parts |= auxiliary
-        return access(**{field.name: parts[field.name] for field in fields(access)})
+        parts = {name: getattr(self, name) for name in ("device", *self.grants)}
+        bank = {"released": released, "codes": codes, "batch_size": batch_size}
+        return grant(parts | bank | auxiliary, access)
 
     @classmethod
     def can_grant(cls, access: type[View]) -> bool:
         """Whether victims of this class have what `access` shows."""
-        return any(issubclass(offered, of_victim(access)) for offered in cls.offers())
+        return {*names(of_victim(access))} <= {*BANK, *cls.grants}
 
     @classmethod
     def refuse_unless_offered(cls, access: type[View]) -> None:
@@ -220,16 +216,9 @@ class Adversarial(Victim):
 
     discriminator: nn.Module
 
+    grants = (*Victim.grants, "discriminate")
+
     @torch.no_grad()
     def discriminate(self, x: Tensor) -> Tensor:
         """The discriminator's output (n,) before any sigmoid: distinct scores stay distinct."""
         return self.discriminator(x.to(self.device, torch.float32))
-
-    def grants(self) -> dict[str, Any]:
-        """The generator's parts and the discriminator."""
-        return {**super().grants(), "discriminate": self.discriminate}
-
-    @classmethod
-    def offers(cls) -> tuple[type[View], ...]:
-        """The generator's chain and the discriminator."""
-        return (*super().offers(), AccessibleDiscriminator)

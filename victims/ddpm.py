@@ -8,6 +8,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -17,7 +18,6 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
 
-from victims.access import AccessibleDenoiser, VariationApi, View, WeightGradients
 from victims.base import Victim
 from victims.errors import UserError
 from victims.gradients import norms
@@ -56,6 +56,12 @@ class DDPM(Victim):
     average, a step. learning_rate: Adam's, reached after `warmup` steps.
     Raises UserError for images that do not suit the network, or settings that do not suit another.
     """
+
+    grants = (
+        *Victim.grants,
+        *("denoise", "signal", "vary", "timesteps"),
+        *("gradient_norms", "levels", "noise_shape"),
+    )
 
     family = "diffusion"
 
@@ -103,7 +109,7 @@ class DDPM(Victim):
         self.sampler.set_timesteps(sampling_steps)
         self.flip, self.decay, self.multiplicity = flip, decay, multiplicity
         self.learning_rate, self.warmup = learning_rate, warmup
-        self.memo = Memo(self.told)
+        self.denoise = Memo(self.told)
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
 
     # --- training -----------------------------------------------------------------------------
@@ -152,7 +158,7 @@ class DDPM(Victim):
         real: (n, *shape). t: (n, m), levels. noise: (n, m, *shape), standard normal.
         """
         flat, at = noise.flatten(0, 1), t.flatten().long()
-        signal = self.signal.to(real)[at][:, None, None, None]
+        signal = self.sampler.alphas_cumprod.to(real)[at][:, None, None, None]
         clean = real[:, None].expand(noise.shape).flatten(0, 1)
         told = network(signal.sqrt() * clean + (1 - signal).sqrt() * flat, at)
         return (told - flat).square().flatten(1).mean(1).view(t.shape).mean(1)
@@ -162,35 +168,27 @@ class DDPM(Victim):
     @property
     def timesteps(self) -> int:
         """T, how many noise levels there are."""
-        return len(self.signal)
+        return len(self.sampler.alphas_cumprod)
 
     @property
-    def signal(self) -> Tensor:
+    def signal(self) -> np.ndarray:
         """The share (T,) of a record's variance that is left at each level, abar in the papers."""
-        return self.sampler.alphas_cumprod
+        return self.sampler.alphas_cumprod.double().numpy()
 
     def freeze_for_release(self) -> Victim:
         """The model as it is given away; what another one answered is forgotten."""
-        self.memo.clear()
+        self.denoise.clear()
         return super().freeze_for_release()
 
-    def grants(self) -> dict[str, Any]:
-        """The generator's parts, the denoiser, variations, and gradients of the loss."""
-        return {
-            **super().grants(),
-            "denoise": self.memo,
-            "signal": self.signal.double().numpy(),
-            "vary": self.vary,
-            "timesteps": self.timesteps,
-            "gradient_norms": self.gradient_norms,
-            "levels": self.timesteps,
-            "noise_shape": tuple(self.shape),
-        }
+    @property
+    def levels(self) -> int:
+        """How many noise levels a record's loss has."""
+        return self.timesteps
 
-    @classmethod
-    def offers(cls) -> tuple[type[View], ...]:
-        """The generator's chain, and what diffusion models have beside it."""
-        return (*super().offers(), VariationApi, AccessibleDenoiser, WeightGradients)
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Of what each record's loss draws."""
+        return tuple(self.shape)
 
     @torch.no_grad()
     def told(self, x: Tensor, t: Tensor) -> Tensor:

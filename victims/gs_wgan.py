@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from victims.access import View, WhiteBox
+from victims.base import Victim
 from victims.errors import UserError
 from victims.private import Terms
 from victims.training.losses import mixing
@@ -34,6 +34,8 @@ class GSWGAN(WGANGP):
     The rest as for `WGANGP`.
     """
 
+    grants = Victim.grants  # the critics are as secret as the records
+
     reached = ()  # of what is released: it sees no record, and only sanitised gradients
 
     def __init__(
@@ -48,11 +50,6 @@ class GSWGAN(WGANGP):
 
     def _more(self, critic: Callable[..., nn.Module], count: int) -> list[nn.Module]:
         return [critic(shape=self.shape) for _ in range(count)]
-
-    @classmethod
-    def offers(cls) -> tuple[type[View], ...]:
-        """The generator's chain; the critics are as secret as the records."""
-        return (WhiteBox,)
 
     def part(self, batch: int) -> int:
         """Whose turn it is: the part of the records that a batch comes from."""

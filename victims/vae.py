@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -12,7 +11,6 @@ from torch.distributions import Normal
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.optim import Adam, Optimizer
 
-from victims.access import AccessibleEncoder, View, WeightGradients
 from victims.base import Victim
 from victims.errors import UserError
 from victims.gradients import norms
@@ -23,6 +21,8 @@ class Encoding(Victim):
     """A victim with an `encoder`: (n, *shape) -> (n, 2 z_dim), means and log variances of codes."""
 
     encoder: nn.Module
+
+    grants = (*Victim.grants, "reconstruct")
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Records (n, *shape) to mean and log variance of their codes, (n, z_dim) each."""
@@ -39,15 +39,6 @@ class Encoding(Victim):
         noise = torch.randn(self.z_dim, generator=torch.Generator().manual_seed(seed))
         mean, log_variance = self.encode(x.to(self.device, torch.float32))
         return self.decode(code(mean, log_variance, noise.to(self.device)))
-
-    def grants(self) -> dict[str, Any]:
-        """The other parts and the encode-decode pass."""
-        return {**super().grants(), "reconstruct": self.reconstruct}
-
-    @classmethod
-    def offers(cls) -> tuple[type[View], ...]:
-        """The other views and the encoder."""
-        return (*super().offers(), AccessibleEncoder)
 
 
 class VAE(Encoding):
@@ -67,6 +58,11 @@ class VAE(Encoding):
     learning_rate: Adam's.
     Raises UserError for a Bernoulli likelihood of records outside [0, 1].
     """
+
+    grants = (*Encoding.grants, "gradient_norms", "levels", "noise_shape")
+
+    levels = 1
+    """How many noise levels a record's bound has."""
 
     family = "VAE"
 
@@ -145,15 +141,10 @@ class VAE(Encoding):
         batch = real, self.prior(len(real))
         self.learn(self.optimizers(), self.negative_elbos, batch, "negative elbo")
 
-    def grants(self) -> dict[str, Any]:
-        """The other parts and the gradients of each record's bound."""
-        own = {"levels": 1, "noise_shape": (self.z_dim,), "gradient_norms": self.gradient_norms}
-        return {**super().grants(), **own}
-
-    @classmethod
-    def offers(cls) -> tuple[type[View], ...]:
-        """The other views and the gradients of each record's bound."""
-        return (*super().offers(), WeightGradients)
+    @property
+    def noise_shape(self) -> tuple[int]:
+        """Of what each record's bound draws."""
+        return (self.z_dim,)
 
     def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
         """Norms (n, tensors) of the gradient of each record's bound; it has one level."""

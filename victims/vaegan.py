@@ -34,6 +34,8 @@ class VAEGAN(Encoding, Adversarial):
     code_rate: of the two discriminators.
     """
 
+    grants = (*Encoding.grants, "discriminate")
+
     family = "VAE-GAN"
 
     reached = ("encoder", "generator", "discriminator", "code_discriminator")
@@ -133,6 +135,8 @@ class LarsenVAEGAN(Encoding, Adversarial):
     width: channels next to the image. gamma: weight of the feature error in the decoder's loss.
     learning_rate: RMSprop's.
     """
+
+    grants = (*Encoding.grants, "discriminate")
 
     family = "VAE-GAN"
 

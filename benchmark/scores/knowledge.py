@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
 from benchmark.models.recipe import Model
-from victims.access import Shadow, View, WeightGradients, WeightGradientsWithShadows
+from victims.access import Shadow, View, WeightGradients, WeightGradientsWithShadows, names
 from victims.errors import NoAccess, Unsuited
 
 MISSING = {
@@ -66,7 +65,7 @@ def shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Sh
         if not model.victim.can_grant(WeightGradients):
             raise Unsuited("the reference models state no loss a record")
         records = (dataset.records(rows).numpy() for rows in (own, left_out))
-        found.append(Shadow(model.victim.grants()["gradient_norms"], *records))
+        found.append(Shadow(model.victim.gradient_norms, *records))  # type: ignore[arg-type]
     return tuple(found)
 
 
@@ -90,4 +89,4 @@ def _rows(access: type[View], split: Split) -> dict[str, np.ndarray]:
     """Row numbers for each field that the attacker brings along; members are never queries."""
     unqueried = split.members[~np.isin(split.members, split.queried)]
     known = {"reference": split.reference, "members": unqueried}
-    return {field.name: known[field.name] for field in fields(access) if field.name in known}
+    return {name: known[name] for name in names(access) if name in known}

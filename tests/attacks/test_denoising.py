@@ -35,7 +35,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def view(victim: Any, access: Any = AccessibleDenoiser, batch_size: int = 2) -> Any:
-    victim.memo.clear()
+    victim.denoise.clear()
     empty = np.zeros((1, 1))
     return victim.view(access, empty, empty, batch_size)
 
@@ -122,7 +122,7 @@ def test_each_is_what_plain_loops_give_for_as_many_questions(
     found = attack(tmp_path, name, *words).score(granted, QUERIES)
     expected = [-plain(Plain(victim), x.double()) for x in QUERIES]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
-    assert victim.memo.asked == queries * len(QUERIES)
+    assert victim.denoise.asked == queries * len(QUERIES)
 
 
 def test_attacks_share_what_they_ask_alike(victim: Any, tmp_path: Any) -> None:
@@ -135,7 +135,7 @@ def test_attacks_share_what_they_ask_alike(victim: Any, tmp_path: Any) -> None:
     names = ("denoising_loss", "secmi", "pia", "pian", "sima", "pfami")
     for name in names:
         attack(tmp_path, name).score(granted, QUERIES)
-    assert victim.memo.asked == (38 - 3) * len(QUERIES)
+    assert victim.denoise.asked == (38 - 3) * len(QUERIES)
     again = attack(tmp_path, "pia").score(granted, QUERIES)
     np.testing.assert_array_equal(again, attack(tmp_path, "pia").score(view(victim), QUERIES))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
@@ -13,8 +13,7 @@ from benchmark.audit.given.selection import LeftOut
 from benchmark.audit.given.space import ImageSpace, TableSpace
 from benchmark.data.dataset import Dataset
 from benchmark.data.queries import Queries
-from victims.access import FullBlackBox, PartialBlackBox, View
-from victims.errors import NoAccess
+from victims.access import FullBlackBox, PartialBlackBox, View, grant
 
 Space = ImageSpace | TableSpace
 BLOCK = 1024
@@ -55,11 +54,7 @@ class Case:
     def view(self, access: type[View]) -> Any:
         """Grant a view: exactly its fields. Raises NoAccess naming what was not handed in."""
         parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
-        names = [part.name for part in fields(access)]
-        for name in names:
-            if name not in parts:
-                raise NoAccess((WITHOUT | self.missing).get(name, f"no {name} is given"))
-        return access(**{name: parts[name] for name in names})
+        return grant(parts, access, WITHOUT | self.missing)
 
     @property
     def released(self) -> Dataset | None:
@@ -76,9 +71,8 @@ class Case:
 
         What a generator made of given codes stands for the generator.
         """
-        parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
-        names = [part.name for part in fields(access)]
-        return {n: content(parts[n]) for n in names if isinstance(parts[n], np.ndarray)}
+        parts = vars(self.view(access))
+        return {n: content(part) for n, part in parts.items() if isinstance(part, np.ndarray)}
 
 
 def content(array: np.ndarray) -> str:
