@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from victims.access import AnyView, View, grant, names, of_victim
 from victims.errors import NoAccess, NonFiniteLoss, UserError
 from victims.private import Mechanism, Terms, independent
+from victims.training.batches import Batches, Records
 
 BANK = ("device", "batch_size", "released", "codes")
 """Parts of views that every victim has."""
@@ -74,6 +75,18 @@ class Victim(pl.LightningModule):
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, z_dim) to records (n, *shape), by the generator that is released."""
         raise NotImplementedError
+
+    def begin(self, records: Records, size: int, seed: int) -> None:
+        """Look at the training records before the first step; what is learnt stands in buffers.
+
+        Not called for private training, nor where training goes on from a checkpoint.
+        """
+
+    def batches(
+        self, records: Records, size: int, first: int, last: int, seed: int
+    ) -> Batches | None:
+        """Batches `first` to `last` of a victim that draws its own, or None for the usual ones."""
+        return None
 
     # --- training -----------------------------------------------------------------------------
 

@@ -39,6 +39,6 @@ def refuse_encoding(config: DictConfig, source: Source, facts: Mapping[str, Any]
         raise UserError(
             f"data: levels of categories, or that numbers are missing, were learnt from all "
             f"records in {', '.join(columns[:5])}{', ...' if len(columns) > 5 else ''}; name them "
-            " in data.levels (or data.gaps=false), or say that they are public knowledge with "
+            "in data.levels (or data.gaps=false), or say that they are public knowledge with "
             "dp.public_encoding=true"
         )

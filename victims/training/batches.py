@@ -12,6 +12,11 @@ from torch.utils.data import Dataset
 Records = Callable[[np.ndarray], Tensor]
 
 
+def everything(records: Records, size: int) -> np.ndarray:
+    """All training records (size, *shape), for a victim that looks at them before it begins."""
+    return records(np.arange(size)).numpy()
+
+
 class Batches(Dataset[Tensor]):
     """Batch t of a training run as a function of (seed, t): resuming needs no loader state.
 

@@ -159,9 +159,12 @@ def fit(
     work.mkdir(parents=True, exist_ok=True)
     progress = Progress(work, seed, training, title, bar)
     progress.restore(victim)
+    if progress.done == 0 and victim.mechanism is None:
+        victim.begin(records, size, seed)
     if progress.done < victim.steps:
         span = progress.done, victim.steps, seed
-        batches = Batches(records, size, victim.batch_size, *span)
+        own = victim.batches(records, size, *span)
+        batches = own or Batches(records, size, victim.batch_size, *span)
         if victim.parts > 1:
             turns = victim.parts, victim.part
             batches = PartBatches(records, size, victim.batch_size, *span, *turns)

@@ -65,7 +65,7 @@ def mixed() -> Dataset:
     return dataclasses.replace(in_memory(schema.rows(table)), schema=schema)
 
 
-@pytest.mark.parametrize("victim", ["vae_table", "wgan_gp_table"])
+@pytest.mark.parametrize("victim", ["ctgan", "tvae", "vae_table", "wgan_gp_table"])
 def test_of_mixed_columns_whole_records_are_released(config: Config, victim: str) -> None:
     """Also by a victim that knows nothing of categories."""
     dataset = mixed()
@@ -86,7 +86,8 @@ def test_released_are_records_of_the_datas_kind(config: Config, victim: str, kin
     form, records, outputs = Form(dataset), np.array(made.released), np.array(made.outputs)
     assert (records[:, form.whole] == np.round(records[:, form.whole])).all()
     assert np.isin(records[:, form.binary], (0, 1)).all()
-    np.testing.assert_array_equal(records[:, ~form.whole], outputs[:, ~form.whole])
+    if victim != "tvae":  # whose likelihood adds noise to numbers
+        np.testing.assert_array_equal(records[:, ~form.whole], outputs[:, ~form.whole])
     codes = torch.from_numpy(made.codes)
     torch.testing.assert_close(made.victim.generate(codes), torch.from_numpy(outputs))
     assert not np.array_equal(records, outputs)

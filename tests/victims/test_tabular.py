@@ -1,0 +1,140 @@
+"""What networks see of mixed records, and what CTGAN draws them by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import composed
+
+from benchmark.config.build import build
+from victims.access import AccessibleDiscriminator
+from victims.base import Victim
+from victims.ctgan import ConditionalBatches
+from victims.errors import UserError
+from victims.schema import Column, Schema
+from victims.tabular import Transform
+from victims.training.train import Training, fit, load
+
+SCHEMA = Schema(
+    [
+        Column("city", "category", ("Bonn", "Oslo", "Rome")),
+        Column("visits", "integer", gaps=True, high=9.0),
+        Column("income", "numeric"),
+        Column("smokes", "binary"),
+    ]
+)
+
+
+def rows(n: int = 600) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    rich = rng.random(n) < 0.3
+    return SCHEMA.rows(
+        {
+            "city": rng.choice(["Bonn", "Oslo", "Rome"], n, p=[0.9, 0.09, 0.01]),
+            "visits": np.where(rng.random(n) < 0.1, np.nan, rng.integers(0, 10, n)),
+            "income": np.where(rich, rng.normal(5, 0.1, n), rng.normal(0, 0.1, n)),
+            "smokes": rng.random(n) < 0.2,
+        }
+    )
+
+
+def test_modes_are_found_and_records_come_back() -> None:
+    transform, real = Transform(SCHEMA, 4), torch.from_numpy(rows())
+    transform.fit(real.numpy(), 0)
+    income = SCHEMA.numbers.index(SCHEMA.width - 2)
+    kept = transform.weight[income] > 0.05
+    np.testing.assert_allclose(transform.centre[income][kept].sort().values, [0, 5], atol=0.05)
+    seen = transform(real)
+    assert seen.shape == (600, transform.width)
+    inverse = torch.cat([seen[:, :2].atanh(), (seen[:, 2:] - 0.5) * 100], 1)
+    torch.testing.assert_close(transform.records(inverse), real, atol=2e-2, rtol=0)
+    assert torch.equal(transform.codes(real)[:, -1], real[:, :3].argmax(1))
+
+
+def test_modes_are_drawn_by_their_probability() -> None:
+    transform = Transform(SCHEMA, 2)
+    transform.weight[:], transform.centre[:], transform.spread[:] = 0.5, torch.arange(2.0), 1.0
+    real = torch.from_numpy(rows(1)).repeat(4000, 1)
+    real[:, SCHEMA.numbers] = 0.5
+    drawn = transform(real, torch.rand(4000, 2, generator=torch.Generator().manual_seed(0)))
+    np.testing.assert_allclose(drawn[:, 2:6].mean(0), 0.5, atol=0.03)
+
+
+def test_rare_levels_are_asked_for_more_often_and_held_by_the_records() -> None:
+    transform, real = Transform(SCHEMA, 2), torch.from_numpy(rows(2000))
+    codes = transform.codes(real).numpy()
+    sizes = [span.stop - span.start for span in transform.discrete]
+    batches = ConditionalBatches(lambda at: real[at], codes, sizes, 500, 0, 4, 1)
+    record, column, level = batches[2]
+    held = transform.codes(record).gather(1, column[:, None])[:, 0]
+    assert torch.equal(held, level)
+    rome = (level[column == len(sizes) - 1] == 2).float().mean()
+    shares = np.log1p(np.bincount(codes[:, -1]))
+    assert abs(rome - shares[2] / shares.sum()) < 0.12
+    assert rome > 5 * (codes[:, -1] == 2).mean()
+    later = ConditionalBatches(lambda at: real[at], codes, sizes, 500, 2, 4, 1)
+    assert torch.equal(later[0][0], record)
+
+
+def made(name: str, folder: Path, *overrides: str) -> Victim:
+    torch.manual_seed(0)
+    config = composed(folder, f"victim={name}", *overrides).victim
+    return build(config, "victim", shape=(SCHEMA.width,), schema=SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["ctgan", "tvae"])
+def test_training_on_mixed_records_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
+    data = torch.from_numpy(rows(60))
+    (tmp_path / "work").mkdir()
+
+    def train(victim: Victim, folder: Path) -> torch.Tensor:
+        often = Training(checkpoint_every_s=0)
+        fit(victim, lambda at: data[at], 60, folder, folder / "work", 5, often)
+        codes = torch.randn(9, victim.z_dim, generator=torch.Generator().manual_seed(2))
+        return load(victim, folder).generate(codes)
+
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    expected = train(made(name, tmp_path), whole)
+    half = made(name, tmp_path, "victim.steps=2")
+    train(half, tmp_path)
+    assert torch.equal(train(made(name, tmp_path), tmp_path), expected)
+    assert torch.isfinite(expected).all()
+
+
+def test_a_pack_must_divide_the_batch_and_images_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"victim\.pack=3 must divide it"):
+        made("ctgan", tmp_path, "victim.pack=3")
+    config = composed(tmp_path, "victim=tvae").victim
+    with pytest.raises(UserError, match="tvae makes tables"):
+        build(config, "victim", shape=(1, 8, 8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ctgan", "tvae"])
+def test_columns_and_their_relation_are_learnt(name: str, tmp_path: Path) -> None:
+    data = rows(1000)
+    data[:, -1] = data[:, -2] > 2  # who is rich smokes
+    real = torch.from_numpy(data)
+    sizes = ["victim.steps=600", "victim.batch_size=200", "victim.modes=5", "victim.z_dim=16"]
+    sizes += [f"victim.{w}" for w in (["width=64"] if name == "tvae" else ["pack=10"])]
+    if name == "ctgan":
+        sizes += ["victim.widths=[64,64]", "victim.critic_widths=[64,64]"]
+        sizes += ["victim.learning_rate=0.001"]
+    victim = made(name, tmp_path, *sizes)
+    fit(victim, lambda at: real[at], 1000, tmp_path, tmp_path / "work", 5, Training())
+    victim = load(victim, tmp_path)
+    generator = torch.Generator().manual_seed(2)
+    found = victim.generate(torch.randn(2000, victim.z_dim, generator=generator))
+    found = victim.publish(found, torch.rand(found.shape, generator=generator))
+    found = SCHEMA.nearest(found).numpy()
+    np.testing.assert_allclose(found[:, :3].mean(0), data[:, :3].mean(0), atol=0.12)
+    assert abs((found[:, -2] > 2).mean() - 0.3) < 0.12
+    assert ((found[:, -2] > 2) == found[:, -1]).mean() > 0.8
+    if name == "ctgan":
+        view = victim.view(AccessibleDiscriminator, data, data, 8)
+        noise = torch.rand_like(real)
+        assert view.discriminate(real).mean() > view.discriminate(noise).mean()
