@@ -6,9 +6,9 @@ and blanks, commas and brackets in a path as its own grammar.
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Sequence
+
+from benchmark.config.quoting import quoted
 
 SOURCES = ("members", "non_members", "data", "samples", "generator", "discriminator", "reference")
 """What an auditor may hand in; the first two always."""
@@ -30,22 +30,3 @@ def _override(word: str) -> str:
         value = value[1:-1]
     # A run of backslashes counts only before a quote, in Hydra's grammar; see its documentation.
     return f"{name}={quoted(value)}"
-
-
-def quoted(value: str) -> str:
-    """A text as Hydra's grammar quotes it, and without OmegaConf's interpolations."""
-    text, slashes = "", 0
-    for sign in value:
-        text += "\\" * (slashes + 1) + sign if sign == "'" else sign
-        slashes = slashes + 1 if sign == "\\" else 0
-    return f"'{text}{chr(92) * slashes}'"
-
-
-def pasted(setting: str, *names: str) -> str:
-    """`setting=[name,...]` as it can be pasted into a shell, whatever the names are."""
-    # ASCII: without it, and the case ignored, İ and ſ count as I and s.
-    word = r"(?!(null|true|false|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*"
-    plain = re.compile(word, re.IGNORECASE | re.ASCII)
-    listed = ",".join(name if plain.fullmatch(name) else quoted(name) for name in map(str, names))
-    word = f"{setting}=[{listed}]"
-    return word if listed.replace(",", "_").isidentifier() else shlex.quote(word)

@@ -30,6 +30,7 @@ from omegaconf.errors import (
 )
 
 from benchmark.config.build import _joined, choices
+from benchmark.config.quoting import pasted, places_quoted, quoted
 from benchmark.store.folders import free, with_home
 from victims.errors import UserError
 
@@ -57,7 +58,7 @@ def run(main: Callable[[], None]) -> None:
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        sys.argv[1:] = with_home(sys.argv[1:])
+        sys.argv[1:] = places_quoted(with_home(sys.argv[1:]))
         refuse_nothing(sys.argv[1:])
         main()
     except Exception as error:
@@ -111,7 +112,8 @@ def one_line(error: Exception) -> str:
         word, name, value = swept.groups()
         return f"{word}: write {name}=[{value}] for a list, or add -m to run one job for each"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: this cannot be read: {str(error).splitlines()[0]}"
+        reason = f"{str(error).splitlines()[0]}{_as_meant(str(error.override))}"
+        return f"{error.override}: this cannot be read: {reason}"
     if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:
         return f"{cause.full_key}: there is no such setting{_meant(cause)}"
     if isinstance(error, ConfigCompositionException) and "defaults list" in str(error):
@@ -122,6 +124,18 @@ def one_line(error: Exception) -> str:
     if isinstance(error, NO_SUCH) and error.full_key:
         return f"{error.full_key}: the config has no such setting; {ANOTHER_VERSION}"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _as_meant(word: str) -> str:
+    """How a word that is no override may have been meant, quoted so that it can be pasted."""
+    name, _, value = word.partition("=")
+    is_list = value.startswith("[") and value.endswith("]")
+    inside = value[1:-1] if is_list else value
+    if not name.replace(".", "").replace("_", "").isalnum() or set(inside) & set("'\"\\[]{}"):
+        return ""
+    if is_list:
+        return f"; for a list of these names write {pasted(name, *inside.split(','))}"
+    return f"; for the text itself write {shlex.quote(f'{name}={quoted(value)}')}"
 
 
 NO_SUCH = ConfigAttributeError, ConfigKeyError

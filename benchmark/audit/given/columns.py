@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.audit.arguments import pasted
 from benchmark.audit.given.notation import (
     UNKNOWN,
     Written,
@@ -26,6 +25,7 @@ from benchmark.audit.given.notation import (
     names,
     numbers,
 )
+from benchmark.config.quoting import pasted
 from victims.errors import UserError
 
 NOTHING = "NA N/A n/a #N/A #NA <NA> NaN nan -NaN -nan NaT NULL null None"

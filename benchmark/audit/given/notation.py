@@ -11,7 +11,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from benchmark.audit.arguments import pasted
+from benchmark.config.quoting import pasted
 from victims.errors import UserError
 
 UNKNOWN = "?"

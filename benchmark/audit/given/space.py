@@ -18,9 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmark.audit.arguments import pasted
 from benchmark.audit.given.columns import as_text
 from benchmark.audit.given.inputs import Records, some
+from benchmark.config.quoting import pasted
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.files import merged_by_float32
 from victims.errors import UserError
