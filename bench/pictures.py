@@ -23,7 +23,7 @@ from victims.access import Auxiliary, View
 Place = tuple[int, int]
 FOLDER = Path(__file__).parents[1] / "results" / "pictures"
 EDGE = "#4a5a6a"
-WIDTH, HEIGHT = 1100, 1000
+WIDTH, HEIGHT = 1100, 800
 """Of a photograph, in pixels."""
 
 

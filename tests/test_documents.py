@@ -110,6 +110,21 @@ def test_every_link_leads_somewhere(document: str) -> None:
             assert target.stat().st_size < IMAGE_BYTES, link
 
 
+def files_named(document: str) -> list[str]:
+    """Files of the project that a document names as code: `measures/pairs.py`; not the text of a link."""
+    return re.findall(r"`([\w/]+\.py|\w+/[\w/]+\.yaml)`(?!\])", text_of(document))
+
+
+@pytest.mark.parametrize("document", documents())
+def test_every_file_that_is_named_exists(document: str) -> None:
+    room = (ROOT / document).parent
+    inside = [folder for folder in room.rglob("*") if folder.is_dir()] if room != ROOT else []
+    bases = [ROOT, ROOT / "benchmark", room, *inside]
+    for name in files_named(document):
+        placeholder = "NAME" in name
+        assert placeholder or any((base / name).is_file() for base in bases), name
+
+
 def test_every_readme_is_linked_from_the_front_page() -> None:
     linked = {(ROOT / link.partition("#")[0]).resolve() for link in links("README.md")}
     assert {(ROOT / document).resolve() for document in documents()} - linked == {
