@@ -62,6 +62,7 @@ class Generator:
         self.labels = None if labels is None else _labels(f"{name}.labels", labels)
         self.z_dim = int(np.prod(self.z_shape)) + (self.labels is not None)
         self.shape: tuple[int, ...] | None = None
+        self.notes: list[str] = []
 
     def _z_shape(self, found: Any, z: int | Sequence[int] | None) -> tuple[int, ...]:
         if z is not None:
@@ -114,6 +115,12 @@ class Generator:
             batch = _only_batch(self, z)
             self.network = dataclasses.replace(self.network, batch=batch)
         _check(self.name, self, z, shape, advice)
+        self.shape = None
+        with torch.no_grad():
+            sides = list(self(z[:1]).shape[1:])
+        self.shape = shape
+        if sides != list(shape):
+            self.notes.append(f"{self.name}: outputs of shape {sides} are read as {list(shape)}")
 
 
 class Discriminator:

@@ -67,6 +67,7 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     codes, raw = None, None
     if generator is not None and generator.sample is None:
         generator.check(_raw_shape(given["members"]))
+        notes += generator.notes
         codes = _prior(config.seed, config.bank.size, generator.z_dim)
         raw = _generate(generator, codes, config.machine.batch_size)
     space = _space(given, generator, discriminator, raw, notes)

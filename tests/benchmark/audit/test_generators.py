@@ -144,6 +144,16 @@ def test_the_size_of_the_code_is_read_from_the_model(tmp_path: Path) -> None:
     assert Generator(scripted(Named(), tmp_path / "g.pt")).z_dim == 12
 
 
+def test_outputs_that_are_rearranged_are_said_to_be() -> None:
+    def last(z: Tensor) -> Tensor:
+        return torch.tanh(z).repeat(1, 12).reshape(len(z), 4, 4, 3)
+
+    generator = Generator(last, z=4)
+    generator.check((3, 4, 4))
+    assert generator.notes == ["generator: outputs of shape [4, 4, 3] are read as [3, 4, 4]"]
+    assert generator(torch.zeros(2, 4)).shape == (2, 3, 4, 4)
+
+
 def test_an_entry_is_imported_from_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
