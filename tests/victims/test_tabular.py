@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import composed
+from conftest import composed, stopped_at_batch_three
+from scipy.stats import norm
+from sklearn.preprocessing import QuantileTransformer
 
 from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator
 from victims.base import Victim
 from victims.ctgan import ConditionalBatches
 from victims.errors import UserError
+from victims.quantiles import Quantiles
 from victims.schema import Column, Schema
+from victims.tab_ddpm import chances_of, posterior
 from victims.tabular import Transform
 from victims.training.train import Training, fit, load
 
@@ -85,24 +89,18 @@ def made(name: str, folder: Path, *overrides: str) -> Victim:
     return build(config, "victim", shape=(SCHEMA.width,), schema=SCHEMA)
 
 
-@pytest.mark.parametrize("name", ["ctgan", "tvae"])
+@pytest.mark.parametrize("name", ["ctgan", "tab_ddpm", "tvae"])
 def test_training_on_mixed_records_goes_on_where_it_stopped(name: str, tmp_path: Path) -> None:
     data = torch.from_numpy(rows(60))
-    (tmp_path / "work").mkdir()
-
-    def train(victim: Victim, folder: Path) -> torch.Tensor:
-        often = Training(checkpoint_every_s=0)
-        fit(victim, lambda at: data[at], 60, folder, folder / "work", 5, often)
-        codes = torch.randn(9, victim.z_dim, generator=torch.Generator().manual_seed(2))
-        return load(victim, folder).generate(codes)
-
+    codes = torch.randn(9, made(name, tmp_path).z_dim, generator=torch.Generator().manual_seed(2))
     whole = tmp_path / "whole"
     whole.mkdir()
-    expected = train(made(name, tmp_path), whole)
-    half = made(name, tmp_path, "victim.steps=2")
-    train(half, tmp_path)
-    assert torch.equal(train(made(name, tmp_path), tmp_path), expected)
-    assert torch.isfinite(expected).all()
+    victim = made(name, tmp_path)
+    fit(victim, data.__getitem__, 60, whole, whole / "work", 7, Training())
+    stopped_at_batch_three(lambda: made(name, tmp_path), data, tmp_path / "stopped")
+    found = [load(made(name, tmp_path), at).generate(codes) for at in (whole, tmp_path / "stopped")]
+    assert torch.equal(*found)
+    assert torch.isfinite(found[0]).all()
 
 
 def test_a_pack_must_divide_the_batch_and_images_are_refused(tmp_path: Path) -> None:
@@ -114,17 +112,18 @@ def test_a_pack_must_divide_the_batch_and_images_are_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ctgan", "tvae"])
+@pytest.mark.parametrize("name", ["ctgan", "tab_ddpm", "tvae"])
 def test_columns_and_their_relation_are_learnt(name: str, tmp_path: Path) -> None:
     data = rows(1000)
     data[:, -1] = data[:, -2] > 2  # who is rich smokes
     real = torch.from_numpy(data)
-    sizes = ["victim.steps=600", "victim.batch_size=200", "victim.modes=5", "victim.z_dim=16"]
-    sizes += [f"victim.{w}" for w in (["width=64"] if name == "tvae" else ["pack=10"])]
-    if name == "ctgan":
-        sizes += ["victim.widths=[64,64]", "victim.critic_widths=[64,64]"]
-        sizes += ["victim.learning_rate=0.001"]
-    victim = made(name, tmp_path, *sizes)
+    sizes = ["steps=600", "batch_size=200"]
+    sizes += {
+        "tvae": ["modes=5", "z_dim=16", "width=64"],
+        "tab_ddpm": ["widths=[64,64]", "sampling_steps=50", "decay=0.95"],
+        "ctgan": ["modes=5", "z_dim=16", "pack=10", "widths=[64,64]", "critic_widths=[64,64]"],
+    }[name] + (["learning_rate=0.001"] if name == "ctgan" else [])
+    victim = made(name, tmp_path, *(f"victim.{size}" for size in sizes))
     fit(victim, lambda at: real[at], 1000, tmp_path, tmp_path / "work", 5, Training())
     victim = load(victim, tmp_path)
     generator = torch.Generator().manual_seed(2)
@@ -138,3 +137,39 @@ def test_columns_and_their_relation_are_learnt(name: str, tmp_path: Path) -> Non
         view = victim.view(AccessibleDiscriminator, data, data, 8)
         noise = torch.rand_like(real)
         assert view.discriminate(real).mean() > view.discriminate(noise).mean()
+
+
+def test_quantiles_agree_with_scikit_learn_and_come_back() -> None:
+    rng = np.random.default_rng(0)
+    values = np.stack([rng.normal(size=5000), np.maximum(rng.normal(size=5000), 0)], 1)
+    values = values.astype(np.float32)
+    quantiles = Quantiles(2)
+    quantiles.fit(values)
+    peer = QuantileTransformer(n_quantiles=1000, output_distribution="normal", subsample=10**9)
+    found = quantiles(torch.from_numpy(values)).numpy()
+    np.testing.assert_allclose(found[:, 0], peer.fit_transform(values)[:, 0], atol=0.02)
+    assert abs(found[values[:, 1] == 0, 1][0] - norm.ppf(0.25)) < 0.05  # half of them are 0
+    back = quantiles.undo(torch.from_numpy(found)).numpy()
+    np.testing.assert_allclose(back, values, atol=0.02)
+    assert (back[values == 0] == 0).mean() > 0.99
+
+
+def test_levels_at_an_earlier_time_have_the_chances_of_bayes() -> None:
+    """Simulated: a level is kept with 0.8, then with 0.5, else drawn evenly."""
+    rng = np.random.default_rng(0)
+    clean = rng.choice(3, 200_000, p=[0.7, 0.2, 0.1])
+    early = np.where(rng.random(len(clean)) < 0.8, clean, rng.integers(0, 3, len(clean)))
+    late = np.where(rng.random(len(clean)) < 0.5, early, rng.integers(0, 3, len(clean)))
+    now, known = torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    chances = posterior(now, known, torch.tensor([0.4]), torch.tensor([0.8]))[0]
+    held = early[(clean == 0) & (late == 1)]
+    np.testing.assert_allclose(chances, np.bincount(held) / len(held), atol=0.01)
+
+
+def test_what_draws_levels_is_even_and_another_at_each_step() -> None:
+    codes = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0))
+    found = [chances_of(codes, step) for step in range(3)]
+    for one in found:
+        np.testing.assert_allclose(np.histogram(one, 10, (0, 1))[0] / 40_000, 0.1, atol=0.01)
+    pairs = np.corrcoef(np.concatenate(found, 1).T)
+    assert np.abs(pairs - np.eye(6)).max() < 0.03

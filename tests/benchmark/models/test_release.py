@@ -65,7 +65,7 @@ def mixed() -> Dataset:
     return dataclasses.replace(in_memory(schema.rows(table)), schema=schema)
 
 
-@pytest.mark.parametrize("victim", ["ctgan", "tvae", "vae_table", "wgan_gp_table"])
+@pytest.mark.parametrize("victim", ["ctgan", "tab_ddpm", "tvae", "vae_table", "wgan_gp_table"])
 def test_of_mixed_columns_whole_records_are_released(config: Config, victim: str) -> None:
     """Also by a victim that knows nothing of categories."""
     dataset = mixed()
