@@ -185,6 +185,10 @@ class Victim(pl.LightningModule):
         """As `generate`, part of the autograd graph of z."""
         return self.decode(z.to(self.device, torch.float32))
 
+    def emit(self, codes: Tensor, start: int) -> Tensor:
+        """Outputs (n, *shape) for codes (n, z_dim), numbers `start` on of the released samples."""
+        return self.generate(codes)
+
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Records (n, d) of a table, as they are given away, from what `decode` puts out (n, d).
 

@@ -85,7 +85,7 @@ def release(victim: Victim, form: Form, folder: Path, size: int, seed: int, rows
     codes, chances = prior(seed, "bank", size, victim.z_dim), form.chances(seed)
     for start in range(0, size, rows):
         block = torch.from_numpy(codes[start : start + rows])
-        outputs = victim.generate(block).cpu()
+        outputs = victim.emit(block, start).cpu()
         drawn = chances.random(outputs.shape) if form.applies else np.empty(0)
         for array, made in zip(
             arrays, (form.records(victim, outputs, drawn), outputs), strict=False

@@ -147,7 +147,7 @@ def test_quantiles_agree_with_scikit_learn_and_come_back() -> None:
     quantiles.fit(values)
     peer = QuantileTransformer(n_quantiles=1000, output_distribution="normal", subsample=10**9)
     found = quantiles(torch.from_numpy(values)).numpy()
-    np.testing.assert_allclose(found[:, 0], peer.fit_transform(values)[:, 0], atol=0.02)
+    np.testing.assert_allclose(found[:, 0], peer.fit_transform(values)[:, 0], atol=0.05)
     assert abs(found[values[:, 1] == 0, 1][0] - norm.ppf(0.25)) < 0.05  # half of them are 0
     back = quantiles.undo(torch.from_numpy(found)).numpy()
     np.testing.assert_allclose(back, values, atol=0.02)

@@ -33,14 +33,18 @@ def records(name: str) -> Tensor:
     return digits(0, 24)
 
 
-@pytest.fixture(params=names("victim"))
+TRAINED = [name for name in names("victim") if name != "package"]
+"""Those that we train; of a package see `test_package.py`."""
+
+
+@pytest.fixture(params=TRAINED)
 def make(
     request: pytest.FixtureRequest, config: Callable[..., DictConfig]
 ) -> tuple[Callable[[], Victim], Tensor]:
     return maker(request.param, "dp=off", config)
 
 
-@pytest.fixture(params=[f"{name} dp={dp}" for name in names("victim") for dp in ("off", "on")])
+@pytest.fixture(params=[f"{name} dp={dp}" for name in TRAINED for dp in ("off", "on")])
 def either(
     request: pytest.FixtureRequest, config: Callable[..., DictConfig]
 ) -> tuple[Callable[[], Victim], Tensor]:
@@ -167,7 +171,7 @@ TOO_LARGE = {"ddpm": 2, "pggan": 4, "wgan_gp": 16}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", names("victim"))
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_papers_sizes_build_and_take_a_step(
     config: Callable[..., DictConfig], name: str, tmp_path: Path
 ) -> None:

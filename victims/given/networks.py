@@ -80,7 +80,7 @@ def resolve(name: str, source: Any) -> Any:
     if not isinstance(source, str | Path):
         return source
     if not Path(source).exists() and re.fullmatch(r"[\w.]+:\w+", str(source)):
-        return _made(name, str(source))
+        return named(name, str(source))
     path = Path(source)
     if not path.is_file():
         raise UserError(
@@ -154,11 +154,14 @@ def kept(models: Iterable[Any]) -> Iterator[None]:
                 setattr(part, name, buffer)
 
 
-def _made(name: str, entry: str) -> Any:
-    module, function = entry.split(":")
+def named(name: str, entry: str, *given: Any, **more: Any) -> Any:
+    """What MODULE:FUNCTION gives when it is called; modules of the working folder count too."""
+    module, colon, function = entry.partition(":")
+    if not (module and colon and function):
+        raise UserError(f"{name}={entry}: write it as my_module:function")
     sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), function)()
+        return getattr(importlib.import_module(module), function)(*given, **more)
     except Exception as error:  # anyone's code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}={entry}: {type(error).__name__}: {reason}") from error

@@ -79,18 +79,18 @@ def test_of_mixed_columns_whole_records_are_released(config: Config, victim: str
 
 
 @pytest.mark.parametrize("kind", ["binary", "counts", "mixed"])
-@pytest.mark.parametrize("victim", names("victim"))
+@pytest.mark.parametrize("victim", [name for name in names("victim") if name != "package"])
 def test_released_are_records_of_the_datas_kind(config: Config, victim: str, kind: str) -> None:
     dataset = table(kind)
     made = model(config, victim, dataset)
     form, records, outputs = Form(dataset), np.array(made.released), np.array(made.outputs)
     assert (records[:, form.whole] == np.round(records[:, form.whole])).all()
     assert np.isin(records[:, form.binary], (0, 1)).all()
-    if victim != "tvae":  # whose likelihood adds noise to numbers
+    if victim != "tvae":  # whose likelihood adds noise
         np.testing.assert_array_equal(records[:, ~form.whole], outputs[:, ~form.whole])
     codes = torch.from_numpy(made.codes)
     torch.testing.assert_close(made.victim.generate(codes), torch.from_numpy(outputs))
-    assert not np.array_equal(records, outputs)
+    assert victim == "tab_ddpm" or not np.array_equal(records, outputs)  # whose quantiles are whole
 
 
 def test_views_with_codes_see_outputs_and_the_others_records(config: Config) -> None:

@@ -1,0 +1,106 @@
+"""Anybody's generator: fitted once, its samples kept, nothing else granted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import composed
+
+from benchmark.config.build import build
+from benchmark.job import run
+from victims.access import FullBlackBox, PartialBlackBox
+from victims.errors import NoAccess, UserError
+from victims.package import Package
+from victims.schema import Column, Schema
+from victims.training.train import Training, fit, load
+
+SCHEMA = Schema([Column("city", "category", ("Oslo", "Rome")), Column("age", "integer", high=100)])
+TABLE = {"city": ["Oslo", "Rome", "Oslo", "Oslo"], "age": [30, 41, 52, 63]}
+
+
+class Resampler:
+    """Releases records that it was fitted to."""
+
+    def __init__(self, seed: int = 0, fails: str = "") -> None:
+        self.seed, self.fails = seed, fails
+
+    def fit(self, records: pd.DataFrame, discrete: tuple[str, ...] = ()) -> None:
+        if self.fails == "fit":
+            raise RuntimeError("out of luck")
+        self.records, self.discrete = records, discrete
+
+    def sample(self, n: int) -> object:
+        rows = np.random.default_rng(self.seed).integers(len(self.records), size=n)
+        if isinstance(self.records, np.ndarray):
+            return self.records[rows][:, : -1 if self.fails == "columns" else None], rows
+        found = self.records.iloc[rows]
+        return found.drop(columns="age") if self.fails == "columns" else found
+
+
+def made(records: str = "table", fails: str = "", samples: int = 9) -> Package:
+    given = {"arguments": {"fails": fails}, "samples": samples, "records": records}
+    discrete = "discrete" if records == "table" else None
+    make = f"{__name__}:Resampler"
+    return Package((SCHEMA.width,), make, **given, discrete=discrete, schema=SCHEMA)  # type: ignore[arg-type]
+
+
+def trained(victim: Package, folder: Path) -> None:
+    data = torch.from_numpy(SCHEMA.rows(TABLE))
+    folder.mkdir(exist_ok=True)
+    fit(victim, data.__getitem__, len(data), folder, folder / "work", 3, Training())
+
+
+@pytest.mark.parametrize("records", ["rows", "table"])
+def test_its_samples_are_kept_and_each_is_released_once(records: str, tmp_path: Path) -> None:
+    trained(made(records), tmp_path)
+    victim = load(made(records), tmp_path)
+    released = victim.emit(torch.zeros(9, 1), 0)
+    known = torch.from_numpy(SCHEMA.rows(TABLE))
+    assert all((row == known).all(1).any() for row in released)
+    assert torch.equal(victim.emit(torch.zeros(4, 1), 5), released[5:])
+    trained(made(records), tmp_path / "again")
+    assert torch.equal(load(made(records), tmp_path / "again").emit(torch.zeros(9, 1), 0), released)
+    with pytest.raises(UserError, match=r"victim\.samples=9: fewer than bank\.size"):
+        victim.emit(torch.zeros(9, 1), 1)
+
+
+def test_it_is_a_full_black_box_and_not_private(tmp_path: Path) -> None:
+    victim = made()
+    assert victim.can_grant(FullBlackBox)
+    with pytest.raises(NoAccess, match="Package has no PartialBlackBox"):
+        victim.refuse_unless_offered(PartialBlackBox)
+    with pytest.raises(UserError, match="cannot be trained privately"):
+        victim.make_private()
+
+
+@pytest.mark.parametrize(
+    ("records", "fails", "said"),
+    [
+        ("table", "fit", r"fit fails \(out of luck\)"),
+        ("table", "columns", "sample gives no column 'age'"),
+        ("rows", "columns", r"sample gives \(9, 2\), \(9, 3\) is needed"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(records: str, fails: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        trained(made(records, fails), tmp_path)
+
+
+@pytest.mark.parametrize("make", ["sklearn", "no_such_module:X", "sklearn.mixture:Nothing"])
+def test_a_name_that_leads_nowhere_is_one_line(make: str, tmp_path: Path) -> None:
+    victim = Package((3,), make, {}, 4)
+    with pytest.raises(UserError, match=rf"victim\.make={make}"):
+        trained(victim, tmp_path)
+
+
+def test_a_mixture_of_scikit_learn_is_attacked_with_references(tmp_path: Path) -> None:
+    settings = composed(tmp_path, "victim=package", "data=randhie", "distance=l2")
+    settings.attack = {"full_black_box": settings.attack.full_black_box}
+    rows = run.run(settings).rows
+    assert set(rows["status"]) == {"ok"}
+    assert "difference" in set(rows["calibrated"])
+    assert len(build(settings.victim, "victim", shape=(28,)).drawn) == settings.bank.size

@@ -1,0 +1,167 @@
+"""Anybody's generator with fit(records) and sample(n): what it releases is all that is seen."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from victims.base import Victim
+from victims.errors import UserError
+from victims.given.networks import named
+from victims.schema import Schema
+from victims.training.batches import Records, everything
+
+log = logging.getLogger(__name__)
+
+
+class Package(Victim):
+    """A generator of a package or of one's own, fitted once, with its samples kept.
+
+    It is granted as a full black box only. It is not resumable: fitting begins again where it was
+    stopped. It cannot be trained with dp=on: what it spends is not known here.
+
+    make: `module:name` of a class or function that gives an object with fit and sample; the seed
+    is handed to it where it takes `random_state` or `seed`. arguments: what it is called with.
+    records: `rows`, an array (n, d) as records are stored, or `table`, a pandas table with numbers
+    in their units and levels as text. discrete: name of fit's argument that takes the names of
+    columns of levels, or null. samples: how many are drawn after fitting; it must be bank.size.
+    sample(n) gives rows, a table with the same columns, or a tuple that begins with one of them.
+    schema: what the columns are. Raises UserError where fit or sample fail.
+    """
+
+    family = "package"
+
+    grants = ()
+
+    drawn: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        make: str,
+        arguments: Mapping[str, Any],
+        samples: PositiveInt,
+        records: Literal["rows", "table"] = "rows",
+        discrete: str | None = None,
+        schema: Schema | None = None,
+    ) -> None:
+        super().__init__(shape, 1, 1, 1)
+        if records == "table" and schema is None:
+            raise UserError(
+                "victim.records=table: the data do not say what their columns are; use rows"
+            )
+        self.make, self.arguments = make, dict(arguments)
+        self.records, self.discrete, self.columns = records, discrete, schema
+        self.register_buffer("drawn", torch.zeros(samples, *shape))
+
+    def begin(self, records: Records, size: int, seed: int) -> None:
+        """Fit the generator to all training records and keep its samples."""
+        log.info("%s: fitting %d records; this cannot be interrupted and resumed", self.make, size)
+        with seeded(seed), self._said("fit"):
+            generator = self._made(seed)
+            generator.fit(self._given(everything(records, size)), **self._discrete())
+        with seeded(seed + 1), self._said("sample"):
+            found = generator.sample(len(self.drawn))
+        self.drawn.copy_(torch.from_numpy(self._rows(found)))
+
+    def configure_optimizers(self) -> None:
+        """There is nothing to optimise."""
+
+    def training_step(self, real: Tensor, _: int) -> None:
+        """There is nothing to do after `begin`."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """A sample (n, *shape) for each code (n, 1), drawn with replacement."""
+        at = (torch.special.ndtr(z[:, 0]) * len(self.drawn)).long()
+        return self.drawn[at.clamp(0, len(self.drawn) - 1)]
+
+    def emit(self, codes: Tensor, start: int) -> Tensor:
+        """The samples from number `start` on, each once."""
+        if start + len(codes) > len(self.drawn):
+            raise UserError(
+                f"victim.samples={len(self.drawn)}: fewer than bank.size; leave it at bank.size"
+            )
+        return self.drawn[start : start + len(codes)]
+
+    # --- what is handed over ------------------------------------------------------------------
+
+    def _made(self, seed: int) -> Any:
+        made = named("victim.make", self.make, **(self._seed(seed) | self.arguments))
+        for method in ("fit", "sample"):
+            if not callable(getattr(made, method, None)):
+                raise UserError(f"victim.make={self.make}: it has no method {method}")
+        return made
+
+    def _seed(self, seed: int) -> dict[str, int]:
+        """The seed, under the name by which the constructor takes one."""
+        with suppress(Exception):  # named says what is wrong
+            known = inspect.signature(resolve_name(self.make)).parameters
+            return {name: seed % 2**32 for name in ("random_state", "seed") if name in known}
+        return {}
+
+    def _given(self, rows: np.ndarray) -> np.ndarray | pd.DataFrame:
+        if self.records == "rows":
+            return rows.astype(np.float64)
+        assert self.columns is not None
+        return self.columns.table(rows)
+
+    def _discrete(self) -> dict[str, list[str]]:
+        if self.discrete is None or self.columns is None:
+            return {}
+        kinds = ("category", "binary")
+        return {self.discrete: [c.name for c in self.columns.columns if c.kind in kinds]}
+
+    def _rows(self, found: Any) -> np.ndarray:
+        """What sample gave as rows (samples, *shape) float32."""
+        found = found[0] if isinstance(found, tuple) else found
+        if isinstance(found, pd.DataFrame) and self.columns is not None:
+            names = [column.name for column in self.columns.columns]
+            if missing := [name for name in names if name not in found]:
+                raise UserError(f"victim.make={self.make}: sample gives no column {missing[0]!r}")
+            found = self.columns.rows(found)
+        rows = np.asarray(found, np.float32)
+        if rows.shape != self.drawn.shape:
+            raise UserError(
+                f"victim.make={self.make}: sample gives {rows.shape}, "
+                f"{tuple(self.drawn.shape)} is needed"
+            )
+        if not np.isfinite(rows).all():
+            raise UserError(f"victim.make={self.make}: sample gives numbers that are not finite")
+        return rows
+
+    @contextmanager
+    def _said(self, method: str) -> Iterator[None]:
+        """Errors of anyone's code in one line."""
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:  # whatever a package raises
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"victim.make={self.make}: {method} fails ({reason})") from error
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Global generators of random numbers at a seed, and afterwards as they were before."""
+    before = random.getstate(), np.random.get_state()  # noqa: NPY002  packages draw from them
+    with torch.random.fork_rng(devices=[]):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.manual_seed(seed % 2**63)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])  # noqa: NPY002
