@@ -153,12 +153,17 @@ def end_at_once(code: Any) -> None:
     os._exit(code if isinstance(code, int) else 1)
 
 
-register_resolvers()
-
-if __name__ == "__main__":
+def main_and_end() -> None:
+    """The command, and the end of the process."""
     try:
         command()
     except SystemExit as stop:
         if multiprocessing.active_children():  # the ordinary end stops a sweep's processes
             raise
         end_at_once(stop.code)
+
+
+register_resolvers()
+
+if __name__ == "__main__":
+    main_and_end()

@@ -65,12 +65,12 @@ def _audit(config: DictConfig) -> tuple[int, str]:
     return found.exit_code, "; ".join([found.verdict.word, *found.verdict.exceeded.values()])
 
 
-def main(words: Sequence[str]) -> None:
-    """The command with these arguments."""
-    sys.argv[1:] = as_overrides(words)
+def main(words: Sequence[str] | None = None) -> None:
+    """The command with these arguments, or with those of the process."""
+    sys.argv[1:] = as_overrides(sys.argv[1:] if words is None else words)
     register_resolvers()
     run(command)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -24,7 +24,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from victims.errors import UserError
 
-CONF = Path(__file__).parents[2] / "conf"
+
+def beside(name: str) -> Path:
+    """A folder at the top of a checkout; in an installed package it lies within `benchmark`."""
+    inside, outside = (Path(__file__).parents[i] / name for i in (1, 2))
+    return inside if inside.is_dir() else outside
+
+
+CONF = beside("conf")
 
 
 @contextmanager

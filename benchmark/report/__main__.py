@@ -124,6 +124,11 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
     return shown
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The command, and its exit code."""
     register_resolvers()
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()

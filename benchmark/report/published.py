@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmark.config.build import beside
 from victims.errors import UserError
 
 COLUMNS = ["paper", "place", "file", "what", "value", "checked"]
@@ -13,7 +14,7 @@ COLUMNS = ["paper", "place", "file", "what", "value", "checked"]
 what: victim, data, attack and size in words. checked: true only where the source was read."""
 
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published.csv"
+PUBLISHED = beside("results") / "published.csv"
 
 
 def checked(path: Path) -> pd.DataFrame:
