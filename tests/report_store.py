@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from hydra.utils import get_class
+from omegaconf import DictConfig
 
 from benchmark.job.record import Record
 from benchmark.measures import metrics, pairs
@@ -48,16 +49,27 @@ def known_result(job: Job, shifts: Shifts, **numbers: float) -> JobResult:
     return result_of(job, scores, np.arange(2 * N) < N, **numbers)
 
 
+_PLAIN: dict[int, tuple[DictConfig, dict[str, Any]]] = {}
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """A job's config resolved, once: simulations make hundreds of results of one job."""
+    if id(config) not in _PLAIN:
+        _PLAIN[id(config)] = config, plain(config)
+    return _PLAIN[id(config)][1]
+
+
 def result_of(
     job: Job,
     scores: Mapping[tuple[str, str], np.ndarray | None],
     member: np.ndarray,
     columns: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
+    compared: bool = True,
     **numbers: float,
 ) -> JobResult:
     """A result with these scores (n,) of each attack and calibration; member (n,) bool.
 
-    columns: more columns of some rows. numbers: of the victim's quality.
+    columns: more columns of some rows. compared: whether it has differences of AUROCs. numbers: of the victim's quality.
     """
     rows, frames = [], []
     for (attack, calibrated), values in scores.items():
@@ -79,7 +91,7 @@ def result_of(
         provenance={"victim key": "0" * 64},
         rows=pd.DataFrame(rows),
         scores=tidy,
-        comparisons=pairs.compare(tidy),
+        comparisons=pairs.compare(tidy) if compared else pd.DataFrame(),
         samples=images,
         strips={"white_box": strip},
         checks=[Check("few queries", "warning", "only <40> members & non-members")],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,34 @@ from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 
 
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each test has its store and outputs: the same words, so that jobs are composed once."""
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(autouse=True)
+def composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Composing a sweep's jobs takes seconds, and is tested elsewhere."""
+    monkeypatch.setattr(
+        compose, "parts_and_jobs", lambda words: _parts_and_jobs(tuple(map(str, words)))
+    )
+
+
+@cache
+def _parts_and_jobs(words: tuple[str, ...]) -> list[tuple[compose.Part, list[Job]]]:
+    return PARTS_AND_JOBS(words)
+
+
+PARTS_AND_JOBS = compose.parts_and_jobs
+
+
 @pytest.fixture
-def words(tmp_path: Path) -> list[str]:
-    """The command line of every hand-made sweep: a store of its own."""
-    places = [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
+def words(place: Path) -> list[str]:
+    """The command line of every hand-made sweep: an empty store."""
+    for folder in place.iterdir():
+        shutil.rmtree(folder)
+    places = [f"machine.store={place}/store", f"machine.outputs={place}/outputs"]
     return ["scale=smoke", "logger=none", "distance=l2", *places]
 
 

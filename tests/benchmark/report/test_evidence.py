@@ -62,7 +62,8 @@ def studies(
         common = rng.normal(size=2 * N)
 
         def result(job: Job, rng: object = rng, common: np.ndarray = common) -> JobResult:
-            return result_of(job, attacks(rng, strengths, shared, common), MEMBER)  # type: ignore[arg-type]
+            scores = attacks(rng, strengths, shared, common)  # type: ignore[arg-type]
+            return result_of(job, scores, MEMBER, compared=runs == 1)
 
         yield study_of(jobs, result, "taxonomy")
 
@@ -135,7 +136,9 @@ def chosen_mean(jobs: list[Job], known: bool, runs: int = 60) -> float:
         scores = attacks(rng, dict.fromkeys(ACCESSES, 0.0), 0.0, rng.normal(size=2 * N))
         columns = {row: {"auroc_reference": rng.normal(0.5, 0.05)} for row in scores if known}
         study = study_of(
-            jobs[:1], lambda job, s=scores, c=columns: result_of(job, s, MEMBER, c), "taxonomy"
+            jobs[:1],
+            lambda job, s=scores, c=columns: result_of(job, s, MEMBER, c, compared=False),
+            "taxonomy",
         )
         found.append(next(iter(Evidence(study).leaks("white_box")[0].values())).value)
     return float(np.mean(found))

@@ -201,12 +201,14 @@ def test_a_mistake_is_one_line(words: list[str], capsys: pytest.CaptureFixture[s
     assert err.count("\n") == 1
 
 
-def test_commands_do_not_name_this_machine(fill: Fill, tmp_path: Path) -> None:
+def test_commands_do_not_name_this_machine(fill: Fill, tmp_path: Path, place: Path) -> None:
     line = fill(result, "taxonomy", "victim=dcgan", *TWO[1:])
     main([*line, "victim=dcgan,vae", "--out", str(tmp_path / "results")])  # one is not there
     for file in (tmp_path / "results").rglob("*"):
         if file.suffix in (".csv", ".html", ".md", ".tex", ".svg"):
-            assert str(tmp_path) not in file.read_text(), file
+            text = file.read_text()
+            assert str(tmp_path) not in text, file
+            assert str(place) not in text, file
 
 
 def test_latex_prints_every_letter() -> None:
