@@ -145,10 +145,10 @@ def main() -> None:
     def view(access: type) -> Any:
         return model.victim.view(access, model.released, model.codes, config.machine.batch_size)
 
-    powell: Any = plan.attacks["partial_black_box"]
+    powell: Any = plan.attacks["partial_black_box"].attack
     powell.max_evals, powell.starts = wanted.evals, 1
     partial_black_box(powell, view(PartialBlackBox), queries[: wanted.powell_queries])
-    gradient: Any = plan.attacks["white_box"]
+    gradient: Any = plan.attacks["white_box"].attack
     white_box(gradient, view(WhiteBox), queries[: wanted.queries])
 
 

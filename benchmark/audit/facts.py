@@ -102,18 +102,9 @@ def checks_of(
         real = case.data["non_members"].values  # repeated ones too, as among the released records
         found += checks.mode_collapse(released.values, real, seed)
         found += _brightness(case, checks.some(released.values, seed), checks.some(real, seed))
-    whole = [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
-    found += checks.failed_attacks(whole)
-    whole = [row for row in whole if row["status"] == "ok"]
-    chain = [row["attack"] for row in whole if row["access"] in checks.GENERATOR_CHAIN]
+    chain = rows.loc[rows["access"].isin(checks.GENERATOR_CHAIN), "attack"]
     compared = pairs.compare(scores[scores["attack"].isin(chain)])
-    found += checks.weaker_beats_stronger(whole, compared)
-    for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
-        member = group["member"].to_numpy(bool)
-        values = group["score"].to_numpy(float)
-        found += checks.tied_scores(str(name), values[member], values[~member])
-        found += checks.sign_error(str(name), values[member], values[~member])
-    return found
+    return found + checks.of_rows(rows, scores, compared)
 
 
 def _copies(copies: Copies) -> list[Check]:

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from attacks.base import Attack, Particular, Reconstructs
 from attacks.calibration.difference import Calibration
 from attacks.full_black_box import NearestSample
-from benchmark.audit.given.case import Case, content
-from benchmark.config.build import build, build_all
+from benchmark.audit.given.case import Case
+from benchmark.config.build import Chosen, build_all, choose_one
 from benchmark.config.commandline import one_line
-from benchmark.data.queries import Queries
-from benchmark.measures import metrics
 from benchmark.measures.checks import FAILED
-from benchmark.scores.scoring import Score, evaluations, note_of, ready, score_all
-from benchmark.store.entries import WORK, Store, plain, read_meta
-from victims.access import FullBlackBox, PartialBlackBox, View, setting
+from benchmark.scores.rows import Raw, Table, with_budgets
+from benchmark.scores.target import Attacker, attackers, scores_of
+from benchmark.store.entries import Store
+from victims.access import PartialBlackBox, setting
 from victims.errors import Unsuited, UserError
 
 log = logging.getLogger(__name__)
@@ -53,12 +48,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Attacks:
-    """What is asked of a case."""
+    """What is asked of a case.
 
-    config: DictConfig
+    distance: to the reference records. searched: members, and non-members, that searches try.
+    """
+
     store: Store
-    attacks: dict[str, Attack]
+    attacks: dict[str, Attacker]
     calibrations: dict[str, Calibration]
+    distance: Chosen[Any]
+    searched: int
 
 
 def choose(config: DictConfig, store: Store) -> Attacks:
@@ -73,12 +72,18 @@ def choose(config: DictConfig, store: Store) -> Attacks:
                 f"calibration={name}: it needs reference models trained for it; an audit has "
                 f"reference records: choose difference or none"
             )
-    return Attacks(config, store, attacks, calibrations)
+    return Attacks(
+        store=store,
+        attacks=attackers(attacks, config.attack, config.machine.renew),
+        calibrations=calibrations,
+        distance=choose_one(config.distance, "distance"),
+        searched=config.searched,
+    )
 
 
 def plan(asked: Attacks, case: Case) -> list[Step]:
     """What each attack will do; raises UserError where none can run."""
-    steps = [_step(name, attack, asked, case) for name, attack in asked.attacks.items()]
+    steps = [_step(name, own.attack, asked, case) for name, own in asked.attacks.items()]
     if all(step.places is None for step in steps):
         raise _none_of(steps)
     return steps
@@ -98,11 +103,11 @@ def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
         return Step(name, access, f"not run: it needs {needed} samples, there are {released}", None)
     places = np.arange(len(case.queries))
     if issubclass(attack.access, PartialBlackBox):
-        places = _first(case.queries.is_member, asked.config.searched)
+        places = _first(case.queries.is_member, asked.searched)
     member = case.queries.is_member[places]
     against = f" against {released} released samples" if released else ""
     what = f"{member.sum()} members and {(~member).sum()} non-members{against}"
-    if len(_wanted(asked, case, name)) > 1:
+    if _calibrates(asked, case, name):
         what += f", with and without {len(case.parts['reference'])} reference records"
     return Step(name, access, what, places)
 
@@ -119,22 +124,20 @@ def attack(
     """Rows and scores as in `JobResult`, and the plan as it was carried out.
 
     scores have the records' ids too. One attack that cannot run does not end the others: its row
-    says why, see `_rows`. Raises UserError where none ran.
+    says why. "not run: ..." where what was handed in does not suffice for it: as if it had not been
+    selected. "failed: ..." where it was meant to work: then no absence of a leak is claimed.
+    Raises UserError where none ran.
     """
-    rows: list[dict[str, Any]] = []
-    scores: list[pd.DataFrame] = []
-    done: list[Step] = []
-    for step in steps:
-        for row, frame in _rows(asked, case, step):
-            rows.append(row)
-            if frame is not None:
-                scores.append(frame)
-            elif row["calibrated"] == "none":
-                step = replace(step, what=row["status"], places=None)
-        done.append(step)
-    if not scores:
-        raise _none_of(done)
-    return pd.DataFrame(rows), pd.concat(scores, ignore_index=True), done
+    raws = {step.name: _raw(asked, case, step) for step in steps}
+    unseen = np.zeros((1, len(case.queries)), bool)
+    rows, scores = Table(case.queries, unseen, asked.calibrations, {}).build(raws)
+    refused = {name: raw.refused for name, raw in raws.items() if raw.refused}
+    done = [
+        replace(step, what=refused[step.name], places=None) if step.name in refused else step
+        for step in steps
+    ]
+    attacks = {name: attacker.attack for name, attacker in asked.attacks.items()}
+    return with_budgets(rows, attacks), scores, done
 
 
 def _none_of(steps: list[Step]) -> UserError:
@@ -142,100 +145,47 @@ def _none_of(steps: list[Step]) -> UserError:
     return UserError(f"no attack can run: {reasons}")
 
 
-def _rows(
-    asked: Attacks, case: Case, step: Step
-) -> Iterator[tuple[dict[str, Any], pd.DataFrame | None]]:
-    """Rows of one attack with their scores; without where the status says why there are none.
-
-    "not run: ..." where what was handed in does not suffice for it: as if it had not been selected.
-    "failed: ..." where it was meant to work: then no absence of a leak is claimed.
-    """
-    spent = evaluations(asked.attacks[step.name])
-    base = {"attack": step.name, "access": step.access, "evaluations": spent, "warnings": ""}
+def _raw(asked: Attacks, case: Case, step: Step) -> Raw:
+    """Raw scores of one attack and, where it can be calibrated, of the nearest reference record."""
     if step.places is None:
-        yield {**base, "calibrated": "none", "status": step.what}, None
-        return
-    queries = case.queries.take(step.places)
-    member, left = queries.is_member, _wanted(asked, case, step.name)
+        return Raw(step.access, refused=step.what, compared=False)
+    attacker, queries = asked.attacks[step.name], case.queries.take(step.places)
+    raw = Raw(step.access, places=step.places, compared=_calibrates(asked, case, step.name))
+    together = SEARCHED if issubclass(attacker.access, PartialBlackBox) else CHUNK
     try:
-        for variant, (values, seconds) in _variants(asked, case, step.name, queries):
-            row = {**base, "calibrated": variant, "status": "ok", "seconds": seconds}
-            columns = {
-                "query": queries.numbers,
-                "id": queries.ids,
-                "member": member,
-                "score": values,
-            }
-            frame = pd.DataFrame({"attack": step.name, "calibrated": variant} | columns)
-            left.remove(variant)
-            yield row | metrics.summary(values[member], values[~member]), frame
+        scores, seconds = scores_of(attacker, case, queries, asked.store, together)
     except Exception as error:  # of any attack, and of anyone's generator
-        status = f"not run: {error}"
-        if not isinstance(error, Unsuited):
-            log.warning("attack %s failed", step.name, exc_info=not isinstance(error, UserError))
-            status = f"{FAILED}: {one_line(error) or type(error).__name__}"
-        for variant in left:
-            yield {**base, "calibrated": variant, "status": status}, None
+        return raw._replace(refused=_reason(step.name, error))
+    raw = raw._replace(victim=scores, seconds=seconds)
+    if not raw.compared:
+        return raw
+    try:
+        nearest = _nearest_reference(asked, case)
+        other, seconds = scores_of(nearest, case.strangers, queries, asked.store, CHUNK)
+    except Exception as error:
+        return raw._replace(alone=_reason(step.name, error))
+    return raw._replace(references=other[None], reference_seconds=seconds)
 
 
-def _wanted(asked: Attacks, case: Case, name: str) -> list[str]:
-    """Raw scores ("none"), and calibrations where they are possible."""
-    possible = "reference" in case.parts and isinstance(asked.attacks[name], Reconstructs)
-    return ["none", *(asked.calibrations if possible else ())]
+def _reason(name: str, error: Exception) -> str:
+    """What a row says of an error."""
+    if isinstance(error, Unsuited):
+        return f"not run: {error}"
+    log.warning("attack %s failed", name, exc_info=not isinstance(error, UserError))
+    return f"{FAILED}: {one_line(error) or type(error).__name__}"
 
 
-def _variants(
-    asked: Attacks, case: Case, name: str, queries: Queries
-) -> Iterator[tuple[str, tuple[np.ndarray, float]]]:
-    """Scores and seconds of all that is wanted."""
-    chosen = asked.attacks[name]
-    view = case.view(chosen.access)
-    filed = {"attack": plain(asked.config.attack[name]), **case.fingerprint(chosen.access)}
-    note = note_of(name, asked.config.attack[name])
-    score, learning = ready(asked.store, filed, note, chosen, view)
-    rows = SEARCHED if issubclass(chosen.access, PartialBlackBox) else CHUNK
-    if isinstance(view, FullBlackBox):
-        raw, seconds = _stored(asked.store, filed, name, score, view, queries, rows)
-    else:  # a discriminator is quick, and no array stands for it
-        start = time.monotonic()
-        raw = score_all(score, view, queries.blocks(rows))
-        seconds = time.monotonic() - start
-    yield "none", (raw, seconds + learning)
-    if calibrations := _wanted(asked, case, name)[1:]:
-        other, seconds = _by_reference(asked, case, queries)
-        unseen = np.zeros((1, len(other)), bool)
-        for variant in calibrations:
-            calibrated = asked.calibrations[variant].combine(raw, other[None], unseen)
-            yield variant, (calibrated, seconds)
+def _calibrates(asked: Attacks, case: Case, name: str) -> bool:
+    """Whether an attack's scores can be set beside those of the reference records."""
+    reconstructs = isinstance(asked.attacks[name].attack, Reconstructs)
+    return bool(asked.calibrations) and "reference" in case.parts and reconstructs
 
 
-def _by_reference(asked: Attacks, case: Case, queries: Queries) -> tuple[np.ndarray, float]:
-    """Scores of the nearest reference record, whatever reconstructs the query from the victim.
+def _nearest_reference(asked: Attacks, case: Case) -> Attacker:
+    """The nearest reference record's distance, whatever reconstructs the query from the victim.
 
     Deviation from Chen et al. 2020, section 5: they reconstruct from a reference generator.
     """
-    distance = build(asked.config.distance, "distance")
-    view = case.reference()
-    nearest = NearestSample(distance, min(CANDIDATES, len(view.released)))
-    filed = {"distance": plain(asked.config.distance), "reference": content(view.released)}
-    return _stored(asked.store, filed, "reference", nearest.score, view, queries, CHUNK)
-
-
-def _stored(
-    store: Store,
-    filed: dict[str, Any],
-    name: str,
-    score: Score,
-    view: View,
-    queries: Queries,
-    rows: int,
-) -> tuple[np.ndarray, float]:
-    """Scores (q,) from the store or made now, and the seconds they took when made."""
-
-    def make(folder: Path) -> None:
-        blocks = tqdm(queries.blocks(rows), desc=name, unit="chunk", leave=False)
-        np.save(folder / "scores.npy", score_all(score, view, blocks, folder / WORK))
-
-    config = {**filed, "queries": queries.digest}
-    folder = store.get("audit", config, make, {"attack": name})
-    return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"])
+    nearest: Any = NearestSample(asked.distance.made, min(CANDIDATES, len(case.parts["reference"])))
+    filed = {"distance": asked.distance.settings}
+    return Attacker("reference", nearest, filed, {"attack": "reference", "code": ""})

@@ -6,12 +6,12 @@ import json
 import traceback
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, get_type_hints, is_typeddict
+from typing import Any, Generic, TypeVar, get_type_hints, is_typeddict
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -22,7 +22,10 @@ from hydra.errors import (
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from benchmark.store.keys import plain
 from victims.errors import UserError
+
+T = TypeVar("T")
 
 
 def beside(name: str) -> Path:
@@ -61,6 +64,19 @@ def build(config: DictConfig, setting: str, **given: Any) -> Any:
             raise cause from None
         reason = _where(cause) if cause is not None else _joined(error)
         raise UserError(f"{setting}: {reason}") from error
+
+
+@dataclass(frozen=True)
+class Chosen(Generic[T]):
+    """What a config names, built, and the settings that keys are made of."""
+
+    made: T
+    settings: dict[str, Any]
+
+
+def choose_one(config: DictConfig, setting: str, **given: Any) -> Chosen[Any]:
+    """Build what a config names, and keep its settings beside it."""
+    return Chosen(build(config, setting, **given), plain(config))
 
 
 def check(setting: str, value: Any, wanted: Any) -> None:

@@ -23,7 +23,7 @@ from benchmark.data.dataset import Dataset, read
 from benchmark.data.queries import Queries
 from benchmark.data.split import Split
 from benchmark.models import privacy
-from benchmark.models.recipe import Model, Recipe, network
+from benchmark.models.recipe import Recipe, network
 from benchmark.models.references import (
     References,
     chosen,
@@ -36,6 +36,7 @@ from benchmark.models.references import (
 from benchmark.quality.samples import Comparison
 from benchmark.scores import knowledge
 from benchmark.scores.rows import Table
+from benchmark.scores.target import Attacker, attackers
 from benchmark.store.entries import Store
 from benchmark.store.seeds import sub_seed
 from victims.access import View
@@ -53,14 +54,12 @@ class Plan:
     dataset: Dataset
     split: Split
     queries: Queries
-    attacks: dict[str, Attack]
+    attacks: dict[str, Attacker]
     calibrations: dict[str, Calibration]
     comparison: Comparison
     ensembles: dict[str, Ensemble]
     references: list[Recipe] = dataclasses.field(default_factory=list)
     """Recipes of the reference models; empty where nothing needs them."""
-    shadows: list[Model] = dataclasses.field(default_factory=list)
-    """The reference models once they are trained, for attacks that learn on them."""
 
     @property
     def inside(self) -> np.ndarray:
@@ -171,7 +170,8 @@ def prepare(config: DictConfig) -> Plan:
             attack.distance.load()
     combiners = made.calibrations, made.comparison, made.ensembles
     queries = asked(dataset, split, config.seed)
-    plan = Plan(config, store, dataset, split, queries, made.attacks, *combiners)
+    selected = attackers(made.attacks, config.attack, config.machine.renew)
+    plan = Plan(config, store, dataset, split, queries, selected, *combiners)
     return _with_references(plan, made.references)
 
 
@@ -187,7 +187,8 @@ def _with_references(plan: Plan, references: References | None) -> Plan:
     for name, calibration in plan.calibrations.items():
         refuse_unless_enough(compared.inside, name, calibration)
     wanted = [suffices(compared.inside, ensemble) for ensemble in plan.ensembles.values()]
-    learns = _learns_on_references(plan.config, plan.attacks)
+    attacks = {name: attacker.attack for name, attacker in plan.attacks.items()}
+    learns = _learns_on_references(plan.config, attacks)
     return compared if plan.calibrations or any(wanted) or learns else plan
 
 

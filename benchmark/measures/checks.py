@@ -66,6 +66,24 @@ def overlapping_splits(digests: Mapping[str, np.ndarray]) -> list[Check]:
     return found
 
 
+def of_rows(rows: pd.DataFrame, scores: pd.DataFrame, compared: pd.DataFrame) -> list[Check]:
+    """What a reader should doubt of a table, whether of a job or of an audit.
+
+    rows, scores: as in `JobResult`. compared: of the rows along GENERATOR_CHAIN at least, as
+    `pairs.compare` gives them.
+    """
+    every = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+    whole = [row for row in every if row["status"] == "ok"]
+    found = failed_attacks(every)
+    found += split_leaks(whole)
+    found += weaker_beats_stronger(whole, compared)
+    for name, group in scores[scores["calibrated"] == "none"].groupby("attack", sort=False):
+        member, values = group["member"].to_numpy(bool), group["score"].to_numpy(float)
+        found += tied_scores(str(name), values[member], values[~member])
+        found += sign_error(str(name), values[member], values[~member])
+    return found
+
+
 def failed_attacks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
     """Attacks that were planned and met an error that nobody foresaw. rows: attack, status."""
     return [

@@ -1,4 +1,4 @@
-"""The rows of a job's table and its tidy scores, from the raw scores of its attacks."""
+"""The rows of a table and its tidy scores, from raw scores, for jobs and audits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from attacks.calibration.ensemble import Ensemble
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics
 from benchmark.models.references import suffices
+from benchmark.scores.scoring import evaluations
 from victims.errors import UserError
 
 COMBINED = "combined"
@@ -27,6 +28,8 @@ class Raw(NamedTuple):
 
     victim: (n,), None where the victim does not grant the access, or refused says why.
     references: (r, n), None where there is nothing to compare with; alone: why.
+    places: (n,) which of the queries are scored; None = all. compared: whether rows by calibration
+    are wanted.
     """
 
     access: str
@@ -36,6 +39,18 @@ class Raw(NamedTuple):
     reference_seconds: float = np.nan
     alone: str = ""
     refused: str = ""
+    places: np.ndarray | None = None
+    compared: bool = True
+
+    def of(self, queries: Queries, inside: np.ndarray) -> tuple[Queries, np.ndarray]:
+        """Its queries, and which reference model has seen which of them."""
+        if self.places is None:
+            return queries, inside
+        return queries.take(self.places), inside[:, self.places]
+
+
+Scored = tuple[dict[str, Any], np.ndarray | None, Queries]
+"""A row without its numbers, its scores where it has any, and of which queries."""
 
 
 @dataclass(frozen=True)
@@ -53,55 +68,58 @@ class Table:
     def build(self, raws: Mapping[str, Raw]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rows and scores, as in `JobResult`, for the raw scores of each attack by its name."""
         rows, scores = [], []
-        for row, values in [*self._attacks(raws), *self._ensembles(raws)]:
+        for row, values, queries in [*self._attacks(raws), *self._ensembles(raws)]:
             if values is not None:
-                groups = values[self.queries.is_member], values[~self.queries.is_member]
+                groups = values[queries.is_member], values[~queries.is_member]
                 row |= {"status": "ok", **metrics.summary(*groups)}
-                scores.append(self._tidy(row, values))
+                scores.append(_tidy(row, values, queries))
             rows.append(row)
         if not scores:
             reasons = "; ".join(f"{row['attack']}: {row['status']}" for row in rows)
             raise UserError(f"no attack could run: {reasons}")
         return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
 
-    def _attacks(
-        self, raws: Mapping[str, Raw]
-    ) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
+    def _attacks(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
         """Each attack's row without numbers and its scores: raw, then by calibration."""
         for name, raw in raws.items():
+            queries, inside = raw.of(self.queries, self.inside)
             status = raw.refused or "no access"
             row = {"attack": name, "access": raw.access, "warnings": "", "status": status}
-            known = on_references(raw.references, self.inside)
-            yield row | known | {"calibrated": "none", "seconds": raw.seconds}, raw.victim
-            for variant, calibration in self.calibrations.items():
+            known = on_references(raw.references, inside)
+            yield row | known | {"calibrated": "none", "seconds": raw.seconds}, raw.victim, queries
+            for variant, calibration in self.calibrations.items() if raw.compared else ():
                 values = None
                 if raw.victim is not None and raw.references is not None:
-                    values = calibration.combine(raw.victim, raw.references, self.inside)
+                    values = calibration.combine(raw.victim, raw.references, inside)
                 status = raw.alone or row["status"]
                 own = {"calibrated": variant, "status": status, "seconds": raw.reference_seconds}
-                yield row | own, values
+                yield row | own, values, queries
 
-    def _ensembles(
-        self, raws: Mapping[str, Raw]
-    ) -> Iterator[tuple[dict[str, Any], np.ndarray | None]]:
+    def _ensembles(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
         """Each ensemble's row without numbers and its scores, from all attacks that have both."""
         whole = [raw for raw in raws.values() if raw.references is not None]
         for name, ensemble in self.ensembles.items():
             row = {"attack": name, "access": COMBINED, "calibrated": "none", "warnings": ""}
             if not whole or not suffices(self.inside, ensemble):
-                yield row | {"status": NOTHING_TO_LEARN}, None
+                yield row | {"status": NOTHING_TO_LEARN}, None, self.queries
                 continue
             victim = np.stack([raw.victim for raw in whole if raw.victim is not None])
             references = np.stack([raw.references for raw in whole if raw.references is not None])
             seconds = sum(raw.seconds + raw.reference_seconds for raw in whole)
             values = ensemble.combine(victim, references, self.inside)
-            yield row | {"seconds": seconds}, values
+            yield row | {"seconds": seconds}, values, self.queries
 
-    def _tidy(self, row: Mapping[str, Any], values: np.ndarray) -> pd.DataFrame:
-        names = {"attack": row["attack"], "calibrated": row["calibrated"]}
-        asked = {"query": self.queries.numbers, "member": self.queries.is_member}
-        columns = asked | {"score": values}
-        return pd.DataFrame(names | columns)
+
+def _tidy(row: Mapping[str, Any], values: np.ndarray, queries: Queries) -> pd.DataFrame:
+    names = {"attack": row["attack"], "calibrated": row["calibrated"], "query": queries.numbers}
+    ids = {"id": queries.ids} if len(queries.ids) else {}
+    return pd.DataFrame({**names, **ids, "member": queries.is_member, "score": values})
+
+
+def with_budgets(rows: pd.DataFrame, attacks: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows with a column evaluations: how often an attack may ask a network for each query."""
+    spent = {name: evaluations(attack) for name, attack in attacks.items()}
+    return rows.assign(evaluations=rows["attack"].map(spent).astype(float))
 
 
 def on_references(references: np.ndarray | None, inside: np.ndarray) -> dict[str, float]:

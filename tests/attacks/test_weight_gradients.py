@@ -21,9 +21,8 @@ def test_norms_are_those_of_a_loop_over_records(tmp_path: Any, name: str) -> Non
     made: Any = build(composed(tmp_path, f"victim={name}").victim, "victim", shape=(1, 32, 32))
     made.freeze_for_release()
     x, levels = digits(0, 3), [99, 599]
-    parts = made.grants()
-    noise = own_noise(x, 1, shape=parts["noise_shape"])
-    found = parts["gradient_norms"](x, levels, noise)
+    noise = own_noise(x, 1, shape=made.noise_shape)
+    found = made.gradient_norms(x, levels, noise)
     network = [made.average] if name == "ddpm" else [made.encoder, made.decoder]
     weights = [p.requires_grad_() for module in network for p in module.parameters()]
     for i in range(3):

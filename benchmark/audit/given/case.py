@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from benchmark.audit.given.selection import LeftOut
 from benchmark.audit.given.space import ImageSpace, TableSpace
 from benchmark.data.dataset import Dataset
 from benchmark.data.queries import Queries
-from victims.access import FullBlackBox, PartialBlackBox, View, grant
+from victims.access import PartialBlackBox, View, grant
 
 Space = ImageSpace | TableSpace
 BLOCK = 1024
@@ -31,8 +31,28 @@ WITHOUT = {
 
 
 @dataclass(frozen=True)
+class Strangers:
+    """The reference records as if they had been released: a target.
+
+    parts: by the names of views' fields.
+    """
+
+    parts: dict[str, Any]
+
+    kind: ClassVar[str] = "audit"
+
+    def view(self, access: type[View]) -> Any:
+        """The records."""
+        return grant(self.parts, access)
+
+    def filed_under(self, access: type[View]) -> dict[str, Any]:
+        """A hash of the records."""
+        return {"reference": content(self.parts["released"])}
+
+
+@dataclass(frozen=True)
 class Case:
-    """Everything that attacks may use.
+    """Everything that attacks may use: an audit's target.
 
     given: inputs as read, `generated` among them for a table's generator. data: the same in the
     space, and `generated` for every generator. parts: what is granted, by the names of views'
@@ -51,6 +71,8 @@ class Case:
     missing: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    kind: ClassVar[str] = "audit"
+
     def view(self, access: type[View]) -> Any:
         """Grant a view: exactly its fields. Raises NoAccess naming what was not handed in."""
         parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
@@ -61,13 +83,13 @@ class Case:
         """What was released: the samples, or those that the generator made for this audit."""
         return self.data.get("samples", self.data.get("generated"))
 
-    def reference(self) -> FullBlackBox:
-        """The reference records as if they were released, for calibration."""
-        device, batch_size = self.parts["device"], self.parts["batch_size"]
-        return FullBlackBox(device, batch_size, self.parts["reference"])
+    @property
+    def strangers(self) -> Strangers:
+        """The reference records, for calibration."""
+        return Strangers({**self.parts, "released": self.parts["reference"]})
 
-    def fingerprint(self, access: type[View]) -> dict[str, str]:
-        """Hashes of the arrays that a view holds: what an attack finds is filed under them.
+    def filed_under(self, access: type[View]) -> dict[str, Any]:
+        """Hashes of the arrays that a view holds; none stands for a discriminator, and it is quick.
 
         What a generator made of given codes stands for the generator.
         """

@@ -200,12 +200,12 @@ def test_an_attack_that_breaks_ends_neither_the_audit_nor_passes_for_a_good_one(
     assert found.verdict.word == "inconclusive"
     assert "failed attack" in {check.name for check in found.result.checks}
     assert found.summary()["verdict"] == "inconclusive"
-    monkeypatch.setattr("benchmark.audit.steps._by_reference", broken)
+    monkeypatch.setattr("benchmark.audit.steps._nearest_reference", broken)
     found = audited("attack=[full_black_box]", **given)
     assert statuses(found)[("full_black_box", "none")] == "ok"
     assert statuses(found)[("full_black_box", "difference")] == "failed: no"
     monkeypatch.setattr("attacks.full_black_box.NearestSample.score", broken)
-    with pytest.raises(UserError, match="no attack can run: full_black_box: failed: no"):
+    with pytest.raises(UserError, match="no attack could run: full_black_box: failed: no"):
         audited("attack=[full_black_box]", "seed=1", **given)
 
 

@@ -17,6 +17,7 @@ from benchmark.job import run
 from benchmark.job.prepare import prepare
 from benchmark.models.recipe import Recipe
 from benchmark.scores import knowledge, scoring
+from benchmark.scores.target import Trained
 from benchmark.store.entries import Store
 from victims.access import (
     FullBlackBox,
@@ -135,15 +136,16 @@ def test_what_is_learnt_is_learnt_once_and_stored(
 def test_learning_goes_on_where_it_was_interrupted(config: Config) -> None:
     settings = with_attack(config, "Counts", "split.queries=15", "calibration=none")
     plan = prepare(settings)
-    plan.attacks["counts"].stop = True
+    plan.attacks["counts"].attack.stop = True
     victim = run.obtain(
         Recipe(settings.victim, plan.split.members, 0, settings.bank.size, "victim"),
         plan.dataset, plan.store, settings.machine, {},
     )  # fmt: skip
+    target = Trained(victim, plan.split, plan.dataset, batch_size=8)
     with pytest.raises(KeyboardInterrupt):
-        run._scores(plan, "counts", victim)
-    plan.attacks["counts"].stop = False
-    run._scores(plan, "counts", victim)
+        run._scores(plan, plan.attacks["counts"], target)
+    plan.attacks["counts"].attack.stop = False
+    run._scores(plan, plan.attacks["counts"], target)
     assert Counts.learning == [0, 1]
 
 
