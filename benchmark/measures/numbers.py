@@ -6,28 +6,48 @@ import pandas as pd
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with fixed digits; NaN is n/a."""
+    """A number with fixed digits; NaN is n/a.
+
+    >>> number(0.12345), number(float("nan"))
+    ('0.123', 'n/a')
+    """
     return "n/a" if pd.isna(value) else f"{value:.{digits}f}"
 
 
 def count(n: int, things: str) -> str:
-    """3 seeds, 1 seed; 2 families, 1 family."""
+    """3 seeds, 1 seed; 2 families, 1 family.
+
+    >>> count(3, "seeds"), count(1, "families")
+    ('3 seeds', '1 family')
+    """
     one = f"{things[:-3]}y" if things.endswith("ies") else things.removesuffix("s")
     return f"{n} {one if n == 1 else things}"
 
 
 def p_value(value: float) -> str:
-    """A p-value for a reader: 0.032, or < 0.001."""
+    """A p-value for a reader: 0.032, or < 0.001.
+
+    >>> p_value(0.0321), p_value(1e-9)
+    ('0.032', '< 0.001')
+    """
     return "< 0.001" if value < 0.001 else number(value)
 
 
 def brief(value: float) -> str:
-    """A number of any size with three digits; NaN is n/a."""
+    """A number of any size with three digits; NaN is n/a.
+
+    >>> brief(12.345), brief(1234.5)
+    ('12.3', '1234')
+    """
     return "n/a" if pd.isna(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def percent(value: float) -> str:
-    """A rate in percent; NaN is n/a."""
+    """A rate in percent; NaN is n/a.
+
+    >>> percent(0.125)
+    '12.5%'
+    """
     return "n/a" if pd.isna(value) else f"{100 * value:.1f}%"
 
 
@@ -39,7 +59,11 @@ def interval(row: pd.Series) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader: 0.42 s, 3.1 s, 51 s, 12 min, 1.5 h; NaN is n/a."""
+    """Seconds for a reader: 0.42 s, 3.1 s, 51 s, 12 min, 1.5 h; NaN is n/a.
+
+    >>> duration(0.42), duration(205.2), duration(5400)
+    ('0.42 s', '3 min', '1.5 h')
+    """
     if pd.isna(seconds):
         return "n/a"
     if seconds < 100:

@@ -35,6 +35,9 @@ def tpr_at_fpr(members: ArrayLike, non_members: ArrayLike, fpr: float) -> TprAtF
     """Largest true positive rate whose false positive rate is at most `fpr`; no interpolation.
 
     Tied scores fall on one side together. All NaN when one non-member is already more than `fpr`.
+
+    >>> tpr_at_fpr([5.0, 4.0, 1.0, 0.0], [3.0, 2.0], fpr=0.5)  # one false alarm is allowed
+    TprAtFpr(tpr=0.5, threshold=3.0)
     """
     x, y = scores_of(members, non_members)
     allowed = _allowed(y, fpr)
@@ -95,6 +98,9 @@ def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> flo
     (k + 1)-th non-member, k = fpr * n, follow the negative hypergeometric distribution: exact for
     every continuous score, conservative where scores tie. fpr = 0: members above all non-members.
     1 where the rate is not resolved: 0 < fpr * n < 1.
+
+    >>> round(found_p_value([3.0, 2.0], [1.0, 0.0], fpr=0), 3)  # one of the six orders
+    0.167
     """
     x, y = scores_of(members, non_members)
     allowed = _allowed(y, fpr)
@@ -105,7 +111,12 @@ def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> flo
 
 
 def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a proportion (Clopper and Pearson, Biometrika 1934)."""
+    """Exact interval of a proportion (Clopper and Pearson, Biometrika 1934).
+
+    >>> low, high = clopper_pearson(0, 10)
+    >>> low, round(high, 3)
+    (0.0, 0.308)
+    """
     tail = (1 - level) / 2
     low = 0.0 if successes <= 0 else beta.ppf(tail, successes, trials - successes + 1)
     high = 1.0 if successes >= trials else beta.ppf(1 - tail, successes + 1, trials - successes)
