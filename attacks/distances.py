@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,14 @@ class Distance(ABC):
 
     def refuse(self, shape: tuple[int, ...]) -> None:  # noqa: B027  most compare anything
         """Raise UserError where records of this shape, (c, h, w) or (d,), cannot be compared."""
+
+    def of(self, view: Any) -> Distance:
+        """This distance for the records of a view; most are the same for all."""
+        return self
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Records (n, *shape) as nearest ones are looked for by L2."""
+        return x
 
     @abstractmethod
     def targets(self, x: Tensor) -> Targets:

@@ -31,13 +31,13 @@ class EncoderReconstruction(Compares):
     @torch.no_grad()
     def reconstruct(self, view: AccessibleEncoder, queries: Tensor) -> tuple[np.ndarray, Tensor]:
         """Mean losses (n,) and what the first pass makes of each query (n, *shape)."""
-        losses, shown = [], []
+        losses, shown, distance = [], [], self.distance.of(view)
         for block in queries.to(torch.float32).split(view.batch_size):
             block = block.to(view.device)
-            targets, total = self.distance.targets(block), np.zeros(len(block))
+            targets, total = distance.targets(block), np.zeros(len(block))
             for i, seed in enumerate(self.seeds):
                 found = view.reconstruct(block, seed)
-                total += self.distance(targets, found).double().cpu().numpy()
+                total += distance(targets, found).double().cpu().numpy()
                 if i == 0:
                     shown.append(found.cpu())
             losses.append(total / len(self.seeds))

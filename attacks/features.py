@@ -13,12 +13,13 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from attacks.base import Learnt, some_rows
+from attacks.mixed import is_mixed, standardised
 from victims.access import FullBlackBox
 from victims.errors import UserError
 
 
 class Values:
-    """The records as they are: pixels, or a table's columns."""
+    """The records as they are: pixels, or a table's columns; mixed ones standardised."""
 
     computed: ClassVar[bool] = False
     """Whether features take time to compute: then those of the released samples are kept."""
@@ -28,11 +29,12 @@ class Values:
 
     def learn(self, view: FullBlackBox) -> Learnt:
         """What has to be known before records can be looked at."""
-        return {}
+        return {"scale": standardised(view)} if is_mixed(view) else {}
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Records (n, *shape) -> features (n, d) float32."""
-        return records.flatten(1)
+        flat = records.flatten(1)
+        return flat * torch.from_numpy(learnt["scale"]) if "scale" in learnt else flat
 
 
 class PrincipalComponents(Values):
@@ -57,10 +59,12 @@ class PrincipalComponents(Values):
         """Mean (d,) and components (c, d) of released samples."""
         rows = some_rows(len(view.released), self.fitted, self.state)
         samples = np.array(view.released[rows], np.float32)
-        samples = samples.reshape(len(samples), -1)
+        scale = standardised(view) if is_mixed(view) else np.ones(1, np.float32)
+        samples = samples.reshape(len(samples), -1) * scale
         many = min(self.components, *samples.shape)
         pca = PCA(many, iterated_power=self.POWER, random_state=self.state).fit(samples)
-        return {"mean": pca.mean_.astype(np.float32), "axes": pca.components_.astype(np.float32)}
+        axes = (pca.components_ * scale).astype(np.float32)
+        return {"mean": (pca.mean_ / scale).astype(np.float32), "axes": axes}
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Records (n, *shape) -> (n, c)."""

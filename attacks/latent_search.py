@@ -104,7 +104,7 @@ class LatentSearch(Compares, ABC):
     def reconstruct(self, view: Any, queries: Tensor) -> tuple[np.ndarray, Tensor]:
         """Losses (n,) and the best G(z) found for each query (n, *shape)."""
         with torch.no_grad():
-            targets = self.distance.targets(queries.to(view.device))
+            targets = self.distance.of(view).targets(queries.to(view.device))
         codes = STARTS[self.start](view, queries, self.starts, self.seed).astype(np.float64)
         optimiser = self.optimiser(view)
         searches = (self._shared([optimiser(z0) for z0 in starts]) for starts in codes)
@@ -149,7 +149,7 @@ class PowellSearch(LatentSearch):
     @torch.no_grad()
     def evaluate(self, view: PartialBlackBox, targets: Targets, z: Tensor) -> np.ndarray:
         """Losses (m,) at codes z (m, z_dim)."""
-        return self.distance(targets, view.generate(z), z).double().cpu().numpy()
+        return self.distance.of(view)(targets, view.generate(z), z).double().cpu().numpy()
 
 
 class GradientSearch(LatentSearch):
@@ -191,7 +191,7 @@ class GradientSearch(LatentSearch):
         """Losses (m,) and gradients (m, z_dim) at codes z (m, z_dim)."""
         with torch.enable_grad():
             z = z.requires_grad_(True)
-            losses = self.distance(targets, view.differentiate(z), z)
+            losses = self.distance.of(view)(targets, view.differentiate(z), z)
             (gradient,) = torch.autograd.grad(losses.sum(), z)
         return losses.detach().double().cpu().numpy(), gradient.double().cpu().numpy()
 

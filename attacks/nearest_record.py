@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from attacks.base import Learns, Learnt
+from attacks.mixed import is_mixed, standardised
 from attacks.search.nearest import nearest
 from victims.access import FullBlackBox
 
@@ -20,7 +21,8 @@ class ClosestRecord(Learns):
     Practice: the distance to the closest record, as in the package SDMetrics and many reports on
     synthetic tables. Deviation: there it is a mean or quantile over the synthetic records, for the
     whole data; here each record gets its own. Columns of tables are divided by their standard
-    deviation among the released samples (a constant one is left out), pixels are not.
+    deviation among the released samples (a constant one is left out), pixels are not. Of mixed
+    columns numbers are so divided, and two levels of a category are 1 apart.
     """
 
     access = FullBlackBox
@@ -35,6 +37,8 @@ class ClosestRecord(Learns):
         """The factor of each column."""
         if view.released.ndim > 2:
             return {"scale": np.ones(1, np.float32)}
+        if is_mixed(view):
+            return {"scale": standardised(view)}
         spread = np.std(view.released, axis=0, dtype=np.float64)
         varies = spread > 1e-12
         return {"scale": np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)}

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 ROOT = CONF.parent
 MAY_IMPORT = {
-    "attacks": {"attacks", "victims.access", "victims.errors"},
+    "attacks": {"attacks", "victims.access", "victims.errors", "victims.schema"},
     "victims": {"victims"},
     "benchmark": {"benchmark", "attacks", "victims"},
 }

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -26,6 +26,8 @@ from victims.errors import NoAccess
 if TYPE_CHECKING:  # everything imports this module, and torch takes seconds
     import torch
     from torch import Tensor
+
+    from victims.schema import Schema
 
 AnyView = TypeVar("AnyView", bound="View")
 
@@ -44,9 +46,11 @@ class FullBlackBox(View):
 
     released: (k, *shape) float32, memory-mapped; read it through `blocks`. Of tables these are
     records as their owner would publish them: zeros and ones in a binary column, no probabilities.
+    schema: what the columns of a table are, where that is known.
     """
 
     released: np.ndarray
+    schema: Schema | None = field(default=None, kw_only=True)
 
     def blocks(self, rows: int = 2048) -> Iterator[tuple[int, Tensor]]:
         """Yield (start, block) over the samples; a block is (<= rows, *shape) on the CPU."""
@@ -198,12 +202,13 @@ def grant(
     for name in names(access):
         if name not in parts:
             raise NoAccess((missing or {}).get(name, f"no {name} is given"))
-    return access(**{name: parts[name] for name in names(access)})
+    known = {field.name for field in fields(access)} & {*parts}
+    return access(**{name: parts[name] for name in known})
 
 
 def names(access: type[View]) -> list[str]:
-    """The parts that a view holds."""
-    return [field.name for field in fields(access)]
+    """The parts that a view needs."""
+    return [field.name for field in fields(access) if field.default is MISSING]
 
 
 def of_victim(access: type[View]) -> type[View]:

@@ -91,7 +91,8 @@ class Trained:
 
     def view(self, access: type[View]) -> Any:
         """What an attacker may touch; raises NoAccess where the model has no such part."""
-        brought: dict[str, Any] = knowledge.records(access, self.split, self.dataset)
+        brought: dict[str, Any] = {"schema": self.dataset.schema}
+        brought |= knowledge.records(access, self.split, self.dataset)
         if knowledge.has_shadows(access):
             brought["shadows"] = knowledge.shadows(self.shadows, self.split, self.dataset)
         model = self.model

@@ -1,0 +1,125 @@
+"""Distances between records of mixed columns, in which no column counts for more than another.
+
+Ranges and deviations are those of released samples: nothing of the members enters the yardstick.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attacks.base import some_rows
+from attacks.distances import TINY, Distance, Targets
+from victims.access import FullBlackBox
+from victims.errors import Unsuited, UserError
+
+LOOKED_AT = 20_000
+"""Released samples whose ranges and deviations are taken at most."""
+FLAT = 1e-12
+
+
+def is_mixed(view: FullBlackBox) -> bool:
+    """Whether a view says that its records have columns of several kinds."""
+    return view.schema is not None and view.schema.mixed
+
+
+def standardised(view: FullBlackBox) -> np.ndarray:
+    """Factors (d,) float32 after which squared differences of places add up to columns' distances.
+
+    A number is divided by its standard deviation, 0/1 stays, two levels of a category are 1 apart.
+    A number without any deviation is left out.
+    """
+    samples = _samples(view)
+    return _factors(view, samples.std(0, dtype=np.float64), 0.5**0.5)
+
+
+def ranged(view: FullBlackBox) -> np.ndarray:
+    """Factors (d,) after which absolute differences of places add up to Gower's distance."""
+    samples = _samples(view).astype(np.float64)
+    return _factors(view, np.ptp(samples, axis=0), 0.5) / _columns(view)
+
+
+def _samples(view: FullBlackBox) -> np.ndarray:
+    return np.array(view.released[some_rows(len(view.released), LOOKED_AT)], np.float32)
+
+
+def _columns(view: FullBlackBox) -> int:
+    assert view.schema is not None
+    return len(view.schema.numbers) + len(view.schema.switches) + len(view.schema.categories)
+
+
+def _factors(view: FullBlackBox, spread: np.ndarray, level: float) -> np.ndarray:
+    assert view.schema is not None
+    found = np.ones(len(spread))
+    for place in view.schema.numbers:
+        found[place] = 1 / spread[place] if spread[place] > FLAT else 0.0
+    for span in view.schema.categories:
+        found[span] = level
+    return found.astype(np.float32)
+
+
+class OfColumns(Distance):
+    """A distance of tables that first looks at the columns, see `of`."""
+
+    def __init__(self) -> None:
+        self.scale: Tensor | None = None
+        self.bound: tuple[Any, Distance] | None = None
+
+    def factors(self, view: FullBlackBox) -> np.ndarray:
+        """What places are multiplied by, (d,)."""
+        raise NotImplementedError
+
+    def of(self, view: Any) -> Distance:
+        """This distance for a view's columns; raises Unsuited where these are not known."""
+        if getattr(view, "schema", None) is None:
+            raise Unsuited("what the columns are is not known in this access; use distance=l2")
+        if self.bound is None or self.bound[0] is not view:
+            found = type(self)()
+            found.scale = torch.from_numpy(self.factors(view))
+            self.bound = view, found
+        return self.bound[1]
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError for images."""
+        if len(shape) != 1:
+            raise UserError(f"distance: it compares tables, not records of shape {shape}")
+
+    def targets(self, x: Tensor) -> Targets:
+        """The records with each place multiplied by its factor."""
+        return Targets((self.scaled(x),))
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Records (n, d) with each place multiplied by its factor."""
+        assert self.scale is not None, "`of` comes first"
+        return x.flatten(1) * self.scale.to(x.device)
+
+
+class Gower(OfColumns):
+    """Mean over columns of |difference| / range for numbers, and of 0 or 1 for levels.
+
+    Source: Gower 1971, Biometrics 27(4). Deviations: a missing number is a column of its own beside
+    the number 0; the range is that of the released samples.
+    """
+
+    def factors(self, view: FullBlackBox) -> np.ndarray:
+        """See `ranged`."""
+        return ranged(view)
+
+    def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
+        """Distances (n,)."""
+        return (targets.tensors[0] - self.scaled(x_hat)).abs().sum(1)
+
+
+class Standardised(OfColumns):
+    """Euclidean distance with numbers over their deviations and levels 1 apart (`standardised`)."""
+
+    def factors(self, view: FullBlackBox) -> np.ndarray:
+        """See `standardised`."""
+        return standardised(view)
+
+    def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
+        """Distances (n,)."""
+        return ((targets.tensors[0] - self.scaled(x_hat)).square().sum(1) + TINY).sqrt()

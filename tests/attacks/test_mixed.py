@@ -1,0 +1,107 @@
+"""Distances of mixed columns, against their definitions written out column by column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from attacks.distances import L2
+from attacks.features import PrincipalComponents, Values
+from attacks.full_black_box import NearestSample
+from attacks.mixed import Gower, Standardised
+from attacks.nearest_record import ClosestRecord
+from victims.access import AccessibleEncoder, FullBlackBox
+from victims.errors import Unsuited, UserError
+from victims.schema import Column, Schema
+
+SCHEMA = Schema(
+    [
+        Column("city", "category", ("Bonn", "Oslo", "Rome")),
+        Column("age", "integer", gaps=True),
+        Column("smokes", "binary"),
+        Column("income", "numeric"),
+    ]
+)
+
+
+def rows(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return SCHEMA.rows(
+        {
+            "city": rng.choice(["Bonn", "Oslo", "Rome"], n),
+            "age": np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 90, n)),
+            "smokes": rng.integers(0, 2, n),
+            "income": rng.lognormal(8, 1, n),
+        }
+    )
+
+
+def view(n: int = 300) -> FullBlackBox:
+    return FullBlackBox(torch.device("cpu"), 64, rows(n, 0), schema=SCHEMA)
+
+
+def by_hand(one: np.ndarray, other: np.ndarray, samples: np.ndarray) -> tuple[float, float]:
+    """Gower's and the standardised distance of two records."""
+    parts = []
+    for column, span in SCHEMA.spans:
+        if column.kind == "category":
+            parts.append((float((one[span] != other[span]).any()),) * 2)
+            continue
+        for place in range(span.start, span.stop):
+            apart, known = abs(one[place] - other[place]), samples[:, place].astype(float)
+            is_number = place == span.start and column.kind != "binary"
+            ranged = apart / np.ptp(known) if is_number else apart
+            parts.append((ranged, apart / known.std() if is_number else apart))
+    gower, standard = np.array(parts).T
+    return gower.mean(), np.sqrt((standard**2).sum())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6))
+def test_distances_are_those_of_the_columns(seed: int) -> None:
+    one, other = rows(1, seed), rows(1, seed + 1)
+    expected = by_hand(one[0], other[0], view().released)
+    for distance, wanted in zip((Gower(), Standardised()), expected, strict=True):
+        own = distance.of(view())
+        found = own(own.targets(torch.from_numpy(one)), torch.from_numpy(other))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_the_closest_records_are_those_of_standardised_columns() -> None:
+    queries, given = rows(40, 1), view()
+    own = Standardised().of(given)
+    scaled = [own.scaled(torch.from_numpy(x)).numpy() for x in (queries, given.released)]
+    expected = cdist(*scaled).min(1)
+    found = -ClosestRecord().score(given, torch.from_numpy(queries))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    attack = NearestSample(Standardised(), 3)
+    np.testing.assert_allclose(-attack.score(given, torch.from_numpy(queries)), expected, rtol=1e-4)
+
+
+def test_features_are_standardised_and_no_unit_matters(tmp_path: Path) -> None:
+    given, queries = view(), torch.from_numpy(rows(20, 1))
+    cents, factor = view(), np.ones(SCHEMA.width, np.float32)
+    factor[-1] = 100
+    cents = FullBlackBox(given.device, 64, given.released * factor, schema=SCHEMA)
+    for feature in (Values(), PrincipalComponents(3)):
+        one = feature(feature.learn(given), queries)
+        other = feature(feature.learn(cents), queries * torch.from_numpy(factor))
+        np.testing.assert_allclose(one.abs(), other.abs(), rtol=1e-2, atol=1e-2)
+    # Of a table of which nothing is known the columns stay as they are.
+    plain = FullBlackBox(given.device, 64, given.released)
+    assert torch.equal(Values()(Values().learn(plain), queries), queries)
+
+
+def test_what_cannot_be_compared_is_said() -> None:
+    with pytest.raises(UserError, match="compares tables"):
+        Gower().refuse((1, 8, 8))
+    encoder = AccessibleEncoder(torch.device("cpu"), 8, lambda x, seed: x)
+    with pytest.raises(Unsuited, match="distance=l2"):
+        Gower().of(encoder)
+    assert isinstance(L2().of(encoder), L2)
