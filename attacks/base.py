@@ -78,6 +78,15 @@ class Learns(ABC):
 
 
 @runtime_checkable
+class Levelled(Protocol):
+    """An attack that asks a diffusion model at chosen noise levels."""
+
+    def refuse_levels(self, levels: int) -> None:
+        """Raise Unsuited where one of them is not among a schedule's, 0 to levels - 1."""
+        ...
+
+
+@runtime_checkable
 class Particular(Protocol):
     """An attack that works on some kinds of records only."""
 

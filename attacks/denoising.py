@@ -57,14 +57,18 @@ class DenoiserAttack(ABC):
     def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Errors (n,) of records (n, *shape)."""
 
+    def refuse_levels(self, levels: int) -> None:
+        """Raise Unsuited where the highest level is not in the schedule."""
+        if self.highest >= levels:
+            raise Unsuited(
+                f"{type(self).__name__} asks for level {self.highest}, but the schedule has "
+                f"{levels}, 0 to {levels - 1}; lower the attack's t"
+            )
+
     @torch.no_grad()
     def score(self, view: AccessibleDenoiser, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> minus the errors (n,). Unsuited where a level is not there."""
-        if self.highest >= len(view.signal):
-            raise Unsuited(
-                f"{type(self).__name__} asks for level {self.highest}, but the schedule has "
-                f"{len(view.signal)}, 0 to {len(view.signal) - 1}; lower the attack's t"
-            )
+        self.refuse_levels(len(view.signal))
         blocks = queries.to(torch.float32).split(view.batch_size)
         found = [self.errors(Denoiser(view), block.to(view.device)).double() for block in blocks]
         return -torch.cat(found).cpu().numpy()

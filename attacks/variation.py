@@ -29,13 +29,18 @@ class ReDiffuse:
         words = np.random.SeedSequence(seed).generate_state(variations)
         self.seeds = [int(word) for word in words]
 
+    def refuse_levels(self, levels: int) -> None:
+        """Raise Unsuited where t is not in the schedule."""
+        if self.t >= levels:
+            raise Unsuited(
+                f"ReDiffuse noises to level {self.t}, but the schedule has {levels}, 0 to "
+                f"{levels - 1}; lower the attack's t"
+            )
+
     @torch.no_grad()
     def score(self, view: VariationApi, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> minus the distances (n,). Unsuited where t is no level."""
-        if self.t >= view.timesteps:
-            raise Unsuited(
-                f"ReDiffuse noises to level {self.t}, but there are {view.timesteps}; lower its t"
-            )
+        self.refuse_levels(view.timesteps)
         found = []
         for block in queries.to(torch.float32).split(view.batch_size):
             x = block.to(view.device)

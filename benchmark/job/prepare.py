@@ -13,7 +13,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 from pydantic import NonNegativeInt, PositiveInt
 
-from attacks.base import Attack, Particular
+from attacks.base import Attack, Levelled, Particular
 from attacks.calibration.difference import Calibration
 from attacks.calibration.ensemble import Ensemble
 from attacks.distances import Compares
@@ -40,7 +40,7 @@ from benchmark.scores.target import Attacker, attackers
 from benchmark.store.entries import Store
 from benchmark.store.seeds import sub_seed
 from victims.access import View
-from victims.errors import NoAccess, UserError
+from victims.errors import NoAccess, Unsuited, UserError
 
 log = logging.getLogger(__name__)
 
@@ -124,11 +124,11 @@ def parts(config: DictConfig) -> Parts:
     )
 
 
-def _learns_on_references(config: DictConfig, attacks: Mapping[str, Attack]) -> bool:
-    """Whether an attack that this victim admits learns on reference models."""
+def _learns_on_references(config: DictConfig, attacks: Mapping[str, Attack]) -> list[str]:
+    """The attacks that this victim admits and that learn on reference models."""
     grants = get_class(config.victim._target_).can_grant  # type: ignore[attr-defined]
-    kinds = (attack.access for attack in attacks.values())
-    return any(knowledge.has_shadows(access) and grants(access) for access in kinds)
+    kinds = {name: attack.access for name, attack in attacks.items()}
+    return [name for name, own in kinds.items() if knowledge.has_shadows(own) and grants(own)]
 
 
 def _refuse_shape(attacks: Iterable[Attack], shape: tuple[int, ...]) -> None:
@@ -189,7 +189,25 @@ def _with_references(plan: Plan, references: References | None) -> Plan:
     wanted = [suffices(compared.inside, ensemble) for ensemble in plan.ensembles.values()]
     attacks = {name: attacker.attack for name, attacker in plan.attacks.items()}
     learns = _learns_on_references(plan.config, attacks)
+    for name in learns:
+        _refuse_undivided(name, models, plan.split)
     return compared if plan.calibrations or any(wanted) or learns else plan
+
+
+def _refuse_undivided(name: str, models: Iterable[Recipe], split: Split) -> None:
+    """Refuse reference models that left out none of the records that an attack learns on."""
+    for recipe in models:
+        try:
+            knowledge.divided(recipe.rows, split)
+        except Unsuited as error:
+            raise UserError(f"attack.{name}: {error}; or leave the attack out") from error
+
+
+def _refuse_levels(attacks: Iterable[Attack], levels: int) -> None:
+    """Refuse attacks that ask for a noise level outside the victim's schedule."""
+    for attack in attacks:
+        if isinstance(attack, Levelled):
+            attack.refuse_levels(levels)
 
 
 def _refuse_without_access(
@@ -212,7 +230,10 @@ def _refuse_without_access(
     if len(refused) == len(attacks):
         reasons = "; ".join(refused.values()) or "none is selected"
         raise UserError(f"attack={list(attacks)}: no attack can run on this victim: {reasons}")
-    return [attack for name, attack in attacks.items() if name not in refused]
+    able = [attack for name, attack in attacks.items() if name not in refused]
+    if (levels := getattr(victim, "timesteps", None)) is not None:  # diffusion models
+        _refuse_levels(able, levels)
+    return able
 
 
 def models(config: DictConfig, made: Parts, dataset: Dataset) -> list[dict[str, Any]]:

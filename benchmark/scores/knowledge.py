@@ -55,18 +55,27 @@ def shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Sh
         raise Unsuited("it learns on reference models, and there are none")
     found = []
     for model in models:
-        left_out = split.reference[~np.isin(split.reference, model.recipe.rows)]
-        own = model.recipe.rows[np.isin(model.recipe.rows, split.reference)]
-        if not len(left_out) or not len(own):
-            raise Unsuited(
-                "it learns on reference models, of which each must have left out some of the "
-                "attacker's own records; lower reference.members or raise split.reference"
-            )
+        known = divided(model.recipe.rows, split)
         if not model.victim.can_grant(WeightGradients):
             raise Unsuited("the reference models state no loss a record")
-        records = (dataset.records(rows).numpy() for rows in (own, left_out))
+        records = (dataset.records(rows).numpy() for rows in known)
         found.append(Shadow(model.victim.gradient_norms, *records))  # type: ignore[arg-type]
     return tuple(found)
+
+
+def divided(trained_on: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """The attacker's own records that a reference model was trained on, and those it left out.
+
+    Raises Unsuited where either is empty.
+    """
+    inside = np.isin(split.reference, trained_on)
+    if inside.all() or not inside.any():
+        raise Unsuited(
+            f"it learns on reference models, of which each must have learnt some of the attacker's "
+            f"own records and left out others; reference.members must be below "
+            f"split.reference={len(split.reference)}"
+        )
+    return split.reference[inside], split.reference[~inside]
 
 
 def incomparable(access: type[View], split: Split, trained_on: np.ndarray) -> str:

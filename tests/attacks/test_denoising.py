@@ -17,6 +17,7 @@ from torch.nn.functional import interpolate
 from attacks.denoising import cropped
 from attacks.noise import own_noise
 from benchmark.config.build import build, build_all
+from benchmark.job.prepare import prepare
 from victims.access import AccessibleDenoiser, VariationApi
 from victims.errors import Unsuited, UserError
 
@@ -197,3 +198,11 @@ def test_a_level_that_is_not_there_is_told(tmp_path: Any, name: str) -> None:
 def test_settings_that_mean_nothing(tmp_path: Any, name: str, word: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         attack(tmp_path, name, word)
+
+
+@pytest.mark.parametrize("name", ["denoising_loss", "secmi", "pia", "sima", "pfami", "rediffuse"])
+def test_a_level_outside_the_schedule_is_refused_before_training(tmp_path: Any, name: str) -> None:
+    words = "victim=ddpm", "victim.timesteps=20", "victim.sampling_steps=2", "quality=none"
+    words = (*words, "blind=none", "calibration=none", "distance=l2")
+    with pytest.raises(Unsuited, match="the schedule has 20, 0 to 19; lower the attack's t"):
+        prepare(composed(tmp_path, *words, f"attack=[{name}]"))
