@@ -23,6 +23,9 @@ KINDS = ("numeric", "integer", "binary", "category")
 MAX_LEVELS = 500
 """Levels of a category; more is free text, a date or an identifier."""
 
+LARGEST = 80.0
+"""A logarithm beyond it would be of a number that float32 cannot hold."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -51,9 +54,12 @@ class Column:
         return (values - self.low) / (self.high - self.low)
 
     def natural(self, values: np.ndarray) -> np.ndarray:
-        """Stored numbers (n,) in their own unit, whole where the column is."""
+        """Stored numbers (n,) in their own unit, whole where the column is, finite.
+
+        A logarithm is of none that is negative.
+        """
         values = values * (self.high - self.low) + self.low
-        values = np.expm1(values) if self.log else values
+        values = np.expm1(values.clip(0, LARGEST)) if self.log else values
         return np.round(values) if self.kind == "integer" else values
 
 

@@ -31,6 +31,16 @@ def test_outputs_become_the_nearest_record() -> None:
     assert torch.equal(SCHEMA.nearest(found), found)
 
 
+@pytest.mark.parametrize("size", [1.0, 30.0, 1000.0])
+def test_whatever_a_network_puts_out_becomes_a_finite_record(size: float) -> None:
+    """Untrained and diverged networks too: a logarithm of -1 visits was minus infinity."""
+    outputs = size * torch.randn(500, 7, generator=torch.Generator().manual_seed(0))
+    found = SCHEMA.nearest(outputs)
+    assert torch.isfinite(found).all()
+    assert (SCHEMA.table(found.numpy())["visits"].dropna() >= 0).all()
+    assert torch.equal(SCHEMA.nearest(found), found)
+
+
 def test_levels_are_drawn_by_their_probabilities() -> None:
     outputs = torch.tensor([[0.5, 0.2, 0.3, 0.1, 0.25, 0.7, 0.1]]).expand(4000, -1)
     drawn = SCHEMA.drawn(outputs, torch.rand(4000, 7, generator=torch.Generator().manual_seed(0)))
