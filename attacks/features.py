@@ -64,7 +64,8 @@ class PrincipalComponents(Values):
         many = min(self.components, *samples.shape)
         pca = PCA(many, iterated_power=self.POWER, random_state=self.state).fit(samples)
         axes = (pca.components_ * scale).astype(np.float32)
-        return {"mean": (pca.mean_ / scale).astype(np.float32), "axes": axes}
+        mean = np.divide(pca.mean_, scale, out=np.zeros_like(pca.mean_), where=scale != 0)
+        return {"mean": mean.astype(np.float32), "axes": axes}
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Records (n, *shape) -> (n, c)."""

@@ -98,6 +98,18 @@ def test_features_are_standardised_and_no_unit_matters(tmp_path: Path) -> None:
     assert torch.equal(Values()(Values().learn(plain), queries), queries)
 
 
+def test_a_column_that_is_released_with_one_value_is_left_out() -> None:
+    released = view().released.copy()
+    released[:, -1] = 7
+    given, queries = FullBlackBox(torch.device("cpu"), 64, released, schema=SCHEMA), rows(9, 1)
+    for feature in (Values(), PrincipalComponents(3)):
+        found = feature(feature.learn(given), torch.from_numpy(queries))
+        other = queries.copy()
+        other[:, -1] += 100
+        assert torch.isfinite(found).all()
+        assert torch.equal(feature(feature.learn(given), torch.from_numpy(other)), found)
+
+
 def test_what_cannot_be_compared_is_said() -> None:
     with pytest.raises(UserError, match="compares tables"):
         Gower().refuse((1, 8, 8))
