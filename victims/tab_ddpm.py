@@ -113,7 +113,7 @@ class TabDDPM(Victim):
 
     def losses_of(self, noised: Tensor, t: Tensor, noise: Tensor, clean: Tensor) -> Tensor:
         """Losses (n,) of records noised to levels t (n,): errors of numbers and of levels."""
-        told = self.network(noised, t).float()
+        told = self.network(noised, t).to(noised.dtype)
         errors = (told[:, : self.k] - noise).square().mean(1) if self.k else 0.0
         if not self.levels:
             return errors + noised.new_zeros(len(noised))
@@ -228,7 +228,7 @@ class Perceptron(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """What the network tells."""
         rates = torch.exp(-math.log(10000.0) * torch.arange(EMBEDDED // 2) / (EMBEDDED // 2))
-        angles = t[:, None].float() * rates.to(x.device)
+        angles = t[:, None].to(x.dtype) * rates.to(x)
         return self.layers(self.first(x) + self.level(torch.cat([angles.cos(), angles.sin()], 1)))
 
 

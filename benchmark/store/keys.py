@@ -19,9 +19,10 @@ ASIDE = ("machine", "logger", "sweep", "plan", "study", "again")
 
 def settings(config: Any) -> dict[str, Any]:
     """The resolved config without what never changes a result; of `machine` the precision stays."""
+    precision = config["machine"]["precision"]  # of another version's config, this may be missing
     kept: dict[str, Any] = plain(config)
     own = {name: value for name, value in kept.items() if name not in ASIDE}
-    return own | {"precision": kept["machine"]["precision"]}
+    return own | {"precision": precision}
 
 
 def plain(config: Any, where: str = "config") -> Any:

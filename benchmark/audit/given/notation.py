@@ -159,7 +159,9 @@ def dates(
         return None
     formats = FORMATS if how.dates is None else (how.dates,)
     formats = tuple(f for f in formats if sum(_parsed(dated[:3], f).notna()))
-    parsed = {f: _parsed(texts, f) for f in formats}
+    known = set(dated)
+    is_dated = [text in known for text in texts]  # -1 is a year to pandas, and no date
+    parsed = {f: _parsed(texts, f).where(np.array(is_dated)) for f in formats}
     if not parsed:
         return None
     whole = {f: found for f, found in parsed.items() if found.notna().all()}
@@ -180,8 +182,8 @@ def dates(
             f"records.dates={first} says which"
         )
     since = days(whole[first].dt.tz_localize(None).to_numpy("datetime64[us]"))
-    known = dict(zip(texts, since.tolist(), strict=True)) | {UNKNOWN: np.nan}
-    return known, f"dates written {first} (in days; records.dates)"
+    found = dict(zip(texts, since.tolist(), strict=True)) | {UNKNOWN: np.nan}
+    return found, f"dates written {first} (in days; records.dates)"
 
 
 def check_format(how: str | None) -> None:
