@@ -50,7 +50,7 @@ class Package(Victim):
         self,
         shape: tuple[int, ...],
         make: str,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, Any] | None,
         samples: PositiveInt,
         records: Literal["rows", "table"] = "rows",
         discrete: str | None = None,
@@ -61,7 +61,7 @@ class Package(Victim):
             raise UserError(
                 "victim.records=table: the data do not say what their columns are; use rows"
             )
-        self.make, self.arguments = make, dict(arguments)
+        self.make, self.arguments = make, dict(arguments or {})
         self.records, self.discrete, self.columns = records, discrete, schema
         self.register_buffer("drawn", torch.zeros(samples, *shape))
 

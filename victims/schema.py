@@ -49,8 +49,8 @@ class Column:
         return len(self.levels) if self.kind == "category" else 1 + self.gaps
 
     def stored(self, values: np.ndarray) -> np.ndarray:
-        """Numbers (n,) as they are stored; NaN stays."""
-        values = np.log1p(values) if self.log else values
+        """Numbers (n,) as they are stored; NaN stays. Before a logarithm negative ones are 0."""
+        values = np.log1p(np.maximum(values, 0)) if self.log else values
         return (values - self.low) / (self.high - self.low)
 
     def natural(self, values: np.ndarray) -> np.ndarray:

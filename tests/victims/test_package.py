@@ -98,7 +98,8 @@ def test_a_name_that_leads_nowhere_is_one_line(make: str, tmp_path: Path) -> Non
 
 
 def test_a_mixture_of_scikit_learn_is_attacked_with_references(tmp_path: Path) -> None:
-    settings = composed(tmp_path, "victim=package", "data=randhie", "distance=l2")
+    own = "victim.arguments={n_components:2,reg_covar:0.01}"
+    settings = composed(tmp_path, "victim=package", own, "data=randhie", "distance=l2")
     settings.attack = {"full_black_box": settings.attack.full_black_box}
     rows = run.run(settings).rows
     assert set(rows["status"]) == {"ok"}

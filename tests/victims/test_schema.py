@@ -41,6 +41,13 @@ def test_whatever_a_network_puts_out_becomes_a_finite_record(size: float) -> Non
     assert torch.equal(SCHEMA.nearest(found), found)
 
 
+def test_a_table_with_negative_amounts_is_stored_as_none() -> None:
+    """A package may release -3 visits where the data have none."""
+    found = SCHEMA.rows({"city": ["Oslo"], "visits": [-3], "smokes": [0], "income": [-5]})
+    assert found[0, 3] == 0
+    np.testing.assert_allclose(found[0, 6], -0.8)
+
+
 def test_levels_are_drawn_by_their_probabilities() -> None:
     outputs = torch.tensor([[0.5, 0.2, 0.3, 0.1, 0.25, 0.7, 0.1]]).expand(4000, -1)
     drawn = SCHEMA.drawn(outputs, torch.rand(4000, 7, generator=torch.Generator().manual_seed(0)))
