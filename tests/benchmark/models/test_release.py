@@ -12,12 +12,12 @@ import torch
 from conftest import names
 from omegaconf import DictConfig
 
-from benchmark.config.build import build_all
 from benchmark.data.dataset import Dataset, in_memory
-from benchmark.job import run
 from benchmark.models.recipe import Model, Recipe, obtain
 from benchmark.models.release import Form
+from benchmark.scores.target import Trained
 from benchmark.store.entries import Store
+from victims.access import FullBlackBox, PartialBlackBox
 from victims.errors import UserError
 from victims.schema import Column, Schema
 
@@ -95,16 +95,9 @@ def test_released_are_records_of_the_datas_kind(config: Config, victim: str, kin
 
 def test_views_with_codes_see_outputs_and_the_others_records(config: Config) -> None:
     made = model(config, "vae_table", table("binary"))
-    attacks = build_all(
-        config("attack=[full_black_box,partial_black_box]", "distance=l2").attack, "attack"
-    )
-    plan = SimpleNamespace(
-        attacks=attacks,
-        config=SimpleNamespace(machine=SimpleNamespace(batch_size=4)),
-        split=SimpleNamespace(members=np.arange(2), queried=np.arange(2), reference=np.arange(2)),
-        dataset=table("binary"),
-    )
-    black, partial = (run._view(plan, name, made) for name in attacks)  # type: ignore[arg-type]
+    split = SimpleNamespace(members=np.arange(2), queried=np.arange(2), reference=np.arange(2))
+    target = Trained(made, split, table("binary"), 4)  # type: ignore[arg-type]
+    black, partial = target.view(FullBlackBox), target.view(PartialBlackBox)
     np.testing.assert_array_equal(black.released, made.released)
     np.testing.assert_array_equal(partial.released, made.outputs)
 

@@ -87,7 +87,8 @@ def test_only_edited_code_is_run_again_where_that_is_asked(
 
 def test_a_view_is_its_fields_or_nothing() -> None:
     parts = {"device": torch.device("cpu"), "batch_size": 4, "released": RECORDS, "secret": 1}
-    assert set(vars(grant(parts, FullBlackBox))) == {"device", "batch_size", "released"}
+    given = {"device", "batch_size", "released", "schema"}  # a schema tells what records look like
+    assert set(vars(grant(parts, FullBlackBox))) == given
     del parts["released"]
     with pytest.raises(NoAccess, match="no released is given"):
         grant(parts, FullBlackBox)
