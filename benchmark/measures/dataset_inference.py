@@ -32,7 +32,6 @@ BLOCK = 100
 RIDGE = 0.1
 """Penalty on the weights, as a share of the number of records: fixed beforehand, not chosen."""
 
-
 SIZES = (2, 5, 10, 20, 50, 100, 200)
 """Records in a set, for a curve."""
 
@@ -49,12 +48,16 @@ class SetPower(NamedTuple):
     detected: float
 
 
-def set_p_value(suspects: ArrayLike, unseen: ArrayLike, seed: int = 0) -> float:
+def set_p_value(
+    suspects: ArrayLike, unseen: ArrayLike, seed: int = 0, enough: float = 1.0
+) -> float:
     """P-value of "suspects and unseen records are alike", in (0, 1].
 
     suspects (s, f), unseen (u, f): scores of f attacks, or any other features. Both sets must be
     drawn alike: the test sees any other difference too, so print the p-value of a blind feature
-    beside it. Raises ValueError for fewer than 2 records in a set and for values not finite.
+    beside it. enough: permutations end where p is known to be at least this; what is returned then
+    is less than p, but not less than this.
+    Raises ValueError for fewer than 2 records in a set and for values that are not finite.
 
     >>> rng = np.random.default_rng(0)
     >>> set_p_value(rng.normal(size=(40, 3)) + 1, rng.normal(size=(60, 3)))
@@ -75,6 +78,8 @@ def set_p_value(suspects: ArrayLike, unseen: ArrayLike, seed: int = 0) -> float:
         count = min(BLOCK, PERMUTATIONS - start)
         drawn = rng.permuted(np.tile(labels, (count, 1)), axis=1)
         as_far += int((separation(drawn) >= found - 1e-12).sum())
+        if (1 + as_far) / (1 + PERMUTATIONS) >= enough:
+            break
     return (1 + as_far) / (1 + PERMUTATIONS)
 
 
@@ -123,7 +128,7 @@ def set_power(
         if not 2 <= size <= len(a) // 2:
             continue
         chosen = [rng.choice(len(a), size, replace=False) for _ in range(draws)]
-        p_values = [set_p_value(a[rows], b, seed=i) for i, rows in enumerate(chosen)]
+        p_values = [set_p_value(a[rows], b, i, enough=level) for i, rows in enumerate(chosen)]
         found.append(SetPower(size, float(np.mean(np.array(p_values) < level))))
     return found
 
