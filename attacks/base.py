@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from victims.access import View
+from victims.errors import Unsuited
 
 
 class Attack(Protocol):
@@ -84,6 +85,15 @@ class Levelled(Protocol):
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where one of them is not among a schedule's, 0 to levels - 1."""
         ...
+
+
+def refuse_level(attack: object, highest: int, levels: int) -> None:
+    """Raise Unsuited where the highest level that an attack asks for is not in the schedule."""
+    if highest >= levels:
+        raise Unsuited(
+            f"{type(attack).__name__} asks for level {highest}, but the schedule has {levels}, "
+            f"0 to {levels - 1}; lower the attack's t"
+        )
 
 
 @runtime_checkable

@@ -18,9 +18,10 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from attacks.base import refuse_level
 from attacks.noise import own_noise
 from victims.access import AccessibleDenoiser
-from victims.errors import Unsuited, UserError
+from victims.errors import UserError
 
 
 class Denoiser:
@@ -59,11 +60,7 @@ class DenoiserAttack(ABC):
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where the highest level is not in the schedule."""
-        if self.highest >= levels:
-            raise Unsuited(
-                f"{type(self).__name__} asks for level {self.highest}, but the schedule has "
-                f"{levels}, 0 to {levels - 1}; lower the attack's t"
-            )
+        refuse_level(self, self.highest, levels)
 
     @torch.no_grad()
     def score(self, view: AccessibleDenoiser, queries: Tensor) -> np.ndarray:

@@ -7,8 +7,8 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
+from attacks.base import refuse_level
 from victims.access import VariationApi
-from victims.errors import Unsuited
 
 
 class ReDiffuse:
@@ -31,11 +31,7 @@ class ReDiffuse:
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where t is not in the schedule."""
-        if self.t >= levels:
-            raise Unsuited(
-                f"ReDiffuse noises to level {self.t}, but the schedule has {levels}, 0 to "
-                f"{levels - 1}; lower the attack's t"
-            )
+        refuse_level(self, self.t, levels)
 
     @torch.no_grad()
     def score(self, view: VariationApi, queries: Tensor) -> np.ndarray:

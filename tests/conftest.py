@@ -143,3 +143,14 @@ def stopped_at_batch_three(make: Callable[[], Victim], data: Tensor, folder: Pat
         except (KeyboardInterrupt, SystemExit):
             assert read is stop_at_third
     return stopped
+
+
+TABLES = {"ctgan", "medgan", "tab_ddpm", "tvae", "vae_table", "wgan_gp_table"}
+
+
+def records(name: str) -> Tensor:
+    """What a victim can be trained on: 24 rows of zeros and ones, or digits."""
+    if name in TABLES:
+        generator = torch.Generator().manual_seed(0)
+        return (torch.rand(24, 20, generator=generator) < 0.3).float()
+    return digits(0, 24)

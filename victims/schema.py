@@ -115,6 +115,19 @@ class Schema:
         return [span for column, span in self.spans if column.kind == "category"]
 
     @property
+    def levels(self) -> list[int]:
+        """How many states each discrete column has: 2 of a 0/1 place, then the categories'."""
+        return [2] * len(self.switches) + [span.stop - span.start for span in self.categories]
+
+    def hot(self, rows: Tensor) -> Tensor:
+        """The discrete columns of records (n, d), in the order of `levels`, one-hot."""
+        import torch
+
+        on = rows[:, self.switches]
+        states = torch.stack([1 - on, on], -1).flatten(1)
+        return torch.cat([states, *(rows[:, span] for span in self.categories)], 1)
+
+    @property
     def mixed(self) -> bool:
         """Whether there is more than numbers and 0/1 columns, stored as they are."""
         return any(c.kind in ("category", "integer") or c.gaps for c in self.columns)

@@ -67,8 +67,7 @@ class TabDDPM(Victim):
             raise UserError(
                 f"victim.sampling_steps={sampling_steps}: 2 to victim.timesteps={timesteps}"
             )
-        levels = [2] * len(columns.switches)
-        levels += [span.stop - span.start for span in columns.categories]
+        levels = columns.levels
         super().__init__(shape, len(columns.numbers) + len(levels), steps, batch_size)
         self.numbers, self.switches, self.levels = columns.numbers, columns.switches, levels
         self.k = len(self.numbers)
@@ -104,7 +103,7 @@ class TabDDPM(Victim):
         signal = self.signal[t][:, None]
         numbers = signal.sqrt() * self.quantiles(real[:, self.numbers])
         numbers = numbers + (1 - signal).sqrt() * noise
-        clean = self.hot(real)
+        clean = self.columns.hot(real)
         redrawn = self.redrawn(clean, signal, torch.rand(len(real), len(self.levels)).to(real))
         batch = torch.cat([numbers, redrawn], 1), t, noise, clean
         self.learn(optimizer, self.losses_of, batch, "denoising")
@@ -141,12 +140,6 @@ class TabDDPM(Victim):
         """Where each discrete column stands in what the network sees."""
         ends = [self.k + sum(self.levels[:i]) for i in range(len(self.levels) + 1)]
         return [slice(a, b) for a, b in pairwise(ends)]
-
-    def hot(self, x: Tensor) -> Tensor:
-        """The discrete columns of records (n, d), one-hot."""
-        on = x[:, self.switches]
-        parts = [torch.stack([1 - on, on], -1).flatten(1)]
-        return torch.cat([*parts, *(x[:, span] for span in self.columns.categories)], 1)
 
     def redrawn(self, clean: Tensor, signal: Tensor, chances: Tensor) -> Tensor:
         """Levels (one-hot or probable) kept with the chance `signal` (n, 1), else drawn evenly."""

@@ -52,8 +52,7 @@ class Transform(nn.Module):
         self.schema, self.modes = schema, modes
         self.numbers, self.switches = schema.numbers, schema.switches
         k = len(self.numbers)
-        sizes = [modes] * k + [2] * len(self.switches)
-        sizes += [span.stop - span.start for span in schema.categories]
+        sizes = [modes] * k + schema.levels
         ends = k + np.cumsum([0, *sizes])
         self.width = int(ends[-1])
         self.groups = [slice(int(a), int(b)) for a, b in pairwise(ends)]
@@ -109,10 +108,7 @@ class Transform(nn.Module):
         mode = of.argmax(1) if chances is None else picked(of, chances.flatten())
         hot = nn.functional.one_hot(mode, self.modes).view(*values.shape, self.modes).to(x)
         within = ((values[..., None] - self.centre) / (4 * self.spread) * hot).sum(-1)
-        parts = [within.clamp(-REACH, REACH), hot.flatten(1)]
-        on = x[:, self.switches]
-        parts.append(torch.stack([1 - on, on], -1).flatten(1))
-        return torch.cat([*parts, *(x[:, span] for span in self.schema.categories)], 1)
+        return torch.cat([within.clamp(-REACH, REACH), hot.flatten(1), self.schema.hot(x)], 1)
 
     def codes(self, x: Tensor) -> Tensor:
         """Which state or level each discrete column holds: (n, groups) int64."""

@@ -50,16 +50,18 @@ class Copies:
     @property
     def p_value(self) -> float:
         """Of "members are copied as often as non-members": Fisher's exact test, one-sided."""
-        copied = self.copied_members + self.copied_non_members
-        total = self.members + self.non_members
-        return float(hypergeom.sf(self.copied_members - 1, total, self.members, copied))
+        return self._p_more(self.copied_members, self.members)
 
     @property
     def p_swapped(self) -> float:
         """The same test the other way round: of a release from which members were removed."""
-        copied = self.copied_members + self.copied_non_members
-        total = self.members + self.non_members
-        return float(hypergeom.sf(self.copied_non_members - 1, total, self.non_members, copied))
+        return self._p_more(self.copied_non_members, self.non_members)
+
+    def _p_more(self, copied: int, group: int) -> float:
+        """Chance that of all copied queries at least so many lie in a group of that size."""
+        queries = self.members + self.non_members
+        all_copied = self.copied_members + self.copied_non_members
+        return float(hypergeom.sf(copied - 1, queries, group, all_copied))
 
     @property
     def certain(self) -> int:

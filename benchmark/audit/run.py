@@ -23,7 +23,7 @@ from benchmark.audit.given.gather import open_case
 from benchmark.audit.given.inputs import name_of, place_of
 from benchmark.audit.steps import Step, attack, choose, plan
 from benchmark.audit.verdict import check_settings, judge
-from benchmark.config.build import CONF, composing
+from benchmark.config.build import choices, composing
 from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
 from benchmark.config.machine import set_up
 from benchmark.measures.result import JobResult
@@ -146,8 +146,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     )
     verdict = judge(result, result.checks, config, facts.copies)
     exposed = exposed_of(config, case, result, verdict)
-    known = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
-    unselected = [name for name in known if name not in asked.attacks]
+    unselected = [name for name in choices("attack") if name not in asked.attacks]
     return Audit(result, with_places(config, sources), verdict, steps, facts, exposed, unselected)
 
 

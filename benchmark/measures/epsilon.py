@@ -6,6 +6,8 @@ below. A bound above the promise means that the promise is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta, binom
@@ -77,15 +79,24 @@ def shares_of_guesses(
 
 def at_least(correct: int, guesses: int, canaries: int, delta: float, level: float = 0.95) -> float:
     """The largest epsilon that so many correct guesses refute at `level`; 0 where none is."""
+    return largest(lambda e: p_value(correct, guesses, canaries, e, delta) < 1 - level)
+
+
+def largest(is_refuted: Callable[[float], bool], cap: float = np.inf) -> float:
+    """The largest number >= 0 that is refuted, by bisection; 0 where none is.
+
+    cap: above it nothing is looked for. What is refuted must be all up to some number.
+    """
     low, high = 0.0, 1.0
-    if p_value(correct, guesses, canaries, low, delta) >= 1 - level:
+    if not is_refuted(low):
         return 0.0
-    while p_value(correct, guesses, canaries, high, delta) < 1 - level:
+    while is_refuted(high):
         low, high = high, 2 * high
+        if high > cap:
+            return low
     for _ in range(STEPS):
         middle = (low + high) / 2
-        refuted = p_value(correct, guesses, canaries, middle, delta) < 1 - level
-        low, high = (middle, high) if refuted else (low, middle)
+        low, high = (middle, high) if is_refuted(middle) else (low, middle)
     return low
 
 

@@ -10,14 +10,14 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from benchmark.measures.epsilon import SHARES, halves, high_end, shares_of_guesses
+from benchmark.measures.epsilon import SHARES, halves, high_end, largest, shares_of_guesses
 
 LARGEST = 64.0
 """mu above which nothing is looked for: two Gaussians that far apart never meet."""
@@ -53,10 +53,16 @@ def one_run(
     refute is every Gaussian mechanism with a smaller epsilon at delta. scores (m,), included (m,)
     bool: see there. Source: see `refuted`.
     """
-    each, found = 1 - (1 - level) / len(SHARES), 0.0
-    for correct, guesses, canaries in shares_of_guesses(scores, included, seed):
-        found = max(found, largest(lambda mu: refuted(correct, guesses, canaries, mu, 1 - each)))  # noqa: B023
-    return epsilon_of(found, delta)
+    risk = (1 - level) / len(SHARES)
+    found = [
+        largest(partial(_refuted_at, count, risk), LARGEST)
+        for count in shares_of_guesses(scores, included, seed)
+    ]
+    return epsilon_of(max(found, default=0.0), delta)
+
+
+def _refuted_at(count: tuple[int, int, int], risk: float, mu: float) -> bool:
+    return refuted(*count, mu, risk)
 
 
 def refuted(correct: int, guesses: int, canaries: int, mu: float, risk: float) -> bool:
@@ -109,18 +115,3 @@ def _mu(
     missed = high_end(np.searchsorted(np.sort(members), thresholds), m, tail)
     accused = high_end(n - np.searchsorted(np.sort(non_members), thresholds), n, tail)
     return -ndtri(accused) - ndtri(missed)
-
-
-def largest(is_refuted: Callable[[float], bool]) -> float:
-    """The largest mu that is refuted, to 6 digits; 0 where none is."""
-    low, high = 0.0, 1.0
-    if not is_refuted(low):
-        return 0.0
-    while is_refuted(high):
-        low, high = high, 2 * high
-        if high > LARGEST:
-            return low
-    while high - low > 1e-6 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if is_refuted(middle) else (low, middle)
-    return low

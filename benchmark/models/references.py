@@ -34,17 +34,21 @@ class References(Protocol):
         ...
 
 
-class Single:
-    """Models on the attacker's own records: none has seen a query.
-
-    count: how many models. members: training records of each, drawn from split.reference anew.
-    """
+class _Counted:
+    """What both kinds of reference models are made of."""
 
     def __init__(
         self, victim: DictConfig, count: int, members: int, dp: DictConfig | None = None
     ) -> None:
         self.victim, self.count, self.members = victim, _at_least_one(count), members
         self.dp = dp
+
+
+class Single(_Counted):
+    """Models on the attacker's own records: none has seen a query.
+
+    count: how many models. members: training records of each, drawn from split.reference anew.
+    """
 
     def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """A draw without replacement from the attacker's records, model i's own."""
@@ -56,7 +60,7 @@ class Single:
         return _own_records(i, split, seed)[: self.members]
 
 
-class Halves:
+class Halves(_Counted):
     """Models on random halves of the queries: each has seen every query with probability 1/2.
 
     Models 2j and 2j + 1 train on the two halves of one random division of all queries, members and
@@ -68,12 +72,6 @@ class Halves:
     Source: the shadow models of Carlini et al. 2022, arXiv 2112.03570, of which each record is in
     half. Deviation: their sizes vary, these have one size.
     """
-
-    def __init__(
-        self, victim: DictConfig, count: int, members: int, dp: DictConfig | None = None
-    ) -> None:
-        self.victim, self.count, self.members = victim, _at_least_one(count), members
-        self.dp = dp
 
     def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """The half of the queries that is model i's, and as many own records as it lacks."""

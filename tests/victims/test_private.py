@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits, names
+from conftest import digits, names, records
 from omegaconf import DictConfig
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
@@ -28,14 +28,6 @@ Config = Callable[..., DictConfig]
 
 PER_RECORD = [name for name in names("victim") if name not in ("gs_wgan", "ctgan", "package")]
 """Victims whose private steps clip each record's gradient."""
-
-TABLES = {"medgan", "tab_ddpm", "tvae", "vae_table", "wgan_gp_table"}
-
-
-def records(victim: str) -> Tensor:
-    if victim in TABLES:
-        return (torch.rand(24, 20, generator=torch.Generator().manual_seed(0)) < 0.3).float()
-    return digits(0, 24)
 
 
 def make(config: Config, name: str, *overrides: str, **dp: Any) -> tuple[Victim, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import digits, names
+from conftest import TABLES, digits, names, records
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from safetensors.torch import load_file
@@ -23,16 +23,6 @@ from victims.training.train import CHECKPOINT, WEIGHTS, Training, fit, load
 from victims.wgan_gp import WGANGP
 
 OFTEN = Training(checkpoint_every_s=0)
-TABLES = {"ctgan", "medgan", "tab_ddpm", "tvae", "vae_table", "wgan_gp_table"}
-
-
-def records(name: str) -> Tensor:
-    if name in TABLES:
-        generator = torch.Generator().manual_seed(0)
-        return (torch.rand(24, 20, generator=generator) < 0.3).float()
-    return digits(0, 24)
-
-
 TRAINED = [name for name in names("victim") if name != "package"]
 """Those that we train; of a package see `test_package.py`."""
 
