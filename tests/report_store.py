@@ -12,7 +12,8 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from benchmark.job.record import Record
-from benchmark.measures import metrics, pairs
+from benchmark.measures import pairs
+from benchmark.measures.columns import summary
 from benchmark.measures.result import Check, JobResult, Strip
 from benchmark.report.collect import DONE, Outcome, Study
 from benchmark.store.keys import plain
@@ -76,8 +77,8 @@ def result_of(
         row = {"attack": attack, "access": ACCESS[attack], "calibrated": calibrated}
         row |= {"warnings": "", "seconds": 1.0, "status": "no access"}
         if values is not None:
-            summary = metrics.summary(values[member], values[~member])
-            row |= {"status": "ok", "epsilon": np.inf} | summary
+            numbers_of_scores = summary(values[member], values[~member])
+            row |= {"status": "ok", "epsilon": np.inf} | numbers_of_scores
             queries = {"query": np.arange(len(member)), "member": member, "score": values}
             names = {"attack": attack, "calibrated": calibrated}
             frames.append(pd.DataFrame(names | queries))

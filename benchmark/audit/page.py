@@ -12,9 +12,9 @@ from benchmark.audit import words
 from benchmark.audit.advice import next_steps
 from benchmark.data import tiles
 from benchmark.measures.numbers import number, percent
-from benchmark.measures.result import TPR_COLUMNS, JobResult
+from benchmark.measures.result import JobResult
 from benchmark.show import figures, html
-from benchmark.show.html import environment, inline, row_texts
+from benchmark.show.html import attack_table, environment, inline
 from benchmark.show.texts import remarks, to_yaml
 
 if TYPE_CHECKING:
@@ -40,9 +40,8 @@ def render(audit: Found) -> str:
         checks=result.checks,
         meaning=words.meaning(verdict, audit.facts),
         next_steps=next_steps(verdict, audit.facts),
-        rows=[row_texts(row) for _, row in result.rows.iterrows() if row["status"] == "ok"],
+        table=attack_table(result.rows[result.rows["status"] == "ok"]),
         not_run=_not_run(result),
-        tpr_headings=list(TPR_COLUMNS.values()),
         curve=inline(figures.roc(_strongest(result), log=True), "roc-log"),
         assumed=words.assumed(audit.steps),
         not_tried=words.not_tried(audit.steps, audit.unselected),

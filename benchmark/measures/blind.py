@@ -23,6 +23,7 @@ from attacks.base import some_rows
 from benchmark.config.build import build
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics
+from benchmark.measures.columns import summary
 from benchmark.measures.result import NO_ACCESS
 from benchmark.store.entries import Store, plain, read_meta
 from benchmark.store.seeds import sub_seed
@@ -126,7 +127,7 @@ def rows(config: DictConfig, store: Store, queries: Queries) -> pd.DataFrame:
     folder = store.get("blind", filed, make)
     stored = np.load(folder / "guess.npz")
     values, low, high = stored["scores"], float(stored["low"]), float(stored["high"])
-    row |= metrics.summary(values[member], values[~member])
+    row |= summary(values[member], values[~member])
     # The other intervals are of independent scores, which these are not.
     row |= {name: np.nan for name in row if name.endswith(("_low", "_high"))}
     row |= {"auroc_low": low, "auroc_high": high, "warnings": LEAKS if low > 0.5 else ""}

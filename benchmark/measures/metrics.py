@@ -13,14 +13,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import mannwhitneyu, rankdata, t
 
-from benchmark.measures.rates import (
-    FPR_COLUMNS,
-    clopper_pearson,
-    counts_of,
-    scores_of,
-    tpr_at_fpr,
-    tpr_interval,
-)
+from benchmark.measures.rates import clopper_pearson, counts_of, scores_of
 
 
 class Difference(NamedTuple):
@@ -30,24 +23,6 @@ class Difference(NamedTuple):
     low: float
     high: float
     p_value: float
-
-
-def summary(members: ArrayLike, non_members: ArrayLike) -> dict[str, float]:
-    """Every figure of a table's row by its flat name; NaN where it cannot be resolved."""
-    x, y = scores_of(members, non_members)
-    low, high = auroc_interval(x, y)
-    row = {
-        "auroc": auroc(x, y),
-        "auroc_low": low,
-        "auroc_high": high,
-        "average_precision": average_precision(x, y),
-        "balanced_accuracy": best_balanced_accuracy(x, y),
-        "advantage": advantage(x, y),
-    }
-    for column, fpr in FPR_COLUMNS.items():
-        low, high = tpr_interval(x, y, fpr)
-        row |= {column: tpr_at_fpr(x, y, fpr).tpr, f"{column}_low": low, f"{column}_high": high}
-    return row | {"n_members": len(x), "n_non_members": len(y)}
 
 
 def auroc(members: ArrayLike, non_members: ArrayLike) -> float:

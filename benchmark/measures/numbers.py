@@ -51,13 +51,6 @@ def percent(value: float) -> str:
     return "n/a" if pd.isna(value) else f"{100 * value:.1f}%"
 
 
-def interval(row: pd.Series) -> str:
-    """AUROC with its 95% interval, or n/a."""
-    if pd.isna(row["auroc"]):
-        return "n/a"
-    return f"{row['auroc']:.3f} [{number(row['auroc_low'])}, {number(row['auroc_high'])}]"
-
-
 def duration(seconds: float) -> str:
     """Seconds for a reader: 0.42 s, 3.1 s, 51 s, 12 min, 1.5 h; NaN is n/a.
 

@@ -15,7 +15,7 @@ from scipy.special import betainc, betaincc, betaincinv, ndtr, ndtri
 from scipy.stats import beta, nhypergeom
 
 FPR_COLUMNS = {"tpr_at_10": 0.1, "tpr_at_1": 0.01, "tpr_at_0p1": 0.001}
-"""Column of `metrics.summary` -> false positive rate at which it gives the true positive rate."""
+"""Column of the table of attacks -> false positive rate at which it has the true positive rate."""
 
 DEVIATES = 60.0
 """Normal deviates within which the ends of `tpr_interval` are looked for."""

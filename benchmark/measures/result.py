@@ -10,9 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-TPR_COLUMNS = {"tpr_at_10": "TPR@10%", "tpr_at_1": "TPR@1%", "tpr_at_0p1": "TPR@0.1%"}
-"""Column of `JobResult.rows` -> heading: true positive rate at a false positive rate."""
-
 UNTRAINED, REAL = "untrained", "real"
 """What a quality is set beside: the network before its first step, and held-out records."""
 
@@ -51,15 +48,8 @@ class JobResult:
     """Everything that a job shows or writes.
 
     config: the resolved config. provenance: key, commit, versions, date, facts about the data.
-    rows: one row per (attack, calibration); columns attack, access, calibrated ("none" or the
-        calibration's name), auroc, auroc_low, auroc_high, average_precision, balanced_accuracy,
-        advantage, the TPR_COLUMNS each with `_low` and `_high`, n_members, n_non_members, seconds,
-        evaluations (how often the attack may ask a network for each query; NaN without a budget),
-        warnings, status ("ok", or why there is no number: "no access", ...), best (whether it is
-        the best AUROC or not significantly worse); epsilon, delta, sigma, clipping_norm of the
-        victim's private training (without it infinite, the others NaN) and epsilon_lower, what the
-        row's scores show epsilon to be at least; auroc_reference and tpr_at_1_reference of rows
-        without calibration, `scores.rows.on_references`. NaN = not resolvable, shown as n/a.
+    rows: one row per (attack, calibration), with the columns of `benchmark.measures.columns`.
+        NaN = not resolvable, shown as n/a.
     scores: tidy; attack, calibrated, query (int), member (bool), score (float64); those of the
         blind baseline, which are not independent, are left out.
     comparisons: AUROC differences of every two rows, `benchmark.measures.pairs.COMPARISONS`.

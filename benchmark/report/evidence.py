@@ -17,8 +17,9 @@ import pandas as pd
 
 from benchmark.measures.checks import GENERATOR_CHAIN
 from benchmark.measures.estimate import Estimate, Z, over_seeds, wider_side
-from benchmark.measures.metrics import FPR_COLUMNS, auroc_errors
+from benchmark.measures.metrics import auroc_errors
 from benchmark.measures.numbers import count
+from benchmark.measures.rates import FPR_COLUMNS
 from benchmark.report.collect import Outcome, Row, Study, quality
 
 Score = Literal["auroc", "tpr_at_1"]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from benchmark.measures.numbers import count, duration, interval, p_value, percent
-from benchmark.measures.result import TPR_COLUMNS, Check
+from benchmark.measures.columns import Column, columns_of
+from benchmark.measures.numbers import count, p_value
+from benchmark.measures.result import Check
 from benchmark.report.collect import Outcome, Study, command
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import attributes, grids, victims
@@ -28,6 +29,9 @@ FIGURES = {
 
 FILTERS = {"data": "data", "victim": "victim", "attack": "attack", "access": "access"}
 """Column of a study's frame -> heading of the list that filters by it."""
+
+VICTIM, JOB = ("victim", "data"), ("study", "job", "seed")
+"""Columns of a study's frame that stand before and after the names of an attack's row."""
 
 
 class Cut(NamedTuple):
@@ -59,10 +63,9 @@ def render(
             studies=sections,
             caption=CAPTION,
             victims=list(victims(studies)),
-            numbers=[_number(row) for _, row in _known(numbers).iterrows()],
+            numbers=_all_numbers(_known(numbers)),
             jobs=list(_jobs(studies)),
             published=published.to_dict("records"),
-            tpr=list(TPR_COLUMNS.values()),
         )
     )
 
@@ -127,6 +130,10 @@ def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
                     how = "" if variant == "none" else f", calibrated ({variant})"
                     what = f"{attack}{how} against {group[0]} on {group[1]}"
                     yield cell.estimate.mean, what.replace("_", " ")
+
+
+def _words(name: Any) -> str:
+    return str(name).replace("_", " ")
 
 
 def _known(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -217,15 +224,38 @@ def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
     }
 
 
-def _number(row: pd.Series) -> dict[str, Any]:
+def _all_numbers(rows: pd.DataFrame) -> dict[str, Any]:
+    """The table of all numbers: victim and data, names of the row, where it stands, its numbers."""
+    columns = columns_of("report")
+    names = [column for column in columns if column.kind == "name"]
+    numbers = [column for column in columns if column.kind != "name"]
     return {
-        **{name: str(row[name]) for name in ("study", "job", *FILTERS, "calibrated", "key")},
-        "seed": row["seed"],
-        "auroc": row["auroc"],
-        "text": interval(row) if row["status"] == "ok" else str(row["status"]),
-        "tpr": [(row[column], percent(row[column])) for column in TPR_COLUMNS],
-        "evaluations": row.get("evaluations", np.nan),
-        "seconds": (row["seconds"], duration(row["seconds"])),
+        "names": [*VICTIM, *(column.heading for column in names), *JOB],
+        "numbers": [column.heading for column in numbers],
+        "rows": [_numbers_row(row, names, numbers) for _, row in rows.iterrows()],
+    }
+
+
+def _numbers_row(
+    row: pd.Series, names: Sequence[Column], numbers: Sequence[Column]
+) -> dict[str, Any]:
+    """Names as texts; numbers as texts and as values that a browser sorts by, "" for NaN."""
+    values = [row.get(column.name, np.nan) for column in numbers]
+    texts = [
+        str(row["status"]) if column.kind == "score" and row["status"] != "ok" else column.line(row)
+        for column in numbers
+    ]
+    return {
+        **{name: str(row[name]) for name in (*FILTERS, "key")},
+        "names": [
+            *(_words(row[name]) for name in VICTIM),
+            *(column.line(row) for column in names),
+            *(_words(row["study"]), str(row["job"]), str(row["seed"])),
+        ],
+        "numbers": [
+            (text, "" if pd.isna(value) else value)
+            for text, value in zip(texts, values, strict=True)
+        ],
     }
 
 

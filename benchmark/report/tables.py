@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmark.measures.columns import columns_of
 from benchmark.measures.estimate import Estimate, differences, of_auroc
 from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import duration
@@ -33,7 +34,7 @@ MADE = {
 }
 """Number of a victim beside its AUROCs -> heading, and how it is written."""
 
-PROMISE = {"epsilon": "ε", "delta": "δ", "sigma": "σ", "clipping_norm": "C"}
+PROMISE = {column.name: column.heading for column in columns_of("study")}
 """What private training has spent, its noise multiplier and clipping norm -> heading."""
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 from attacks.calibration.difference import Calibration
 from attacks.calibration.ensemble import Ensemble
 from benchmark.data.queries import Queries
-from benchmark.measures import metrics
+from benchmark.measures import metrics, rates
+from benchmark.measures.columns import summary
 from benchmark.models.references import suffices
 from benchmark.scores.scoring import evaluations
 from victims.errors import UserError
@@ -71,7 +72,7 @@ class Table:
         for row, values, queries in [*self._attacks(raws), *self._ensembles(raws)]:
             if values is not None:
                 groups = values[queries.is_member], values[~queries.is_member]
-                row |= {"status": "ok", **metrics.summary(*groups)}
+                row |= {"status": "ok", **summary(*groups)}
                 scores.append(_tidy(row, values, queries))
             rows.append(row)
         if not scores:
@@ -137,8 +138,8 @@ def on_references(references: np.ndarray | None, inside: np.ndarray) -> dict[str
     ]
     if not pairs:
         return {}
-    rates = [metrics.tpr_at_fpr(*pair, metrics.FPR_COLUMNS["tpr_at_1"]).tpr for pair in pairs]
+    low = rates.FPR_COLUMNS["tpr_at_1"]
     return {
         "auroc_reference": float(np.mean([metrics.auroc(*pair) for pair in pairs])),
-        "tpr_at_1_reference": float(np.mean(rates)),
+        "tpr_at_1_reference": float(np.mean([rates.tpr_at_fpr(*pair, low).tpr for pair in pairs])),
     }

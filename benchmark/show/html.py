@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,17 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from benchmark.measures.numbers import duration, number, percent
-from benchmark.measures.result import TPR_COLUMNS
+from benchmark.measures.columns import Column, columns_of
 from benchmark.show import figures
-from benchmark.show.texts import (
-    MARKED,
-    access,
-    better,
-    mark,
-    privacy,
-    remarks,
-)
+from benchmark.show.texts import MARKED, better, mark, remarks
 
 
 def environment() -> Environment:
@@ -36,41 +29,43 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["marked"] = MARKED
+    environment.filters["first_large"] = first_large
     environment.filters["words"] = lambda text: str(text).replace("_", " ")
     return environment
 
 
-def row_texts(row: pd.Series) -> dict[str, Any]:
-    """One table row as texts, and the numbers that its interval mark needs."""
+def attack_table(rows: pd.DataFrame) -> dict[str, Any]:
+    """What attacks.html.j2 shows: columns and rows; a column of which no row has a text is not."""
+    every = [row for _, row in rows.iterrows()]
+    columns = [
+        column
+        for column in columns_of("page")
+        if not every or any(column.written(row) for row in every)
+    ]
+    return {"columns": columns, "rows": [_row(row, columns) for row in every]}
+
+
+def _row(row: pd.Series, columns: Sequence[Column]) -> dict[str, Any]:
+    """One row as texts, and the numbers that its interval mark needs."""
     return {
-        "attack": row["attack"],
-        "access": access(row),
-        "calibrated": row["calibrated"],
-        "auroc": number(row["auroc"]),
+        "cells": [(column, column.written(row), column.small(row)) for column in columns],
         "best": mark(row),
-        "interval": f"[{number(row['auroc_low'])}, {number(row['auroc_high'])}]",
-        "mark": None if pd.isna(row["auroc"]) else _mark(row),
-        "tpr": [(percent(row[c]), _range(row, c)) for c in TPR_COLUMNS],
-        "average_precision": number(row["average_precision"]),
-        "balanced_accuracy": number(row["balanced_accuracy"]),
-        "advantage": number(row["advantage"]),
-        "seconds": duration(row["seconds"]),
-        "privacy": privacy(row),
+        "bar": None if pd.isna(row["auroc"]) else _bar(row),
         "remarks": remarks(row),
         "ok": row["status"] == "ok",
         "better": better(row),
     }
 
 
-def _mark(row: pd.Series) -> dict[str, float]:
+def _bar(row: pd.Series) -> dict[str, float]:
     """Interval on a scale of 0 to 100; a missing bound collapses to the AUROC."""
     low, high = (row["auroc"] if pd.isna(row[c]) else row[c] for c in ("auroc_low", "auroc_high"))
     return {"low": 100 * low, "at": 100 * row["auroc"], "high": 100 * high}
 
 
-def _range(row: pd.Series, column: str) -> str:
-    low, high = row[f"{column}_low"], row[f"{column}_high"]
-    return "" if pd.isna(low) or pd.isna(high) else f"{100 * low:.1f}–{100 * high:.1f}"
+def first_large(heading: str) -> str:
+    """With a capital letter, but for Greek ones: they are symbols."""
+    return heading[:1].upper() + heading[1:] if heading.isascii() else heading
 
 
 def inline(figure: Any, prefix: str) -> Markup:

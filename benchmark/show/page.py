@@ -9,10 +9,11 @@ from markupsafe import Markup
 
 from benchmark.data import tiles
 from benchmark.measures import pairs
-from benchmark.measures.numbers import brief, interval, number, p_value
-from benchmark.measures.result import TPR_COLUMNS, JobResult, Strip
+from benchmark.measures.columns import AUROC
+from benchmark.measures.numbers import brief, number, p_value
+from benchmark.measures.result import JobResult, Strip
 from benchmark.show import figures, html
-from benchmark.show.html import environment, inline, row_texts
+from benchmark.show.html import attack_table, environment, inline
 from benchmark.show.texts import (
     better,
     detected,
@@ -35,8 +36,7 @@ def render(result: JobResult) -> str:
     return template.render(
         title=result.title,
         headline=headline(result),
-        rows=[row_texts(row) for _, row in result.rows.iterrows()],
-        tpr_headings=list(TPR_COLUMNS.values()),
+        table=attack_table(result.rows),
         checks=result.checks,
         curves=_curves(result),
         matrix=_matrix(result),
@@ -64,7 +64,7 @@ def headline(result: JobResult) -> list[str]:
     wins = 100 * best["auroc"]
     won = sum(better(row) for _, row in ok.iterrows())
     return [
-        f"The strongest attack is {name(best)}: AUROC {interval(best)}.",
+        f"The strongest attack is {name(best)}: AUROC {AUROC.line(best)}.",
         f"Shown one member and one non-member, it ranks the member higher in {wins:.1f}% of such "
         "pairs; guessing does in 50%.",
         f"{won} of {len(ok)} attacks in the table are better than guessing: their whole 95% "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -10,17 +11,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from benchmark.measures.numbers import brief, duration, interval, percent
-from benchmark.measures.result import REAL, TPR_COLUMNS, UNTRAINED, JobResult
+from benchmark.measures.columns import columns_of, promise_of
+from benchmark.measures.numbers import brief
+from benchmark.measures.result import REAL, UNTRAINED, JobResult
 from benchmark.show.texts import (
     MARKED,
-    access,
     better,
     detected,
     made,
     mark,
     planted,
-    privacy,
     remarks,
 )
 
@@ -55,8 +55,8 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
     console.print(table)
     if any(mark(row) for _, row in result.rows.iterrows()):
         console.print(escape(f"  {MARKED}"))
-    if (promise := privacy(result.rows.iloc[0])) and promise[2]:
-        console.print(f"  differential privacy: ε = {promise[0]}, {promise[2]}")
+    if (promise := promise_of(result.rows.iloc[0])) and promise.terms:
+        console.print(f"  differential privacy: ε = {promise.promised}, {promise.terms}")
     if not result.canaries.empty:
         console.print(grid("one-run audit of ε", planted(result.canaries)))
     for i, note in enumerate(notes, 1):
@@ -85,13 +85,13 @@ def _victim(result: JobResult) -> list[str]:
 
 def _empty_table(title: str) -> Table:
     table = _plain_table(title)
-    # The access gives way first: its words are the only ones that may be broken.
-    for heading, least in {"attack": 13, "access": 8, "calibrated": 11}.items():
-        table.add_column(heading, overflow="fold", vertical="top", min_width=least)
-    table.add_column("AUROC [95% interval]", no_wrap=True)
-    for heading in TPR_COLUMNS.values():
-        table.add_column(heading.replace("@", "\n@"), justify="right", no_wrap=True)
-    table.add_column("time", justify="right", no_wrap=True)
+    for column in columns_of("terminal"):
+        if column.kind == "name":
+            # The access gives way first: its words are the only ones that may be broken.
+            places: Any = {"overflow": "fold", "vertical": "top", "min_width": column.width}
+        else:
+            places = {"no_wrap": True, "justify": "left" if column.kind == "score" else "right"}
+        table.add_column(escape(column.line_heading.replace("@", "\n@")), **places)
     table.add_column("warn-\nings", no_wrap=True)
     return table
 
@@ -103,7 +103,8 @@ def _cells(row: pd.Series, notes: list[str]) -> list[str]:
         if remark not in notes:
             notes.append(remark)
         marks.append(str(notes.index(remark) + 1))
-    texts = [str(row["attack"]), access(row), str(row["calibrated"])]
-    texts = [text.replace("_", " ") for text in texts]
-    rates = [percent(row[column]) for column in TPR_COLUMNS]
-    return [*texts, interval(row) + mark(row), *rates, duration(row["seconds"]), " ".join(marks)]
+    lines = [
+        column.line(row) + (mark(row) if column.kind == "score" else "")
+        for column in columns_of("terminal")
+    ]
+    return [*lines, " ".join(marks)]

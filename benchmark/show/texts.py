@@ -19,12 +19,6 @@ def name(row: pd.Series) -> str:
     return attack if row["calibrated"] == "none" else f"{attack} + {row['calibrated']}"
 
 
-def access(row: pd.Series) -> str:
-    """What a row's attacker has, and its budget: partial black box, 600 evaluations."""
-    words, asked = str(row["access"]).replace("_", " "), row.get("evaluations", np.nan)
-    return words if pd.isna(asked) else f"{words}, {asked:.0f} evaluations"
-
-
 def mark(row: pd.Series) -> str:
     """A star for the best AUROC and for every row that is not significantly worse."""
     return "*" if bool(row.get("best", False)) else ""
@@ -34,17 +28,6 @@ MARKED = (
     "* the best AUROC, or not significantly worse: DeLong's paired test on the same queries, "
     "Holm-corrected over all pairs, 5%"
 )
-
-
-def privacy(row: pd.Series) -> list[str] | None:
-    """Epsilon as promised, as measured at least, and how it is kept; None for rows without."""
-    if pd.isna(row.get("epsilon", np.nan)):
-        return None
-    measured = "" if pd.isna(row["epsilon_lower"]) else f"≥ {row['epsilon_lower']:.2f} measured"
-    if np.isinf(row["epsilon"]):
-        return ["∞", measured, ""]
-    how = f"δ = {row['delta']:.2g}, σ = {row['sigma']:.3g}, C = {row['clipping_norm']:.3g}"
-    return [f"{row['epsilon']:.3g}", measured, how]
 
 
 def planted(canaries: pd.DataFrame) -> pd.DataFrame:

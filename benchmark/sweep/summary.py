@@ -10,7 +10,8 @@ from rich.markup import escape
 
 from benchmark.job import record
 from benchmark.job.record import Record
-from benchmark.measures.numbers import brief, duration, interval, number
+from benchmark.measures.columns import AUROC
+from benchmark.measures.numbers import brief, duration, number
 from benchmark.show.terminal import grid, terminal
 from benchmark.store.entries import Store
 from benchmark.sweep.compose import place, varied
@@ -41,7 +42,7 @@ def _aurocs(name: str, entry: Record) -> list[dict[str, str]]:
         attack = str(row["attack"]).replace("_", " ")
         found = rows.setdefault(attack, {"job": "" if rows else name, "attack": attack})
         if row["calibrated"] == "none":
-            found["AUROC [95% interval]"] = interval(row)
+            found[AUROC.line_heading] = AUROC.line(row)
         else:
             found[f"+ {row['calibrated']}"] = number(row["auroc"])
     first, *others = rows.values()

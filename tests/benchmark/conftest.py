@@ -12,7 +12,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmark.measures import pairs
-from benchmark.measures.result import TPR_COLUMNS, Check, JobResult, Strip
+from benchmark.measures.rates import FPR_COLUMNS
+from benchmark.measures.result import Check, JobResult, Strip
 
 N = 200
 QUALITY = {
@@ -90,7 +91,7 @@ def _row(attack, access, calibrated, seconds, member, score) -> dict:
         "balanced_accuracy": (1 + advantage) / 2,
         "advantage": advantage,
     }
-    for column, rate in zip(TPR_COLUMNS, (0.1, 0.01, 0.001), strict=True):
+    for column, rate in FPR_COLUMNS.items():
         value = true[false <= rate].max() if rate * N >= 1 else np.nan
         low, high = max(0.0, value - 0.05), min(1.0, value + 0.05)
         row |= {column: value, f"{column}_low": low, f"{column}_high": high}

@@ -24,6 +24,7 @@ from benchmark.config.machine import PRECISIONS
 from benchmark.job import record, run
 from benchmark.job.prepare import parts
 from benchmark.measures import metrics
+from benchmark.measures.columns import COLUMNS
 from benchmark.models import references
 from benchmark.quality.features import ImageNet
 from benchmark.scores import scoring
@@ -33,6 +34,9 @@ from victims.dcgan import DCGAN
 from victims.errors import UserError
 
 Config = Callable[..., DictConfig]
+NAMED = {column.name for column in COLUMNS}
+ON_KNOWN_HALVES = {"auroc_reference", "tpr_at_1_reference"}
+"""Columns that a job has only with reference=halves."""
 
 
 def entries(config: DictConfig, kind: str) -> set[str]:
@@ -54,6 +58,9 @@ def test_the_table_follows_from_the_stored_scores(config: Config) -> None:
         assert row["auroc"] == metrics.auroc(values[member], values[~member])
     assert set(result.strips) == {"full_black_box", "partial_black_box", "white_box"}
     assert result.samples is not None
+    ends = {f"{name}{end}" for name in NAMED for end in ("", "_low", "_high")}
+    assert set(result.rows.columns) <= ends
+    assert set(result.rows.columns) >= NAMED - ON_KNOWN_HALVES
 
 
 def test_a_second_run_computes_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,7 @@ from sklearn.metrics import (
 )
 from statsmodels.stats.multitest import multipletests
 
-from benchmark.measures import metrics, rates
-from benchmark.measures.result import TPR_COLUMNS
+from benchmark.measures import columns, metrics, rates
 
 # Few distinct values: ties within and across the groups.
 SCORES = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=25)
@@ -154,8 +153,8 @@ def test_equal_scores_say_nothing():
 def test_monotone_maps_and_order_change_nothing():
     x, y = draw(3)
     rng = np.random.default_rng(0)
-    same = metrics.summary(np.exp(rng.permutation(x)) * 1e-3, np.exp(rng.permutation(y)) * 1e-3)
-    assert same == pytest.approx(metrics.summary(x, y), nan_ok=True)
+    same = columns.summary(np.exp(rng.permutation(x)) * 1e-3, np.exp(rng.permutation(y)) * 1e-3)
+    assert same == pytest.approx(columns.summary(x, y), nan_ok=True)
 
 
 def test_scores_far_apart_and_close_together_stay_distinct():
@@ -235,12 +234,11 @@ def test_holm_against_statsmodels(p_values):
 
 def test_summary_has_the_columns_of_the_table():
     x, y = draw(6, 150, 120)
-    found = metrics.summary(x, y)
-    assert set(rates.FPR_COLUMNS) == set(TPR_COLUMNS)
+    found = columns.summary(x, y)
     assert set(found) == {
         *("auroc", "auroc_low", "auroc_high", "average_precision", "balanced_accuracy"),
         *("advantage", "n_members", "n_non_members"),
-        *(f"{name}{end}" for name in TPR_COLUMNS for end in ("", "_low", "_high")),
+        *(f"{name}{end}" for name in rates.FPR_COLUMNS for end in ("", "_low", "_high")),
     }
     assert (found["n_members"], found["n_non_members"]) == (150, 120)
     assert found["tpr_at_1"] == rates.tpr_at_fpr(x, y, 0.01).tpr
@@ -252,7 +250,7 @@ def test_summary_has_the_columns_of_the_table():
 @pytest.mark.parametrize(
     "function",
     [
-        metrics.summary,
+        columns.summary,
         metrics.auroc,
         metrics.auroc_interval,
         metrics.auroc_p_value,
@@ -281,6 +279,6 @@ def test_paired_comparison_refuses_unequal_lengths():
 @given(st.integers(0, 1000))
 def test_summary_of_many_scores_is_fast_and_consistent(seed):
     x, y = draw(seed, 2000, 2000)
-    found = metrics.summary(x, y)
+    found = columns.summary(x, y)
     assert found["balanced_accuracy"] == (1 + found["advantage"]) / 2
     assert found["tpr_at_10"] >= found["tpr_at_1"] >= found["tpr_at_0p1"]

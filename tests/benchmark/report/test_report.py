@@ -14,7 +14,8 @@ from report_store import known_auroc, known_result, known_scores
 from scipy import stats
 
 from benchmark.job import record
-from benchmark.measures import metrics
+from benchmark.measures import columns, metrics
+from benchmark.measures.columns import Column
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.__main__ import _with_jobs, main
 from benchmark.report.claims import CLAIMS
@@ -111,6 +112,24 @@ def test_budgets_stand_below_the_table_and_beside_each_number(fill: Fill, tmp_pa
     numbers = pd.read_csv(folder / "numbers.csv", na_values="n/a").set_index("attack")
     assert set(numbers["evaluations"]["white_box"]) == {60, 133}
     assert numbers["evaluations"]["full_black_box"].isna().all()
+
+
+def test_a_new_column_stands_in_the_report_by_its_definition(
+    fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gap(members: np.ndarray, others: np.ndarray) -> float:
+        return float(np.median(members) - np.median(others))
+
+    new = Column("median_gap", "of scores", "gap", ("report",), measure=gap)
+    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, new))
+    line = fill(result, "taxonomy", "victim=dcgan", *TWO[1:])
+    assert main([*line, "--out", str(tmp_path)]) == 0
+    scores = known_scores(20)
+    expected = gap(scores[:40], scores[40:])
+    assert expected in pd.read_csv(tmp_path / "taxonomy/numbers.csv")["median_gap"].to_list()
+    page = (tmp_path / "index.html").read_text()
+    assert '<button type="button">gap</button>' in page
+    assert f'data-value="{expected}">{expected:.3f}</td>' in page
 
 
 def test_one_seed_keeps_its_own_interval(fill: Fill) -> None:

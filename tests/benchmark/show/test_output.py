@@ -10,7 +10,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from benchmark.measures.numbers import duration, interval, percent
+from benchmark.measures.columns import AUROC
+from benchmark.measures.numbers import duration, percent
 from benchmark.show.output import write
 from benchmark.show.terminal import print_table
 from benchmark.show.texts import name, to_yaml
@@ -26,7 +27,7 @@ def printed(result, width=100) -> str:
 def test_table_has_each_number_whole_at_100_columns(result):
     text = printed(result)
     for _, row in result.ok.iterrows():
-        assert interval(row) in text
+        assert AUROC.line(row) in text
         assert percent(row["tpr_at_10"]) in text
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
@@ -110,7 +111,7 @@ def test_names_are_not_read_as_markup(result):
 
 def test_piped_output_is_120_columns_wide(result, capsys):
     print_table(result)
-    assert interval(result.rows.iloc[0]) in capsys.readouterr().out
+    assert AUROC.line(result.rows.iloc[0]) in capsys.readouterr().out
 
 
 def test_empty_job_prints(empty):
