@@ -3,7 +3,8 @@
 They work where the view answers `denoise(x, t)`, the noise told in x at level t. All ask in
 batches of the view's size. The view remembers answers: what two attacks ask alike, such as the
 noise in the record itself at level 0, or in the record noised by its own noise, is computed once.
-Levels are settings. Published figures that chose them on the queries are not comparable.
+Levels are settings. Published figures that chose them on the queries are not comparable. Of a
+latent model `x` stands for the latents of the records, also where an attack crops or adds noise.
 """
 
 from __future__ import annotations
@@ -65,9 +66,10 @@ class DenoiserAttack(ABC):
     @torch.no_grad()
     def score(self, view: AccessibleDenoiser, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> minus the errors (n,). Unsuited where a level is not there."""
-        self.refuse_levels(len(view.signal))
+        self.refuse_levels(view.timesteps)
         blocks = queries.to(torch.float32).split(view.batch_size)
-        found = [self.errors(Denoiser(view), block.to(view.device)).double() for block in blocks]
+        inner = (view.encode(block.to(view.device)) for block in blocks)
+        found = [self.errors(Denoiser(view), block).double() for block in inner]
         return -torch.cat(found).cpu().numpy()
 
 

@@ -140,6 +140,10 @@ class VariationApi(View):
     timesteps: int
 
 
+def _itself(x: Tensor) -> Tensor:
+    return x
+
+
 @dataclass(frozen=True)
 class AccessibleDenoiser(View):
     """A diffusion model's denoiser at a chosen record and level, and its schedule; no gradient.
@@ -147,11 +151,18 @@ class AccessibleDenoiser(View):
     The literature calls this one access grey box (CDI), white box (Matsumoto) or black box (SecMI).
     denoise: (n, *shape), levels (n,) int64 -> (n, *shape), the noise that the network tells;
     detached. Questions asked before are answered from memory. signal: (T,) float64, the share of a
-    record's variance left at each level (abar).
+    record's variance left at each level (abar). encode: (n, *shape) -> (n, *inner), what a latent
+    model denoises instead of records; without it `inner` is `shape`.
     """
 
     denoise: Callable[[Tensor, Tensor], Tensor]
     signal: np.ndarray
+    encode: Callable[[Tensor], Tensor] = field(default=_itself, kw_only=True)
+
+    @property
+    def timesteps(self) -> int:
+        """How many levels there are."""
+        return len(self.signal)
 
 
 Gradients = Callable[["Tensor", Sequence[int], "Tensor"], "Tensor"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from victims.gradients import norms
 from victims.memo import Memo
 from victims.networks import stages
 from victims.training.ema import averaged, follow
+from victims.variation import varied
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -198,17 +198,8 @@ class DDPM(Victim):
     @torch.no_grad()
     def vary(self, x: Tensor, level: int, steps: int, seed: int) -> Tensor:
         """Images (n, *shape) noised to a level, by one draw for all, and denoised in even steps."""
-        draw = torch.randn(tuple(self.shape), generator=torch.Generator().manual_seed(seed))
-        ends = [level * i // steps for i in range(steps, -1, -1)]
-        signal = self.signal.tolist()
         x = x.to(self.device, torch.float32)
-        x = signal[level] ** 0.5 * x + (1 - signal[level]) ** 0.5 * draw.to(x)
-        for t, end in pairwise(ends):
-            told = self.told(x, torch.full((len(x),), t))
-            clean = (x - (1 - signal[t]) ** 0.5 * told) / signal[t] ** 0.5
-            left = signal[end] if end else 1.0
-            x = left**0.5 * clean + (1 - left) ** 0.5 * told
-        return x
+        return varied(self.told, self.signal.tolist(), x, level=level, steps=steps, seed=seed)
 
     def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
         """Norms (n, tensors) of the gradient of each record's loss, a mean over its levels."""

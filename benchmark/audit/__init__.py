@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from benchmark.audit.run import Audit, audit
+    from victims.given.diffusion import Diffusion
     from victims.given.generators import Discriminator, Generator
 
-__all__ = ["Audit", "Discriminator", "Generator", "audit"]
+__all__ = ["Audit", "Diffusion", "Discriminator", "Generator", "audit"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +21,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from benchmark.audit import run
-    from victims.given import generators
+    from victims.given import diffusion, generators
 
-    return getattr(generators if hasattr(generators, name) else run, name)
+    homes = (diffusion, generators, run)
+    return next(getattr(home, name) for home in homes if name in vars(home))

@@ -46,6 +46,13 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
     if verdict.word == "leak":
         if best.access == "accessible_discriminator":
             steps.append("Do not give the discriminator away; its output is the strongest leak.")
+        if best.access == "accessible_denoiser":
+            steps.append(
+                "Release samples instead of the network: whoever may ask it what noise it sees in "
+                "a record learns much more."
+            )
+        if best.access == "variation_api":
+            steps.append("Offer no variations of records that users bring: release samples.")
         if best.access in ("partial_black_box", "white_box"):
             steps.append(
                 "Release samples instead of the generator: with it the attack is stronger."

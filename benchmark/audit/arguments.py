@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from benchmark.config.quoting import quoted
 
-SOURCES = ("members", "non_members", "data", "samples", "generator", "discriminator", "reference")
+ATTACKED = ("samples", "generator", "discriminator", "diffusion")
+"""What is attacked: one of these at least."""
+SOURCES = ("members", "non_members", "data", *ATTACKED, "reference")
 """What an auditor may hand in; the first two always."""
 
 

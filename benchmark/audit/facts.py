@@ -13,6 +13,7 @@ from attacks.search.nearest import nearest
 from benchmark.audit.copies import Copies, copies_of
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
+from benchmark.audit.given.denoiser import doubts
 from benchmark.audit.verdict import Verdict
 from benchmark.config.build import build
 from benchmark.data.queries import Queries
@@ -96,7 +97,7 @@ def checks_of(
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
-    found += _strangers(case)
+    found += _strangers(case) + doubts(case)
     if (released := case.released) is not None:
         seed = sub_seed(config.seed, "audit", "mode collapse")
         real = case.data["non_members"].values  # repeated ones too, as among the released records

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmark.audit import words
 from benchmark.audit.again import restored
-from benchmark.audit.arguments import SOURCES
+from benchmark.audit.arguments import ATTACKED, SOURCES
 from benchmark.audit.facts import checks_of, exposed_of, facts_of
 from benchmark.audit.found import Found
 from benchmark.audit.given.gather import open_case
@@ -33,7 +33,7 @@ from benchmark.store.folders import refuse_another, with_home
 from benchmark.store.keys import plain
 from benchmark.store.provenance import provenance
 from victims.errors import UserError
-from victims.given.networks import kept
+from victims.given.networks import kept, networks_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ def audit(
     samples: Any = None,
     generator: Any = None,
     discriminator: Any = None,
+    diffusion: Any = None,
     reference: Any = None,
     data: Any = None,
     settings: Sequence[str] = (),
@@ -83,6 +84,8 @@ def audit(
     (n, h, w), (n, c, h, w) or (n, h, w, c) for images; with `data`, the first two are ids in it.
     generator, discriminator: path, `my_module:function`, torch module, callable, or `Generator` and
     `Discriminator`, which take the size of the latent code, the range of pixels and the prior.
+    diffusion: folder or pipeline of diffusers, or `Diffusion`, which takes a callable (x, t) ->
+    noise and its schedule.
     settings: as on the command line, "attack=[full_black_box]" or "fail_if.auroc_upper=0.6".
     Nothing is printed; modules are left as they were. Raises UserError, one line, for whatever
     cannot be used.
@@ -94,10 +97,11 @@ def audit(
         "samples": samples,
         "generator": generator,
         "discriminator": discriminator,
+        "diffusion": diffusion,
         "reference": reference,
         "data": data,
     }
-    with kept([generator, discriminator]):
+    with kept([generator, discriminator, *networks_of(diffusion)]):
         return run(config, {name: source for name, source in given.items() if source is not None})
 
 
@@ -126,7 +130,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     check_settings(config)
     store = Store(Path(config.machine.store))
     store.check()
-    asked = choose(config, store)
+    asked = choose(config, store, sources)
     case = open_case(config, sources, store)
     steps = plan(asked, case)
     if console is not None:
@@ -164,5 +168,5 @@ def _print_plan(console: Console, steps: list[Step], said: list[str]) -> None:
 
 
 def _subject(sources: Mapping[str, Any]) -> str:
-    names = [name_of(sources[n]) for n in ("samples", "generator", "discriminator") if n in sources]
+    names = [name_of(sources[n]) for n in ATTACKED if n in sources]
     return ", ".join(str(name) for name in names if name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from attacks.base import Attack, Particular, Reconstructs
+from attacks.base import Attack, Levelled, Particular, Reconstructs
 from attacks.calibration.difference import Calibration
 from attacks.full_black_box import NearestSample
 from benchmark.audit.given.case import Case
@@ -20,11 +21,13 @@ from benchmark.measures.checks import FAILED
 from benchmark.scores.rows import Raw, Table, with_budgets
 from benchmark.scores.target import Attacker, attackers, scores_of
 from benchmark.store.entries import Store
-from victims.access import PartialBlackBox, setting
+from victims.access import AccessibleDenoiser, PartialBlackBox, VariationApi, setting
 from victims.errors import Unsuited, UserError
 
 log = logging.getLogger(__name__)
 
+DIFFUSION = (AccessibleDenoiser, VariationApi)
+"""Views that only a diffusion model grants."""
 CANDIDATES = 5
 """Nearest reference records by L2 that the distance ranks again, as for the released samples."""
 CHUNK = 4096
@@ -60,9 +63,16 @@ class Attacks:
     searched: int
 
 
-def choose(config: DictConfig, store: Store) -> Attacks:
-    """Build the attacks and calibrations that were selected; raises UserError."""
+def choose(config: DictConfig, store: Store, given: Collection[str]) -> Attacks:
+    """Build the attacks and calibrations that were selected; raises UserError.
+
+    given: names of what was handed in. Attacks on diffusion models are asked for where one is
+    given, or nothing else was selected: they would fill every other audit with rows that say no.
+    """
     attacks = build_all(config.attack, "attack")
+    others = {name: own for name, own in attacks.items() if not issubclass(own.access, DIFFUSION)}
+    if "diffusion" not in given:
+        attacks = others or attacks
     if not attacks:
         raise UserError("attack=[]: no attack is selected")
     calibrations = build_all(config.calibration, "calibration")
@@ -95,6 +105,8 @@ def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
         view = case.view(attack.access)
         if isinstance(attack, Particular):
             attack.refuse(case.space.shape)
+        if isinstance(attack, Levelled):
+            attack.refuse_levels(view.timesteps)
     except UserError as error:
         return Step(name, access, f"not run: {error}", None)
     released = len(getattr(view, "released", ()))

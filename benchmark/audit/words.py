@@ -21,8 +21,16 @@ KNOWS = {
     "full_black_box_with_reference": "the released samples, and other records of the same kind",
     "white_box": "the generator itself, so that it can follow its gradient",
     "accessible_discriminator": "the discriminator",
+    "variation_api": "a service that takes a record, adds noise and gives it back denoised",
+    "accessible_denoiser": "the denoiser of a diffusion model, which it may ask at any noise level",
 }
 """Access -> what an attacker with it has."""
+PARTS = {
+    "accessible_discriminator": "The discriminator",
+    "variation_api": "The diffusion model",
+    "accessible_denoiser": "The diffusion model",
+}
+"""Access -> what gives members away by it, where that is not the generator."""
 NEVER = (
     "attacks that train models like the generator on chosen records (LiRA, RMIA)",
     "guessing unknown columns of a known person, or linking two releases (anonymeter does)",
@@ -74,9 +82,9 @@ def _finding(verdict: Verdict) -> str:
             return "The released records contain training records word for word."
         if any(access.startswith("full_black_box") for access in verdict.proven):
             return "The released records give away who was in the training data."
-        if set(verdict.proven) == {"accessible_discriminator"}:
-            return "The discriminator gives away who was in the training data."
-        return "The generator gives away who was in the training data."
+        parts = {PARTS.get(access, "The generator") for access in verdict.proven}
+        part = next((part for part in PARTS.values() if parts == {part}), "The generator")
+        return f"{part} gives away who was in the training data."
     if verdict.word == "inconclusive" and verdict.failed:
         return "An attack failed, and the others found no leak: that is not enough to tell."
     return {

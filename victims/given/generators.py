@@ -77,6 +77,10 @@ class Generator:
             )
         return shape
 
+    def to(self, device: torch.device) -> None:
+        """Move it to a device, ready for attacks."""
+        self.network = self.network.to(device)
+
     def __call__(self, z: Tensor) -> Tensor:
         """Latent codes (n, z_dim), standard normal whatever the prior, to raw outputs (n, ...)."""
         more = []
@@ -114,7 +118,7 @@ class Generator:
         if self.network.batch is None:
             batch = _only_batch(self, z)
             self.network = dataclasses.replace(self.network, batch=batch)
-        _check(self.name, self, z, shape, advice)
+        check_model(self.name, self, z, shape, advice)
         self.shape = None
         with torch.no_grad():
             sides = list(self(z[:1]).shape[1:])
@@ -137,6 +141,10 @@ class Discriminator:
         self.name, self.range = name, range
         self.network = dataclasses.replace(as_network(resolve(name, source)), size=1)
 
+    def to(self, device: torch.device) -> None:
+        """Move it to a device, ready for attacks."""
+        self.network = self.network.to(device)
+
     def __call__(self, x: Tensor) -> Tensor:
         """Records (n, *shape) as the model knows them to outputs (n,)."""
         outputs = self.network(x)
@@ -150,14 +158,14 @@ class Discriminator:
     def check(self, x: Tensor) -> None:
         """Try the model on a few records; raises UserError."""
         advice = "does it take records of this shape, and nothing else?"
-        _check(self.name, self, x[:TRIED], (), advice)
+        check_model(self.name, self, x[:TRIED], (), advice)
 
 
 # --- trying ---------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def _check(
+def check_model(
     name: str, model: Callable[[Tensor], Tensor], x: Tensor, shape: tuple[int, ...], advice: str
 ) -> None:
     """Shape, finite values, the same output for the same input, alone or in company."""

@@ -21,6 +21,8 @@ from victims.given.archives import load_program
 
 ONNX_KINDS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
 """Types of an ONNX input other than float32."""
+ENTRY = re.compile(r"[\w.]+:\w+")
+"""my_module:function."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def resolve(name: str, source: Any) -> Any:
     """The model that a path or an entry names, or the object itself."""
     if not isinstance(source, str | Path):
         return source
-    if not Path(source).exists() and re.fullmatch(r"[\w.]+:\w+", str(source)):
+    if not Path(source).exists() and ENTRY.fullmatch(str(source)):
         return named(name, str(source))
     path = Path(source)
     if not path.is_file():
@@ -122,6 +124,11 @@ def _module_call(model: nn.Module) -> Callable[..., Any]:
     floating = (p.dtype for p in (*model.parameters(), *model.buffers()) if p.is_floating_point())
     kind = next(floating, torch.float32)
     return lambda *x: model(*(v.to(kind) if v.is_floating_point() else v for v in x))
+
+
+def networks_of(model: Any) -> list[Any]:
+    """A model and the networks that it consists of, as diffusers' pipelines do."""
+    return [model, *(getattr(model, name, None) for name in ("unet", "vae", "vqvae"))]
 
 
 @contextmanager

@@ -26,6 +26,9 @@ WITHOUT = {
     "reconstruct": "an audit takes no encoder",
     "reference": "no reference records are given",
     "members": "an audit has no attacker who knows members",
+    "denoise": "no diffusion model is given",
+    "vary": "no diffusion model is given",
+    "gradient_norms": "an audit takes no gradients of weights",
 }
 """Field of a view -> why an audit may not have it."""
 
@@ -58,7 +61,8 @@ class Case:
     space, and `generated` for every generator. parts: what is granted, by the names of views'
     fields. bank: samples and codes of the generator, which replace the released samples in views
     of it. left_out: records that are not asked about or not used. missing: field of a view -> why
-    this case has none, where that is not as in WITHOUT. notes: how the inputs were read.
+    this case has none, where that is not as in WITHOUT. notes: how the inputs were read. stands:
+    part that is no array -> hash of what stands for it.
     """
 
     given: dict[str, Records]
@@ -70,6 +74,7 @@ class Case:
     left_out: LeftOut
     missing: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stands: dict[str, str] = field(default_factory=dict)
 
     kind: ClassVar[str] = "audit"
 
@@ -89,12 +94,14 @@ class Case:
         return Strangers({**self.parts, "released": self.parts["reference"]})
 
     def filed_under(self, access: type[View]) -> dict[str, Any]:
-        """Hashes of the arrays that a view holds; none stands for a discriminator, and it is quick.
+        """Hashes of what a view holds; none stands for a discriminator, and it is quick.
 
-        What a generator made of given codes stands for the generator.
+        What a generator made of given codes stands for the generator, what a denoiser told of
+        given noise for the denoiser.
         """
         parts = vars(self.view(access))
-        return {n: content(part) for n, part in parts.items() if isinstance(part, np.ndarray)}
+        arrays = {n: content(part) for n, part in parts.items() if isinstance(part, np.ndarray)}
+        return arrays | {n: own for n, own in self.stands.items() if n in parts}
 
 
 def content(array: np.ndarray) -> str:

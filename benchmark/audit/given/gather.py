@@ -15,6 +15,7 @@ from torch import Tensor
 
 from benchmark.audit.given.arrays import as_array
 from benchmark.audit.given.case import Case, Space
+from benchmark.audit.given.denoiser import granted
 from benchmark.audit.given.inputs import (
     Reading,
     Records,
@@ -41,6 +42,7 @@ from benchmark.store.folders import home
 from benchmark.store.keys import plain
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
+from victims.given.diffusion import Diffusion
 from victims.given.generators import Discriminator, Generator
 
 
@@ -50,7 +52,7 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     Raises UserError, one line, for whatever cannot be used.
     """
     refuse_too_little(sources)
-    generator, discriminator = _models(config, sources)
+    generator, discriminator, diffusion = _models(config, sources)
     refuse_idle(config, sources, generator)
     opened, reading = _inputs(config, sources, store), _reading(config)
     ranges = {}
@@ -81,6 +83,10 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
         parts |= _generator_parts(generator, space)
     if discriminator is not None:
         parts["discriminate"] = _discriminate(discriminator, space, queries)
+    stands: dict[str, str] = {}
+    if diffusion is not None:
+        own = granted(diffusion, space, queries)
+        parts, stands, notes = parts | own.parts, own.stands, notes + own.notes
     if "reference" in data:
         kept = strangers(data["reference"].digests, queries.digests)
         left_out = replace(left_out, reference=int((~kept).sum()))
@@ -88,7 +94,7 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
             parts["reference"] = np.array(data["reference"].values)[kept]
         else:
             missing["reference"] = "every reference record has the content of a query"
-    case = Case(given, space, data, queries, parts, bank, left_out, missing, tuple(notes))
+    case = Case(given, space, data, queries, parts, bank, left_out, missing, tuple(notes), stands)
     if (released := case.released) is not None:
         parts["released"] = released.values
     return case
@@ -132,18 +138,22 @@ def _without_id(reading: Reading) -> Reading:
 
 def _models(
     config: DictConfig, sources: Mapping[str, Any]
-) -> tuple[Generator | None, Discriminator | None]:
+) -> tuple[Generator | None, Discriminator | None, Diffusion | None]:
     models: list[Any] = []
-    kinds: dict[str, type[Any]] = {"generator": Generator, "discriminator": Discriminator}
+    kinds: dict[str, type[Any]] = {
+        "generator": Generator,
+        "discriminator": Discriminator,
+        "diffusion": Diffusion,
+    }
     for name, kind in kinds.items():
         source = sources.get(name)
         model = home(source) if isinstance(source, str | Path) else source
         if model is not None and not isinstance(model, kind):
             model = kind(model, **plain(config[name]))
         if model is not None:
-            model.network = model.network.to(device_of(config.machine.accelerator))
+            model.to(device_of(config.machine.accelerator))
         models.append(model)
-    return models[0], models[1]
+    return models[0], models[1], models[2]
 
 
 def _drawn(generator: Generator, size: int) -> Any:

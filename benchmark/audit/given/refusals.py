@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from benchmark.audit.arguments import ATTACKED
 from benchmark.audit.given.selection import contents
 from benchmark.data.dataset import Dataset
 from benchmark.store.keys import plain
@@ -24,17 +25,16 @@ def refuse_too_little(sources: Mapping[str, Any]) -> None:
                 f"{name}= is missing: an audit needs records that the generator was trained on "
                 f"(members) and records that it never saw (non_members)"
             )
-    if all(sources.get(name) is None for name in ("samples", "generator", "discriminator")):
-        raise UserError(
-            "there is nothing to attack: give samples=, generator= or discriminator= (or several)"
-        )
+    if all(sources.get(name) is None for name in ATTACKED):
+        names = " or ".join((", ".join(f"{name}=" for name in ATTACKED[:-1]), f"{ATTACKED[-1]}="))
+        raise UserError(f"there is nothing to attack: give {names} (or several)")
 
 
 def refuse_idle(
     config: DictConfig, sources: Mapping[str, Any], generator: Generator | None
 ) -> None:
     """Raise UserError where a setting says something about a model that is not there."""
-    for name in ("generator", "discriminator"):
+    for name in ("generator", "discriminator", "diffusion"):
         given = {key: value for key, value in plain(config[name]).items() if value is not None}
         idle = [key for key, value in given.items() if value not in ("auto", "normal")]
         if idle and sources.get(name) is None:
