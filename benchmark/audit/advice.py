@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from benchmark.audit.facts import Facts
 
 
+RELEASE = "Release samples instead of the"
+INSTEAD = {
+    "accessible_discriminator": "Do not give the discriminator away; its output is the strongest "
+    "leak.",
+    "partial_black_box": f"{RELEASE} generator: with it the attack is stronger.",
+    "white_box": f"{RELEASE} generator: with it the attack is stronger.",
+    "accessible_denoiser": f"{RELEASE} network: whoever may ask it what noise it sees in a record "
+    "learns much more.",
+    "variation_api": "Offer no variations of records that users bring: release samples.",
+}
+"""Access of the strongest attack -> what to give away in its place."""
+
+
 def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
     """What follows from the numbers."""
     best, steps = verdict.strongest, []
@@ -44,19 +57,7 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
             "the hole shows where the training records are. Choose what is removed without them."
         )
     if verdict.word == "leak":
-        if best.access == "accessible_discriminator":
-            steps.append("Do not give the discriminator away; its output is the strongest leak.")
-        if best.access == "accessible_denoiser":
-            steps.append(
-                "Release samples instead of the network: whoever may ask it what noise it sees in "
-                "a record learns much more."
-            )
-        if best.access == "variation_api":
-            steps.append("Offer no variations of records that users bring: release samples.")
-        if best.access in ("partial_black_box", "white_box"):
-            steps.append(
-                "Release samples instead of the generator: with it the attack is stronger."
-            )
+        steps += [INSTEAD[best.access]] if best.access in INSTEAD else []
         steps += [
             f"Train on more records than the present {facts.given_members:,}, or for fewer epochs, "
             f"and audit again: both lower memorisation.",

@@ -35,8 +35,10 @@ class Denoiser:
     notes: list[str]
 
 
-def granted(model: Diffusion, space: Space, queries: Queries) -> Denoiser:
+def granted(model: Diffusion | None, space: Space, queries: Queries) -> Denoiser:
     """A diffusion model's parts for records of this space. Raises UserError where it fails."""
+    if model is None:
+        return Denoiser({}, {}, [])
     if not isinstance(space, ImageSpace):
         raise UserError(
             f"{model.name}: it denoises images, but the records are a table; samples= or "

@@ -76,17 +76,14 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     data = {name: space.records(records) for name, records in given.items()}
     refuse_equal(data)
     queries, left_out = _queries(given, data, config.seed)
-    parts, bank, missing = _base(config), {}, dict[str, str]()
+    own = granted(diffusion, space, queries)
+    parts, bank, missing = _base(config) | own.parts, {}, dict[str, str]()
     if generator is not None and codes is not None and raw is not None:
         data["generated"] = in_memory(space.from_model(torch.from_numpy(raw)).numpy())
         bank = {"released": data["generated"].values, "codes": codes}
         parts |= _generator_parts(generator, space)
     if discriminator is not None:
         parts["discriminate"] = _discriminate(discriminator, space, queries)
-    stands: dict[str, str] = {}
-    if diffusion is not None:
-        own = granted(diffusion, space, queries)
-        parts, stands, notes = parts | own.parts, own.stands, notes + own.notes
     if "reference" in data:
         kept = strangers(data["reference"].digests, queries.digests)
         left_out = replace(left_out, reference=int((~kept).sum()))
@@ -94,7 +91,8 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
             parts["reference"] = np.array(data["reference"].values)[kept]
         else:
             missing["reference"] = "every reference record has the content of a query"
-    case = Case(given, space, data, queries, parts, bank, left_out, missing, tuple(notes), stands)
+    said = (*notes, *own.notes)
+    case = Case(given, space, data, queries, parts, bank, left_out, missing, said, own.stands)
     if (released := case.released) is not None:
         parts["released"] = released.values
     return case
