@@ -32,8 +32,8 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
     best, steps = verdict.strongest, []
     if verdict.word == "invalid":
         return ["Mend what the checks name and audit again; decide nothing before."]
-    copied = facts.copies.copied_members
-    if verdict.copied or copied > facts.copies.copied_non_members:
+    copied = max(facts.copies.copied_members, verdict.nearly)
+    if verdict.copied or verdict.nearly or copied > facts.copies.copied_non_members:
         steps.append(
             f"Find out why the generator repeats training records ({copied} members are affected), "
             f"and train it anew. To remove the copies alone leaves holes that attacks find."

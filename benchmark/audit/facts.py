@@ -17,11 +17,12 @@ from benchmark.audit.given.denoiser import doubts
 from benchmark.audit.verdict import Verdict
 from benchmark.config.build import build
 from benchmark.data.queries import Queries
-from benchmark.measures import checks, metrics, pairs
+from benchmark.measures import checks, copies, metrics, pairs
 from benchmark.measures.blind import Blind
 from benchmark.measures.checks import Check
 from benchmark.measures.numbers import count
 from benchmark.measures.result import NO_ACCESS, JobResult
+from benchmark.scores.closest import closest
 from benchmark.store.seeds import sub_seed
 from victims.access import FullBlackBox
 
@@ -86,6 +87,14 @@ def facts_of(case: Case) -> Facts:
     )
 
 
+def near_copies_of(case: Case, seed: int) -> pd.DataFrame:
+    """What released records show of members and of non-members, `copies.COPIES`; else empty."""
+    if "released" not in case.parts:
+        return pd.DataFrame()
+    seed = sub_seed(seed, "copies")
+    return copies.table(closest(case.view(FullBlackBox), case.queries, seed), seed)
+
+
 def checks_of(
     config: DictConfig, case: Case, facts: Facts, rows: pd.DataFrame, scores: pd.DataFrame
 ) -> list[Check]:
@@ -108,16 +117,16 @@ def checks_of(
     return found + checks.of_rows(rows, scores, compared)
 
 
-def _copies(copies: Copies) -> list[Check]:
+def _copies(counted: Copies) -> list[Check]:
     """Non-members were released word for word, and no member: were the two swapped?
 
     Only where no accident repeats such a record. Of others, members are copied less often than
     non-members also after copies of training records were removed.
     """
-    if not copies.telling_non_members or copies.copied_members:
+    if not counted.telling_non_members or counted.copied_members:
         return []
     message = (
-        f"{count(copies.copied_non_members, 'non-members')} and no members stand among the "
+        f"{count(counted.copied_non_members, 'non-members')} and no members stand among the "
         f"released records word for word: were the two swapped, or non-members trained on?"
     )
     return [Check("copied non-members", "error", message)]

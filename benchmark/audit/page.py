@@ -15,7 +15,7 @@ from benchmark.measures.numbers import number, percent
 from benchmark.measures.result import JobResult
 from benchmark.show import figures, html
 from benchmark.show.html import attack_table, environment, inline
-from benchmark.show.texts import remarks, to_yaml
+from benchmark.show.texts import copied, remarks, to_yaml
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Exposed
@@ -38,6 +38,7 @@ def render(audit: Found) -> str:
             (f"{limit}={verdict.limits[limit]:g}", verdict.exceeded.get(limit)) for limit in limits
         ],
         checks=result.checks,
+        copies=None if result.copies.empty else copied(result.copies),
         meaning=words.meaning(verdict, audit.facts),
         next_steps=next_steps(verdict, audit.facts),
         table=attack_table(result.rows[result.rows["status"] == "ok"]),

@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmark.audit import words
 from benchmark.audit.again import restored
 from benchmark.audit.arguments import ATTACKED, SOURCES
-from benchmark.audit.facts import checks_of, exposed_of, facts_of
+from benchmark.audit.facts import checks_of, exposed_of, facts_of, near_copies_of
 from benchmark.audit.found import Found
 from benchmark.audit.given.gather import open_case
 from benchmark.audit.given.inputs import name_of, place_of
@@ -146,6 +146,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         provenance=provenance(),
         rows=rows,
         scores=scores,
+        copies=near_copies_of(case, config.seed),
         checks=checks_of(config, case, facts, rows, scores),
     )
     verdict = judge(result, result.checks, config, facts.copies)

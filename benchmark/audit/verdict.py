@@ -1,7 +1,7 @@
 """From scores to a verdict: thresholds with their sources, and limits for CI.
 
 All statements of a verdict hold together with the chosen confidence: with s statements (see
-`evidence`; three more about copies), each is made at 1 - (1 - confidence) / s (Bonferroni). Picking
+`evidence`; four more about copies), each is made at 1 - (1 - confidence) / s (Bonferroni). Picking
 the strongest of several attacks would otherwise find a leak by chance.
 """
 
@@ -19,6 +19,7 @@ from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence, evidence_of
 from benchmark.config.build import check
 from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
+from benchmark.measures.copies import excess
 from benchmark.measures.result import JobResult
 from benchmark.store.keys import plain
 from victims.errors import UserError
@@ -36,13 +37,14 @@ class Verdict:
     strongest: by the AUROC's end next to 0.5, the sign turned where that helps; sharpest: by
     records found; first: by members that score above every non-member. proven, unproven: kinds of
     access with and without a proven leak. copied: members that were released word for word, where
-    neither chance nor what non-members show explains it; spared: they are copied less often than
-    non-members. upper: no attack's AUROC is higher, with
-    either sign. found_upper: no attack finds more at the false alarm rate, NaN where that is not
-    resolved. level: of each statement; statements: how many there are. exceeded: limits of fail_if
-    that were exceeded, with what was found. doubtful: members and non-members differ by themselves.
-    failed: an attack that was planned failed, so that no leak is ruled out; what the others found
-    stands.
+    neither chance nor what non-members show explains it; nearly: members that samples come that
+    near (`measures.copies.NEAR`), less those that non-members let expect, 0 where that proves
+    nothing; spared: members are copied less often than non-members. upper: no attack's AUROC is
+    higher, with either sign. found_upper: no attack finds more at the false alarm rate, NaN where
+    that is not resolved. level: of each statement; statements: how many there are. exceeded: limits
+    of fail_if that were exceeded, with what was found. doubtful: members and non-members differ by
+    themselves. failed: an attack that was planned failed, so that no leak is ruled out; what the
+    others found stands.
     """
 
     word: str
@@ -52,6 +54,7 @@ class Verdict:
     proven: list[str]
     unproven: list[str]
     copied: int
+    nearly: int
     spared: bool
     upper: float
     found_upper: float
@@ -111,11 +114,12 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
     """The verdict on a table of attacks; all thresholds come from the config."""
     thresholds, limits = plain(config.thresholds), plain(config.fail_if)
     values = {title: threshold["value"] for title, threshold in thresholds.items()}
-    about_copies = 3 if copies.released else 0
+    about_copies = (3 if copies.released else 0) + (not result.copies.empty)
     found = evidence_of(result, values["confidence"], values["false_alarms"], about_copies)
     level = found[0].level
     doubtful = any(check.name == SPLIT_LEAKS for check in checks)
     copied = copies.proven(level) if copies.released else 0
+    nearly = int(np.ceil(excess(result.copies, "near copies", level) * copies.members))
     spared = copies.released and copies.p_swapped < 1 - level
     resolved = [e for e in found if not np.isnan(e.found)]
     upper = max(e.upper for e in found)
@@ -125,7 +129,7 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
     failed = any(check.name == FAILED_ATTACK for check in checks)
     word = _word(
         error=any(check.level == "error" for check in checks),
-        leak=bool(proven or copied or (turns and spared)),
+        leak=bool(proven or copied or nearly or (turns and spared)),
         turned=spared or any(e.turned for e in found),
         bounded=upper <= values["small"] and found_upper <= values["few"] and not failed,
     )
@@ -144,6 +148,7 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
         proven=proven,
         unproven=list(dict.fromkeys(e.access for e in found if e.access not in proven)),
         copied=copied,
+        nearly=nearly,
         spared=spared,
         upper=upper,
         found_upper=found_upper,

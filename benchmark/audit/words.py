@@ -10,6 +10,7 @@ import numpy as np
 from benchmark.audit.copies import CHANCE, Copies
 from benchmark.audit.evidence import Evidence
 from benchmark.audit.verdict import Verdict
+from benchmark.measures.numbers import count
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Facts
@@ -72,6 +73,8 @@ def headline(verdict: Verdict, facts: Facts) -> list[str]:
         sentences.append(_first(verdict.first))
     if facts.copies.copied_members or facts.copies.copied_non_members:
         sentences.append(_copies(verdict, facts.copies))
+    if verdict.nearly > verdict.copied:
+        sentences.append(_near_copies(verdict))
     return sentences
 
 
@@ -80,6 +83,8 @@ def _finding(verdict: Verdict) -> str:
     if verdict.word == "leak":
         if verdict.copied and not verdict.proven:
             return "The released records contain training records word for word."
+        if verdict.nearly and not verdict.proven:
+            return "The released records contain near copies of training records."
         if any(access.startswith("full_black_box") for access in verdict.proven):
             return "The released records give away who was in the training data."
         parts = {PARTS.get(access, "The generator") for access in verdict.proven}
@@ -145,6 +150,13 @@ def _copies(verdict: Verdict, copies: Copies) -> str:
         )
     explained = "" if verdict.copied or verdict.spared else ", a difference that chance explains"
     return f"{counts}{explained}."
+
+
+def _near_copies(verdict: Verdict) -> str:
+    return (
+        f"{count(verdict.nearly, 'members')}, more than chance explains, have a near copy among "
+        f"the released records: at most a fifth as far as 50 records are on average."
+    )
 
 
 def meaning(verdict: Verdict, facts: Facts) -> list[str]:

@@ -16,12 +16,13 @@ from benchmark.config.machine import set_up
 from benchmark.data.queries import Queries
 from benchmark.job import canaries
 from benchmark.job.prepare import Plan, asked, planted, prepare, victim_recipe
-from benchmark.measures import blind, checks, pairs, promise
+from benchmark.measures import blind, checks, copies, pairs, promise
 from benchmark.measures.dataset_inference import set_detection
 from benchmark.measures.result import JobResult, Strip
 from benchmark.models import memory
 from benchmark.models.recipe import GRID, Model, obtain, obtain_all
 from benchmark.scores import knowledge
+from benchmark.scores.closest import closest
 from benchmark.scores.rows import Raw, with_budgets
 from benchmark.scores.target import (
     Attacker,
@@ -33,7 +34,7 @@ from benchmark.scores.target import (
 )
 from benchmark.store.entries import Store, key, plain, read_meta
 from benchmark.store.seeds import sub_seed
-from victims.access import View, setting
+from victims.access import FullBlackBox, View, setting
 from victims.errors import Unsuited
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,8 @@ def _result(
     config = plain(plan.config)
     meta = read_meta(victim.folder)
     comparisons = pairs.compare(scores)
+    seed = sub_seed(config["seed"], "copies")
+    near = closest(target.view(FullBlackBox), plan.queries, seed)
     return JobResult(
         title=f"{config['victim']['_target_'].split('.')[-1]}, {plan.dataset.facts.get('name')}, "
         f"{len(plan.split.members)} training records, seed {config['seed']}",
@@ -160,6 +163,7 @@ def _result(
         comparisons=comparisons,
         sets=pairs.set_curves(scores),
         detection=set_detection(rows, scores, config["seed"]),
+        copies=copies.table(near, seed),
         samples=np.array(victim.released[:GRID]) if plan.dataset.is_image else None,
         strips=_strips(plan, target, set(scores["attack"])) if plan.dataset.is_image else {},
         canaries=planted,

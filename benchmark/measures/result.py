@@ -55,6 +55,7 @@ class JobResult:
     comparisons: AUROC differences of every two rows, `benchmark.measures.pairs.COMPARISONS`.
     sets: accuracy on sets of records, `benchmark.measures.pairs.CURVES`.
     detection: how large a set must be to be detected, `dataset_inference.DETECTION`.
+    copies: what samples show of members and of held-out records, `copies.COPIES`.
     canaries: the one-run audit's rows, `benchmark.job.canaries.audit`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
     family: which kind of model the victim is, `victims.base.Victim.family`.
@@ -74,6 +75,7 @@ class JobResult:
     comparisons: pd.DataFrame = field(default_factory=pd.DataFrame)
     sets: pd.DataFrame = field(default_factory=pd.DataFrame)
     detection: pd.DataFrame = field(default_factory=pd.DataFrame)
+    copies: pd.DataFrame = field(default_factory=pd.DataFrame)
     canaries: pd.DataFrame = field(default_factory=pd.DataFrame)
     quality: dict[str, float] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)

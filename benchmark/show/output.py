@@ -25,7 +25,7 @@ def write(
     """Write a job's files into its folder and return the page.
 
     table.csv and .parquet, scores.parquet, comparisons.csv, sets.csv, set_detection.csv,
-    quality.json, config.yaml, index.html.
+    copies.csv, quality.json, config.yaml, index.html.
     page: file of the page as it was rendered before, or its HTML; None renders a job's now.
     config: what config.yaml holds, if not the result's.
     A number that cannot be resolved reads n/a in the CSV, null in quality.json; in parquet it is
@@ -44,8 +44,9 @@ def write(
             "comparisons": result.comparisons,
             "sets": result.sets,
             "set_detection": result.detection,
+            "copies": result.copies,
         }.items():
-            if not frame.empty:  # an audit has none
+            if not frame.empty:  # an audit has few of them
                 frame.to_csv(folder / f"{name}.csv", index=False, na_rep="n/a")
         if result.quality:
             numbers = {k: None if pd.isna(v) else v for k, v in result.quality.items()}

@@ -16,6 +16,7 @@ from benchmark.show import figures, html
 from benchmark.show.html import attack_table, environment, inline
 from benchmark.show.texts import (
     better,
+    copied,
     detected,
     made,
     name,
@@ -44,6 +45,7 @@ def render(result: JobResult) -> str:
         detected=detected(result.detection),
         histograms=_histograms(result),
         canaries=None if result.canaries.empty else planted(result.canaries),
+        copies=None if result.copies.empty else copied(result.copies),
         samples=_samples(result.samples),
         quality={name: [brief(x) for x in row] for name, row in result.measures.items()},
         made=made(result) if result.quality else "",

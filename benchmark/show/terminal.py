@@ -17,6 +17,7 @@ from benchmark.measures.result import REAL, UNTRAINED, JobResult
 from benchmark.show.texts import (
     MARKED,
     better,
+    copied,
     detected,
     made,
     mark,
@@ -59,6 +60,8 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(f"  differential privacy: ε = {promise.promised}, {promise.terms}")
     if not result.canaries.empty:
         console.print(grid("one-run audit of ε", planted(result.canaries)))
+    if not result.copies.empty:
+        console.print(grid("copies of records among the samples", copied(result.copies)))
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
     for line in [*_victim(result), *detected(result.detection)]:

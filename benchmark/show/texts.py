@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmark.measures.copies import COUNTED
 from benchmark.measures.dataset_inference import enough
-from benchmark.measures.numbers import duration
+from benchmark.measures.numbers import duration, number, p_value, percent
 from benchmark.measures.result import JobResult
 
 
@@ -51,6 +52,28 @@ def detected(detection: pd.DataFrame) -> list[str]:
         what = f"sets of {size} members are" if size else f"no set of up to {tried} members is"
         sentences.append(f"{name}: {what} told from unseen records")
     return sentences
+
+
+def copied(copies: pd.DataFrame) -> pd.DataFrame:
+    """What samples show of members and of held-out records, as a table of texts."""
+    share = copies["measure"].isin([*COUNTED, "authenticity"])
+
+    def text(column: str) -> list[str]:
+        return [
+            percent(x) if is_share else number(x)
+            for x, is_share in zip(copies[column], share, strict=True)
+        ]
+
+    ends = zip(text("low"), text("high"), strict=True)
+    texts = {
+        "measure": copies["measure"],
+        "members": text("members"),
+        "held-out records": text("held_out"),
+        "difference": text("difference"),
+        "95% interval": [f"[{low}, {high}]" for low, high in ends],
+        "p": ["" if pd.isna(p) else p_value(p) for p in copies["p_value"]],
+    }
+    return pd.DataFrame(texts)
 
 
 def made(result: JobResult) -> str:

@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from benchmark.measures import pairs
+from benchmark.measures.copies import COPIES
 from benchmark.measures.rates import FPR_COLUMNS
 from benchmark.measures.result import Check, JobResult, Strip
 
@@ -26,6 +27,10 @@ QUALITY = {
     "parameters": 1234567,
     "training seconds": 205.2,
 }
+COPIED = [
+    ["near copies", 0.05, 0.005, 0.045, 0.012, 0.081, 0.0004],
+    ["C_T", -3.21, -1.5, -1.71, -2.3, -1.12, float("nan")],
+]
 ATTACKS = (
     ("full_black_box", "full black box", "none", 0.4, 0.31),
     ("full_black_box", "full black box", "reference", 0.7, 40.2),
@@ -57,6 +62,7 @@ def result() -> JobResult:
         scores=scores,
         comparisons=comparisons,
         sets=pairs.set_curves(scores),
+        copies=pd.DataFrame(COPIED, columns=COPIES),
         samples=np.stack([_blob(rng) for _ in range(32)]),
         strips={"full_black_box": _strip(rng), "white_box": _strip(rng)},
         checks=[

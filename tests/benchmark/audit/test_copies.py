@@ -12,6 +12,7 @@ from conftest import digits
 from scipy.stats import fisher_exact
 
 from benchmark.audit.copies import Copies, _unit
+from benchmark.audit.page import render
 from benchmark.audit.run import Audit
 
 Audited = Callable[..., Audit]
@@ -81,6 +82,22 @@ def test_non_members_that_were_released_are_an_error(audited: Audited) -> None:
     found = audited(**given, samples=pd.concat([table(3, N), given["non_members"].iloc[:20]]))
     assert "copied non-members" in {check.name for check in found.result.checks}
     assert found.verdict.word == "invalid"
+
+
+def test_near_copies_are_a_leak_unless_non_members_have_as_many(audited: Audited) -> None:
+    def numbers(seed: int, n: int) -> pd.DataFrame:
+        values = np.random.default_rng(seed).normal(size=(n, 8))
+        return pd.DataFrame(values, columns=[f"x{i}" for i in range(8)])
+
+    given = {"members": numbers(0, N), "non_members": numbers(1, N)}
+    fresh, near = numbers(2, N), [given[name].iloc[:24] + 1e-2 for name in given]
+    found = audited(**given, samples=pd.concat([fresh, near[0]]))
+    assert found.verdict.word == "leak"
+    assert (found.verdict.copied, found.verdict.nearly) == (0, 24)
+    assert "24 members, more than chance explains" in " ".join(found.summary()["headline"])
+    assert "near copies" in render(found)
+    both = audited(**given, samples=pd.concat([fresh, *near]))
+    assert both.verdict.nearly == 0
 
 
 @pytest.mark.parametrize(

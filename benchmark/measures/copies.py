@@ -1,0 +1,209 @@
+"""Do released samples lie closer to training records than to others? Copies, counted on both sides.
+
+A generator may repeat records, or nearly so. How close its samples come to the members says nothing
+by itself: samples of a good generator come as close to records that it never saw. So everything is
+measured against the members and against as many held-out records, and the difference counts. If the
+generator never saw the members, which records are called members is a random draw: that draw is
+what p-values and intervals are about, not another release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, hypergeom, rankdata
+from scipy.stats import t as student
+
+EXACT, NEAR = 0.001, 0.2
+"""Calibrated distance up to which a sample is an exact copy, but for rounding, or a near copy."""
+
+GROUPS = 20
+"""Groups of records of which one at a time is left out, for an interval."""
+
+FEWEST = 20
+"""Samples in a cell for C_T to look at it, as in the code of dgm-eval."""
+
+COPIES = ["measure", "members", "held_out", "difference", "low", "high", "p_value"]
+
+COUNTED = {"exact copies": EXACT, "near copies": NEAR}
+"""Measure that counts records -> the largest calibrated distance of a copy."""
+
+
+@dataclass(frozen=True)
+class Closest:
+    """The records that samples lie closest to: r records, half of them members.
+
+    member: (r,) bool. records, distances: (n, k), numbers of the k records closest to each sample,
+    nearest first, and how far they are. others, apart: (r, k), the same for each record among the
+    others. sample_cells (n,), record_cells (r,): in which part of the space each lies. samples:
+    (n,) rows of the samples among the released ones. places: (r,) of the records among the queries.
+    """
+
+    member: np.ndarray
+    records: np.ndarray
+    distances: np.ndarray
+    others: np.ndarray
+    apart: np.ndarray
+    sample_cells: np.ndarray
+    record_cells: np.ndarray
+    samples: np.ndarray
+    places: np.ndarray
+
+    @property
+    def calibrated(self) -> np.ndarray:
+        """Distance of each sample to its closest record over the mean of the k closest, (n,)."""
+        return _calibrated(self.distances[:, 0], self.distances)
+
+    def best(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each record, the smallest calibrated distance of a sample that is closest to it.
+
+        (r,) distances, infinite where no sample is, and (r,) which of the n samples it is, or -1.
+        """
+        found = np.full(len(self.member), np.inf)
+        which = np.full(len(self.member), -1)
+        order = np.argsort(-self.calibrated, kind="stable")  # the last assignment stays
+        found[self.records[order, 0]] = self.calibrated[order]
+        which[self.records[order, 0]] = order
+        return found, which
+
+
+def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
+    """What samples show of members, of held-out records, and the difference: COPIES.
+
+    Exact and near copies are shares of the records; Fisher's exact test, one-sided, for more among
+    the members, and Newcombe's interval (1998, Statistics in Medicine 17). A sample counts for the
+    record that it is closest to. The others have an interval of the delete-a-group jackknife over
+    records and no test:
+    calibrated distance: mean of the distance to the closest record of the kind, over the mean of
+        those to the 50 closest of both kinds. Source: Carlini et al. 2023, arXiv 2301.13188.
+        Deviation: theirs are 50 members; of both kinds they are one yardstick for both.
+    authenticity: share of the samples that lie further from the closest record of the kind than
+        that lies from its own closest one. Source: Alaa et al. 2021, arXiv 2102.08921.
+    C_T: see `data_copying`.
+    Smaller for the members than for the others means copying.
+    seed: of the groups.
+    """
+    best, _ = closest.best()
+    rows = [
+        {"measure": name, **_counted(best <= limit, closest.member, level)}
+        for name, limit in COUNTED.items()
+    ]
+    found = _differences(closest, closest.member.astype(np.int8))
+    left_out = np.array([list(_less(closest, kind)) for kind in _deletions(closest.member, seed)])
+    spread = np.sqrt((GROUPS - 1) / GROUPS * ((left_out - left_out.mean(0)) ** 2).sum(0))
+    margin = student.ppf((1 + level) / 2, GROUPS - 1) * spread
+    for (name, (ours, theirs)), width in zip(found.items(), margin, strict=True):
+        low, high = ours - theirs - width, ours - theirs + width
+        ends = {"low": low, "high": high, "p_value": np.nan}
+        rows.append({"measure": name, "members": ours, "held_out": theirs, **ends})
+    frame = pd.DataFrame(rows)
+    return frame.assign(difference=frame["members"] - frame["held_out"])[COPIES]
+
+
+def excess(found: pd.DataFrame, measure: str, level: float) -> float:
+    """Share of the members that was copied beyond that of other records; 0 where not proven.
+
+    found: as `table` gives it, or empty. measure: one of COUNTED.
+    """
+    rows = found[found["measure"] == measure] if len(found) else found
+    proven = len(rows) and rows["p_value"].iloc[0] < 1 - level
+    return float(rows["difference"].iloc[0]) if proven else 0.0
+
+
+def _counted(is_copied: np.ndarray, member: np.ndarray, level: float) -> dict[str, float]:
+    """Shares of members and of others, the ends of the difference's interval, and the p-value."""
+    ours, theirs = int(is_copied[member].sum()), int(is_copied[~member].sum())
+    m, n = int(member.sum()), int((~member).sum())
+    p, q = ours / m, theirs / n
+    of_p, of_q = (
+        binomtest(count, size).proportion_ci(level, "wilson")
+        for count, size in ((ours, m), (theirs, n))
+    )
+    return {
+        "members": p,
+        "held_out": q,
+        "low": p - q - float(np.hypot(p - of_p.low, of_q.high - q)),
+        "high": p - q + float(np.hypot(of_p.high - p, q - of_q.low)),
+        "p_value": float(hypergeom.sf(ours - 1, m + n, m, ours + theirs)),
+    }
+
+
+def _deletions(member: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """Yield what each record is, 1 a member, 0 another, -1 left out: a group at a time is."""
+    group = np.empty(len(member), int)
+    rng = np.random.default_rng(seed)
+    for kind in (True, False):
+        own = np.flatnonzero(member == kind)
+        group[rng.permutation(own)] = np.arange(len(own)) % GROUPS
+    for out in range(GROUPS):
+        yield np.where(group == out, -1, member).astype(np.int8)
+
+
+def _less(closest: Closest, kind: np.ndarray) -> Iterator[float]:
+    for ours, theirs in _differences(closest, kind).values():
+        yield ours - theirs
+
+
+def _differences(closest: Closest, kind: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Measure -> its value against the members and against the others. kind: see `_deletions`."""
+    near = [_nearest(closest.distances, kind[closest.records] == side) for side in (1, 0)]
+    apart = [_nearest(closest.apart, kind[closest.others] == side)[0] for side in (1, 0)]
+    shares, authentic, tests = [], [], []
+    for side, (distance, place) in zip((1, 0), near, strict=True):
+        own = apart[1 - side][closest.records[np.arange(len(place)), place]]
+        shares.append(float(_calibrated(distance, closest.distances).mean()))
+        authentic.append(float((distance > own).mean()))
+        other = kind == 1 - side
+        tests.append(
+            data_copying(
+                *(distance, closest.sample_cells),
+                *(apart[1 - side][other], closest.record_cells[other]),
+            )
+        )
+    return {
+        "calibrated distance": (shares[0], shares[1]),
+        "authenticity": (authentic[0], authentic[1]),
+        "C_T": (tests[0], tests[1]),
+    }
+
+
+def _nearest(distances: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the first record that is allowed, and its place; the last place without any."""
+    place = np.where(allowed.any(1), allowed.argmax(1), distances.shape[1] - 1)
+    return distances[np.arange(len(place)), place], place
+
+
+def _calibrated(distance: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Over the mean of all k; 1 where these are all zero, because such a record tells nothing."""
+    mean = distances.mean(1)
+    return np.divide(distance, mean, out=np.ones_like(mean), where=mean > 0)
+
+
+def data_copying(
+    samples: np.ndarray, sample_cells: np.ndarray, test: np.ndarray, test_cells: np.ndarray
+) -> float:
+    """C_T: do samples lie closer to a set than test records do? Far under 0 means copying.
+
+    samples (n,), test (m,): distances to the set's closest record; cells: in which part of the
+    space each lies. Mann and Whitney's normal deviate of each cell, averaged with the share of the
+    test records there. Cells of fewer than FEWEST samples or without test records are left out.
+    Source: Meehan, Chaudhuri, Dasgupta 2020, arXiv 2004.05675. Deviations: no correction for
+    continuity; cells are of all records, so that they do not depend on which are members.
+
+    >>> cells = np.zeros(40, int)
+    >>> round(data_copying(np.arange(40.0), cells, np.arange(40.0) + 20, cells), 2)
+    -4.21
+    """
+    deviates, shares = [], []
+    for cell in np.unique(test_cells):
+        ours, theirs = samples[sample_cells == cell], test[test_cells == cell]
+        n, m = len(ours), len(theirs)
+        if n < FEWEST:
+            continue
+        above = rankdata(np.concatenate([ours, theirs]))[:n].sum() - n * (n + 1) / 2
+        deviates.append((above - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))
+        shares.append(m)
+    return float(np.average(deviates, weights=shares)) if shares else np.nan

@@ -1,0 +1,120 @@
+"""Which records released samples lie closest to: the search behind `benchmark.measures.copies`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from attacks.base import Learnt, some_rows
+from attacks.features import Values
+from attacks.search.nearest import nearest
+from benchmark.data.queries import Queries
+from benchmark.measures.copies import Closest
+from victims.access import FullBlackBox
+
+NEIGHBOURS = 50
+"""Closest records that a distance is calibrated by."""
+
+SAMPLES, RECORDS = 50_000, 10_000
+"""Released samples, members, and as many others, that are compared at most."""
+
+CHUNK = 4096
+"""Samples that are compared together."""
+
+LARGE, COMPONENTS, FITTED = 2048, 256, 4000
+"""Records of more than LARGE values are compared by COMPONENTS numbers, fitted to FITTED."""
+
+CELLS = 3
+"""Parts of the space, as in dgm-eval."""
+
+
+def closest(view: FullBlackBox, queries: Queries, seed: int) -> Closest:
+    """Compare the released samples of a view with members and as many other records.
+
+    Images are compared by their pixels, tables by their columns; mixed ones standardised by the
+    samples. Nothing that is decided here depends on which records are the members. seed: decides
+    which samples and records are compared where there are too many.
+    """
+    places, rows = _places(queries, seed), some_rows(len(view.released), SAMPLES, seed)
+    compared = _Compared(view, queries.records(places))
+    records = compared.records
+    k = min(NEIGHBOURS, len(records) - 1)
+    samples = [compared.samples(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
+    near = [nearest(_blocks(records), part, k, device=view.device) for part in samples]
+    others, apart = _among(records, k, view.device)
+    cells = KMeans(min(CELLS, len(records)), n_init=3, random_state=seed % 2**32)
+    with warnings.catch_warnings():  # of records that repeat one another there may be fewer cells
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        record_cells = cells.fit_predict(records.numpy())
+    return Closest(
+        member=queries.is_member[places],
+        records=np.concatenate([index for _, index in near]),
+        distances=np.sqrt(np.concatenate([d2 for d2, _ in near])),
+        others=others,
+        apart=apart,
+        sample_cells=np.concatenate([cells.predict(part.numpy()) for part in samples]),
+        record_cells=record_cells,
+        samples=rows,
+        places=places,
+    )
+
+
+def _places(queries: Queries, seed: int) -> np.ndarray:
+    """Places of the members and as many others among the queries, ascending."""
+    kinds = [np.flatnonzero(queries.is_member == kind) for kind in (True, False)]
+    size = min(RECORDS, *map(len, kinds))
+    return np.sort(np.concatenate([own[some_rows(len(own), size, seed)] for own in kinds]))
+
+
+class _Compared:
+    """Records and samples as they are compared: flat, float32, few numbers each.
+
+    Large ones by their principal components among the records, and the length of what these leave
+    of them: the distance is then at most the true one, and far under it only where two records
+    differ in what few of them have.
+    """
+
+    def __init__(self, view: FullBlackBox, records: Tensor) -> None:
+        self.view, self.feature = view, Values()
+        self.learnt: Learnt = self.feature.learn(view)
+        flat = self.feature(self.learnt, records)
+        self.pca: PCA | None = None
+        if flat.shape[1] > LARGE:
+            some = flat[some_rows(len(flat), FITTED)].numpy()
+            self.pca = PCA(min(COMPONENTS, len(some)), svd_solver="randomized", random_state=0)
+            self.pca.fit(some)
+        self.records = self._short(flat)
+
+    def samples(self, rows: np.ndarray) -> Tensor:
+        """These released samples (n,), as the records."""
+        read = torch.from_numpy(np.array(self.view.released[rows]))
+        return self._short(self.feature(self.learnt, read))
+
+    def _short(self, flat: Tensor) -> Tensor:
+        if self.pca is None:
+            return flat
+        centred = flat - torch.from_numpy(self.pca.mean_).to(flat)
+        inside = centred @ torch.from_numpy(self.pca.components_.T).to(flat)
+        left = centred.square().sum(1) - inside.square().sum(1)
+        return torch.cat([inside, left.clamp(min=0).sqrt()[:, None]], 1)
+
+
+def _among(records: Tensor, k: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of and distances to the k records closest to each, without itself."""
+    d2, index = nearest(_blocks(records), records, k + 1, device=device)
+    own = index == np.arange(len(index))[:, None]
+    own[~own.any(1), -1] = True  # k others are as close
+    kept = ~own
+    return index[kept].reshape(-1, k), np.sqrt(d2[kept].reshape(-1, k))
+
+
+def _blocks(records: Tensor, rows: int = 2048) -> Iterator[tuple[int, Tensor]]:
+    for start in range(0, len(records), rows):
+        yield start, records[start : start + rows]
