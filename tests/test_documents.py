@@ -72,7 +72,7 @@ def check(command: str) -> None:
         module, *given = words[1:]
         if "--out" in given:
             del given[given.index("--out") : given.index("--out") + 2]
-        given = [word for word in given if word not in ("-m", "--help")]
+        given = [word for word in given if word not in ("-m", "--help", "--ranking")]
         audit = module == "benchmark.audit"
         assert audit or module in ("benchmark", "benchmark.report"), module
         compose("audit" if audit else "config", first(as_overrides(given) if audit else given))

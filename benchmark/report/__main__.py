@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from benchmark.config.build import build
 from benchmark.config.commandline import register_resolvers
-from benchmark.report import markup, page, plots, sheet
+from benchmark.report import markup, page, plots, ranking_page, sheet
 from benchmark.report.collect import Study, collect
 from benchmark.report.findings import findings
 from benchmark.report.published import PUBLISHED, checked
@@ -39,16 +39,25 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("results"),
         help="folder for index.html and one folder a study; default: results/",
+    )
+    parser.add_argument(
+        "--ranking",
+        action="store_true",
+        help="rank the attacks of +sweep=ranking and those of your words, such as attack=[mine]; "
+        "writes to results/ranking/",
     )
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args(words)
     try:
-        asked.out = home(asked.out)
-        studies = collect(_with_jobs(asked.words))
-        written = write(studies, asked.out)
-        _log(studies, asked.out)
+        out = home(asked.out or Path("results", *(["ranking"] if asked.ranking else [])))
+        if asked.ranking:
+            studies = ranking_page.studies_of(asked.words)
+            written = ranking_page.write(studies, out)
+        else:
+            studies = collect(_with_jobs(asked.words))
+            written = write(studies, out)
+            _log(studies, out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,214 @@
+"""A ranking of attacks over victims: who is surely better than whom, for each access.
+
+Someone enters an attack of their own: it is run against the victims of `+sweep=ranking`, whose
+results are in the store. The ranking says where it stands.
+
+    stored results -> entries on each victim -> means, mean ranks, pairs -> CSV, diagrams, a page
+
+An *entry* is an attack with its calibration. Entries of one access are compared: who has another
+access plays another game. A *victim* is a kind of model on a data set with its settings; its seeds
+are averaged first, so that a victim with more seeds does not count more.
+
+Two entries are compared by the mean over victims of their difference in AUROC, on the same queries.
+Its error is the wider of two: how much victims differ (Student's t), and how uncertain each
+difference is for its queries (DeLong, paired). P-values are two-sided, corrected over all pairs of
+an access (Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two reasons:
+there, who else has entered decides whether two entries differ (Benavoli et al., JMLR 2016), and
+five victims can never tell ten entries apart by their ranks. Mean ranks are shown, not tested.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+from scipy.stats import rankdata
+
+from benchmark.measures.estimate import Estimate, over_seeds, wider_side
+from benchmark.measures.metrics import Difference, delong_test, holm
+from benchmark.measures.pairs import LEVEL
+from benchmark.measures.result import NO_ACCESS
+from benchmark.report.collect import Outcome, Row, Study
+
+OF_A_VICTIM = ("data", "victim", "dp", "split", "scale")
+"""Parts of a config that make another victim; the seed makes another one of the same kind."""
+
+STANDINGS = [
+    *("access", "attack", "calibrated", "victims", "seeds"),
+    *("auroc", "auroc_low", "auroc_high", "tpr_at_1", "tpr_at_1_low", "tpr_at_1_high"),
+    *("mean_rank", "evaluations", "seconds", "better_than", "worse_than", "undecided"),
+]
+PAIRS = [
+    *("access", "attack_a", "calibrated_a", "attack_b", "calibrated_b", "victims"),
+    *("difference", "low", "high", "p_value", "p_holm"),
+]
+
+
+class Result(NamedTuple):
+    """What one entry reached against one trained model: its row of numbers, and its scores."""
+
+    row: dict[Any, Any]
+    scores: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Where each entry stands (columns STANDINGS), and each two of them compared (columns PAIRS).
+
+    A mean rank is given to entries that have a number for every victim that grants their access.
+    better_than, worse_than and undecided list entries of the same access, best first.
+    """
+
+    standings: pd.DataFrame
+    pairs: pd.DataFrame
+
+
+Entries = dict[Row, dict[str, dict[int, Result]]]
+"""Entry -> victim -> seed -> result."""
+
+
+def ranked(studies: Iterable[Study]) -> Ranking:
+    """The ranking of all results of some studies; one that several studies hold counts once."""
+    standings, pairs = [], []
+    for access, entries in _by_access(studies).items():
+        compared = pd.DataFrame(_pairs(access, entries), columns=PAIRS[:-1])
+        compared["p_holm"] = holm(compared["p_value"].to_numpy(float)) if len(compared) else []
+        standings.append(_standings(access, entries, compared))
+        pairs.append(compared)
+    if not standings:
+        return Ranking(pd.DataFrame(columns=STANDINGS), pd.DataFrame(columns=PAIRS))
+    return Ranking(pd.concat(standings, ignore_index=True), pd.concat(pairs, ignore_index=True))
+
+
+def _by_access(studies: Iterable[Study]) -> dict[str, Entries]:
+    """Entries by the access that they need; those that never look at the victim are no attacks."""
+    found: dict[str, Entries] = {}
+    for outcome in (outcome for study in studies for outcome in study.done):
+        victim, seed = victim_of(outcome), int(outcome.job.config.seed)
+        for entry, row in outcome.numbers.items():
+            if row["access"] != NO_ACCESS:
+                victims = found.setdefault(str(row["access"]), {}).setdefault(entry, {})
+                victims.setdefault(victim, {}).setdefault(seed, Result(row, outcome.scored[entry]))
+    return found
+
+
+def victim_of(outcome: Outcome) -> str:
+    """A name for whatever makes a victim but its seed, the same for every attack on it."""
+    config = outcome.job.config
+    parts = {name: OmegaConf.to_container(config[name]) for name in OF_A_VICTIM if name in config}
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
+def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.DataFrame:
+    ranks = _mean_ranks(entries)
+    rows = []
+    for entry, victims in entries.items():
+        results = [result for own in victims.values() for result in own.values()]
+        numbers = {"mean_rank": ranks.get(entry, np.nan)}
+        for column in ("auroc", "tpr_at_1"):
+            mean = _over_victims(_own_numbers(victims, column))
+            numbers |= {column: mean.mean, f"{column}_low": mean.low, f"{column}_high": mean.high}
+        for column in ("evaluations", "seconds"):
+            numbers[column] = float(
+                pd.Series([r.row.get(column) for r in results], dtype=float).mean()
+            )
+        seeds = max(len(own) for own in victims.values())
+        at = [access, *entry, len(victims), seeds]
+        rows.append(dict(zip(STANDINGS, at, strict=False)) | numbers)
+    made = pd.DataFrame(rows).sort_values(
+        ["auroc", "attack", "calibrated"], ascending=[False, True, True]
+    )
+    order = list(made[["attack", "calibrated"]].itertuples(index=False, name=None))
+    told = [_against(entry, order, compared) for entry in order]
+    return made.assign(**pd.DataFrame(told, index=made.index))[STANDINGS]
+
+
+def _own_numbers(victims: dict[str, dict[int, Result]], column: str) -> list[list[Estimate]]:
+    """A number of each seed of each victim with its own interval, where it has one."""
+    found = []
+    for seeds in victims.values():
+        rows = [result.row for result in seeds.values() if not pd.isna(result.row[column])]
+        found.append(
+            [
+                Estimate(row[column], row[f"{column}_low"], row[f"{column}_high"], np.nan, 1)
+                for row in rows
+            ]
+        )
+    return [own for own in found if own]
+
+
+def _over_victims(numbers: Sequence[Sequence[Estimate]]) -> Estimate:
+    """The mean over victims of the mean over each one's seeds, with the wider of two errors."""
+    means = [float(np.mean([n.mean for n in own])) for own in numbers]
+    sides = [[wider_side(n.mean, n.low, n.high) for n in own] for own in numbers]
+    halves = [float(np.sqrt(np.square(own).sum()) / len(own)) for own in sides]
+    return over_seeds(means, halves)
+
+
+def _mean_ranks(entries: Entries) -> dict[Row, float]:
+    """Mean over victims of the rank by AUROC, 1 = best; of entries that have all victims."""
+    victims = {victim for own in entries.values() for victim in own}
+    complete = [entry for entry, own in entries.items() if own.keys() == victims]
+    if not complete:
+        return {}
+    aurocs = [
+        [np.mean([r.row["auroc"] for r in entries[entry][victim].values()]) for entry in complete]
+        for victim in sorted(victims)
+    ]
+    ranks = rankdata(-np.array(aurocs), axis=1).mean(0)
+    return dict(zip(complete, map(float, ranks), strict=True))
+
+
+def _pairs(access: str, entries: Entries) -> Iterator[list[Any]]:
+    """Each two entries on the victims and seeds that both have: PAIRS without the correction."""
+    for a, b in combinations(entries, 2):
+        found = []
+        for victim in entries[a].keys() & entries[b].keys():
+            one, other = entries[a][victim], entries[b][victim]
+            both = [paired(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
+            if own := [Estimate(*pair, 1) for pair in both if pair]:
+                found.append((victim, own))
+        if found:
+            estimate = _over_victims([own for _, own in sorted(found)])
+            below = _over_victims([[_turned(n) for n in own] for _, own in sorted(found)])
+            p_value = min(1.0, 2 * min(estimate.p_value, below.p_value))
+            yield [access, *a, *b, len(found), *estimate[:3], p_value]
+
+
+def paired(a: Result, b: Result) -> Difference | None:
+    """AUROC of a minus that of b on the queries that both judge; None where there are too few."""
+    _, of_a, of_b = np.intersect1d(a.scores["query"], b.scores["query"], return_indices=True)
+    one, other = a.scores.iloc[of_a], b.scores.iloc[of_b]
+    x, y, member = (own.to_numpy() for own in (one["score"], other["score"], one["member"]))
+    both = ~np.isnan(x + y)
+    return delong_test(x[both], y[both], member[both]) if len(set(member[both])) == 2 else None
+
+
+def _turned(number: Estimate) -> Estimate:
+    return number._replace(mean=-number.mean, low=-number.high, high=-number.low)
+
+
+def _against(entry: Row, order: Sequence[Row], compared: pd.DataFrame) -> dict[str, str]:
+    """The others that an entry is surely better than, surely worse than, or neither."""
+    signs: dict[Row, float] = {}
+    for pair in compared.to_dict("records"):
+        a, b = ((pair[f"attack_{x}"], pair[f"calibrated_{x}"]) for x in "ab")
+        sure = np.sign(pair["difference"]) * (pair["p_holm"] < LEVEL)
+        signs |= {b: sure} if a == entry else {a: -sure} if b == entry else {}
+    columns = {"better_than": 1, "worse_than": -1, "undecided": 0}
+    return {
+        column: ", ".join(called(row) for row in order if signs.get(row) == sign)
+        for column, sign in columns.items()
+    }
+
+
+def called(entry: Row) -> str:
+    """An entry for a reader."""
+    attack, calibrated = (text.replace("_", " ") for text in entry)
+    return attack if calibrated == "none" else f"{attack}, calibrated ({calibrated})"

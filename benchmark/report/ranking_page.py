@@ -1,0 +1,146 @@
+"""The ranking as files: two tables as CSV, a critical-difference diagram an access, one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from benchmark.measures.numbers import count, duration, number, percent
+from benchmark.measures.pairs import LEVEL
+from benchmark.report.collect import Study, collect
+from benchmark.report.findings import sound
+from benchmark.report.ranking import Ranking, called, ranked
+from benchmark.show import figures
+from benchmark.show.html import environment
+from victims.errors import UserError
+
+OWN = ("attack", "calibration")
+"""Settings by which an entry differs from the others: without them it is the others' sweep."""
+
+
+def studies_of(words: Sequence[str]) -> list[Study]:
+    """The ranking's own study with the same settings, and what the words add to it."""
+    if not any(_setting(word) == "sweep" for word in words):
+        words = ["+sweep=ranking", *words]
+    others = [word for word in words if _setting(word) not in OWN]
+    return collect(others) + (collect(words) if others != [*words] else [])
+
+
+def _setting(word: str) -> str:
+    return word.split("=", 1)[0].lstrip("+~")
+
+
+def write(studies: Sequence[Study], out: Path) -> Path:
+    """Write standings.csv, pairs.csv, a diagram an access and index.html; gives the page.
+
+    Results that an error voids are left out, and the page counts them. Raises UserError where
+    nothing is left to rank.
+    """
+    kept, reasons = zip(*(sound(study, ()) for study in studies), strict=True)
+    ranking = ranked(kept)
+    if ranking.standings.empty:
+        raise UserError(f"no result to rank; run: {studies[0].command}")
+    out.mkdir(parents=True, exist_ok=True)
+    for name, frame in (("standings", ranking.standings), ("pairs", ranking.pairs)):
+        frame.to_csv(out / f"{name}.csv", index=False, na_rep="n/a")
+    sections = [_section(access, ranking, out) for access in _accesses(ranking)]
+    page = (
+        environment()
+        .get_template("ranking.html.j2")
+        .render(headline=list(_headline(studies, reasons)), level=f"{LEVEL:.0%}", sections=sections)
+    )
+    (out / "index.html").write_text(page, encoding="utf-8")
+    return out / "index.html"
+
+
+def _accesses(ranking: Ranking) -> list[str]:
+    return list(dict.fromkeys(ranking.standings["access"]))
+
+
+def _headline(studies: Sequence[Study], reasons: Sequence[str]) -> Iterator[str]:
+    jobs, done = (sum(len(getattr(s, name)) for s in studies) for name in ("outcomes", "done"))
+    yield f"{done} of {jobs} jobs have a result."
+    yield from dict.fromkeys(reason for reason in reasons if reason)
+    if any(o.job.config.scale.name == "smoke" for s in studies for o in s.done):
+        yield "Results at scale=smoke try the software; the numbers say nothing about any attack."
+
+
+def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
+    """What the page shows of an access, and its diagram as a file."""
+    own = ranking.standings[ranking.standings["access"] == access]
+    pairs = ranking.pairs[ranking.pairs["access"] == access]
+    figure = diagram(own, pairs)
+    drawn = figures.save(figure, out / access) if figure else None
+    return {
+        "title": access.replace("_", " "),
+        "victims": count(int(own["victims"].max()), "victims"),
+        "figure": Markup(drawn) if drawn else None,
+        "rows": [_texts(row) for row in own.to_dict("records")],
+    }
+
+
+def _texts(row: dict[Any, Any]) -> dict[str, Any]:
+    """A row of the standings for a reader; beside each number that is sorted by, the number."""
+    return {
+        "name": called((row["attack"], row["calibrated"])),
+        "victims": row["victims"],
+        "seeds": row["seeds"],
+        "auroc": (row["auroc"], _with_interval(row, "auroc", number)),
+        "tpr": (row["tpr_at_1"], _with_interval(row, "tpr_at_1", percent)),
+        "rank": (row["mean_rank"], number(row["mean_rank"], 1)),
+        "evaluations": (row["evaluations"], number(row["evaluations"], 0)),
+        "seconds": (row["seconds"], duration(row["seconds"])),
+        "better": row["better_than"],
+        "worse": row["worse_than"],
+        "undecided": row["undecided"],
+    }
+
+
+def _with_interval(row: dict[Any, Any], column: str, text: Any) -> str:
+    if pd.isna(row[column]):
+        return "n/a"
+    if pd.isna(row[f"{column}_low"]):
+        return str(text(row[column]))
+    return f"{text(row[column])} [{text(row[f'{column}_low'])}, {text(row[f'{column}_high'])}]"
+
+
+def diagram(standings: pd.DataFrame, pairs: pd.DataFrame) -> Figure | None:
+    """Mean ranks on a line, 1 = best; bars join entries of which none is surely better.
+
+    None where fewer than two entries have a rank. Which entries differ is said by the paired test
+    of `ranking`, not by the ranks (deviation from Demšar, JMLR 2006).
+    """
+    import scikit_posthocs  # loads seaborn: seconds, for this alone
+
+    known = standings.dropna(subset=["mean_rank"])
+    names = [called(row) for row in zip(known["attack"], known["calibrated"], strict=True)]
+    if len(names) < 2:
+        return None
+    p_values = pd.DataFrame(1.0, index=names, columns=names)
+    for pair in pairs.to_dict("records"):
+        a, b = (called((pair[f"attack_{x}"], pair[f"calibrated_{x}"])) for x in "ab")
+        if a in p_values.index and b in p_values.index:
+            p_values.loc[a, b] = p_values.loc[b, a] = pair["p_holm"]
+    with mpl.rc_context(figures.STYLE):
+        figure = Figure(figsize=(9, 1.2 + 0.14 * len(names)), layout="constrained")
+        axes = figure.subplots()
+        scikit_posthocs.critical_difference_diagram(
+            dict(zip(names, known["mean_rank"], strict=True)),
+            p_values,
+            alpha=LEVEL,
+            ax=axes,
+            label_fmt_left="{label}  {rank:.1f}",
+            label_fmt_right="{rank:.1f}  {label}",
+            label_props={"fontsize": 8},
+            color_palette=[figures.INK] * len(names),
+            crossbar_props={"color": figures.MEMBER, "linewidth": 3},
+            marker_props={"s": 14},
+            elbow_props={"linewidth": 0.8},
+        )
+    return figure

@@ -1,0 +1,124 @@
+"""The ranking of hand-made stores, and how often it claims a difference that is none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import report_store
+from report_store import known_auroc, known_result
+
+from benchmark.measures import metrics
+from benchmark.measures.result import Check, JobResult
+from benchmark.report.__main__ import main
+from benchmark.report.collect import collect
+from benchmark.report.ranking import Result, _pairs, ranked
+from benchmark.report.ranking_page import studies_of
+from benchmark.sweep.compose import Job
+
+Fill = Callable[..., list[str]]
+
+SHIFTS = {"full_black_box": 0, "discriminator": 4, "encoder": 25, "monte_carlo_pca": 12}
+VICTIMS = {"dcgan": 1, "wgan_gp_dcgan": 3, "vae": 5}
+THEIRS, MINE = "attack=[full_black_box,discriminator,encoder]", "attack=[monte_carlo_pca]"
+WORDS = [f"victim={','.join(VICTIMS)}", "seed=0,1", "calibration=none"]
+
+
+@pytest.fixture(autouse=True)
+def entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(report_store.ACCESS, "monte_carlo_pca", "full_black_box")
+
+
+def stored(job: Job) -> JobResult:
+    """Each victim and seed shifts all attacks alike; only the VAE grants the encoder."""
+    victim = job.choices["victim"]
+    lacks = set() if victim == "vae" else {"encoder"}
+    shifts = {name: at + VICTIMS[victim] + job.config.seed for name, at in SHIFTS.items()}
+    asked = {name: shift for name, shift in shifts.items() if name in job.config.attack}
+    return known_result(job, {(n, "none"): None if n in lacks else s for n, s in asked.items()})
+
+
+def test_an_entry_of_one_s_own_stands_beside_what_is_stored(fill: Fill, tmp_path: Path) -> None:
+    studies = [*collect(fill(stored, "ranking", *WORDS, THEIRS))]
+    studies += collect(fill(stored, "ranking", *WORDS, MINE))
+    found = ranked(studies).standings.set_index("attack")
+    areas = [known_auroc(12 + more + seed) for more in VICTIMS.values() for seed in (0, 1)]
+    assert found["auroc"]["monte_carlo_pca"] == pytest.approx(np.mean(areas), abs=1e-12)
+    assert found["better_than"]["monte_carlo_pca"] == "full black box"
+    assert found["worse_than"]["full_black_box"] == "monte carlo pca"
+    ranks = {"monte_carlo_pca": 1, "full_black_box": 2, "discriminator": 1, "encoder": 1}
+    assert found["mean_rank"].to_dict() == ranks
+    assert found["victims"]["encoder"] == 1
+
+    one_victim = [*WORDS[1:], "victim=dcgan"]  # the same words, fewer victims: no mean rank
+    few = ranked([studies[0], *collect(fill(stored, "ranking", *one_victim, MINE))]).standings
+    few = few.set_index("attack")
+    assert few["victims"]["monte_carlo_pca"] == 1
+    assert np.isnan(few["mean_rank"]["monte_carlo_pca"])
+    assert few["mean_rank"]["full_black_box"] == 1
+
+
+def test_the_same_store_gives_the_same_page(fill: Fill, tmp_path: Path) -> None:
+    words = ["victim=vae", "seed=0", "calibration=none"]
+    line = fill(stored, "ranking", *words, "attack=[full_black_box,monte_carlo_pca]")
+    pages = []
+    for folder in ("one", "two"):
+        assert main(["--ranking", *line, "--out", str(tmp_path / folder)]) == 0
+        pages.append({p.name: p.read_bytes() for p in sorted((tmp_path / folder).iterdir())})
+    assert pages[0] == pages[1]
+    names = {f"full_black_box.{kind}" for kind in ("pdf", "svg")}
+    assert pages[0].keys() == names | {"standings.csv", "pairs.csv", "index.html"}
+    assert b"monte carlo pca" in pages[0]["index.html"]
+
+
+def test_own_words_are_compared_with_the_sweep_s_own(words: list[str]) -> None:
+    own = [*words, "victim=vae", "seed=0"]
+    assert [len(study.outcomes) for study in studies_of(own)] == [1]
+    theirs, mine = studies_of([*own, "attack=[encoder]"])
+    assert [o.state for o in (*theirs.outcomes, *mine.outcomes)] == ["not started"] * 2
+    assert list(mine.outcomes[0].job.config.attack) == ["encoder"]
+    assert len(theirs.outcomes[0].job.config.attack) > 20
+
+
+def test_results_that_an_error_voids_are_left_out(
+    fill: Fill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(job: Job) -> JobResult:
+        return dataclasses.replace(stored(job), checks=[Check("a promise", "error", "broken")])
+
+    line = fill(broken, "ranking", "victim=vae", "seed=0", "calibration=none", MINE)
+    assert main(["--ranking", *line, "--out", str(tmp_path)]) == 2
+    assert "no result to rank; run: python -m benchmark" in capsys.readouterr().err
+
+
+def entries(rng: np.random.Generator, shifts: list[float]) -> dict[Any, Any]:
+    """Attacks on 5 victims with 2 seeds; each victim leaks differently, scores share their noise."""
+    n, found = 40, dict[Any, Any]()
+    for victim, leak in enumerate(rng.normal(0.5, 0.3, 5)):
+        for seed in range(2):
+            shared = rng.normal(size=2 * n)
+            for i, shift in enumerate(shifts):
+                values = shared + rng.normal(size=2 * n)
+                values[:n] += leak + shift + rng.normal(0, 0.1)
+                columns = {"query": np.arange(2 * n), "member": np.arange(2 * n) < n}
+                scores = pd.DataFrame(columns | {"score": values})
+                seeds = found.setdefault((f"a{i}", "none"), {}).setdefault(str(victim), {})
+                seeds[seed] = Result({}, scores)
+    return found
+
+
+def told_apart(rng: np.random.Generator, shifts: list[float]) -> bool:
+    p_values = [pair[-1] for pair in _pairs("an access", entries(rng, shifts))]
+    return bool((metrics.holm(np.array(p_values)) < 0.05).any())
+
+
+def test_equal_entries_are_seldom_told_apart_and_different_ones_often() -> None:
+    rng = np.random.default_rng(0)
+    false = sum(told_apart(rng, [0.0] * 3) for _ in range(60))
+    assert false <= 7, f"{false} of 60"  # 5% are promised; more than 7 have a chance of 1%
+    assert sum(told_apart(rng, [0.0, 1.2]) for _ in range(10)) >= 9
