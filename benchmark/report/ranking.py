@@ -203,7 +203,7 @@ def _against(entry: Row, order: Sequence[Row], compared: pd.DataFrame) -> dict[s
         signs |= {b: sure} if a == entry else {a: -sure} if b == entry else {}
     columns = {"better_than": 1, "worse_than": -1, "undecided": 0}
     return {
-        column: ", ".join(called(row) for row in order if signs.get(row) == sign)
+        column: "; ".join(called(row) for row in order if signs.get(row) == sign)
         for column, sign in columns.items()
     }
 

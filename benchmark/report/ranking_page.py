@@ -86,19 +86,18 @@ def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
 
 
 def _texts(row: dict[Any, Any]) -> dict[str, Any]:
-    """A row of the standings for a reader; beside each number that is sorted by, the number."""
+    """A row of the standings for a reader."""
     return {
         "name": called((row["attack"], row["calibrated"])),
         "victims": row["victims"],
         "seeds": row["seeds"],
-        "auroc": (row["auroc"], _with_interval(row, "auroc", number)),
-        "tpr": (row["tpr_at_1"], _with_interval(row, "tpr_at_1", percent)),
-        "rank": (row["mean_rank"], number(row["mean_rank"], 1)),
-        "evaluations": (row["evaluations"], number(row["evaluations"], 0)),
-        "seconds": (row["seconds"], duration(row["seconds"])),
+        "auroc": _with_interval(row, "auroc", number),
+        "tpr": _with_interval(row, "tpr_at_1", percent),
+        "rank": number(row["mean_rank"], 1),
+        "evaluations": number(row["evaluations"], 0),
+        "seconds": duration(row["seconds"]),
         "better": row["better_than"],
         "worse": row["worse_than"],
-        "undecided": row["undecided"],
     }
 
 
