@@ -27,8 +27,8 @@ from torch import Tensor
 from attacks.latent_search import GradientSearch, PowellSearch, start_nearest
 from benchmark.config.commandline import register_resolvers
 from benchmark.job.prepare import prepare
-from benchmark.models.recipe import Recipe, obtain
-from benchmark.store.seeds import sub_seed
+from benchmark.job.request import open_request
+from benchmark.models.recipe import obtain
 from victims.access import PartialBlackBox, WhiteBox
 
 JOINT, ITERATIONS, RATE = 20, 1000, 0.015
@@ -136,19 +136,17 @@ def main() -> None:
     register_resolvers()
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         config = compose("config", ["calibration=none", "logger=none", *wanted.overrides])
-    plan = prepare(config)
-    seed = sub_seed(config.seed, "victim")
-    recipe = Recipe(config.victim, plan.split.members, seed, config.bank.size, "victim")
-    model = obtain(recipe, plan.dataset, plan.store, config.machine, {})
-    queries = plan.queries.records(slice(None))
+    job = prepare(open_request(config))
+    model = obtain(job.trial.recipe, job.workshop(job.trial))
+    queries = job.trial.queries.records(slice(None))
 
     def view(access: type) -> Any:
         return model.victim.view(access, model.released, model.codes, config.machine.batch_size)
 
-    powell: Any = plan.attacks["partial_black_box"].attack
+    powell: Any = job.request.attacks["partial_black_box"]
     powell.max_evals, powell.starts = wanted.evals, 1
     partial_black_box(powell, view(PartialBlackBox), queries[: wanted.powell_queries])
-    gradient: Any = plan.attacks["white_box"].attack
+    gradient: Any = job.request.attacks["white_box"]
     white_box(gradient, view(WhiteBox), queries[: wanted.queries])
 
 

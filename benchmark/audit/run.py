@@ -25,7 +25,7 @@ from benchmark.audit.steps import Step, attack, choose, plan
 from benchmark.audit.verdict import check_settings, judge
 from benchmark.config.build import choices, composing
 from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
-from benchmark.config.machine import set_up
+from benchmark.config.machine import machine_of
 from benchmark.measures.result import JobResult
 from benchmark.show import output, terminal
 from benchmark.store.entries import Store
@@ -126,7 +126,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     """
     if unknown := set(sources) - set(SOURCES):
         raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
-    set_up(config.machine)
+    machine_of(config.machine).set_up()
     check_settings(config)
     store = Store(Path(config.machine.store))
     store.check()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
@@ -55,8 +55,12 @@ def build(config: DictConfig, setting: str, **given: Any) -> Any:
 
     Every value must be of the kind, and in the range, that the constructor's annotation says.
     """
+    check_values(config, setting, given)
+    return _instantiated(config, setting, given)
+
+
+def _instantiated(config: Any, setting: str, given: Mapping[str, Any]) -> Any:
     try:
-        check_values(config, setting, given)
         return instantiate(config, **given)
     except InstantiationException as error:
         cause = error.__cause__
@@ -77,6 +81,33 @@ class Chosen(Generic[T]):
 def choose_one(config: DictConfig, setting: str, **given: Any) -> Chosen[Any]:
     """Build what a config names, and keep its settings beside it."""
     return Chosen(build(config, setting, **given), plain(config))
+
+
+@dataclass(frozen=True)
+class Factory(Generic[T]):
+    """Builds what a config names as often as it is asked to, a fresh one each time.
+
+    kind: the class. settings: those that keys are made of. setting: where the config has them.
+    """
+
+    kind: type[T]
+    settings: dict[str, Any]
+    setting: str
+
+    def build(self, **given: Any) -> T:
+        """A fresh one. given: what its constructor takes beside the settings."""
+        made: T = _instantiated(self.settings, self.setting, given)
+        return made
+
+    def takes(self, name: str) -> bool:
+        """Whether the constructor has a parameter of this name."""
+        return name in _parameters(self.kind)
+
+
+def factory_of(config: DictConfig, setting: str) -> Factory[Any]:
+    """A factory of what a config names; its values are checked here, by their annotations."""
+    check_values(config, setting)
+    return Factory(resolve_name(config["_target_"]), plain(config), setting)
 
 
 def check(setting: str, value: Any, wanted: Any) -> None:
@@ -129,11 +160,6 @@ def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) 
             check_values(value, f"{setting}.{name!s}")
         elif name in wanted and name not in given:
             check(f"{setting}.{name!s}", value, wanted[str(name)])
-
-
-def takes(config: DictConfig, name: str) -> bool:
-    """Whether the constructor that a config names has a parameter of this name."""
-    return name in _parameters(resolve_name(config["_target_"]))
 
 
 def _annotations(target: Any) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partialmethod
-from typing import Any
+from typing import Literal, get_type_hints
 
 import torch
 from omegaconf import DictConfig
@@ -11,50 +12,57 @@ from pydantic import NonNegativeFloat, PositiveInt
 from tqdm import tqdm
 
 from benchmark.config.build import check
+from benchmark.store.keys import plain
 from victims.errors import UserError
-
-ACCELERATORS = "cpu", "gpu"
-
-
-PRECISIONS = "32-true", "bf16-mixed"
-
-
-MACHINE: dict[str, Any] = {
-    "threads": PositiveInt | None,
-    "batch_size": PositiveInt,
-    "checkpoint_every_s": NonNegativeFloat,
-    "progress": bool,
-    "renew": list[str],
-}
-
 
 SHOW_BAR = tqdm.__init__
 
 
-def set_up(machine: DictConfig) -> None:
-    """Threads and progress bars; neither may change a score beyond float rounding."""
-    _refuse_unknown(machine)
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
-    torch.backends.cudnn.allow_tf32 = False  # else a GPU's convolutions keep three digits only
-    # tqdm reads TQDM_DISABLE when it is imported, which is before any config is known.
-    quiet = partialmethod(SHOW_BAR, disable=True)
-    tqdm.__init__ = SHOW_BAR if machine.progress else quiet  # type: ignore
+@dataclass(frozen=True)
+class Machine:
+    """Where and how fast a job runs; of all this only the precision changes what is found.
+
+    store: folder of what is made once. accelerator: cpu, or gpu for CUDA.
+    precision: of training. threads: of the job; None = as many as torch chooses.
+    batch_size: records in one call to a network. checkpoint_every_s: seconds between checkpoints.
+    progress: whether bars are shown.
+    renew: attacks whose scores are made anew where their file was edited since.
+    """
+
+    store: str
+    accelerator: Literal["cpu", "gpu"]
+    precision: Literal["32-true", "bf16-mixed"]
+    threads: PositiveInt | None
+    batch_size: PositiveInt
+    checkpoint_every_s: NonNegativeFloat
+    progress: bool
+    renew: list[str]
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks are."""
+        return device_of(self.accelerator)
+
+    def set_up(self) -> None:
+        """Threads and progress bars; neither may change a score beyond float rounding.
+
+        Raises UserError where there is no such device.
+        """
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise UserError("machine.accelerator=gpu: this machine has no CUDA device; use cpu")
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        torch.backends.cudnn.allow_tf32 = False  # else a GPU's convolutions keep three digits only
+        # tqdm reads TQDM_DISABLE when it is imported, which is before any config is known.
+        quiet = partialmethod(SHOW_BAR, disable=True)
+        tqdm.__init__ = SHOW_BAR if self.progress else quiet  # type: ignore
 
 
-def _refuse_mistyped(machine: DictConfig) -> None:
-    for name, wanted in MACHINE.items():
-        check(f"machine.{name}", machine[name], wanted)
-
-
-def _refuse_unknown(machine: DictConfig) -> None:
-    """Refuse a device or a precision that this benchmark or this machine doesn't have."""
-    _refuse_mistyped(machine)
-    for name, known in {"accelerator": ACCELERATORS, "precision": PRECISIONS}.items():
-        if machine[name] not in known:
-            raise UserError(f"machine.{name}={machine[name]}: allowed are {', '.join(known)}")
-    if machine.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("machine.accelerator=gpu: this machine has no CUDA device; use cpu")
+def machine_of(config: DictConfig) -> Machine:
+    """What the part `machine` of a config says; each value is checked by its annotation."""
+    for name, wanted in get_type_hints(Machine, include_extras=True).items():
+        check(f"machine.{name}", config[name], wanted)
+    return Machine(**{name: plain(config[name]) for name in get_type_hints(Machine)})
 
 
 def device_of(accelerator: str) -> torch.device:

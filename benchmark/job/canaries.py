@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.joined import joined
@@ -15,8 +16,6 @@ from benchmark.data.split import Split
 from benchmark.measures import epsilon, gaussian
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
-
-KINDS = ("noise", "records")
 
 
 class OneRun:
@@ -26,11 +25,9 @@ class OneRun:
     drawn independently from the non-members' values; `records` for the split's non-members.
     """
 
-    def __init__(self, count: int, kind: str) -> None:
-        if kind not in KINDS:
-            raise UserError(f"canaries.kind={kind}: allowed are {', '.join(KINDS)}")
-        if count < 2:
-            raise UserError(f"canaries.count={count}: at least 2 are needed")
+    def __init__(
+        self, count: Annotated[int, Field(ge=2)], kind: Literal["noise", "records"]
+    ) -> None:
         self.count, self.kind = count, kind
 
     def check(self, split: Split) -> None:

@@ -7,11 +7,11 @@ by telling the distributions apart. The baseline needs labels, so it is no attac
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
+from pydantic import Field, PositiveInt
 from scipy.stats import norm
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -20,14 +20,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from attacks.base import some_rows
-from benchmark.config.build import build
+from benchmark.config.build import Chosen
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics
 from benchmark.measures.columns import summary
 from benchmark.measures.result import NO_ACCESS
-from benchmark.store.entries import Store, plain, read_meta
+from benchmark.store.entries import Store, read_meta
 from benchmark.store.seeds import sub_seed
-from victims.errors import UserError
 
 FITTED = 5000
 """Queries that the principal components are fitted to; memory stays bounded."""
@@ -58,14 +57,12 @@ class Blind:
 
     RIDGE = 10.0
 
-    def __init__(self, components: int, folds: int, shuffles: int) -> None:
-        for name, value, least in (
-            ("components", components, 1),
-            ("folds", folds, 2),
-            ("shuffles", shuffles, 20),
-        ):
-            if value < least:
-                raise UserError(f"blind.{name}={value}: at least {least} is needed")
+    def __init__(
+        self,
+        components: PositiveInt,
+        folds: Annotated[int, Field(ge=2)],
+        shuffles: Annotated[int, Field(ge=20)],
+    ) -> None:
         self.components, self.folds, self.shuffles = components, folds, shuffles
 
     def guess(
@@ -101,20 +98,25 @@ class Blind:
         return np.hstack([components, components**2])
 
 
-def rows(config: DictConfig, store: Store, queries: Queries) -> pd.DataFrame:
-    """The baseline's row as in `JobResult`, from the store or made now; none with blind=none."""
-    if not config.blind:
+def row_of(
+    blind: Chosen[Blind] | None, *, queries: Queries, store: Store, seed: int
+) -> pd.DataFrame:
+    """The baseline's row as in `JobResult`, from the store or made now; no row without it.
+
+    seed: the job's.
+    """
+    if blind is None:
         return pd.DataFrame()
-    baseline: Blind = build(config.blind, "blind")
+    baseline = blind.made
     row: dict[str, Any] = {"attack": "blind", "access": NO_ACCESS, "calibrated": "none"}
     row["warnings"] = ""
     member = queries.is_member
     if min(member.sum(), (~member).sum()) < baseline.folds:
         status = f"fewer members or non-members than blind.folds={baseline.folds}"
         return pd.DataFrame([row | {"status": status}])
-    seed = sub_seed(config.seed, "blind")
+    seed = sub_seed(seed, "blind")
     filed = {
-        "blind": plain(config.blind),
+        "blind": blind.settings,
         "queries": queries.digest,
         "members": queries.take(np.flatnonzero(member)).digest,
         "seed": seed,

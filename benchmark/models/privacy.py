@@ -5,33 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig
-
-from benchmark.config.build import build
-from benchmark.data.dataset import Dataset, Source
-from benchmark.models.recipe import Recipe, network
+from benchmark.data.dataset import Source
+from benchmark.models.recipe import Recipe
+from victims.base import Victim
+from victims.budget import Privacy
 from victims.errors import UserError
 
 
-def refuse(recipe: Recipe, dataset: Dataset) -> None:
-    """Raise UserError where a model cannot be trained as privately as its recipe asks."""
-    if not recipe.dp:
+def refuse(recipe: Recipe, network: Victim) -> None:
+    """Raise UserError where a model cannot be trained as privately as its recipe asks.
+
+    network: a fresh one of its blueprint.
+    """
+    if recipe.blueprint.dp is None:
         return
-    victim = network(recipe.victim, dataset)
-    victim.make_private()
     try:
-        build(recipe.dp, "dp").check(victim, len(recipe.rows))
+        recipe.blueprint.dp.made.check(network, len(recipe.rows))
     except UserError as error:
         raise UserError(f"{recipe.title}: {error}") from error
 
 
-def refuse_encoding(config: DictConfig, source: Source, facts: Mapping[str, Any]) -> None:
-    """With dp=on, raise UserError for data that are prepared by what the members are like."""
-    if not config.dp or config.dp.public_encoding:
+def refuse_encoding(privacy: Privacy, source: Source, facts: Mapping[str, Any]) -> None:
+    """Raise UserError for data that are prepared by what the members are like."""
+    if privacy.public_encoding:
         return
     if getattr(source, "fitted", False):
+        encoding = getattr(source, "encode", "")
         raise UserError(
-            f"data.encode={config.data.encode}: it is measured on all records, the members too, "
+            f"data.encode={encoding}: it is measured on all records, the members too, "
             "which no accountant sees; choose data.encode=none, or say that ranges and quantiles "
             "are public knowledge with dp.public_encoding=true"
         )

@@ -5,28 +5,27 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
 from PIL import Image
 from tqdm import tqdm
 
-from benchmark.config.build import build, takes
-from benchmark.config.machine import device_of
+from benchmark.config.build import Chosen, Factory
+from benchmark.config.machine import Machine
 from benchmark.data.dataset import Dataset
 from benchmark.data.tiles import tile
 from benchmark.models.memory import Fitting
 from benchmark.models.release import Form, prior, release
-from benchmark.store.entries import WORK, Store, key, plain
+from benchmark.store.entries import WORK, Store, key
 from benchmark.store.seeds import sub_seed
 from victims.access import View
 from victims.base import Victim
-from victims.budget import SPENT, Ledger
+from victims.budget import SPENT, Ledger, Privacy
 from victims.training.train import Training, fit, load, skip, training_bar
 
 log = logging.getLogger(__name__)
@@ -39,41 +38,78 @@ RELEASED_TOGETHER = 256
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that determines a trained model and the samples it releases.
+class Blueprint:
+    """How a model is built and trained, whatever its records.
 
-    victim: its config. rows: (n,) row numbers of its training records, in order.
-    seed: for initial weights, batches and noise. bank: how many samples it releases.
-    dp: the config of private training; empty or None for training without.
+    victim: makes its network. bank: how many samples it releases.
+    dp: its private training, None for training without.
     precision: of training, see `Training`; other precisions end in other weights.
     """
 
-    victim: DictConfig
+    victim: Factory[Victim]
+    bank: int
+    dp: Chosen[Privacy] | None = None
+    precision: str = "32-true"
+
+    def filed(self) -> dict[str, Any]:
+        """What it adds to the keys of its models."""
+        private = {"dp": self.dp.settings} if self.dp else {}
+        return {"victim": self.victim.settings, "precision": self.precision, **private}
+
+    def network(self, dataset: Dataset) -> Victim:
+        """A fresh network for these records; raises UserError for records that do not suit it.
+
+        One that knows mixed columns is told what they are.
+        """
+        told = {"schema": dataset.schema} if self.victim.takes("schema") else {}
+        network = self.victim.build(shape=dataset.shape, **told)
+        if self.dp:
+            network.make_private()
+        return network
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a trained model and the samples it releases.
+
+    rows: (n,) row numbers of its training records, in order.
+    seed: for initial weights, batches and noise. title: what it is called while it is trained.
+    """
+
+    blueprint: Blueprint
     rows: np.ndarray
     seed: int
-    bank: int
     title: str
-    dp: DictConfig | None = None
-    precision: str = "32-true"
 
     def config(self, dataset: Dataset) -> dict[str, Any]:
         """What the trained model is filed under: the records by content, no place and no device."""
         return {
-            "victim": plain(self.victim),
+            **self.blueprint.filed(),
             "shape": list(dataset.shape),
             "records": dataset.digest(self.rows),
             "count": len(self.rows),
             **self._columns(dataset),
             "seed": self.seed,
-            "precision": self.precision,
-            **({"dp": plain(self.dp)} if self.dp else {}),
         }
 
     def _columns(self, dataset: Dataset) -> dict[str, Any]:
         """What a victim is told about the columns, if it listens."""
-        if dataset.schema is None or not takes(self.victim, "schema"):
+        if dataset.schema is None or not self.blueprint.victim.takes("schema"):
             return {}
         return {"schema": key({"columns": dataset.schema.plain()})}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where models are made: of which data, for which store, on which machine.
+
+    note: what stands beside them in the store; it is part of no key.
+    """
+
+    dataset: Dataset
+    store: Store
+    machine: Machine
+    note: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,60 +157,60 @@ class Model:
         return self.privacy["private_steps"] * terms.batches / terms.together
 
 
-def obtain(
-    recipe: Recipe,
-    dataset: Dataset,
-    store: Store,
-    machine: DictConfig,
-    note: dict[str, Any],
-    bar: tqdm | None = None,
-) -> Model:
+def obtain(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) -> Model:
     """The model of a recipe: from the store, or trained now; and its released samples likewise.
 
     bar: counts the training steps of several models; without it the training shows its own.
     """
-    config = recipe.config(dataset)
+    dataset, store, machine = workshop.dataset, workshop.store, workshop.machine
+    config, bank = recipe.config(dataset), recipe.blueprint.bank
 
     def train(folder: Path) -> None:
-        victim = _initial(recipe, dataset, machine.accelerator)
-        log.info("%s: training on %d records", recipe.title, len(recipe.rows))
-        training = Training(machine.accelerator, recipe.precision, machine.checkpoint_every_s)
-        ledger = _made_private(recipe, victim)
-        fit(
-            victim,
-            lambda rows: dataset.records(recipe.rows[rows]),
-            len(recipe.rows),
-            folder,
-            folder / WORK,
-            sub_seed(recipe.seed, "training"),
-            training,
-            recipe.title,
-            bar,
-        )
-        if ledger is not None:
-            ledger.write(victim, folder)
-        _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
+        _train(recipe, workshop, folder, bar)
 
-    folder = store.get("victim", config, train, note)
+    folder = store.get("victim", config, train, workshop.note)
     victim = _initial(recipe, dataset, machine.accelerator)
     parameters = sum(weight.numel() for weight in victim.parameters() if weight.requires_grad)
-    victim = load(victim, folder).to(device_of(machine.accelerator))  # type: ignore[assignment]
+    victim = load(victim, folder).to(machine.device)  # type: ignore[assignment]
     form = Form(dataset)
-    bank = {"model": key(config), "size": recipe.bank, "seed": recipe.seed, **form.filed()}
 
     def sample(folder: Path) -> None:
-        fitting, own = Fitting(View(victim.device, RELEASED_TOGETHER)), (recipe.bank, recipe.seed)
+        fitting, own = Fitting(View(victim.device, RELEASED_TOGETHER)), (bank, recipe.seed)
         fitting(lambda view: release(victim, form, folder, *own, view.batch_size))
 
-    bank_folder = store.get("bank", bank, sample, note)
-    filed = {**config, "bank": recipe.bank, **form.filed()}
-    return Model(recipe, victim, parameters, filed, folder, bank_folder)
+    samples = {"model": key(config), "size": bank, "seed": recipe.seed, **form.filed()}
+    return Model(
+        recipe=recipe,
+        victim=victim,
+        parameters=parameters,
+        config={**config, "bank": bank, **form.filed()},
+        folder=folder,
+        bank_folder=store.get("bank", samples, sample, workshop.note),
+    )
 
 
-def network(config: DictConfig, dataset: Dataset, setting: str = "victim") -> Victim:
-    """A victim's network for these records; one that knows mixed columns is told what they are."""
-    known = {"schema": dataset.schema} if takes(config, "schema") else {}
-    return build(config, setting, shape=dataset.shape, **known)
+def _train(recipe: Recipe, workshop: Workshop, folder: Path, bar: tqdm | None) -> None:
+    """Train a recipe's model and write its weights, and what its privacy cost, into `folder`."""
+    dataset, machine = workshop.dataset, workshop.machine
+    victim = _initial(recipe, dataset, machine.accelerator)
+    log.info("%s: training on %d records", recipe.title, len(recipe.rows))
+    precision = recipe.blueprint.precision
+    training = Training(machine.accelerator, precision, machine.checkpoint_every_s)
+    ledger = _made_private(recipe, victim)
+    fit(
+        victim,
+        lambda rows: dataset.records(recipe.rows[rows]),
+        len(recipe.rows),
+        folder,
+        folder / WORK,
+        sub_seed(recipe.seed, "training"),
+        training,
+        recipe.title,
+        bar,
+    )
+    if ledger is not None:
+        ledger.write(victim, folder)
+    _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
 
 
 def untrained(recipe: Recipe, dataset: Dataset) -> Victim:
@@ -182,28 +218,22 @@ def untrained(recipe: Recipe, dataset: Dataset) -> Victim:
     return _initial(recipe, dataset).freeze_for_release()
 
 
-def obtain_all(
-    recipes: Sequence[Recipe],
-    dataset: Dataset,
-    store: Store,
-    machine: DictConfig,
-    note: dict[str, Any],
-) -> list[Model]:
-    """The models of several recipes of one victim config, in one go.
+def obtain_all(recipes: Sequence[Recipe], workshop: Workshop) -> list[Model]:
+    """The models of several recipes of one blueprint, in one go.
 
     One bar shows the steps of all that are still to be trained, and the time that these will take.
     """
-    made = dataset, store, machine, note
+    dataset, store = workshop.dataset, workshop.store
     missing = [not store.has("victim", recipe.config(dataset)) for recipe in recipes]
     if not any(missing):
-        return [obtain(recipe, *made) for recipe in recipes]
+        return [obtain(recipe, workshop) for recipe in recipes]
     steps = _initial(recipes[0], dataset).steps
     models = []
     with training_bar("reference models", steps * sum(missing)) as bar:
         for recipe, is_missing in zip(recipes, missing, strict=True):
             bar.set_description(recipe.title)
             before = bar.n
-            models.append(obtain(recipe, *made, bar))
+            models.append(obtain(recipe, workshop, bar))
             if is_missing:  # unless it was trained here, another process made it meanwhile
                 skip(bar, int(before + steps - bar.n))
     return models
@@ -212,9 +242,7 @@ def obtain_all(
 def _initial(recipe: Recipe, dataset: Dataset, accelerator: str = "cpu") -> Victim:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(recipe.seed, "weights"))
-        victim = network(recipe.victim, dataset)
-        if recipe.dp:
-            victim.make_private()
+        victim = recipe.blueprint.network(dataset)
     if accelerator == "cpu":  # its convolutions of few channels are up to 1.6 times as fast so
         victim.to(memory_format=torch.channels_last)
     return victim
@@ -222,15 +250,15 @@ def _initial(recipe: Recipe, dataset: Dataset, accelerator: str = "cpu") -> Vict
 
 def _made_private(recipe: Recipe, victim: Victim) -> Ledger | None:
     """Give a victim the mechanism of private training where its recipe asks for that."""
-    if not recipe.dp:
+    if recipe.blueprint.dp is None:
         return None
-    steps = victim.steps
-    ledger = build(recipe.dp, "dp").attach(victim, len(recipe.rows))
+    privacy, steps = recipe.blueprint.dp.made, victim.steps
+    ledger = privacy.attach(victim, len(recipe.rows))
     log.info("%s: private, noise multiplier %.3g", recipe.title, ledger.noise_multiplier)
     if victim.steps < steps:
         log.warning(
             "%s: training stops after %d of %d steps, where dp.epsilon=%g is spent",
-            *(recipe.title, victim.steps, steps, recipe.dp.epsilon),
+            *(recipe.title, victim.steps, steps, privacy.epsilon),
         )
     return ledger
 

@@ -6,28 +6,20 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from pydantic import PositiveInt
 
 from attacks.calibration.difference import Calibration
 from attacks.calibration.ensemble import Ensemble
-from benchmark.config.build import build
 from benchmark.data.split import Split
-from benchmark.models.recipe import Recipe
-from benchmark.store.keys import plain
+from benchmark.models.recipe import Blueprint, Recipe
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 
 
 class References(Protocol):
-    """A set of reference models: how many, and what each is trained on.
+    """A set of reference models: how many, and what each is trained on."""
 
-    dp: the config of their private training, as `Recipe` has it. By default it is the victim's: the
-    attacker knows how the victim was trained, and imitates it.
-    """
-
-    victim: DictConfig
     count: int
-    dp: DictConfig | None
 
     def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """Row numbers (n,) of the training records of model i; raises UserError if impossible."""
@@ -37,11 +29,8 @@ class References(Protocol):
 class _Counted:
     """What both kinds of reference models are made of."""
 
-    def __init__(
-        self, victim: DictConfig, count: int, members: int, dp: DictConfig | None = None
-    ) -> None:
-        self.victim, self.count, self.members = victim, _at_least_one(count), members
-        self.dp = dp
+    def __init__(self, count: PositiveInt, members: int) -> None:
+        self.count, self.members = count, members
 
 
 class Single(_Counted):
@@ -88,29 +77,14 @@ class Halves(_Counted):
         return np.concatenate([half, _own_records(i, split, seed)[:lacking]])
 
 
-def chosen(config: DictConfig) -> References:
-    """The reference models that a job's config asks for; of the victim's own kind by default."""
-    return build(config.reference, "reference", victim=victim_of(config), _recursive_=False)
-
-
-def victim_of(config: DictConfig) -> DictConfig:
-    """What the reference models of a job are: the victim's config unless another was chosen."""
-    return DictConfig(OmegaConf.create(plain(config.reference.victim or config.victim)))
-
-
-def recipes(
-    references: References, split: Split, seed: int, bank: int, precision: str = "32-true"
-) -> list[Recipe]:
-    """One recipe per reference model, with a seed of its own; trained in the job's precision."""
+def recipes(references: References, blueprint: Blueprint, split: Split, seed: int) -> list[Recipe]:
+    """One recipe per reference model, with a seed of its own."""
     return [
         Recipe(
-            references.victim,
-            references.rows(i, split, seed),
-            _model_seed(i, seed),
-            bank,
-            f"reference model {i + 1} of {references.count}",
-            references.dp,
-            precision,
+            blueprint,
+            rows=references.rows(i, split, seed),
+            seed=_model_seed(i, seed),
+            title=f"reference model {i + 1} of {references.count}",
         )
         for i in range(references.count)
     ]
@@ -155,9 +129,3 @@ def _own_records(i: int, split: Split, seed: int) -> np.ndarray:
 
 def _model_seed(i: int, seed: int) -> int:
     return sub_seed(seed, "reference", i)
-
-
-def _at_least_one(count: int) -> int:
-    if count < 1:
-        raise UserError(f"reference.count={count}: at least 1 is needed")
-    return count

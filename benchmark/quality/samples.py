@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import DictConfig
-from pydantic import NonNegativeInt
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmark.config.build import build, check
+from benchmark.config.build import Chosen
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
 from benchmark.measures.result import REAL, UNTRAINED
-from benchmark.models.recipe import Model, untrained
+from benchmark.models.recipe import Model, Workshop, untrained
 from benchmark.models.release import Form
 from benchmark.quality.features import Measure
-from benchmark.store.entries import WORK, Store, plain
+from benchmark.store.entries import WORK
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 
@@ -32,46 +30,43 @@ Read = Callable[[slice], Tensor]
 HELD_OUT, SAMPLES = "held-out", "samples"
 
 
-class Comparison:
+class SampleQuality:
     """How samples are judged: the config group `quality`.
 
-    Raises UserError for a setting that cannot work, before anything expensive starts.
+    size: records in each set, at most. measures: by what they judge, images or tables.
+    Raises UserError for a size at which nothing can be measured.
     """
 
-    def __init__(self, config: DictConfig) -> None:
-        check("quality.size", config.size, NonNegativeInt)
-        chosen = {"images": config.images, "tables": config.tables}
-        self.size, self.config = config.size, {k: plain(v) for k, v in chosen.items() if v}
-        self.measures: dict[str, Measure] = {
-            kind: build(chosen[kind], f"quality.{kind}") for kind in self.config
-        }
-        if self.measures and self.size < 1:
+    def __init__(self, size: int, measures: Mapping[str, Chosen[Measure]]) -> None:
+        if measures and size < 1:
             raise UserError(
-                f"quality.size={self.size}: at least 1 is needed; quality=none measures nothing"
+                f"quality.size={size}: at least 1 is needed; quality=none measures nothing"
             )
+        self.size, self.measures = size, measures
 
     def load(self, dataset: Dataset) -> None:
         """Get what the measure for this data needs; raises UserError where it cannot be had."""
         if measure := self.measures.get(_kind(dataset)):
-            measure.load()
+            measure.made.load()
 
     def judge(
-        self, model: Model, dataset: Dataset, split: Split, seed: int, store: Store, batch: int
+        self, model: Model, *, workshop: Workshop, split: Split, seed: int
     ) -> dict[str, float]:
         """Numbers by name, from the store or measured now; none where nothing is to be measured.
 
         Beside each number stand, as "NAME, untrained" and "NAME, real", what the same network
         before its first step and real records get. Records come from `split.held_out`, half of
         them to compare with, half as the real ones, and all sets have one size: a distance depends
-        on it. batch: records in one call of a network.
+        on it. workshop: where the model was made. seed: the job's.
         """
+        dataset = workshop.dataset
         kind, held_out = _kind(dataset), split.held_out(dataset)
         n = min(self.size, len(held_out) // 2, len(model.released))
         if kind not in self.measures or n < 1:
             return {}
         rows = np.random.default_rng(sub_seed(seed, "quality")).permutation(held_out)[: 2 * n]
         config = {
-            "measure": self.config[kind],
+            "measure": self.measures[kind].settings,
             "model": model.config,
             "records": dataset.digest(rows),
         }
@@ -91,15 +86,17 @@ class Comparison:
                 UNTRAINED: beginner,
                 REAL: lambda at: dataset.records(rows[n:][at]),
             }
-            measure, device = self.measures[kind], model.victim.device
+            measure, device = self.measures[kind].made, model.victim.device
             described = {}
             with tqdm(total=n * len(sets), desc="quality", unit="record", mininterval=1.0) as bar:
                 for name, read in sets.items():
-                    blocks = (read(at).to(device) for at in _slices(n, batch, bar))
+                    blocks = (
+                        read(at).to(device) for at in _slices(n, workshop.machine.batch_size, bar)
+                    )
                     described[name] = _described(measure, blocks, folder / WORK / f"{name}.npy")
             (folder / "quality.json").write_text(json.dumps(_compared(measure, described)))
 
-        found = store.get("quality", config, make) / "quality.json"
+        found = workshop.store.get("quality", config, make) / "quality.json"
         numbers: dict[str, float] = json.loads(found.read_text())
         return numbers
 

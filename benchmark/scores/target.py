@@ -132,7 +132,7 @@ def scores_of(
 
     filed = filed_under(attacker, target, queries)
     drop_if_edited(attacker, store, target.kind, filed)
-    folder = store.get(target.kind, filed, make, attacker.note)
+    folder = store.get(target.kind, filed, make, {**attacker.note, "queries": len(queries)})
     return np.load(folder / "scores.npy"), float(read_meta(folder)["seconds"]) + learning
 
 

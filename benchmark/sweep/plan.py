@@ -9,17 +9,18 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from benchmark.job import record
 from benchmark.measures.numbers import count, duration
 from benchmark.show.terminal import grid, terminal
-from benchmark.store.entries import Store, key, plain, read_meta
+from benchmark.store.entries import Store, key, read_meta
 from benchmark.sweep.compose import place, varied
 from victims.errors import UserError
 
 if TYPE_CHECKING:
+    from benchmark.job.request import Request
+    from benchmark.models.recipe import Blueprint
     from benchmark.sweep.compose import Job
 
 
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
 class Outlook:
     """What one job needs.
 
-    state: "stored", "to do", or why it cannot run. models: those of its models, by name, that are
-    stored, and missing: those that are not; each with its config. seconds: of each attack, None
-    where it was never run.
+    state: "stored", "to do", or why it cannot run. models: those of its models, by key, that are
+    stored, and missing: those that are not. seconds: of each attack, None where it was never run.
     """
 
     state: str
-    models: dict[str, Any] = field(default_factory=dict)
-    missing: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Blueprint] = field(default_factory=dict)
+    missing: dict[str, Blueprint] = field(default_factory=dict)
     seconds: tuple[float | None, ...] = ()
 
 
@@ -49,13 +49,13 @@ class Past:
             self._models[_training(meta["config"])].append(meta["seconds"])
         for path in store.root.glob("scores/*/meta.json"):
             meta = read_meta(path.parent)
-            queries = (meta["files"]["scores.npy"]["bytes"] - 128) / 8  # float64 after the header
             name = _attack(meta["config"]["attack"], meta["config"]["model"]["victim"])
-            self._attacks[name].append(meta["seconds"] / max(1.0, queries))
+            if queries := meta["note"].get("queries"):
+                self._attacks[name].append(meta["seconds"] / queries)
 
-    def model(self, model: dict[str, Any]) -> float | None:
+    def model(self, blueprint: Blueprint) -> float | None:
         """Median seconds that such a model took, on whatever records; None = never trained."""
-        return _median(self._models[_training(model)])
+        return _median(self._models[_training(blueprint.filed())])
 
     def attack(self, attack: dict[str, Any], victim: dict[str, Any]) -> float | None:
         """Median seconds a query of the same attack on such a victim, None = never run."""
@@ -104,51 +104,53 @@ def _row(ahead: Outlook, parts: Sequence[float | None]) -> dict[str, str]:
 
 def outlook(config: DictConfig, store: Store, past: Past) -> Outlook:
     """What a job needs; nothing is made or fetched for it, not even its data is prepared."""
+    # Here, because torch takes seconds, and a plan of stored jobs needs none of it.
+    from benchmark.job.request import open_request
+
     try:
         filed = record.filed_under(config)
         if record.is_stored(config, store, filed):
             return Outlook("stored")
-        models = _models(config, store, filed["data"])
+        request = open_request(config)
+        models = _models(request, store, filed)
     except UserError as error:
         return Outlook(str(error))
-    stored = {name: m for name, m in models.items() if store.has("victim", m)}
-    missing = {name: m for name, m in models.items() if name not in stored}
-    return Outlook("to do", stored, missing, _attack_seconds(config, past, len(models)))
+    stored = {key(own): blueprint for own, blueprint in models if store.has("victim", own)}
+    missing = {key(own): blueprint for own, blueprint in models if key(own) not in stored}
+    return Outlook("to do", stored, missing, _attack_seconds(request, past, len(models)))
 
 
-def _models(config: DictConfig, store: Store, data: dict[str, Any]) -> dict[str, Any]:
-    """Name -> config of the models that a job needs; stand-ins while its data is not prepared."""
-    # Here, because torch takes seconds, and a plan of stored jobs needs none of it.
+def _models(
+    request: Request, store: Store, filed: dict[str, Any]
+) -> list[tuple[dict[str, Any], Blueprint]]:
+    """What each model of a job is filed under, and how it is made; stand-ins before its data is.
+
+    filed: what determines the job's result.
+    """
     from benchmark.data.dataset import read
-    from benchmark.job.prepare import models, parts
-    from benchmark.models import references
+    from benchmark.job.prepare import draw
 
-    checked = parts(config)
-    if store.has("data", data):
-        made = models(config, checked, read(store.folder("data", data)))
-    else:
-        count = 1 + (config.reference.count if config.calibration or config.ensemble else 0)
-        at = {"data": data, "split": plain(config.split), "seed": config.seed}
-        at |= {"precision": config.machine.precision}
-        at |= {"dp": plain(config.dp)} if config.dp else {}
-        victims = [config.victim] + [references.victim_of(config)] * (count - 1)
-        victims += [config.victim] if config.canaries else []
-        made = [at | {"victim": plain(v), "number": i} for i, v in enumerate(victims)]
-    return {key(model): model for model in made}
+    if store.has("data", filed["data"]):
+        job = draw(request, store, read(store.folder("data", filed["data"])))
+        return [(recipe.config(data), recipe.blueprint) for recipe, data in job.models]
+    count = request.references.count if request.compares else 0
+    blueprints = [request.victim] + [request.imitation] * count
+    blueprints += [request.victim] if request.canaries else []
+    known = {name: filed[name] for name in ("data", "split", "seed")}
+    return [({**known, **b.filed(), "number": i}, b) for i, b in enumerate(blueprints)]
 
 
-def _attack_seconds(config: DictConfig, past: Past, models: int) -> tuple[float | None, ...]:
+def _attack_seconds(request: Request, past: Past, models: int) -> tuple[float | None, ...]:
     """Seconds of each attack that the victim allows, under all models."""
-    victim, queries = plain(config.victim), 2 * config.split.queries * models
-    offers = get_class(victim["_target_"]).can_grant  # type: ignore[attr-defined]
-    allowed = [a for a in config.attack.values() if offers(get_class(a._target_).access)]  # type: ignore[attr-defined]
-    rates = [past.attack(plain(attack), victim) for attack in allowed]
+    victim, queries = request.victim.victim, 2 * request.splitter.queries * models
+    allowed = [own for own in request.attackers.values() if victim.kind.can_grant(own.access)]
+    rates = [past.attack(attacker.filed["attack"], victim.settings) for attacker in allowed]
     return tuple(None if rate is None else rate * queries for rate in rates)
 
 
 def _training(model: Mapping[str, Any]) -> str:
     """What models share whose training takes about the same time."""
-    return key([model["victim"], model.get("dp"), model.get("precision", "32-true")])
+    return key({name: model.get(name) for name in ("victim", "dp", "precision")})
 
 
 def _attack(attack: Mapping[str, Any], victim: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from attacks.denoising import cropped
 from attacks.noise import own_noise
 from benchmark.config.build import build, build_all
 from benchmark.job.prepare import prepare
+from benchmark.job.request import open_request
 from victims.access import AccessibleDenoiser, VariationApi
 from victims.errors import Unsuited, UserError
 
@@ -205,4 +206,4 @@ def test_a_level_outside_the_schedule_is_refused_before_training(tmp_path: Any, 
     words = "victim=ddpm", "victim.timesteps=20", "victim.sampling_steps=2", "quality=none"
     words = (*words, "blind=none", "calibration=none", "distance=l2")
     with pytest.raises(Unsuited, match="the schedule has 20, 0 to 19; lower the attack's t"):
-        prepare(composed(tmp_path, *words, f"attack=[{name}]"))
+        prepare(open_request(composed(tmp_path, *words, f"attack=[{name}]")))

@@ -19,6 +19,7 @@ from attacks.features import OrientedGradients, PrincipalComponents, Values
 from attacks.monte_carlo import CLOSEST, RANGE, STAND_INS, Balls, MonteCarlo
 from attacks.search.nearest import distance_tiles
 from benchmark.job.prepare import prepare
+from benchmark.job.request import open_request
 from benchmark.measures import metrics
 from victims.access import FullBlackBox, FullBlackBoxWithReference
 from victims.errors import UserError
@@ -185,4 +186,4 @@ def test_features_of_images_are_refused_for_a_table_before_training(
 ) -> None:
     settings = config("data=randhie", "victim=vae_table", "attack=[monte_carlo_hog]")
     with pytest.raises(UserError, match=r"images only, but a record has \d+ columns"):
-        prepare(settings)
+        prepare(open_request(settings))

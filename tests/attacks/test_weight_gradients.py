@@ -13,6 +13,7 @@ from attacks.weight_gradients import GSA
 from benchmark.config.build import build
 from benchmark.job import run as job
 from benchmark.job.prepare import prepare
+from benchmark.job.request import open_request
 from victims.errors import UserError
 
 
@@ -64,7 +65,7 @@ def test_a_job_gives_it_the_reference_models(tmp_path: Any) -> None:
     words = ("victim=vae", "attack=[gsa,full_black_box]", "distance=l2", "quality=none")
     words = (*words, "blind=none", "calibration=none")
     with pytest.raises(UserError, match=r"gsa.* reference.members must be below split.reference"):
-        prepare(composed(tmp_path, *words))
+        prepare(open_request(composed(tmp_path, *words)))
     rows = job.run(composed(tmp_path, *words, "reference.members=12")).rows.set_index("attack")
     assert rows["status"]["gsa"] == "ok"
     assert rows["access"]["gsa"] == "weight_gradients_with_shadows"

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from benchmark.config.build import build
+from benchmark.job.request import open_request
 from benchmark.models.recipe import Model, Recipe
 from victims.access import AccessibleDiscriminator
 from victims.accounting import epsilon
@@ -147,5 +148,5 @@ def test_batches_are_counted_though_only_generator_steps_are_private(
 ) -> None:
     victim, _ = make(config, "victim.steps=8", "victim.n_critic=2", "victim.parts=3")
     (tmp_path / SPENT).write_text(json.dumps({"private_steps": 4}))
-    recipe = Recipe(config().victim, np.arange(24), 0, 8, "victim")
+    recipe = Recipe(open_request(config()).victim, np.arange(24), 0, "victim")
     assert Model(recipe, victim, 0, {}, tmp_path, tmp_path).steps == 8

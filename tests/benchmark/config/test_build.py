@@ -15,7 +15,7 @@ from benchmark import __main__ as program
 from benchmark.audit.__main__ import main as audit
 from benchmark.config.build import check, check_values
 from benchmark.job import run
-from benchmark.job.prepare import parts
+from benchmark.job.request import open_request
 from victims.errors import UserError
 
 
@@ -105,7 +105,7 @@ def test_what_is_wrong_with_the_machine_is_named_by_a_plan_and_by_a_job(
     word: str, config: Callable[..., DictConfig]
 ) -> None:
     settings = config(f"machine.{word}")
-    for start in (parts, run.run):
+    for start in (open_request, run.run):
         with pytest.raises(UserError, match=f"machine.{word}: input should be"):
             start(settings)
 
@@ -130,9 +130,13 @@ def test_a_word_in_a_number_s_place_is_named(group: str, config: Callable[..., D
         ("seed=-1", "seed=-1: input should be greater than or equal to 0"),
         ("bank.size=0", "bank.size=0: input should be greater than 0"),
         ("quality.size=x", "quality.size=x: input should be a valid integer"),
-        ("blind.folds=1", "blind.folds=1: at least 2 is needed"),
+        ("blind.components=0", "blind.components=0: input should be greater than 0"),
+        ("blind.folds=1", "blind.folds=1: input should be greater than or equal to 2"),
+        ("blind.shuffles=3", "blind.shuffles=3: input should be greater than or equal to 20"),
+        ("machine.checkpoint_every_s=-1", "checkpoint_every_s=-1: input should be greater than or"),
         ("split.members=1.5", "split.members=1.5: input should be a valid integer"),
         ("reference.count=1e3", "reference.count=1000.0: input should be a valid integer"),
+        ("reference.count=0", "reference.count=0: input should be greater than 0"),
         ("attack.white_box.distance=x", "attack.white_box.distance=x: input should be an instance"),
         ("victim.learning_rate=0", "victim.learning_rate=0: input should be greater than 0"),
         ("victim.beta1=1", "victim.beta1=1: input should be less than 1"),
@@ -142,5 +146,5 @@ def test_a_setting_that_cannot_work_is_refused_without_its_data(
     word: str, message: str, config: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
-        parts(config(word))
+        open_request(config(word))
     assert not (tmp_path / "store").exists()

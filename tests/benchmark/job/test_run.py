@@ -20,23 +20,23 @@ from omegaconf import DictConfig, OmegaConf
 from attacks.discriminator import DiscriminatorScore
 from attacks.full_black_box import NearestSample
 from attacks.latent_search import GradientSearch
-from benchmark.config.machine import PRECISIONS
 from benchmark.job import record, run
-from benchmark.job.prepare import parts
+from benchmark.job.request import open_request
 from benchmark.measures import metrics
 from benchmark.measures.columns import COLUMNS
-from benchmark.models import references
 from benchmark.quality.features import ImageNet
 from benchmark.scores import scoring
 from benchmark.store.entries import Store, plain, read_meta
 from benchmark.sweep import plan
 from victims.dcgan import DCGAN
 from victims.errors import UserError
+from victims.vae import VAE
 
 Config = Callable[..., DictConfig]
 NAMED = {column.name for column in COLUMNS}
 ON_KNOWN_HALVES = {"auroc_reference", "tpr_at_1_reference"}
 """Columns that a job has only with reference=halves."""
+DP = ("dp=on", "dp.epsilon=50")
 
 
 def entries(config: DictConfig, kind: str) -> set[str]:
@@ -152,7 +152,7 @@ def test_a_name_that_is_no_attack_renews_nothing(own: Callable[..., DictConfig])
     scores_of(settings)
     filed = record.filed_under(settings)
     with pytest.raises(UserError, match="there is no such attack"):
-        parts(own("np.full(len(queries), 2.0)", "machine.renew=[owm]"))
+        open_request(own("np.full(len(queries), 2.0)", "machine.renew=[owm]"))
     assert Store(settings.machine.store).has("result", filed)
 
 
@@ -177,7 +177,7 @@ def test_what_is_wrong_with_an_attack_of_one_s_own_is_named(
     with pytest.raises(
         UserError, match=NOT_AN_ATTACK[body].replace("(", r"\(").replace("5)", r"5\)")
     ):
-        parts(settings)
+        open_request(settings)
 
 
 def test_machine_but_for_its_precision_and_logger_enter_no_key(
@@ -199,9 +199,9 @@ def test_machine_but_for_its_precision_and_logger_enter_no_key(
 def test_each_precision_of_training_has_models_and_a_result_of_its_own(config: Config) -> None:
     jobs = [
         config("attack=[discriminator]", "canaries=one_run", f"machine.precision={precision}")
-        for precision in PRECISIONS
+        for precision in ("32-true", "bf16-mixed")
     ]
-    store, source = Store(jobs[0].machine.store), parts(jobs[0]).source
+    store, source = Store(jobs[0].machine.store), open_request(jobs[0]).source
     store.get("data", source.identity(), source.prepare)
     for settings in jobs:
         before = entries(settings, "victim")
@@ -315,8 +315,8 @@ def test_every_start_runs(config: Config, start: str) -> None:
         (["victim.width=wide"], ["victim"]),
         (["machine.store=/dev/null/store"], ["machine.store", "/dev/null/store"]),
         (["machine.accelerator=gpu"], ["machine.accelerator=gpu", "cpu"]),
-        (["machine.accelerator=tpu"], ["machine.accelerator=tpu", "cpu, gpu"]),
-        (["machine.precision=16"], ["machine.precision=16", "32-true, bf16-mixed"]),
+        (["machine.accelerator=tpu"], ["machine.accelerator=tpu", "'cpu' or 'gpu'"]),
+        (["machine.precision=16"], ["machine.precision=16", "'32-true' or 'bf16-mixed'"]),
         (["machine.batch_size=0"], ["machine.batch_size=0"]),
     ],
 )  # fmt: skip
@@ -378,11 +378,15 @@ def test_a_reference_without_the_access_costs_the_calibrated_row_only(config: Co
 
 
 def test_reference_models_are_as_the_victim_with_all_that_was_set_for_it(config: Config) -> None:
-    own = references.victim_of(config("victim.steps=7", "victim=wgan_gp"))
-    assert own == OmegaConf.create(plain(config("victim.steps=7", "victim=wgan_gp").victim))
-    other = config("victim.steps=7", "victim@reference.victim=vae", "reference.victim.steps=9")
-    assert references.victim_of(other).steps == 9
-    assert references.victim_of(other)._target_ == "victims.vae.VAE"
+    own = open_request(config("victim.steps=7", "victim=wgan_gp", *DP))
+    assert own.imitation.victim.settings == plain(config("victim.steps=7", "victim=wgan_gp").victim)
+    assert own.imitation.dp == own.victim.dp
+    assert own.victim.dp is not None
+    words = ["victim.steps=7", "victim@reference.victim=vae", "reference.victim.steps=9"]
+    other = open_request(config(*words, *DP, "reference.dp=null"))
+    assert other.imitation.victim.settings["steps"] == 9
+    assert other.imitation.victim.kind is VAE
+    assert other.imitation.dp is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -11,6 +11,7 @@ import pytest
 from omegaconf import DictConfig
 from sklearn.model_selection import StratifiedKFold
 
+from benchmark.config.build import build, choose_one
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.queries import Queries
 from benchmark.job import run
@@ -30,6 +31,12 @@ def guess(x: np.ndarray, member: np.ndarray, seed: int = 0, **settings: Any) -> 
 def asked(dataset: Dataset, member: np.ndarray) -> Queries:
     rows = np.arange(len(member))
     return Queries(dataset, rows, member, numbers=rows)
+
+
+def row_of(settings: DictConfig, dataset: Dataset, member: np.ndarray) -> pd.DataFrame:
+    store, queries = Store(settings.machine.store), asked(dataset, member)
+    chosen = choose_one(settings.blind, "blind") if settings.blind else None
+    return blind.row_of(chosen, queries=queries, store=store, seed=settings.seed)
 
 
 def labels(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -76,11 +83,10 @@ def test_scores_are_those_of_a_ridge_on_components_and_squares() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_bad_settings_are_named() -> None:
-    for settings in ({"components": 0}, {"folds": 1}, {"shuffles": 3}):
-        ((name, value),) = settings.items()
-        with pytest.raises(UserError, match=f"blind.{name}={value}"):
-            Blind(**{"components": 20, "folds": 5, "shuffles": 100, **settings})
+def test_bad_settings_are_named(config: Config) -> None:
+    for word in ("components=0", "folds=1", "shuffles=3"):
+        with pytest.raises(UserError, match=f"blind.{word}"):
+            build(config(f"blind.{word}").blind, "blind")
 
 
 @pytest.fixture
@@ -95,8 +101,7 @@ def test_the_row_is_stored_and_warns(
     config: Config, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, member = config("data=randhie", "victim=vae_table"), np.arange(80) < 40
-    store = Store(settings.machine.store)
-    rows = blind.rows(settings, store, asked(dataset, member))
+    rows = row_of(settings, dataset, member)
     (row,) = rows.to_dict("records")
     assert (row["attack"], row["access"], row["status"]) == ("blind", "none", "ok")
     assert row["auroc_low"] > 0.5
@@ -108,21 +113,20 @@ def test_the_row_is_stored_and_warns(
     assert (check.name, check.level) == ("split leaks", "warning")
     assert f"AUROC {row['auroc']:.3f}" in check.message
     monkeypatch.setattr(Blind, "guess", None)
-    again = blind.rows(settings, store, asked(dataset, member))
+    again = row_of(settings, dataset, member)
     pd.testing.assert_frame_equal(again, rows)
 
 
 def test_equal_groups_few_queries_and_none(config: Config, dataset: Dataset) -> None:
     settings = config()
-    store = Store(settings.machine.store)
     alike = np.random.default_rng(3).permutation(np.arange(80) % 2 == 0)
-    (row,) = blind.rows(settings, store, asked(dataset, alike)).to_dict("records")
+    (row,) = row_of(settings, dataset, alike).to_dict("records")
     assert row["auroc_low"] < 0.5 < row["auroc_high"]
     assert row["warnings"] == ""
     assert checks.split_leaks([row]) == []
-    few = blind.rows(settings, store, asked(dataset, np.arange(6) < 3))
+    few = row_of(settings, dataset, np.arange(6) < 3)
     assert few["status"].tolist() == ["fewer members or non-members than blind.folds=5"]
-    assert blind.rows(config("blind=none"), store, asked(dataset, alike)).empty
+    assert row_of(config("blind=none"), dataset, alike).empty
 
 
 def test_the_row_stands_in_the_table_beside_the_attacks(config: Config) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 from benchmark.job import canaries, run
 from benchmark.job.canaries import OneRun
 from benchmark.job.prepare import prepare
+from benchmark.job.request import open_request
 from benchmark.measures import promise
 from benchmark.show.page import render
 from benchmark.show.terminal import print_table
@@ -70,7 +71,10 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
         (["dp.accountant=gdp"], ["dp.accountant=gdp", "prv, rdp"]),
         (["victim.batch_size=25"], ["victim.batch_size=25", "24"]),
         (["dp.delta=0.5"], ["dp.delta=0.5", "1/24"]),
-        (["canaries=one_run", "canaries.kind=birds"], ["canaries.kind=birds", "noise, records"]),
+        (
+            ["canaries=one_run", "canaries.kind=birds"],
+            ["canaries.kind=birds", "'noise' or 'records'"],
+        ),
         (
             ["canaries=one_run", "canaries.kind=records", "canaries.count=25"],
             ["canaries.count=25", "canaries.kind=noise"],
@@ -123,20 +127,21 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
 @pytest.mark.parametrize("data", ["mnist5k", "randhie_binary"])
 def test_canaries_are_behind_the_data_and_are_the_only_queries(config: Config, data: str) -> None:
     table = ["victim=vae_table", "distance=l2"] if data == "randhie_binary" else []
-    plan = prepare(config(f"data={data}", "calibration=none", "attack=[full_black_box]", *table))
-    dataset, split = OneRun(16, "noise").plant(plan.dataset, plan.split, 0)
+    words = [f"data={data}", "calibration=none", "attack=[full_black_box]", *table]
+    trial = prepare(open_request(config(*words))).trial
+    dataset, split = OneRun(16, "noise").plant(trial.dataset, trial.split, 0)
     rows, inside = split.queries(0)
-    assert sorted(rows) == list(range(len(plan.dataset.digests), len(plan.dataset.digests) + 16))
+    assert sorted(rows) == list(range(len(trial.dataset.digests), len(trial.dataset.digests) + 16))
     assert set(rows[inside]) <= set(split.members)
     assert not set(rows[~inside]) & set(split.members)
     torch.testing.assert_close(
-        dataset.records(split.members)[:24], plan.dataset.records(plan.split.members)
+        dataset.records(split.members)[:24], trial.dataset.records(trial.split.members)
     )
     planted = dataset.records(rows)
     assert planted.unique(dim=0).shape == planted.shape
-    assert planted.min() >= plan.dataset.records(plan.split.members).min()
-    assert dataset.digest(rows) != plan.dataset.digest(plan.split.members[:16])
-    again, _ = OneRun(16, "noise").plant(plan.dataset, plan.split, 0)
+    assert planted.min() >= trial.dataset.records(trial.split.members).min()
+    assert dataset.digest(rows) != trial.dataset.digest(trial.split.members[:16])
+    again, _ = OneRun(16, "noise").plant(trial.dataset, trial.split, 0)
     assert dataset.digest(rows) == again.digest(rows)
 
 

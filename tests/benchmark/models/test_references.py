@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
+from benchmark.config.build import Factory
 from benchmark.config.machine import SHOW_BAR
 from benchmark.data.split import Split
 from benchmark.job import run
 from benchmark.job.prepare import prepare
+from benchmark.job.request import open_request
 from benchmark.models import recipe as models
+from benchmark.models.recipe import Blueprint
 from benchmark.models.references import Halves, Single, membership, recipes
 from benchmark.scores.rows import NOTHING_TO_LEARN
 from benchmark.store.entries import Store
@@ -25,7 +28,7 @@ from victims.errors import UserError
 from victims.training.train import skip, training_bar
 
 Config = Callable[..., DictConfig]
-VICTIM = OmegaConf.create({"_target_": "victims.dcgan.DCGAN"})
+BLUEPRINT = Blueprint(Factory(DCGAN, {}, "victim"), bank=10)
 HALVES = ("reference=halves", "attack=[discriminator]", "calibration=[lira_online,difference]")
 
 
@@ -43,7 +46,7 @@ def split(members: int = 50, queries: int = 50, reference: int = 50) -> Split:
 @pytest.mark.parametrize("count", [2, 7, 8])
 def test_each_query_is_in_half_of_the_models(count: int) -> None:
     queries, _ = split().queries(0)
-    made = recipes(Halves(VICTIM, count, 50), split(), 0, 10)
+    made = recipes(Halves(count, 50), BLUEPRINT, split(), 0)
     inside = membership(made, queries)
     assert inside.shape == (count, 100)
     assert inside.dtype == bool
@@ -54,7 +57,7 @@ def test_each_query_is_in_half_of_the_models(count: int) -> None:
 def test_training_records_are_those_of_the_matrix() -> None:
     drawn = split(members=80, queries=50, reference=40)
     queries, _ = drawn.queries(3)
-    made = recipes(Halves(VICTIM, 6, 80), drawn, 3, 10)
+    made = recipes(Halves(6, 80), BLUEPRINT, drawn, 3)
     for recipe, inside in zip(made, membership(made, queries), strict=True):
         assert len(recipe.rows) == len(set(recipe.rows)) == 80
         own = set(recipe.rows) - set(queries)
@@ -66,40 +69,41 @@ def test_training_records_are_those_of_the_matrix() -> None:
 
 def test_a_half_takes_no_notice_of_who_is_a_member() -> None:
     queries, is_member = split().queries(0)
-    inside = membership(recipes(Halves(VICTIM, 200, 50), split(), 0, 10), queries)
+    inside = membership(recipes(Halves(200, 50), BLUEPRINT, split(), 0), queries)
     members = inside[::2, is_member].sum(1)  # hypergeometric: 25 +- 2.5
     assert members.mean() == pytest.approx(25, abs=1)
     assert members.std() == pytest.approx(2.51, abs=0.6)
 
 
 def test_more_models_leave_the_earlier_ones_as_they_are() -> None:
-    few, many = (recipes(Halves(VICTIM, count, 50), split(), 0, 10) for count in (3, 8))
+    few, many = (recipes(Halves(count, 50), BLUEPRINT, split(), 0) for count in (3, 8))
     for a, b in zip(few, many, strict=False):
         np.testing.assert_array_equal(a.rows, b.rows)
         assert a.seed == b.seed
     assert len({recipe.seed for recipe in many}) == 8
-    other = recipes(Halves(VICTIM, 3, 50), split(), 1, 10)
+    other = recipes(Halves(3, 50), BLUEPRINT, split(), 1)
     assert not np.array_equal(np.sort(few[0].rows), np.sort(other[0].rows))
 
 
 def test_models_of_the_attackers_own_records_keep_their_keys() -> None:
-    for i, recipe in enumerate(recipes(Single(VICTIM, 3, 20), split(), 7, 10)):
+    for i, recipe in enumerate(recipes(Single(3, 20), BLUEPRINT, split(), 7)):
         own = sub_seed(7, "reference", i)
         expected = np.random.default_rng(sub_seed(own, "records")).permutation(split().reference)
         np.testing.assert_array_equal(recipe.rows, expected[:20])
         assert recipe.seed == own
-    assert not membership(recipes(Single(VICTIM, 3, 20), split(), 7, 10), split().queried).any()
+    assert not membership(recipes(Single(3, 20), BLUEPRINT, split(), 7), split().queried).any()
 
 
 def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None:
     settings = config(*HALVES, "blind=none")
     result = run.run(settings)
-    plan = prepare(settings)
+    job = prepare(open_request(settings))
+    dataset = job.trial.dataset
     trained = {
         meta["config"]["records"] for _, meta in Store(settings.machine.store).find("victim")
     }
-    expected = {plan.dataset.digest(recipe.rows) for recipe in plan.references}
-    assert trained == expected | {plan.dataset.digest(plan.split.members)}
+    expected = {dataset.digest(recipe.rows) for recipe in job.references}
+    assert trained == expected | {dataset.digest(job.trial.split.members)}
     assert len(trained) == 5
     # Another attack and another calibration find them there.
     more = ("attack=[full_black_box]", "calibration=[rmia_online]", "distance=l2", "blind=none")
@@ -137,15 +141,14 @@ def test_an_ensemble_alone_trains_no_models_that_it_could_not_learn_from(config:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Single(VICTIM, 0, 20), "reference.count=0: at least 1"),
-        (lambda: Single(VICTIM, 1, 51), "reference.members=51: .* split.reference=50"),
-        (lambda: Halves(VICTIM, 2, 49), "reference.members=49: .* 50 queries"),
-        (lambda: Halves(VICTIM, 2, 101), "reference.members=101: .* split.reference=50"),
+        (lambda: Single(1, 51), "reference.members=51: .* split.reference=50"),
+        (lambda: Halves(2, 49), "reference.members=49: .* 50 queries"),
+        (lambda: Halves(2, 101), "reference.members=101: .* split.reference=50"),
     ],
 )
 def test_sizes_that_cannot_be_are_named(make: Callable[[], Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        recipes(make(), split(), 0, 10)
+        recipes(make(), BLUEPRINT, split(), 0)
 
 
 def test_steps_done_earlier_do_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,10 @@ import torch
 from conftest import names
 from omegaconf import DictConfig
 
+from benchmark.config.machine import machine_of
 from benchmark.data.dataset import Dataset, in_memory
-from benchmark.models.recipe import Model, Recipe, obtain
+from benchmark.job.request import open_request
+from benchmark.models.recipe import Model, Recipe, Workshop, obtain
 from benchmark.models.release import Form
 from benchmark.scores.target import Trained
 from benchmark.store.entries import Store
@@ -34,14 +36,18 @@ def table(kind: str) -> Dataset:
     return in_memory(values.astype(np.float32))
 
 
+def workshop(settings: DictConfig, dataset: Dataset) -> Workshop:
+    return Workshop(dataset, Store(settings.machine.store), machine_of(settings.machine))
+
+
 def model(config: Config, victim: str, dataset: Dataset, bank: int = 50) -> Model:
     changed = ["victim.kind=count"] if victim == "medgan" and not Form(dataset).binary.all() else []
     gaussian = not Form(dataset).binary.all() and victim == "vae_table"
     changed += ["victim.likelihood=gaussian"] if gaussian else []
     settings = config(f"victim={victim}", "data=randhie_binary", "distance=l2", *changed)
-    recipe = Recipe(settings.victim, np.arange(20), 1, bank, "victim")
+    blueprint = dataclasses.replace(open_request(settings).victim, bank=bank)
     try:
-        return obtain(recipe, dataset, Store(settings.machine.store), settings.machine, {})
+        return obtain(Recipe(blueprint, np.arange(20), 1, "victim"), workshop(settings, dataset))
     except UserError as error:
         pytest.skip(str(error))  # it makes images
 
@@ -125,7 +131,7 @@ def test_images_are_released_as_before(config: Config) -> None:
     images = in_memory(np.random.default_rng(0).integers(0, 256, (9, 1, 32, 32)).astype(np.uint8))
     assert Form(images).filed() == {}
     settings = config("victim=dcgan")
-    recipe = Recipe(settings.victim, np.arange(8), 1, 3, "victim")
-    made = obtain(recipe, images, Store(settings.machine.store), settings.machine, {})
+    recipe = Recipe(open_request(settings).victim, np.arange(8), 1, "victim")
+    made = obtain(recipe, workshop(settings, images))
     assert made.outputs is made.released
     assert "released" not in made.config

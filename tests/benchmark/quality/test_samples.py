@@ -14,9 +14,10 @@ from omegaconf import DictConfig
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
-from benchmark.models.recipe import Model, Recipe, obtain, untrained
+from benchmark.job.request import open_request
+from benchmark.models.recipe import Model, Recipe, Workshop, obtain, untrained
 from benchmark.quality.features import Columns, ImageNet
-from benchmark.quality.samples import Comparison
+from benchmark.quality.samples import SampleQuality
 from benchmark.store.entries import Store
 
 Config = Callable[..., DictConfig]
@@ -25,17 +26,22 @@ DISTANCE = "Frechet distance (AlexNet)"
 
 @dataclass(frozen=True)
 class Made:
-    """A small victim with everything that a comparison takes."""
+    """A small victim with everything that judging its samples takes."""
 
-    config: DictConfig
-    dataset: Dataset
+    quality: SampleQuality
+    workshop: Workshop
     split: Split
-    store: Store
     model: Model
 
-    def judge(self, batch: int = 4) -> dict[str, float]:
-        comparison = Comparison(self.config.quality)
-        return comparison.judge(self.model, self.dataset, self.split, 0, self.store, batch)
+    @property
+    def dataset(self) -> Dataset:
+        return self.workshop.dataset
+
+    def judge(self, batch: int = 4, size: int | None = None) -> dict[str, float]:
+        quality = self.quality if size is None else SampleQuality(size, self.quality.measures)
+        machine = replace(self.workshop.machine, batch_size=batch)
+        workshop = replace(self.workshop, machine=machine)
+        return quality.judge(self.model, workshop=workshop, split=self.split, seed=0)
 
 
 def data(values: np.ndarray) -> Dataset:
@@ -46,14 +52,12 @@ def data(values: np.ndarray) -> Dataset:
 @pytest.fixture
 def make(config: Config) -> Callable[..., Made]:
     def made(values: np.ndarray, *overrides: str) -> Made:
-        settings = config(*overrides)
-        dataset, store = data(values), Store(settings.machine.store)
+        request = open_request(config(*overrides))
+        workshop = Workshop(data(values), Store(request.machine.store), request.machine)
         rows = np.arange(len(values))
         split = Split(rows[:8], rows[8:12], rows[12:20], rows[:4], 0)
-        recipe = Recipe(settings.victim, split.members, 1, 30, "victim")
-        return Made(
-            settings, dataset, split, store, obtain(recipe, dataset, store, settings.machine, {})
-        )
+        recipe = Recipe(replace(request.victim, bank=30), split.members, 1, "victim")
+        return Made(request.quality, workshop, split, obtain(recipe, workshop))
 
     return made
 
@@ -108,8 +112,7 @@ def test_each_number_compares_its_set_with_the_held_out_one(images, seen):
 
 
 def test_size_caps_every_set(images, seen):
-    images.config.quality.size = 5
-    images.judge(batch=99)
+    images.judge(batch=99, size=5)
     assert [len(batch) for batch in seen] == [5] * 4
 
 
@@ -129,21 +132,21 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(images, monkeypatch)
     assert len(calls) == 3 + 2
     assert images.judge() == resumed
     assert len(calls) == 3 + 2  # the last one was read from the store
-    other = replace(images, store=Store(images.store.root / "another"))
+    store = Store(images.workshop.store.root / "another")
+    other = replace(images, workshop=replace(images.workshop, store=store))
     assert other.judge(batch=14) == pytest.approx(resumed)
 
 
 def test_what_is_compared_enters_the_key_and_the_batch_size_does_not(images):
     images.judge(batch=4)
     images.judge(batch=7)
-    assert len(list(images.store.find("quality"))) == 1
-    images.config.quality.size = 5
-    images.judge()
-    assert len(list(images.store.find("quality"))) == 2
+    assert len(list(images.workshop.store.find("quality"))) == 1
+    images.judge(size=5)
+    assert len(list(images.workshop.store.find("quality"))) == 2
 
 
 def test_none_measures_nothing(images, seen, config):
-    assert replace(images, config=config("quality=none")).judge() == {}
+    assert replace(images, quality=open_request(config("quality=none")).quality).judge() == {}
     assert seen == []
 
 
@@ -163,7 +166,7 @@ def test_tables_are_compared_by_columns_and_need_no_weights(make, monkeypatch):
     monkeypatch.setattr(ImageNet, "load", lambda _: pytest.fail("weights for a table"))
     rows = np.random.default_rng(0).random((60, 5)).astype(np.float32)
     made = make(rows, "victim=wgan_gp_table", "distance=l2")
-    Comparison(made.config.quality).load(made.dataset)
+    made.quality.load(made.dataset)
     numbers = made.judge()
     for name in Columns().compare(rows, rows):
         values = [numbers[name + suffix] for suffix in ("", ", untrained", ", real")]
@@ -182,5 +185,5 @@ def test_parameters_are_those_that_training_moves(images, make):
 @pytest.mark.parametrize("choice", names("quality"))
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
 def test_every_choice_builds(config: Config, choice: str, scale: str):
-    built = Comparison(config(f"quality={choice}", f"scale={scale}").quality)
+    built = open_request(config(f"quality={choice}", f"scale={scale}")).quality
     assert set(built.measures) == (set() if choice == "none" else {"images", "tables"})

@@ -15,7 +15,7 @@ from attacks.base import Learns, Learnt
 from attacks.discriminator import DiscriminatorScore
 from benchmark.job import run
 from benchmark.job.prepare import prepare
-from benchmark.models.recipe import Recipe
+from benchmark.job.request import open_request
 from benchmark.scores import knowledge, scoring
 from benchmark.scores.target import Trained
 from benchmark.store.entries import Store
@@ -104,18 +104,18 @@ def test_of_a_view_with_records_of_the_attacker_the_victim_offers_the_rest() -> 
 
 
 def test_known_members_are_never_queries_and_reference_records_are_disjoint(config: Config) -> None:
-    plan = prepare(config("split.queries=16"))
-    given = knowledge.digests(FullBlackBoxWithMembers, plan.split, plan.dataset)
+    trial = prepare(open_request(config("split.queries=16"))).trial
+    given = knowledge.digests(FullBlackBoxWithMembers, trial.split, trial.dataset)
     assert set(given) == {"reference", "members"}
-    held = knowledge.records(FullBlackBoxWithMembers, plan.split, plan.dataset)
+    held = knowledge.records(FullBlackBoxWithMembers, trial.split, trial.dataset)
     assert {name: len(rows) for name, rows in held.items()} == {"reference": 24, "members": 8}
-    queries = {record.tobytes() for record in plan.queries.records(slice(None)).numpy()}
+    queries = {record.tobytes() for record in trial.queries.records(slice(None)).numpy()}
     for records in held.values():
         assert not queries & {record.tobytes() for record in records}
-    trained_on = {record.tobytes() for record in plan.dataset.records(plan.split.members).numpy()}
+    trained_on = {record.tobytes() for record in trial.dataset.records(trial.split.members).numpy()}
     assert {record.tobytes() for record in held["members"]} <= trained_on
     assert not trained_on & {record.tobytes() for record in held["reference"]}
-    assert knowledge.records(FullBlackBox, plan.split, plan.dataset) == {}
+    assert knowledge.records(FullBlackBox, trial.split, trial.dataset) == {}
 
 
 def test_what_is_learnt_is_learnt_once_and_stored(
@@ -135,17 +135,15 @@ def test_what_is_learnt_is_learnt_once_and_stored(
 
 def test_learning_goes_on_where_it_was_interrupted(config: Config) -> None:
     settings = with_attack(config, "Counts", "split.queries=15", "calibration=none")
-    plan = prepare(settings)
-    plan.attacks["counts"].attack.stop = True
-    victim = run.obtain(
-        Recipe(settings.victim, plan.split.members, 0, settings.bank.size, "victim"),
-        plan.dataset, plan.store, settings.machine, {},
-    )  # fmt: skip
-    target = Trained(victim, plan.split, plan.dataset, batch_size=8)
+    job = prepare(open_request(settings))
+    trial, counts = job.trial, job.request.attackers["counts"]
+    counts.attack.stop = True
+    victim = run.obtain(trial.recipe, job.workshop(trial))
+    target = Trained(victim, trial.split, trial.dataset, batch_size=8)
     with pytest.raises(KeyboardInterrupt):
-        run._scores(plan, plan.attacks["counts"], target)
-    plan.attacks["counts"].attack.stop = False
-    run._scores(plan, plan.attacks["counts"], target)
+        run._scores(job, trial, counts, target)
+    counts.attack.stop = False
+    run._scores(job, trial, counts, target)
     assert Counts.learning == [0, 1]
 
 

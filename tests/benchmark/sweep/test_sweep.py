@@ -159,7 +159,8 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
     ((_, trained),) = store.find("victim")
     ((_, attacked),) = store.find("scores")
     np.testing.assert_allclose(ahead.seconds, [attacked["seconds"]])
-    assert plan.Past(store).model(trained["config"]) == trained["seconds"]
+    (blueprint,) = ahead.models.values()
+    assert plan.Past(store).model(blueprint) == trained["seconds"]
 
 
 def test_the_plan_says_which_job_cannot_work(

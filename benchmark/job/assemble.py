@@ -1,0 +1,140 @@
+"""What a job found, put together: its rows, with all that a reader wants to know beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from attacks.base import Reconstructs
+from benchmark.data.queries import Queries
+from benchmark.job.prepare import Prepared
+from benchmark.measures import checks, copies, pairs, promise
+from benchmark.measures.dataset_inference import set_detection
+from benchmark.measures.result import JobResult, Strip
+from benchmark.models import memory
+from benchmark.models.recipe import GRID, Model
+from benchmark.scores.closest import closest
+from benchmark.scores.target import Attacker, Trained, drop_if_edited, filed_under, made_by
+from benchmark.store.entries import Store, key, read_meta
+from benchmark.store.seeds import sub_seed
+from victims.access import FullBlackBox
+
+SHOWN = 8
+"""Members, and as many non-members, in a strip of reconstructions."""
+
+
+def result_of(
+    job: Prepared,
+    target: Trained,
+    *,
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    canaries: pd.DataFrame,
+) -> JobResult:
+    """A job's result. rows, scores: as `Table.build` gives them. canaries: of the one-run audit."""
+    request, split, dataset = job.request, job.trial.split, job.trial.dataset
+    victim, comparisons = target.model, pairs.compare(scores)
+    kind = request.victim.victim.kind.__name__
+    meta, seed = read_meta(victim.folder), sub_seed(request.seed, "copies")
+    near = closest(target.view(FullBlackBox), job.trial.queries, seed)
+    return JobResult(
+        title=f"{kind}, {dataset.facts.get('name')}, {len(split.members)} training records, "
+        f"seed {request.seed}",
+        config=request.settings,
+        provenance={
+            "victim key": key(meta["config"]),
+            "training seconds": round(meta["seconds"], 1),
+            "trained on": meta["note"].get("machine"),
+            **{k: meta.get(k) for k in ("git", "versions", "created")},
+            "data": dataset.facts,
+            "duplicates dropped": split.duplicates,
+            "store": str(job.store.root),
+        },
+        rows=rows.assign(best=pairs.best(rows, comparisons)),
+        scores=scores,
+        comparisons=comparisons,
+        sets=pairs.set_curves(scores),
+        detection=set_detection(rows, scores, request.seed),
+        copies=copies.table(near, seed),
+        samples=np.array(victim.released[:GRID]) if dataset.is_image else None,
+        strips=_strips(job, target, set(scores["attack"])) if dataset.is_image else {},
+        canaries=canaries,
+        checks=[
+            *promise.broken(scores, victim.privacy, canaries),
+            *promise.nominal(victim.privacy),
+            *_checks_of_data(job, victim),
+            *pairs.same_order(scores),
+            *checks.of_rows(rows, scores, comparisons),
+        ],
+        quality=_quality(job, victim),
+        code=_digests_of_code(job, target),
+        family=victim.victim.family or type(victim.victim).__name__,
+    )
+
+
+def _quality(job: Prepared, victim: Model) -> dict[str, float]:
+    """How good the victim's samples are, and what it took to make it."""
+    found = job.request.quality.judge(
+        victim, workshop=job.workshop(job.trial), split=job.trial.split, seed=job.request.seed
+    )
+    seconds = read_meta(victim.folder)["seconds"]
+    return found | {
+        "parameters": victim.parameters,
+        "training seconds": round(seconds, 1),
+        "seconds per step": float(f"{seconds / victim.steps:.3g}"),
+    }
+
+
+def _checks_of_data(job: Prepared, victim: Model) -> list[checks.Check]:
+    """What a reader should doubt in the records and the samples."""
+    split, dataset = job.trial.split, job.trial.dataset
+    sets = {
+        "members": split.members,
+        "non-members": split.non_members,
+        "reference": split.reference,
+    }
+    real = dataset.records(split.non_members).numpy()
+    seed = sub_seed(job.request.seed, "mode collapse")
+    return [
+        *checks.overlapping_splits({name: dataset.digests[rows] for name, rows in sets.items()}),
+        *checks.too_few_queries(len(split.queried), len(split.non_members)),
+        *checks.mode_collapse(victim.released, real, seed),
+    ]
+
+
+def _strips(job: Prepared, target: Trained, ran: set[str]) -> dict[str, Strip]:
+    """A few members and non-members beside what each reconstruction attack finds for them."""
+    queries = job.trial.queries
+    is_member = queries.is_member
+    shown = np.concatenate([np.flatnonzero(is_member)[:SHOWN], np.flatnonzero(~is_member)[:SHOWN]])
+    return {
+        name: _strip(job.store, attacker=attacker, target=target, shown=queries.take(shown))
+        for name, attacker in job.request.attackers.items()
+        if isinstance(attacker.attack, Reconstructs) and name in ran
+    }
+
+
+def _strip(store: Store, *, attacker: Attacker, target: Trained, shown: Queries) -> Strip:
+    """One attack's reconstructions, kept in the store like its scores."""
+    queries = shown.records(slice(None))
+    filed, attack = filed_under(attacker, target, shown), cast(Reconstructs, attacker.attack)
+
+    def make(folder: Path) -> None:
+        fitting = memory.Fitting(target.view(attacker.access))
+        losses, found = fitting(lambda view: attack.reconstruct(view, queries))
+        np.savez(folder / "strip.npz", losses=losses, reconstructions=found.numpy())
+
+    drop_if_edited(attacker, store, "strip", filed)
+    stored = np.load(store.get("strip", filed, make, attacker.note) / "strip.npz")
+    return Strip(queries.numpy(), stored["reconstructions"], shown.is_member, stored["losses"])
+
+
+def _digests_of_code(job: Prepared, victim: Trained) -> dict[str, str]:
+    """Attack -> digest of the code that made its scores, of those that have any."""
+    queries, kind, store = job.trial.queries, victim.kind, job.store
+    attackers = job.request.attackers
+    filed = {name: filed_under(own, victim, queries) for name, own in attackers.items()}
+    return {name: made_by(store, kind, own) for name, own in filed.items() if store.has(kind, own)}
