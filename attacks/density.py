@@ -10,7 +10,6 @@ from pydantic import PositiveFloat
 from scipy.stats import gaussian_kde
 from torch import Tensor, nn
 from tqdm import tqdm
-from zuko.flows import NSF
 
 from attacks.base import Learnt
 from victims.errors import UserError
@@ -79,10 +78,12 @@ class Flow:
         with torch.no_grad():
             return flow().log_prob(torch.from_numpy(points).float()).double().numpy()
 
-    def _flow(self, d: int) -> NSF:
+    def _flow(self, d: int) -> nn.Module:
+        from zuko.flows import NSF  # slow to import, and seldom needed
+
         return NSF(d, transforms=self.transforms, hidden_features=[self.width] * 2)
 
-    def _train(self, points: Tensor, title: str) -> NSF:
+    def _train(self, points: Tensor, title: str) -> nn.Module:
         flow = self._flow(points.shape[1])
         points = points[torch.randperm(len(points))]
         held_out, known = points[: len(points) // 5], points[len(points) // 5 :]

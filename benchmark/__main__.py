@@ -10,7 +10,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,13 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark.config.build import CONF, build
 from benchmark.config.cluster import requeue_when_told
 from benchmark.config.commandline import one_line, register_resolvers, run
-from benchmark.job import record
-from benchmark.measures.result import JobResult
-from benchmark.show import output, terminal
 from benchmark.store.entries import Store
 from benchmark.store.folders import claim
-from benchmark.sweep import compose, plan
+from benchmark.sweep import compose
 from victims.errors import NonFiniteLoss, UserError
+
+if TYPE_CHECKING:
+    from benchmark.measures.result import JobResult
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +75,19 @@ def _refuse_without_launcher() -> None:
 
 
 def _job(config: DictConfig) -> None:
+    from benchmark.job import record  # with it comes pandas, which --help needs not wait for
+    from benchmark.show import output, terminal
+
     if config.plan:
+        from benchmark.sweep import plan
+
         words = HydraConfig.get().overrides.task
         possible = plan.show([compose.Job(tuple(words), config, {})], Store(config.machine.store))
         sys.exit(0 if possible else 1)
     _refuse_without_launcher()
 
     def make(config: DictConfig) -> JobResult:
+        log.info("not stored yet; bars will show how long each training and attack takes")
         from benchmark.job.run import run  # torch takes seconds; a stored result needs none of it
 
         return run(config)
@@ -120,6 +126,8 @@ def _in_own_folder(words: list[str], number: int) -> list[str]:
 
 def _plan(words: list[str]) -> None:
     """Print what all parts of a sweep are going to do; end if that was all that was asked for."""
+    from benchmark.sweep import plan
+
     try:
         jobs = compose.listed(words)
         possible = plan.show(jobs, Store(jobs[0].config.machine.store))

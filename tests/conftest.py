@@ -10,6 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import benchmark  # noqa: F401  before torch: it says how idle threads wait
+
+# isort: split
 import numpy as np
 import pytest
 import torch

@@ -35,8 +35,8 @@ RIDGE = 0.1
 SIZES = (2, 5, 10, 20, 50, 100, 200)
 """Records in a set, for a curve."""
 
-LEVEL, OFTEN = 0.01, 0.95
-"""A set is detected with a p-value below LEVEL; a size suffices if OFTEN of such sets are."""
+LEVEL = 0.01
+"""A set is detected with a p-value below it."""
 
 DETECTION = ["access", "size", "detected"]
 
@@ -151,14 +151,3 @@ def set_detection(rows: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> pd
             inside, outside = features[judged & member], features[judged & ~member]
             found += [[name, *point] for point in set_power(inside, outside, seed=seed)]
     return pd.DataFrame(found, columns=DETECTION)
-
-
-def enough(detection: pd.DataFrame) -> dict[str, int | None]:
-    """Access -> the smallest size of which OFTEN sets are detected; None where none is."""
-    found: dict[str, int | None] = {}
-    if detection.empty:
-        return found
-    for name, curve in detection.groupby("access", sort=False):
-        sizes = curve.loc[curve["detected"] >= OFTEN, "size"]
-        found[str(name)] = None if sizes.empty else int(sizes.min())
-    return found

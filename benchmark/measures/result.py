@@ -16,6 +16,12 @@ UNTRAINED, REAL = "untrained", "real"
 NO_ACCESS = "none"
 """Access of a row that never looks at the victim."""
 
+SHARES = "exact copies", "near copies", "authenticity"
+"""Measures of copies that are shares of records or samples."""
+
+OFTEN = 0.95
+"""Share of sets of a size that must be detected for that size to suffice."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -104,3 +110,14 @@ class JobResult:
             group = groups.get((row["attack"], row["calibrated"]))
             if group is not None:
                 yield row, group["score"].to_numpy(float), group["member"].to_numpy(bool)
+
+
+def enough(detection: pd.DataFrame) -> dict[str, int | None]:
+    """Access -> the smallest size of which OFTEN sets are detected; None where none is."""
+    found: dict[str, int | None] = {}
+    if detection.empty:
+        return found
+    for name, curve in detection.groupby("access", sort=False):
+        sizes = curve.loc[curve["detected"] >= OFTEN, "size"]
+        found[str(name)] = None if sizes.empty else int(sizes.min())
+    return found

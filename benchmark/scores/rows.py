@@ -14,7 +14,6 @@ from attacks.calibration.ensemble import Ensemble
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics, rates
 from benchmark.measures.columns import summary
-from benchmark.models.references import suffices
 from benchmark.scores.scoring import evaluations
 from victims.errors import UserError
 
@@ -101,7 +100,7 @@ class Table:
         whole = [raw for raw in raws.values() if raw.references is not None]
         for name, ensemble in self.ensembles.items():
             row = {"attack": name, "access": COMBINED, "calibrated": "none", "warnings": ""}
-            if not whole or not suffices(self.inside, ensemble):
+            if not whole or not self._suffice_for(ensemble):
                 yield row | {"status": NOTHING_TO_LEARN}, None, self.queries
                 continue
             victim = np.stack([raw.victim for raw in whole if raw.victim is not None])
@@ -109,6 +108,11 @@ class Table:
             seconds = sum(raw.seconds + raw.reference_seconds for raw in whole)
             values = ensemble.combine(victim, references, self.inside)
             yield row | {"seconds": seconds}, values, self.queries
+
+    def _suffice_for(self, ensemble: Ensemble) -> bool:
+        from benchmark.models.references import suffices  # Lightning takes seconds to import
+
+        return suffices(self.inside, ensemble)
 
 
 def _tidy(row: Mapping[str, Any], values: np.ndarray, queries: Queries) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from attacks.base import Attack
 from benchmark.data.dataset import Dataset
 from benchmark.data.queries import Queries
 from benchmark.data.split import Split
-from benchmark.models.recipe import Model
 from benchmark.scores import knowledge, scoring
 from benchmark.store.entries import Store, plain, read_meta
 from victims.access import PartialBlackBox, View
+
+if TYPE_CHECKING:  # with it comes Lightning, which audits need not wait for
+    from benchmark.models.recipe import Model
 
 log = logging.getLogger(__name__)
 

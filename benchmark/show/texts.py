@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmark.measures.copies import COUNTED
-from benchmark.measures.dataset_inference import enough
 from benchmark.measures.numbers import duration, number, p_value, percent
-from benchmark.measures.result import JobResult
+from benchmark.measures.result import SHARES, JobResult, enough
 
 
 def name(row: pd.Series) -> str:
@@ -56,7 +54,7 @@ def detected(detection: pd.DataFrame) -> list[str]:
 
 def copied(copies: pd.DataFrame) -> pd.DataFrame:
     """What samples show of members and of held-out records, as a table of texts."""
-    share = copies["measure"].isin([*COUNTED, "authenticity"])
+    share = copies["measure"].isin(SHARES)
 
     def text(column: str) -> list[str]:
         return [

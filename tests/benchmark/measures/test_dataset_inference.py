@@ -13,11 +13,11 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from benchmark.measures import dataset_inference
 from benchmark.measures.dataset_inference import (
     RIDGE,
-    enough,
     set_detection,
     set_p_value,
     set_power,
 )
+from benchmark.measures.result import enough
 
 
 def test_p_values_of_records_that_are_alike_are_uniform() -> None:

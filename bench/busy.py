@@ -1,0 +1,142 @@
+"""How much of its speed a job keeps beside other work, by how idle OpenMP threads wait.
+
+    python bench/busy.py [--seconds 8] [--rounds 3]
+
+Training is that of the default victim; the attack is the white box on it, untrained. Each runs with
+1 and 2 threads, alone and beside one process that keeps a core busy. The ways of waiting take turns
+within a round, so that whatever else the machine does hits all of them alike. A speed alone is the
+best of the rounds: other work can only lower it. The fair share of two cores is 2/3 of that speed
+for 2 threads beside one, and all of it for 1 thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from goals import note
+
+WAYS: dict[str, dict[str, str]] = {
+    "as libgomp does": {},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "spins 1000": {"GOMP_SPINCOUNT": "1000"},
+    "spins 10000": {"GOMP_SPINCOUNT": "10000"},
+}
+OWN = "passive"
+"""What `benchmark/__init__.py` sets."""
+FAIR = {1: 1.0, 2: 2 / 3}
+
+
+class Over(Exception):
+    """The seconds are over."""
+
+
+def main() -> None:
+    """Print speeds of every way, relative to the usual one alone; then the goals."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    wanted = parser.parse_args()
+    for work in ("training", "attack"):
+        for threads in (1, 2):
+            table(work, threads, wanted.seconds, wanted.rounds)
+
+
+def table(work: str, threads: int, span: float, rounds: int) -> None:
+    """A line for each way."""
+    idle: dict[str, list[float]] = {way: [] for way in WAYS}
+    busy: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(rounds):
+        for way in WAYS:
+            idle[way].append(speed(work, threads, span, way))
+            with competitor():
+                busy[way].append(speed(work, threads, span, way))
+    usual = max(idle["as libgomp does"])
+    for way in WAYS:
+        alone, beside = max(idle[way]) / usual, median(busy[way]) / usual
+        print(
+            f"{work}, {threads} threads, {way:16} alone {alone:.2f}  beside {beside:.2f}",
+            flush=True,
+        )
+    kept = [own / usual / FAIR[threads] for own in busy[OWN]]
+    note(f"{work}, {threads} threads, alone", "libgomp's way", max(idle[OWN]) / usual, ">= 0.97")
+    note(f"{work}, {threads} threads, beside a busy process", "fair share", kept, ">= 0.5")
+
+
+def speed(work: str, threads: int, span: float, way: str) -> float:
+    """Units of work a second, in a process of its own."""
+    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    environment = clean | {"OMP_NUM_THREADS": str(threads)} | WAYS[way]
+    command = [sys.executable, __file__, work, str(span)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+@contextmanager
+def competitor() -> Iterator[None]:
+    """One more process, which keeps a core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measured(work: str, span: float) -> float:
+    """Units a second, from the second unit on: training steps, or attacks on 4 queries."""
+    import torch  # only now: the environment is this process' own
+    from hydra import compose
+
+    from benchmark.config.build import build, composing
+    from benchmark.config.commandline import register_resolvers
+    from victims.access import WhiteBox
+    from victims.training.train import Training, fit
+
+    register_resolvers()
+    with composing():
+        config = compose("config", ["machine.progress=false", "victim.steps=100000"])
+    victim = build(config.victim, "victim", shape=(1, 32, 32)).to(memory_format=torch.channels_last)
+    records = torch.rand(128, 1, 32, 32) * 2 - 1
+    times: list[float] = []
+
+    def tick() -> None:
+        times.append(time.perf_counter())
+        if len(times) > 2 and times[-1] - times[0] > span:
+            raise Over
+
+    def read(rows: object) -> torch.Tensor:
+        tick()
+        return records[rows]
+
+    attack = build(config.attack.white_box, "attack")
+    with TemporaryDirectory() as name:
+        try:
+            if work == "training":
+                folder = Path(name)
+                fit(victim, read, 128, folder, folder / "work", 0, Training(checkpoint_every_s=1e9))
+            attack.distance.load()
+            victim.freeze_for_release()
+            codes = torch.randn(1000, victim.z_dim)
+            view = victim.view(WhiteBox, victim.generate(codes).numpy(), codes.numpy(), 256)
+            while True:
+                tick()
+                attack.reconstruct(view, records[:4])
+        except Over:
+            pass
+    return (len(times) - 2) / (times[-1] - times[1])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] in (["training"], ["attack"]):
+        print(measured(sys.argv[1], float(sys.argv[2])))
+    else:
+        main()
