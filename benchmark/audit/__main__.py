@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.audit.again import restored
-from benchmark.audit.arguments import as_overrides
+from benchmark.audit.arguments import SET, as_overrides
 from benchmark.audit.many import note
 from benchmark.config.build import CONF
 from benchmark.config.commandline import one_line, register_resolvers, run
@@ -51,18 +51,20 @@ def command(config: DictConfig) -> None:
 def _audit(config: DictConfig) -> tuple[int, str]:
     """The exit code, and what came out in one line."""
     from benchmark.audit import run as report
+    from benchmark.audit import suspects
     from benchmark.show import terminal  # torch takes seconds to import; --help needs none of it
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     config = restored(config, HydraConfig.get().overrides.task)
     given = {str(name): path for name, path in config.given.items() if path is not None}
     lock = claim(folder, report.with_places(config, given))
-    found = report.run(config, given, terminal.terminal())
+    run_one = suspects.run if SET.keys() & given.keys() else report.run
+    found = run_one(config, given, terminal.terminal())
     found.print()
     page = found.write(folder)
     print(f"page: {page.absolute().as_uri()}\nverdict and scores: {folder.absolute()}")
     lock.release()
-    return found.exit_code, "; ".join([found.verdict.word, *found.verdict.exceeded.values()])
+    return found.exit_code, "; ".join([found.word, *found.exceeded.values()])
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -12,8 +12,10 @@ from benchmark.config.quoting import quoted
 
 ATTACKED = ("samples", "generator", "discriminator", "diffusion")
 """What is attacked: one of these at least."""
-SOURCES = ("members", "non_members", "data", *ATTACKED, "reference")
-"""What an auditor may hand in; the first two always."""
+SET = {"suspects": "members", "unseen": "non_members"}
+"""What stands for members and non-members where the question is about a set as a whole."""
+SOURCES = ("members", "non_members", *SET, "data", *ATTACKED, "reference")
+"""What an auditor may hand in; the first two always, or the second two."""
 
 
 def as_overrides(words: Sequence[str]) -> list[str]:

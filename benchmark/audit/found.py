@@ -19,12 +19,12 @@ SCHEMA = 2
 """Version of audit.json: raised when a field changes its meaning or goes."""
 
 
-def _without_nan(tree: Any) -> Any:
+def without_nan(tree: Any) -> Any:
     """JSON has no NaN: null."""
     if isinstance(tree, Mapping):
-        return {str(name): _without_nan(value) for name, value in tree.items()}
+        return {str(name): without_nan(value) for name, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [_without_nan(value) for value in tree]
+        return [without_nan(value) for value in tree]
     if isinstance(tree, np.generic):
         tree = tree.item()
     return None if isinstance(tree, float) and not np.isfinite(tree) else tree
@@ -47,6 +47,16 @@ class Found:
     unselected: list[str]
 
     @property
+    def word(self) -> str:
+        """The verdict in one or a few words."""
+        return self.verdict.word
+
+    @property
+    def exceeded(self) -> dict[str, str]:
+        """Limits of fail_if that are exceeded, and why."""
+        return self.verdict.exceeded
+
+    @property
     def exit_code(self) -> int:
         """0, or 3 where a limit of fail_if is exceeded."""
         return self.verdict.exit_code
@@ -55,7 +65,7 @@ class Found:
         """The verdict as plain numbers and text: the content of audit.json."""
         verdict = self.verdict
         rows = self.result.rows.replace({np.nan: None}).to_dict("records")
-        return _without_nan(
+        return without_nan(
             {
                 "schema": SCHEMA,
                 "verdict": verdict.word,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,25 @@ def render(audit: Found) -> str:
             "Provenance": to_yaml(result.provenance),
         },
         **_exposed(audit.exposed),
+    )
+
+
+def render_set(
+    result: JobResult, word: str, headline: list[str], exceeded: Mapping[str, str]
+) -> str:
+    """The page of an audit that asks whether a set was used."""
+    template = environment().get_template("audit_set.html.j2")
+    return template.render(
+        title=result.title,
+        word=word,
+        headline=headline,
+        exceeded=exceeded,
+        checks=result.checks,
+        table=attack_table(result.rows),
+        details={
+            "Configuration": to_yaml(result.config),
+            "Provenance": to_yaml(result.provenance),
+        },
     )
 
 

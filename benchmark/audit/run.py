@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pandas as pd
 from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -19,10 +20,11 @@ from benchmark.audit.again import restored
 from benchmark.audit.arguments import ATTACKED, SOURCES
 from benchmark.audit.facts import checks_of, exposed_of, facts_of, near_copies_of
 from benchmark.audit.found import Found
+from benchmark.audit.given.case import Case
 from benchmark.audit.given.gather import open_case
 from benchmark.audit.given.inputs import name_of, place_of
-from benchmark.audit.steps import Step, attack, choose, plan
-from benchmark.audit.verdict import check_settings, judge
+from benchmark.audit.steps import Attacks, Step, attack, choose, plan
+from benchmark.audit.verdict import SET_LIMIT, check_settings, judge
 from benchmark.config.build import choices, composing
 from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
 from benchmark.config.machine import machine_of
@@ -42,12 +44,8 @@ class Audit(Found):
 
     def print(self, console: Console | None = None) -> None:
         """The table, the checks and the headline."""
-        terminal.print_table(self.result, console)
-        console = console or terminal.terminal()
-        for sentence in words.headline(self.verdict, self.facts):
-            console.print(sentence, markup=False, soft_wrap=True)
-        for limit, why in self.verdict.exceeded.items():
-            console.print(f"fail_if.{limit}: {why}", markup=False, soft_wrap=True)
+        said = words.headline(self.verdict, self.facts)
+        print_found(self.result, said, self.verdict.exceeded, console)
 
     def write(self, folder: Path | str) -> Path:
         """Write audit.json, index.html, the scores and the table; return the page.
@@ -56,14 +54,30 @@ class Audit(Found):
         """
         from benchmark.audit.page import render  # matplotlib: not needed for the numbers alone
 
-        folder = Path(folder)
-        refuse_another(folder, self.config)
-        scores = folder / "scores.parquet"  # objects of the same type have the same settings
-        if scores.exists() and scores.read_bytes() != self.result.scores.to_parquet(index=False):
-            raise UserError(f"{folder}: it holds an audit of other records; choose another folder")
-        page = output.write(self.result, folder, render(self), self.config)
-        (folder / "audit.json").write_text(json.dumps(self.summary(), indent=1), encoding="utf-8")
-        return page
+        return write_found(self.result, self.config, Path(folder), render(self), self.summary())
+
+
+def print_found(
+    result: JobResult, said: list[str], exceeded: Mapping[str, str], console: Console | None
+) -> None:
+    """The table, the checks, the sentences of the headline, and limits that are exceeded."""
+    terminal.print_table(result, console)
+    console = console or terminal.terminal()
+    for sentence in [*said, *(f"fail_if.{limit}: {why}" for limit, why in exceeded.items())]:
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def write_found(
+    result: JobResult, config: dict[str, Any], folder: Path, page: str, summary: dict[str, Any]
+) -> Path:
+    """Write audit.json, the page, the scores and the table; see `Audit.write`."""
+    refuse_another(folder, config)
+    scores = folder / "scores.parquet"  # objects of the same type have the same settings
+    if scores.exists() and scores.read_bytes() != result.scores.to_parquet(index=False):
+        raise UserError(f"{folder}: it holds an audit of other records; choose another folder")
+    written = output.write(result, folder, page, config)
+    (folder / "audit.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    return written
 
 
 def audit(
@@ -90,7 +104,6 @@ def audit(
     Nothing is printed; modules are left as they were. Raises UserError, one line, for whatever
     cannot be used.
     """
-    config = _composed(settings)
     given = {
         "members": members,
         "non_members": non_members,
@@ -102,10 +115,10 @@ def audit(
         "data": data,
     }
     with kept([generator, discriminator, *networks_of(diffusion)]):
-        return run(config, {name: source for name, source in given.items() if source is not None})
+        return run(composed(settings), {n: own for n, own in given.items() if own is not None})
 
 
-def _composed(settings: Sequence[str]) -> DictConfig:
+def composed(settings: Sequence[str]) -> DictConfig:
     """The config with these settings. Raises UserError for what it does not have."""
     if isinstance(settings, str) or not all(isinstance(word, str) for word in settings):
         raise UserError(f"settings={settings!r}: a list of texts is needed, such as ['seed=1']")
@@ -124,23 +137,12 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
 
     Raises UserError, one line, before any attack for whatever cannot be used.
     """
-    if unknown := set(sources) - set(SOURCES):
-        raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
-    machine_of(config.machine).set_up()
-    check_settings(config)
-    store = Store(Path(config.machine.store))
-    store.check()
-    asked = choose(config, store, sources)
-    case = open_case(config, sources, store)
-    steps = plan(asked, case)
-    if console is not None:
-        left_out = case.left_out.checks(config.thresholds.overlap.value)
-        said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
-        _print_plan(console, steps, said)
-    rows, scores, steps = attack(asked, case, steps)
+    if config.fail_if.get(SET_LIMIT) is not None:
+        raise UserError(f"fail_if.{SET_LIMIT}: leave it out, it is a limit of suspects= alone")
+    asked, case, steps, rows, scores = attacked(config, sources, console)
     facts = facts_of(case)
     result = JobResult(
-        title=f"Audit of {_subject(sources)}: {facts.members} members, {facts.non_members} "
+        title=f"Audit of {subject(sources)}: {facts.members} members, {facts.non_members} "
         f"non-members",
         config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
         provenance=provenance(),
@@ -155,19 +157,52 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     return Audit(result, with_places(config, sources), verdict, steps, facts, exposed, unselected)
 
 
+class Attacked(NamedTuple):
+    """What was asked of a case, the plan as it was carried out, rows and scores."""
+
+    asked: Attacks
+    case: Case
+    steps: list[Step]
+    rows: pd.DataFrame
+    scores: pd.DataFrame
+
+
+def attacked(
+    config: DictConfig,
+    sources: Mapping[str, Any],
+    console: Console | None,
+    said_of: Callable[[str], str] = str,
+) -> Attacked:
+    """Read and check what was handed in, print the plan, and run it. See `run`.
+
+    said_of: how a sentence about members and non-members is to be said.
+    """
+    if unknown := set(sources) - set(SOURCES):
+        raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
+    machine_of(config.machine).set_up()
+    check_settings(config)
+    store = Store(Path(config.machine.store))
+    store.check()
+    asked = choose(config, store, sources)
+    case = open_case(config, sources, store)
+    steps = plan(asked, case)
+    if console is not None:
+        left_out = case.left_out.checks(config.thresholds.overlap.value)
+        said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
+        said += [f"{step.name.replace('_', ' ')}: {step.what}" for step in steps]
+        console.print("Plan:")
+        for sentence in said:
+            console.print(f"  {said_of(sentence)}", markup=False, soft_wrap=True)
+    rows, scores, steps = attack(asked, case, steps)
+    return Attacked(asked, case, steps, rows, scores)
+
+
 def with_places(config: DictConfig, sources: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an audit, its inputs by their whole paths."""
     return plain(config) | {"given": {name: place_of(sources.get(name)) for name in SOURCES}}
 
 
-def _print_plan(console: Console, steps: list[Step], said: list[str]) -> None:
-    console.print("Plan:")
-    for sentence in said:
-        console.print(f"  {sentence}", markup=False, soft_wrap=True)
-    for step in steps:
-        console.print(f"  {step.name.replace('_', ' ')}: {step.what}", markup=False, soft_wrap=True)
-
-
-def _subject(sources: Mapping[str, Any]) -> str:
+def subject(sources: Mapping[str, Any]) -> str:
+    """What is attacked, by its names."""
     names = [name_of(sources[n]) for n in ATTACKED if n in sources]
     return ", ".join(str(name) for name in names if name)

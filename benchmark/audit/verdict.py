@@ -26,6 +26,8 @@ from victims.errors import UserError
 
 WORDS = ("leak", "no leak found", "inconclusive", "invalid")
 LIMITS = ("auroc_lower", "auroc_upper", "found_upper", "copies")
+SET_LIMIT = "set_p_value"
+"""The one limit of fail_if for a set of suspects."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ def check_settings(config: DictConfig) -> None:
         if not str(threshold.get("source") or "").strip():
             raise UserError(f"thresholds.{title}.source: a threshold needs a source")
     for title, value in plain(config.fail_if).items():
-        if title not in LIMITS:
-            raise UserError(f"fail_if.{title}: allowed are {', '.join(LIMITS)}")
+        if title not in (*LIMITS, SET_LIMIT):
+            raise UserError(f"fail_if.{title}: allowed are {', '.join((*LIMITS, SET_LIMIT))}")
         if title == "copies" and value is not None:
             check("fail_if.copies", value, NonNegativeInt)
         elif value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):

@@ -74,7 +74,7 @@ class Blind:
 
         There must be at least as many members, and non-members, as folds.
         """
-        member, features = queries.is_member, self._features(queries, seed)
+        member, features = queries.is_member, self.features(queries, seed)
         rng = np.random.default_rng(seed)
         cutter = StratifiedKFold(self.folds, shuffle=True, random_state=int(rng.integers(2**31)))
         folds = list(cutter.split(features, member))
@@ -89,7 +89,7 @@ class Blind:
         area, margin = shuffled[0], norm.ppf(0.975) * float(np.std(shuffled[1:], ddof=1))
         return Guess(found[:, 0], max(0.0, area - margin), min(1.0, area + margin))
 
-    def _features(self, queries: Queries, seed: int) -> np.ndarray:
+    def features(self, queries: Queries, seed: int) -> np.ndarray:
         """Principal components of the queries (n, c) and their squares: (n, 2c)."""
         some = queries.records(some_rows(len(queries), FITTED, seed)).flatten(1).numpy()
         pca = PCA(min(self.components, *some.shape), random_state=seed % 2**32).fit(some)

@@ -1,0 +1,277 @@
+"""Was a whole set of records used for training? Suspects against records that certainly were not.
+
+All attacks' scores of a record are its features. If the suspects were not used and are drawn as the
+unseen records are, no classifier can tell the two by them: `set_p_value` tests that. The same test
+on what the records are like, without any model, must fail, or the sets differ by themselves.
+Source: see `benchmark.measures.dataset_inference`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+from rich.console import Console
+
+from benchmark.audit.arguments import SET, SOURCES
+from benchmark.audit.found import SCHEMA, without_nan
+from benchmark.audit.given.inputs import name_of
+from benchmark.audit.run import (
+    attacked,
+    composed,
+    print_found,
+    subject,
+    with_places,
+    write_found,
+)
+from benchmark.audit.verdict import SET_LIMIT
+from benchmark.config.build import build
+from benchmark.data.queries import Queries
+from benchmark.measures import checks
+from benchmark.measures.blind import Blind
+from benchmark.measures.checks import Check
+from benchmark.measures.dataset_inference import set_p_value
+from benchmark.measures.numbers import p_value
+from benchmark.measures.pairs import scores_by_row
+from benchmark.measures.result import JobResult
+from benchmark.store.keys import plain
+from benchmark.store.provenance import provenance
+from benchmark.store.seeds import sub_seed
+from victims.errors import UserError
+from victims.given.networks import kept, networks_of
+
+WORDS = ("used", "not shown", "inconclusive")
+WHAT = "suspects= are records that may have been used, unseen= others that certainly were not"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """p_value: of "suspects and unseen records are alike to the model"; blind_p_value: of "they are
+    alike", NaN where nobody looked. suspects, unseen: how many were judged. features: rows of the
+    table whose scores they were judged by. level: p-values under it count.
+    """
+
+    p_value: float
+    blind_p_value: float
+    suspects: int
+    unseen: int
+    features: tuple[str, ...]
+    level: float
+
+    @property
+    def word(self) -> str:
+        """One of WORDS. Where the sets differ by themselves, or nobody looked, nothing is shown."""
+        if self.p_value >= self.level:
+            return "not shown"
+        return "used" if self.blind_p_value >= self.level else "inconclusive"
+
+    def headline(self) -> list[str]:
+        """What was found, in sentences."""
+        said = {
+            "used": "The suspects were used: the model treats them unlike records it never saw.",
+            "not shown": "It is not shown that the suspects were used.",
+            "inconclusive": "It cannot be told whether the suspects were used.",
+        }[self.word]
+        found = [
+            said,
+            f"{self.suspects} suspects and {self.unseen} unseen records, by "
+            f"{len(self.features)} scores each: p {_equals(self.p_value)} (exact permutation "
+            f"test; under {self.level:g} counts).",
+        ]
+        if np.isnan(self.blind_p_value):
+            return [*found, "Nobody looked whether the two sets differ by themselves (blind=none)."]
+        found.append(
+            f"The same test without any model: p {_equals(self.blind_p_value)}. "
+            + (
+                "The two sets differ by themselves; draw both from one source."
+                if self.blind_p_value < self.level
+                else "No difference was found between the two sets by themselves."
+            )
+        )
+        if self.word == "not shown":
+            found.append("That proves nothing: more suspects, or more access, may show it.")
+        return found
+
+
+def _equals(p: float) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+@dataclass(frozen=True)
+class SetAudit:
+    """What an audit of a set found, to print and to write."""
+
+    result: JobResult
+    config: dict[str, Any]
+    finding: Finding
+
+    @property
+    def word(self) -> str:
+        """See `Finding.word`."""
+        return self.finding.word
+
+    @property
+    def exceeded(self) -> dict[str, str]:
+        """The limit of fail_if, where it is exceeded, and why."""
+        limit, p = self.config["fail_if"].get(SET_LIMIT), self.finding.p_value
+        if limit is None or self.word != "used" or p >= limit:
+            return {}
+        return {SET_LIMIT: f"{p:.4g} is under {limit:g}"}
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 where the limit of fail_if is exceeded."""
+        return 3 if self.exceeded else 0
+
+    def print(self, console: Console | None = None) -> None:
+        """The table, the checks and the headline."""
+        print_found(self.result, self.finding.headline(), self.exceeded, console)
+
+    def write(self, folder: Path | str) -> Path:
+        """Write audit.json, index.html, the scores and the table; see `Audit.write`."""
+        from benchmark.audit.page import render_set  # matplotlib takes a second to import
+
+        page = render_set(self.result, self.word, self.finding.headline(), self.exceeded)
+        return write_found(self.result, self.config, Path(folder), page, self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """The finding as plain numbers and text: the content of audit.json."""
+        return without_nan(
+            {
+                "schema": SCHEMA,
+                "verdict": self.word,
+                "headline": self.finding.headline(),
+                **asdict(self.finding),
+                "fail_if": {SET_LIMIT: self.config["fail_if"].get(SET_LIMIT)},
+                "exceeded": self.exceeded,
+                "exit_code": self.exit_code,
+                "attacks": self.result.rows.replace({np.nan: None}).to_dict("records"),
+                "checks": [asdict(check) for check in self.result.checks],
+                "provenance": self.result.provenance,
+            }
+        )
+
+
+def audit_set(
+    suspects: Any,
+    unseen: Any,
+    *,
+    samples: Any = None,
+    generator: Any = None,
+    discriminator: Any = None,
+    diffusion: Any = None,
+    reference: Any = None,
+    data: Any = None,
+    settings: Sequence[str] = (),
+) -> SetAudit:
+    """Whether a set of suspects was used for training; unseen: records of the same kind, not used.
+
+    The arguments are those of `audit`, with suspects in place of members. Raises UserError, one
+    line, for whatever cannot be used.
+    """
+    given = {
+        "suspects": suspects,
+        "unseen": unseen,
+        "samples": samples,
+        "generator": generator,
+        "discriminator": discriminator,
+        "diffusion": diffusion,
+        "reference": reference,
+        "data": data,
+    }
+    with kept([generator, discriminator, *networks_of(diffusion)]):
+        return run(composed(settings), {n: own for n, own in given.items() if own is not None})
+
+
+def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None = None) -> SetAudit:
+    """One audit of a set; see `benchmark.audit.run.run`."""
+    for name in SET:
+        if sources.get(name) is None:
+            raise UserError(f"{name}= is missing: {WHAT}")
+    if odd := [name for name in SET.values() if sources.get(name) is not None]:
+        raise UserError(f"{odd[0]}= and suspects= are two questions, ask one: {WHAT}")
+    limits = {name: limit for name, limit in plain(config.fail_if).items() if limit is not None}
+    if others := sorted(limits.keys() - {SET_LIMIT}):
+        raise UserError(f"fail_if.{others[0]}: of suspects= there is only fail_if.{SET_LIMIT}")
+    renamed = {SET.get(name, name): source for name, source in sources.items()}
+    with _of_suspects():
+        _, case, _, rows, scores = attacked(config, renamed, console, of_suspects)
+        finding = find(config, case.queries, scores)
+    found = case.left_out.checks(config.thresholds.overlap.value)
+    statuses = rows[["attack", "status"]].itertuples(index=False, name=None)
+    found += checks.failed_attacks({"attack": a, "status": status} for a, status in statuses)
+    result = JobResult(
+        title=f"Were {finding.suspects} suspects used? Audit of {subject(sources)}",
+        config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
+        provenance=provenance(),
+        rows=rows,
+        scores=scores,
+        checks=[Check(c.name, c.level, of_suspects(c.message)) for c in found],
+    )
+    return SetAudit(result, with_places(config, sources), finding)
+
+
+def find(config: DictConfig, queries: Queries, scores: pd.DataFrame) -> Finding:
+    """Test suspects, the members among the queries, against the others, with and without a model.
+
+    Attacks that search the latent space score some of the records only; where such ran, these are
+    the ones that are judged. Raises UserError for fewer than two of a kind.
+    """
+    columns, member = scores_by_row(scores)
+    features = np.stack(list(columns.values()), axis=1)
+    judged = ~np.isnan(features).any(axis=1)
+    sizes = int((judged & member).sum()), int((judged & ~member).sum())
+    if min(sizes) < 2:
+        raise UserError(f"{sizes[0]} suspects and {sizes[1]} unseen records: at least 2 are needed")
+    seed = sub_seed(config.seed, "suspects")
+    asked = queries.take(np.flatnonzero(np.isin(queries.numbers, _numbers(scores, judged))))
+    return Finding(
+        p_value=set_p_value(features[judged & member], features[judged & ~member], seed),
+        blind_p_value=_blind(config, asked, seed),
+        suspects=sizes[0],
+        unseen=sizes[1],
+        features=tuple(" + ".join(row).removesuffix(" + none") for row in columns),
+        level=config.thresholds.set_level.value,
+    )
+
+
+def _numbers(scores: pd.DataFrame, judged: np.ndarray) -> np.ndarray:
+    """Numbers of the queries that are judged; in the order of `scores_by_row`."""
+    return np.unique(scores["query"].to_numpy())[judged]
+
+
+def _blind(config: DictConfig, queries: Queries, seed: int) -> float:
+    """P-value of the same test on what the records are like; NaN where that was not asked for."""
+    baseline: Blind | None = build(config.blind, "blind") if config.blind else None
+    if baseline is None:
+        return np.nan
+    features, member = baseline.features(queries, seed), queries.is_member
+    return set_p_value(features[member], features[~member], seed)
+
+
+@contextmanager
+def _of_suspects() -> Iterator[None]:
+    """Mistakes are named by the words in which the question was asked."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(of_suspects(str(error))) from error
+
+
+def of_suspects(text: str) -> str:
+    """A sentence about members and non-members as one about suspects and unseen records.
+
+    >>> of_suspects("non_members=b.csv: 3 members and 4 non-members")
+    'unseen=b.csv: 3 suspects and 4 unseen records'
+    """
+    text = re.sub(r"\bnon_members\b", "unseen", text)
+    text = re.sub(r"\bnon-members\b", "unseen records", text)
+    return re.sub(r"(?<![\w-])members\b", "suspects", text)
