@@ -65,7 +65,15 @@ def own(name: str, schema: Schema, rows: np.ndarray, epochs: int, folder: Path) 
     torch.manual_seed(0)
     data = torch.from_numpy(rows)
     victim = build(config, "victim", shape=rows.shape[1:], schema=schema)
-    fit(victim, data.__getitem__, len(data), folder, folder / "work", 0, Training())
+    fit(
+        victim,
+        data.__getitem__,
+        size=len(data),
+        folder=folder,
+        work=folder / "work",
+        seed=0,
+        training=Training(),
+    )
     victim = load(victim, folder)
     outputs = [victim.generate(torch.randn(500, victim.z_dim)) for _ in range(len(rows) // 500)]
     every = torch.cat(outputs)

@@ -30,6 +30,7 @@ from victims.training.train import Training, fit
 with suppress(ImportError), redirect_stderr(sys.__stderr__):
     import absl.logging  # noqa: F401
 
+TRAINING = Training()
 CONF = Path(__file__).parents[1] / "conf"
 
 register_resolvers()
@@ -47,6 +48,27 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
     fixed += [f"machine.store={folder}/store", f"machine.outputs={folder}/outputs"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", [*fixed, *overrides])
+
+
+def fit_in(
+    folder: Path,
+    victim: Victim,
+    records: Any,
+    *,
+    size: int,
+    seed: int,
+    training: Training = TRAINING,
+) -> None:
+    """Train a victim in a folder of its own."""
+    fit(
+        victim,
+        records,
+        size=size,
+        folder=folder,
+        work=folder / "work",
+        seed=seed,
+        training=training,
+    )
 
 
 @pytest.fixture
@@ -142,7 +164,7 @@ def stopped_at_batch_three(make: Callable[[], Victim], data: Tensor, folder: Pat
     for read in (stop_at_third, data.__getitem__):
         stopped = make()
         try:
-            fit(stopped, read, len(data), folder, folder / "work", 7, Training())
+            fit_in(folder, stopped, read, size=len(data), seed=7)
         except (KeyboardInterrupt, SystemExit):
             assert read is stop_at_third
     return stopped

@@ -10,7 +10,6 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
-from victims.errors import UserError
 from victims.wgan_gp import WGANGP
 
 
@@ -37,13 +36,22 @@ class DPGAN(WGANGP):
         steps: int,
         batch_size: int,
         n_critic: int,
-        weight_limit: float,
+        weight_limit: PositiveFloat,
         learning_rate: PositiveFloat,
     ) -> None:
-        if weight_limit <= 0:
-            raise UserError(f"victim.weight_limit={weight_limit}: a number above 0 is needed")
-        networks = shape, generator, critic
-        super().__init__(*networks, z_dim, steps, batch_size, n_critic, 0.0, learning_rate, 0, 0)
+        super().__init__(
+            shape=shape,
+            generator=generator,
+            critic=critic,
+            z_dim=z_dim,
+            steps=steps,
+            batch_size=batch_size,
+            n_critic=n_critic,
+            penalty=0.0,
+            learning_rate=learning_rate,
+            beta1=0.0,
+            beta2=0.0,
+        )
         self.weight_limit = weight_limit
 
     def configure_optimizers(self) -> list[Optimizer]:

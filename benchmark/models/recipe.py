@@ -200,13 +200,13 @@ def _train(recipe: Recipe, workshop: Workshop, folder: Path, bar: tqdm | None) -
     fit(
         victim,
         lambda rows: dataset.records(recipe.rows[rows]),
-        len(recipe.rows),
-        folder,
-        folder / WORK,
-        sub_seed(recipe.seed, "training"),
-        training,
-        recipe.title,
-        bar,
+        size=len(recipe.rows),
+        folder=folder,
+        work=folder / WORK,
+        seed=sub_seed(recipe.seed, "training"),
+        training=training,
+        title=recipe.title,
+        bar=bar,
     )
     if ledger is not None:
         ledger.write(victim, folder)

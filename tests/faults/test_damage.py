@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from faults.conftest import Contents, contents, small
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -23,7 +23,7 @@ from benchmark.job import run
 from benchmark.store.entries import META, Store, key, read_meta
 from victims.base import Victim
 from victims.errors import NonFiniteLoss, UserError
-from victims.training.train import CHECKPOINT, EARLIER, WEIGHTS, Training, fit, load
+from victims.training.train import CHECKPOINT, EARLIER, WEIGHTS, Training, load
 
 Config = Callable[..., DictConfig]
 DATA = digits(0, 24)
@@ -64,7 +64,7 @@ def train(victim: Victim, folder: Path, stop: int | None = None) -> torch.Tensor
 
     folder.mkdir(exist_ok=True)
     often = Training(checkpoint_every_s=0)
-    fit(victim, read, len(DATA), folder, folder / "work", 5, often)
+    fit_in(folder, victim, read, size=len(DATA), seed=5, training=often)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
     return load(victim, folder).generate(codes)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from omegaconf import DictConfig
 from opacus.accountants import RDPAccountant
 from opacus.optimizers import DPOptimizer
@@ -24,7 +24,6 @@ from victims.base import Victim
 from victims.budget import SPENT, Privacy
 from victims.errors import UserError
 from victims.private import Mechanism
-from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 
@@ -90,7 +89,7 @@ def test_noise_is_found_for_a_promise_and_kept(
     victim, data = make(config, "dcgan", epsilon=4.0, noise_multiplier=None, accountant=accountant)
     ledger = privacy(epsilon=4.0, noise_multiplier=None, accountant=accountant).ledger(victim, 24)
     assert victim.mechanism.noise_multiplier == ledger.noise_multiplier
-    fit(victim, data.__getitem__, 24, tmp_path, tmp_path / "work", 5, Training())
+    fit_in(tmp_path, victim, data.__getitem__, size=24, seed=5)
     ledger.write(victim, tmp_path)
     spent = json.loads((tmp_path / SPENT).read_text())
     assert 0.99 * 4.0 <= spent["epsilon"] <= 4.0
@@ -195,7 +194,7 @@ def audited(seed: int, folder: Path) -> tuple[float, float, float]:
     terms = Privacy(None, noise_for_two(), 1.0, 1e-5, "rdp", 1000)
     promise = terms.attach(victim, len(records)).epsilon(victim.steps)
     folder.mkdir()
-    fit(victim, records.__getitem__, len(records), folder, folder / "work", seed, Training())
+    fit_in(folder, victim, records.__getitem__, size=len(records), seed=seed)
     scores = victim.network.weight.detach().numpy()[0]
     split = from_scores(scores[coins], scores[~coins], 1e-5, seed=seed)
     return promise, one_run(scores, coins, 1e-5, seed=seed), split

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from omegaconf import DictConfig
 
 from benchmark.config.build import build
 from victims.dp_gan import DPGAN
 from victims.errors import UserError
-from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 
@@ -31,7 +30,7 @@ def test_the_critics_weights_stay_in_their_limits(
         victim.make_private()
         build(config("dp=on").dp, "dp", epsilon=None, noise_multiplier=1.0).attach(victim, 24)
     data = digits(0, 24)
-    fit(victim, data.__getitem__, 24, tmp_path, tmp_path / "work", 5, Training())
+    fit_in(tmp_path, victim, data.__getitem__, size=24, seed=5)
     weights = torch.cat([weight.flatten() for weight in victim.discriminator.parameters()])
     assert weights.abs().max().item() == pytest.approx(0.03)
     assert victim.generator.layers[0].weight.abs().max() > 0.03

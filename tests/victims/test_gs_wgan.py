@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -22,7 +22,6 @@ from victims.errors import NoAccess, UserError
 from victims.gs_wgan import GSWGAN
 from victims.private import BudgetSpent, Mechanism
 from victims.training.batches import PartBatches
-from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 
@@ -38,7 +37,7 @@ def make(config: Config, *overrides: str, **dp: Any) -> tuple[GSWGAN, Any]:
 
 def train(victim: GSWGAN, data: Tensor, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    fit(victim, data.__getitem__, len(data), folder, folder / "work", 5, Training())
+    fit_in(folder, victim, data.__getitem__, size=len(data), seed=5)
 
 
 def test_each_record_has_one_critic_and_each_batch_one_part() -> None:

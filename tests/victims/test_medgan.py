@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import NoAccess, UserError
 from victims.medgan import AveragingDiscriminator, MedGAN, Shortcut
-from victims.training.train import Training, fit, load
+from victims.training.train import load
 
 SETTINGS: dict[str, Any] = {
     "z_dim": 8,
@@ -43,7 +43,7 @@ def records(n: int = 24, d: int = 20) -> Tensor:
 
 
 def train(victim: MedGAN, data: Tensor, folder: Path) -> None:
-    fit(victim, lambda rows: data[rows], len(data), folder, folder / "work", 5, Training())
+    fit_in(folder, victim, lambda rows: data[rows], size=len(data), seed=5)
 
 
 def test_the_phases_follow_the_count_of_steps(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import composed
+from conftest import composed, fit_in
 
 from benchmark.config.build import build
 from benchmark.job import run
@@ -16,7 +16,7 @@ from victims.access import FullBlackBox, PartialBlackBox
 from victims.errors import NoAccess, UserError
 from victims.package import Package
 from victims.schema import Column, Schema
-from victims.training.train import Training, fit, load
+from victims.training.train import load
 
 SCHEMA = Schema([Column("city", "category", ("Oslo", "Rome")), Column("age", "integer", high=100)])
 TABLE = {"city": ["Oslo", "Rome", "Oslo", "Oslo"], "age": [30, 41, 52, 63]}
@@ -51,7 +51,7 @@ def made(records: str = "table", fails: str = "", samples: int = 9) -> Package:
 def trained(victim: Package, folder: Path) -> None:
     data = torch.from_numpy(SCHEMA.rows(TABLE))
     folder.mkdir(exist_ok=True)
-    fit(victim, data.__getitem__, len(data), folder, folder / "work", 3, Training())
+    fit_in(folder, victim, data.__getitem__, size=len(data), seed=3)
 
 
 @pytest.mark.parametrize("records", ["rows", "table"])

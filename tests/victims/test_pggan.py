@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import stopped_at_batch_three
+from conftest import fit_in, stopped_at_batch_three
 
 from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, WhiteBox
@@ -19,7 +19,7 @@ from victims.progressive import (
     halved,
 )
 from victims.training.ema import averaged, follow
-from victims.training.train import Training, fit, load
+from victims.training.train import load
 
 SHAPE = (1, 16, 16)
 
@@ -33,7 +33,7 @@ def make(shape=SHAPE, **changes) -> PGGAN:
 
 
 def train(victim: PGGAN, data: torch.Tensor, folder) -> None:
-    fit(victim, lambda rows: data[rows], len(data), folder, folder / "work", 7, Training())
+    fit_in(folder, victim, lambda rows: data[rows], size=len(data), seed=7)
 
 
 def images(n: int = 12) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits, names, records
+from conftest import digits, fit_in, names, records
 from omegaconf import DictConfig
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
@@ -21,7 +21,6 @@ from victims import private
 from victims.base import NonFiniteLoss, Victim
 from victims.private import BudgetSpent, Mechanism, independent, per_record
 from victims.training.batches import PoissonBatches
-from victims.training.train import Training, fit
 
 Config = Callable[..., DictConfig]
 
@@ -40,7 +39,7 @@ def make(config: Config, name: str, *overrides: str, **dp: Any) -> tuple[Victim,
 
 
 def train(victim: Victim, data: Tensor, folder: Path) -> None:
-    fit(victim, data.__getitem__, len(data), folder, folder / "work", 5, Training())
+    fit_in(folder, victim, data.__getitem__, size=len(data), seed=5)
 
 
 def one_by_one(victim: Victim, parameters: list[nn.Parameter], losses: Any, batch: Any) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import composed, stopped_at_batch_three
+from conftest import composed, fit_in, stopped_at_batch_three
 from scipy.stats import norm
 from sklearn.preprocessing import QuantileTransformer
 
@@ -20,7 +20,7 @@ from victims.quantiles import Quantiles
 from victims.schema import Column, Schema
 from victims.tab_ddpm import chances_of, posterior
 from victims.tabular import Transform
-from victims.training.train import Training, fit, load
+from victims.training.train import load
 
 SCHEMA = Schema(
     [
@@ -96,7 +96,7 @@ def test_training_on_mixed_records_goes_on_where_it_stopped(name: str, tmp_path:
     whole = tmp_path / "whole"
     whole.mkdir()
     victim = made(name, tmp_path)
-    fit(victim, data.__getitem__, 60, whole, whole / "work", 7, Training())
+    fit_in(whole, victim, data.__getitem__, size=60, seed=7)
     stopped_at_batch_three(lambda: made(name, tmp_path), data, tmp_path / "stopped")
     found = [load(made(name, tmp_path), at).generate(codes) for at in (whole, tmp_path / "stopped")]
     assert torch.equal(*found)
@@ -124,7 +124,7 @@ def test_columns_and_their_relation_are_learnt(name: str, tmp_path: Path) -> Non
         "ctgan": ["modes=5", "z_dim=16", "pack=10", "widths=[64,64]", "critic_widths=[64,64]"],
     }[name] + (["learning_rate=0.001"] if name == "ctgan" else [])
     victim = made(name, tmp_path, *(f"victim.{size}" for size in sizes))
-    fit(victim, lambda at: real[at], 1000, tmp_path, tmp_path / "work", 5, Training())
+    fit_in(tmp_path, victim, lambda at: real[at], size=1000, seed=5)
     victim = load(victim, tmp_path)
     generator = torch.Generator().manual_seed(2)
     found = victim.generate(torch.randn(2000, victim.z_dim, generator=generator))

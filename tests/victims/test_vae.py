@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
@@ -16,7 +16,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import NoAccess, UserError
-from victims.training.train import Training, fit, load
+from victims.training.train import load
 from victims.vae import VAE, Standardise, code, kl
 
 
@@ -27,7 +27,7 @@ def table(likelihood: str, d: int = 20, **settings: float) -> VAE:
 
 
 def train(victim: VAE, data: Tensor, folder: Path) -> VAE:
-    fit(victim, lambda rows: data[rows], len(data), folder, folder / "work", 5, Training())
+    fit_in(folder, victim, lambda rows: data[rows], size=len(data), seed=5)
     load(victim, folder)
     return victim
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from omegaconf import DictConfig
 from torch import nn
 from torch.distributions import Normal
@@ -17,7 +17,7 @@ from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import UserError
 from victims.networks import ConvDiscriminator
-from victims.training.train import Training, fit, load
+from victims.training.train import load
 from victims.vaegan import VAEGAN, LarsenVAEGAN, feature_errors, hinge, spectral
 
 BOTH = pytest.mark.parametrize("name", ["vaegan", "vaegan_larsen"])
@@ -32,7 +32,7 @@ def make(config: Callable[..., DictConfig], name: str, *overrides: str) -> Victi
 def train(victim: Victims, folder: Path) -> None:
     data = digits(0, 24)
     folder.mkdir(exist_ok=True)
-    fit(victim, lambda rows: data[rows], 24, folder, folder / "work", 5, Training())
+    fit_in(folder, victim, lambda rows: data[rows], size=24, seed=5)
 
 
 def changed(victim: Victims, before: dict[str, torch.Tensor]) -> set[str]:
@@ -142,7 +142,7 @@ def test_one_step_at_the_papers_sizes(
     settings = config(f"victim={name}", "scale=paper", "victim.steps=1").victim
     victim = build(settings, "victim", shape=(3, 64, 64))
     data = digits(0, 64).repeat(1, 3, 2, 2)
-    fit(victim, lambda rows: data[rows], 64, tmp_path, tmp_path / "work", 5, Training())
+    fit_in(tmp_path, victim, lambda rows: data[rows], size=64, seed=5)
     assert sum(p.numel() for p in victim.parameters()) == parameters
     assert victim.freeze_for_release().generate(torch.randn(2, victim.z_dim)).shape == (
         2,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TABLES, digits, names, records
+from conftest import TABLES, digits, fit_in, names, records
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from safetensors.torch import load_file
@@ -19,7 +19,7 @@ from victims.access import AccessibleDiscriminator, WhiteBox
 from victims.base import NonFiniteLoss, Victim
 from victims.errors import NoAccess, UserError
 from victims.training.batches import Batches
-from victims.training.train import CHECKPOINT, WEIGHTS, Training, fit, load
+from victims.training.train import CHECKPOINT, WEIGHTS, Training, load
 from victims.wgan_gp import WGANGP
 
 OFTEN = Training(checkpoint_every_s=0)
@@ -65,7 +65,7 @@ def maker(
 
 
 def train(victim: Victim, data: Tensor, folder: Path, training: Training = OFTEN) -> None:
-    fit(victim, lambda rows: data[rows], len(data), folder, folder / "work", 5, training)
+    fit_in(folder, victim, lambda rows: data[rows], size=len(data), seed=5, training=training)
 
 
 def samples(victim: Victim, folder: Path) -> Tensor:
@@ -181,7 +181,7 @@ def test_the_papers_sizes_build_and_take_a_step(
     rows = torch.rand(victim.batch_size, *shape)
     data = rows.round() if name in TABLES else 2 * rows - 1
     before = victim.generate(torch.ones(2, victim.z_dim))
-    fit(victim, lambda at: data[at], len(data), tmp_path, tmp_path / "work", 5, Training())
+    fit_in(tmp_path, victim, lambda at: data[at], size=len(data), seed=5)
     after = load(victim, tmp_path).generate(torch.ones(2, victim.z_dim))
     assert after.shape == (2, *shape)
     assert torch.isfinite(after).all()
@@ -245,7 +245,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint_kept(
     poisoned = lambda rows: data[rows] * (torch.nan if calls.append(1) or len(calls) > 2 else 1.0)  # noqa: E731
     calls: list[int] = []
     with pytest.raises(NonFiniteLoss, match="discriminator loss became nan"):
-        fit(dcgan(config), poisoned, 24, tmp_path, tmp_path / "work", 5, OFTEN)
+        fit_in(tmp_path, dcgan(config), poisoned, size=24, seed=5, training=OFTEN)
     kept = torch.load(tmp_path / "work" / CHECKPOINT, weights_only=True)
     assert kept["done"] == 2
     assert all(torch.isfinite(tensor).all() for tensor in kept["weights"].values())

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import stopped_at_batch_three
+from conftest import fit_in, stopped_at_batch_three
 from torch import nn
 
 from benchmark.config.build import build
@@ -11,7 +11,7 @@ from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import NoAccess, UserError
 from victims.networks import ConvDiscriminator, ConvGenerator
 from victims.training.losses import gradient_penalty, mixing
-from victims.training.train import Training, fit, load
+from victims.training.train import load
 from victims.wgan_gp import WGANGP, MLPCritic, MLPGenerator, ResidualCritic, ResidualGenerator
 
 NETWORKS = {
@@ -46,7 +46,7 @@ def records(networks: str) -> torch.Tensor:
 
 
 def train(victim: WGANGP, data: torch.Tensor, folder) -> None:
-    fit(victim, lambda rows: data[rows], len(data), folder, folder / "work", 7, Training())
+    fit_in(folder, victim, lambda rows: data[rows], size=len(data), seed=7)
 
 
 @pytest.mark.parametrize("networks", NETWORKS)

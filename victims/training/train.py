@@ -139,6 +139,7 @@ class Progress(pl.Callback):
 def fit(
     victim: Victim,
     records: Records,
+    *,
     size: int,
     folder: Path,
     work: Path,

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import digits
+from conftest import digits, fit_in
 from omegaconf import DictConfig
 from torch import Tensor
 
 from benchmark.config.build import build
 from victims.base import Victim
 from victims.training.interrupt import NAMES, HeldSignals
-from victims.training.train import CHECKPOINT, Training, fit, load
+from victims.training.train import CHECKPOINT, Training, load
 
 DATA = digits(0, 24)
 SELDOM = Training(checkpoint_every_s=1e9)
@@ -44,7 +44,7 @@ def fresh(config: Callable[..., DictConfig]) -> Callable[[], Victim]:
 
 def train(victim: Victim, folder: Path) -> Tensor:
     folder.mkdir(exist_ok=True)
-    fit(victim, DATA.__getitem__, len(DATA), folder, folder / "work", 5, SELDOM)
+    fit_in(folder, victim, DATA.__getitem__, size=len(DATA), seed=5, training=SELDOM)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
     return load(victim, folder).generate(codes)
 
