@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,8 +29,40 @@ FOLDERS = re.compile(r"(?<![\w.:/])(/[\w.+@-]+)+/(?=[\w.+-])")
 BASIC = ("victim", "data")
 """Groups of conf/ that every table names."""
 
-Row = tuple[str, str]
-"""Attack and calibration."""
+
+class Row(NamedTuple):
+    """What names a row of a job's table."""
+
+    attack: str
+    calibrated: str
+
+
+class Group(NamedTuple):
+    """What names a row of a study's table: all seeds of it are one group.
+
+    settings: name and value of each setting that differs between jobs, in the study's order.
+    """
+
+    victim: str
+    data: str
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def values(self) -> list[Any]:
+        """In the order of `Study.labels`."""
+        return [self.victim, self.data, *(value for _, value in self.settings)]
+
+    def value_of(self, setting: str | None) -> Any:
+        """The value of one setting."""
+        return dict(self.settings)[str(setting)]
+
+    def without(self, setting: str | None) -> Group:
+        """The group in which this setting is left open."""
+        return self._replace(settings=tuple(own for own in self.settings if own[0] != setting))
+
+    def at(self, setting: str, value: Any) -> Group:
+        """The group at a value of one more setting."""
+        return self._replace(settings=(*self.settings, (setting, value)))
 
 
 @dataclass(frozen=True)
@@ -47,7 +79,7 @@ class Outcome:
         found: dict[tuple[Row, Row], Difference] = {}
         if self.record:
             for pair in self.record.result.comparisons.to_dict("records"):
-                a, b = ((pair[f"attack_{x}"], pair[f"calibrated_{x}"]) for x in "ab")
+                a, b = (Row(pair[f"attack_{x}"], pair[f"calibrated_{x}"]) for x in "ab")
                 value, low, high = pair["difference"], pair["low"], pair["high"]
                 found[a, b] = Difference(value, low, high, pair["p_value"])
                 found[b, a] = Difference(-value, -high, -low, pair["p_value"])
@@ -59,7 +91,7 @@ class Outcome:
         if not self.record:
             return {}
         groups = self.record.result.scores.groupby(["attack", "calibrated"], sort=False)
-        return {(str(row[0]), str(row[1])): own.sort_values("query") for row, own in groups}
+        return {Row(*map(str, row)): own.sort_values("query") for row, own in groups}
 
     @cached_property
     def scores(self) -> dict[Row, tuple[np.ndarray, np.ndarray]]:
@@ -75,7 +107,7 @@ class Outcome:
         if not self.record:
             return {}
         rows = self.record.result.ok.to_dict("records")
-        return {(str(row["attack"]), str(row["calibrated"])): row for row in rows}
+        return {Row(str(row["attack"]), str(row["calibrated"])): row for row in rows}
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +149,8 @@ class Study:
         return [name for name in given if name not in (SEED, "sweep", *BASIC, *implied)]
 
     @property
-    def group(self) -> list[str]:
-        """Columns of `frame` that are the same for all seeds of a table row."""
+    def labels(self) -> list[str]:
+        """Columns of `frame` that name a row of the study's table; see `Group`."""
         return [*BASIC, *self.settings]
 
     @cached_property
@@ -133,18 +165,20 @@ class Study:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property
-    def every_group(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:
-        """The jobs by the values of `group`, those of a victim together, and by seed."""
-        found: dict[tuple[Any, ...], dict[int, Outcome]] = {}
+    def every_group(self) -> dict[Group, dict[int, Outcome]]:
+        """The jobs by group, those of a victim together, and by seed."""
+        found: dict[Group, dict[int, Outcome]] = {}
         for outcome in self.outcomes:
-            place = self.place(outcome.job)
-            at = tuple(place[name] for name in self.group)
-            found.setdefault(at, {})[int(outcome.job.config.seed)] = outcome
-        victims = list(dict.fromkeys(at[: len(BASIC)] for at in found))
-        return {at: found[at] for at in sorted(found, key=lambda at: victims.index(at[:2]))}
+            at = self.coordinates(outcome.job)
+            settings = tuple((name, at[name]) for name in self.settings)
+            group = Group(at["victim"], at["data"], settings)
+            found.setdefault(group, {})[int(outcome.job.config.seed)] = outcome
+        victims = list(dict.fromkeys((group.victim, group.data) for group in found))
+        together = sorted(found, key=lambda group: victims.index((group.victim, group.data)))
+        return {group: found[group] for group in together}
 
     @cached_property
-    def groups(self) -> dict[tuple[Any, ...], dict[int, Outcome]]:
+    def groups(self) -> dict[Group, dict[int, Outcome]]:
         """The jobs that have a result, likewise."""
         done = {
             at: {seed: outcome for seed, outcome in own.items() if outcome.record}
@@ -157,7 +191,7 @@ class Study:
         """How many seeds were asked for."""
         return len({int(outcome.job.config.seed) for outcome in self.outcomes})
 
-    def place(self, job: Job) -> dict[str, Any]:
+    def coordinates(self, job: Job) -> dict[str, Any]:
         """Where a job stands in the study: data, victim, seed and the settings that differ."""
         named = {name: job.choices.get(name, "") for name in BASIC}
         own = {name: setting(job, name) for name in self.settings}
@@ -166,7 +200,7 @@ class Study:
         return named | {SEED: job.config.seed} | own
 
     def _rows(self, outcome: Outcome, title: str) -> pd.DataFrame:
-        at = {"study": self.name, "job": title, **self.place(outcome.job)}
+        at = {"study": self.name, "job": title, **self.coordinates(outcome.job)}
         if outcome.record is None:
             own = {"status": outcome.state, "command": command(outcome.job.alone)}
             return pd.DataFrame([at | own])

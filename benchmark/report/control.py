@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.report.collect import Outcome, Study
-from benchmark.report.evidence import Lacking, Where, frechet, measured
+from benchmark.report.collect import Group, Outcome, Study
+from benchmark.report.evidence import Lacking, frechet, measured
 
 SOME_EPSILON = 10.0
 """Claims on privacy are tested at the largest epsilon up to this that a study has."""
@@ -27,7 +27,7 @@ MAX_WORSE = 1.5
 leaks less by that alone, and would speak against privacy without reason."""
 
 
-def without_and_with(study: Study) -> dict[Where, Where]:
+def without_and_with(study: Study) -> dict[Group, Group]:
     """Private group, at the epsilon of the claim -> the group that has no privacy and else equals.
 
     Those with a partner; raises Lacking where the study has no privacy, or nothing else.
@@ -37,7 +37,7 @@ def without_and_with(study: Study) -> dict[Where, Where]:
     without = [group for group in epsilons if np.isinf(epsilons[group])]
     if not private or not without:
         raise Lacking(f"results without privacy and with epsilon up to {SOME_EPSILON:g} are needed")
-    found: dict[Where, Where] = {}
+    found: dict[Group, Group] = {}
     for group in epsilons:
         if epsilons[group] == max(private):
             same = [other for other in without if _alike(study, group, other, "dp")]
@@ -46,7 +46,7 @@ def without_and_with(study: Study) -> dict[Where, Where]:
     return found
 
 
-def controlled(study: Study) -> dict[Where, Where]:
+def controlled(study: Study) -> dict[Group, Group]:
     """Private group, at the epsilon of the claim -> its control; see MIN_SHARE and MAX_WORSE.
 
     A control differs in the victim's own settings alone, such as how long it was trained: its
@@ -57,17 +57,17 @@ def controlled(study: Study) -> dict[Where, Where]:
     for group in without_and_with(study):
         own = _quality(study, group, study.groups[group])
         if own is None:
-            why.append(f"{group[0]}: Frechet distance, precision or recall was not measured")
+            why.append(f"{group.victim}: Frechet distance, precision or recall was not measured")
         elif min(own[1:]) < MIN_SHARE:
             why.append(
-                f"{group[0]}: precision {own[1]:.2g} and recall {own[2]:.2g}, at least {MIN_SHARE} "
-                f"of both are needed: what generates nothing has nothing to leak"
+                f"{group.victim}: precision {own[1]:.2g} and recall {own[2]:.2g}, at least "
+                f"{MIN_SHARE} of both are needed: what generates nothing has nothing to leak"
             )
         elif control := _control(study, group, own):
             found[group] = control
         else:
             why.append(
-                f"{group[0]}: no control without privacy generates as badly (Frechet distance "
+                f"{group.victim}: no control without privacy generates as badly (Frechet distance "
                 f"{own[0]:.3g} to {MAX_WORSE * own[0]:.3g})"
             )
     if not found:
@@ -75,7 +75,7 @@ def controlled(study: Study) -> dict[Where, Where]:
     return found
 
 
-def _control(study: Study, private: Where, quality: np.ndarray) -> Where | None:
+def _control(study: Study, private: Group, quality: np.ndarray) -> Group | None:
     """The best group without privacy whose quality is no better."""
     tried = {}
     for group, own in study.groups.items():
@@ -92,7 +92,7 @@ def _control(study: Study, private: Where, quality: np.ndarray) -> Where | None:
     return min(fair, key=lambda group: fair[group]) if fair else None
 
 
-def _quality(study: Study, group: Where, seeds: Any) -> np.ndarray | None:
+def _quality(study: Study, group: Group, seeds: Any) -> np.ndarray | None:
     """Frechet distance, precision and recall (3,), means over these seeds; None where one lacks."""
     rows = []
     for seed in seeds:
@@ -105,9 +105,9 @@ def _quality(study: Study, group: Where, seeds: Any) -> np.ndarray | None:
     return means if np.isfinite(means).all() else None
 
 
-def _alike(study: Study, a: Where, b: Where, *apart: str) -> bool:
+def _alike(study: Study, a: Group, b: Group, *apart: str) -> bool:
     """Whether two groups have the same settings, but for those whose names start so."""
-    names = zip(study.group, a, b, strict=True)
+    names = zip(study.labels, a.values, b.values, strict=True)
     return all(x == y for name, x, y in names if not name.startswith(apart))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from benchmark.measures.estimate import Estimate, Z, over_seeds, wider_side
 from benchmark.measures.metrics import auroc_errors
 from benchmark.measures.numbers import count
 from benchmark.measures.rates import FPR_COLUMNS
-from benchmark.report.collect import Outcome, Row, Study, quality
+from benchmark.report.collect import Group, Outcome, Row, Study, quality
 
 Score = Literal["auroc", "tpr_at_1"]
 
@@ -28,9 +28,6 @@ CHANCE: dict[Score, float] = {"auroc": 0.5, "tpr_at_1": FPR_COLUMNS["tpr_at_1"]}
 """What guessing gets."""
 
 NO_ERRORS = pd.Series(dtype=float)
-
-Where = tuple[Any, ...]
-"""What a number is about; the victim's name comes first."""
 
 
 class Number(NamedTuple):
@@ -50,8 +47,8 @@ class Number(NamedTuple):
         return Z * float(np.sqrt(np.square(self.errors.to_numpy(float)).sum())) + self.rest
 
 
-BySeed = dict[int, dict[Where, Number]]
-"""Seed -> victim (or what else is averaged over) -> number."""
+BySeed = dict[int, dict[Group, Number]]
+"""Seed -> what is averaged over, such as a victim under an access -> number."""
 
 
 class Lacking(Exception):
@@ -79,9 +76,9 @@ def minus(a: Number, b: Number) -> Number:
     return combined([a, b], [1, -1])
 
 
-def shared(found: BySeed) -> list[Where]:
+def shared(found: BySeed) -> list[Group]:
     """What every seed has, in the order of the first one."""
-    every: Iterable[dict[Where, Number]] = found.values()
+    every: Iterable[dict[Group, Number]] = found.values()
     return [where for where in next(iter(every), {}) if all(where in own for own in every)]
 
 
@@ -91,7 +88,7 @@ def mean_over(found: BySeed, what: str) -> Estimate:
     if not both:
         raise Lacking(f"no victim has {what} for every seed")
     means = [mean([numbers[where] for where in both]) for numbers in found.values()]
-    return of_seeds(means, (where[0] for where in both))
+    return of_seeds(means, (where.victim for where in both))
 
 
 def of_seeds(numbers: Sequence[Number], victims: Iterable[str]) -> Estimate:
@@ -119,7 +116,7 @@ class Evidence:
     def families(self) -> dict[str, str]:
         """Victim -> family: victims of one share their objective and how they are trained."""
         return {
-            str(group[0]): outcome.record.result.family or str(group[0])
+            group.victim: outcome.record.result.family or group.victim
             for group, seeds in self.study.groups.items()
             for outcome in seeds.values()
             if outcome.record
@@ -168,7 +165,7 @@ class Evidence:
 
     def _row(self, outcome: Outcome, access: str, calibrated: str) -> Row | None:
         attack = chosen(outcome, access, self.score)
-        row = (attack, calibrated)
+        row = Row(attack, calibrated)
         return row if attack and row in outcome.numbers else None
 
     def _leak(self, outcome: Outcome, access: str) -> Number | None:

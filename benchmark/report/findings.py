@@ -191,7 +191,7 @@ def sound(study: Study, voids: Sequence[str]) -> tuple[Study, str]:
         void = [check.name for check in checks if check.level == "error" or check.name in voids]
         kept.append(Outcome(outcome.job, f"left out: {void[0]}") if void else outcome)
         if void:
-            why.setdefault(void[0], []).append(str(study.place(outcome.job)["victim"]))
+            why.setdefault(void[0], []).append(str(study.coordinates(outcome.job)["victim"]))
     if not why:
         return study, ""
     names = ", ".join(

@@ -24,13 +24,14 @@ def csv(table: Table) -> pd.DataFrame:
     for names, cells, own in table.rows:
         for attack, cell in cells.items():
             if cell:
-                mean, low, high, _, seeds = cell.estimate[:5]
+                found = cell.estimate
                 place = {**dict(zip(table.labels, names, strict=True)), "attack": attack}
-                numbers = {"auroc": mean, "low": low, "high": high, "seeds": seeds}
+                numbers = {"auroc": found.mean, "low": found.low, "high": found.high}
                 rows.append(
                     {
                         **place,
                         **numbers,
+                        "seeds": found.seeds,
                         "best": cell.best,
                         **{name: number.value for name, number in own.items()},
                     }

@@ -12,7 +12,7 @@ import numpy as np
 from benchmark.measures.checks import GENERATOR_CHAIN
 from benchmark.measures.estimate import Estimate, between, spearman, widened
 from benchmark.measures.numbers import count
-from benchmark.report.collect import Outcome, Study
+from benchmark.report.collect import Group, Outcome, Study
 from benchmark.report.control import controlled, without_and_with
 from benchmark.report.evidence import (
     CHANCE,
@@ -20,7 +20,6 @@ from benchmark.report.evidence import (
     Evidence,
     Lacking,
     Number,
-    Where,
     combined,
     frechet,
     mean,
@@ -88,7 +87,7 @@ def quality_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
     Each victim's numbers are means over the seeds that have both, each family's over its victims.
     """
     distances, leaks = evidence.by_seed(frechet), evidence.leaks("white_box")
-    pairs: dict[Where, list[tuple[float, float]]] = {}
+    pairs: dict[Group, list[tuple[float, float]]] = {}
     for seed, own in distances.items():
         for where in own.keys() & leaks.get(seed, {}).keys():
             pairs.setdefault(where, []).append((-own[where].value, leaks[seed][where].value))
@@ -113,7 +112,8 @@ def small_sets_leak(evidence: Evidence) -> dict[str, Estimate]:
         for seed, own in evidence.leaks(access).items():
             for victim, points in _by_size(evidence.study, own).items():
                 if len(points) > 1:
-                    slopes.setdefault(seed, {})[*victim, access] = _per_halving(points)
+                    where = victim.at("access", access)
+                    slopes.setdefault(seed, {})[where] = _per_halving(points)
     return {"all accesses": mean_over(slopes, "two sizes")}
 
 
@@ -154,7 +154,7 @@ def privacy_defends(evidence: Evidence) -> dict[str, Estimate]:
             for private, control in pairs.items():
                 if private in own and control in own:
                     gain = minus(own[control], own[private])
-                    found.setdefault(seed, {})[*private, access] = gain
+                    found.setdefault(seed, {})[private.at("access", access)] = gain
     return {"all accesses": mean_over(found, "an attack with and without private training")}
 
 
@@ -171,26 +171,26 @@ def privacy_costs_time(evidence: Evidence) -> dict[str, Estimate]:
 # --- parts of them --------------------------------------------------------------------------------
 
 
-def _names(places: Iterable[Where]) -> list[str]:
+def _names(places: Iterable[Group]) -> list[str]:
     """The victims' names."""
-    return list(dict.fromkeys(str(where[0]) for where in places))
+    return list(dict.fromkeys(where.victim for where in places))
 
 
-def _by_family(evidence: Evidence, places: Iterable[Where]) -> dict[str, list[Where]]:
-    found: dict[str, list[Where]] = {}
+def _by_family(evidence: Evidence, places: Iterable[Group]) -> dict[str, list[Group]]:
+    found: dict[str, list[Group]] = {}
     for where in places:
-        found.setdefault(evidence.families[str(where[0])], []).append(where)
+        found.setdefault(evidence.families[where.victim], []).append(where)
     return found
 
 
 def _family_means(
-    evidence: Evidence, places: Sequence[Where], own: Mapping[Where, Number]
+    evidence: Evidence, places: Sequence[Group], own: Mapping[Group, Number]
 ) -> list[Number]:
     families = _by_family(evidence, places).values()
     return [mean([own[where] for where in family]) for family in families]
 
 
-def _enough(evidence: Evidence, places: Sequence[Where], what: str) -> None:
+def _enough(evidence: Evidence, places: Sequence[Group], what: str) -> None:
     """Raise Lacking unless these victims are enough of a kind."""
     victims, families = _names(places), _by_family(evidence, places)
     if len(victims) < VICTIMS or len(families) < FAMILIES:
@@ -200,14 +200,14 @@ def _enough(evidence: Evidence, places: Sequence[Where], what: str) -> None:
         )
 
 
-def _by_size(study: Study, own: Mapping[Where, Number]) -> dict[Where, dict[int, Number]]:
+def _by_size(study: Study, own: Mapping[Group, Number]) -> dict[Group, dict[int, Number]]:
     """Numbers by victim (group without the size) and by the number of training records."""
-    if study.x not in study.group:
+    if study.x not in study.settings:
         raise Lacking("the study has one size of the training set")
-    at = study.group.index(study.x)
-    found: dict[Where, dict[int, Number]] = {}
+    found: dict[Group, dict[int, Number]] = {}
     for group, number in own.items():
-        found.setdefault((*group[:at], *group[at + 1 :]), {})[int(group[at])] = number
+        size = int(group.value_of(study.x))
+        found.setdefault(group.without(study.x), {})[size] = number
     return found
 
 

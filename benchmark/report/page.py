@@ -125,10 +125,10 @@ def _errors(studies: Iterable[Study]) -> Iterable[str]:
 def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
     for study in studies:
         for group, rows in cells(study).items():
-            for (attack, variant), cell in rows.items():
+            for row, cell in rows.items():
                 if cell.estimate.seeds and not cell.blind:
-                    how = "" if variant == "none" else f", calibrated ({variant})"
-                    what = f"{attack}{how} against {group[0]} on {group[1]}"
+                    how = "" if row.calibrated == "none" else f", calibrated ({row.calibrated})"
+                    what = f"{row.attack}{how} against {group.victim} on {group.data}"
                     yield cell.estimate.mean, what.replace("_", " ")
 
 

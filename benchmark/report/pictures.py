@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from benchmark.data import tiles
 from benchmark.measures.numbers import number
 from benchmark.measures.result import JobResult, Strip
-from benchmark.report.collect import Outcome, Study
-from benchmark.report.plots import names, panel_of
+from benchmark.report.collect import Group, Outcome, Study
+from benchmark.report.plots import panel_of, title_of
 from benchmark.report.tables import about, cells
 from benchmark.show import html
 
@@ -25,8 +25,8 @@ GRID = 25
 
 def attributes(study: Study, outcome: Outcome) -> dict[str, str]:
     """What a job's part of the page is filtered by."""
-    place = study.place(outcome.job)
-    return {"data": str(place["data"]), "victim": str(place["victim"])}
+    at = study.coordinates(outcome.job)
+    return {name: str(at[name]) for name in ("data", "victim")}
 
 
 def grids(study: Study) -> list[dict[str, Any]]:
@@ -35,30 +35,28 @@ def grids(study: Study) -> list[dict[str, Any]]:
     A row: title, data, victim, and a cell for each x: x, the samples of the first seed that has
     some (or why there are none), the highest AUROC and the sample quality.
     """
-    if study.x not in study.group:
+    if study.x not in study.settings:
         return []
-    at = study.group.index(str(study.x))
-    rows: dict[tuple[Any, ...], list[Any]] = {}
-    for group, seeds in study.every_group.items():
-        rows.setdefault(panel_of(study, group), []).append((group[at], group, seeds))
+    rows: dict[Group, list[Group]] = {}
+    for group in study.every_group:
+        rows.setdefault(panel_of(study, group), []).append(group)
     found = []
-    for victim, places in rows.items():
-        own = [_grid(study, x, group, seeds) for x, group, seeds in places]
+    for victim, groups in rows.items():
+        own = [_grid(study, group) for group in groups]
         models = {key for cell in own for key in cell["models"]}
         if any(cell["samples"] for cell in own) and len(models) > 1:
-            title, data, name = names(study, victim)
-            found.append({"title": title, "data": data, "victim": name, "cells": own})
+            named = {"title": title_of(victim), "data": victim.data, "victim": victim.victim}
+            found.append(named | {"cells": own})
     return found
 
 
-def _grid(
-    study: Study, x: Any, group: tuple[Any, ...], seeds: Mapping[int, Outcome]
-) -> dict[str, Any]:
+def _grid(study: Study, group: Group) -> dict[str, Any]:
+    seeds = study.every_group[group]
     results = {seed: own.record.result for seed, own in seeds.items() if own.record}
     pictures = {seed: r.samples for seed, r in results.items() if r.samples is not None}
     seed = next(iter(pictures), None)
     return {
-        "x": str(x),
+        "x": str(group.value_of(study.x)),
         "seed": seed,
         "samples": None if seed is None else _tiled(pictures[seed]),
         "state": "; ".join(dict.fromkeys(own.state for own in seeds.values() if not own.record)),
@@ -71,15 +69,15 @@ def _tiled(samples: np.ndarray) -> str:
     return html.data_uri(tiles.tile(samples[:GRID], int(np.sqrt(GRID))))
 
 
-def _facts(study: Study, group: tuple[Any, ...]) -> list[str]:
+def _facts(study: Study, group: Group) -> list[str]:
     """The highest AUROC of all rows, and the first measure of sample quality."""
     every = cells(study)[group].items()
     known = [(row, cell) for row, cell in every if cell.estimate.seeds and not cell.blind]
     lines = []
     if known:
-        (attack, variant), best = max(known, key=lambda item: item[1].estimate.mean)
-        how = "" if variant == "none" else f" + {variant}"
-        lines.append(f"highest AUROC {best.text}: {attack}{how}".replace("_", " "))
+        row, best = max(known, key=lambda item: item[1].estimate.mean)
+        how = "" if row.calibrated == "none" else f" + {row.calibrated}"
+        lines.append(f"highest AUROC {best.text}: {row.attack}{how}".replace("_", " "))
     measured = list(about(study)[group].items())[:1]
     return lines + [f"{name} {own.text}" for name, own in measured]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from benchmark.measures import metrics
-from benchmark.report.collect import Outcome, Row, Study
+from benchmark.report.collect import Group, Outcome, Row, Study
 from benchmark.report.sheet import Panel
 from benchmark.report.tables import Cell, cells
 from benchmark.show.figures import INK, PALETTE
@@ -20,6 +20,8 @@ OPEN: Any = {"markerfacecolor": "white"}
 """How the mark of a single seed looks where several were asked for."""
 
 DASHES = ("-", "--", "-.", ":")
+Cells = dict[Group, dict[Row, Cell]]
+
 POINTS = 100
 """Points of a ROC curve: more cannot be told apart at this size."""
 
@@ -37,24 +39,23 @@ def drawn(study: Study) -> dict[str, list[Panel]]:
 def auroc(study: Study) -> list[Panel]:
     """AUROC against the study's x; where it has none, a mark with its interval for each attack."""
     found = cells(study)
-    by_victim: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[Row, Cell]]] = {}
+    by_victim: dict[Group, Cells] = {}
     for group, rows in found.items():
         by_victim.setdefault(panel_of(study, group), {})[group] = rows
-    if study.x in study.group:
-        at = study.group.index(str(study.x))
+    if study.x in study.settings:
         most = max((len(groups) for groups in by_victim.values()), default=0)
         return [
-            Panel(*names(study, victim), partial(_curves, study, at, groups))
+            _panel(victim, partial(_curves, study, groups))
             for victim, groups in by_victim.items()
             if len(groups) > 1 or most == 1  # a control has one place, and no curve
         ]
-    variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
+    variants = list(dict.fromkeys(row.calibrated for rows in found.values() for row in rows))
     attacks = [cell for rows in found.values() for cell in rows.values() if not cell.blind]
     lows = [cell.estimate.low for cell in attacks]
     start = min(0.45, *(low for low in lows if low == low), 1.0)
     return [
-        Panel(
-            *names(study, victim),
+        _panel(
+            victim,
             partial(_marks, groups, variants, start, study.seeds > 1),
             0.2 * len(labels),
             0.15 + 0.072 * max(map(len, labels)),
@@ -69,42 +70,38 @@ def roc(study: Study, log: bool) -> list[Panel]:
 
     None where a study has an x: its curves say what changes, and its groups are many.
     """
-    if study.x in study.group:
+    if study.x in study.settings:
         return []
     attacks = _attacks(study)
     return [
-        Panel(*names(study, group), partial(_rocs, list(seeds.values()), attacks, log), 2.5)
+        _panel(group, partial(_rocs, list(seeds.values()), attacks, log), 2.5)
         for group, seeds in study.groups.items()
     ]
 
 
-def panel_of(study: Study, group: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What names a panel: the whole group where x is its only other setting, else the victim."""
-    if study.x in study.group:
-        at = study.group.index(str(study.x))
-        return (*group[:at], None, *group[at + 1 :])
-    return (*group[:2], *(None for _ in group[2:]))
+def panel_of(study: Study, group: Group) -> Group:
+    """What names a panel: the group but for x where the study has one, else the victim."""
+    return group.without(study.x) if study.x in study.settings else group._replace(settings=())
 
 
-def names(study: Study, group: tuple[Any, ...]) -> tuple[str, str, str]:
-    """Title (victim, data and the settings that are not None), data and victim of a panel."""
-    settings = [
-        f"{name.rsplit('.', 1)[-1]} {value}"
-        for name, value in list(zip(study.group, group, strict=True))[2:]
-        if value is not None
-    ]
-    victim, data = map(str, group[:2])
-    return ", ".join(map(_words, (victim, data, *settings))), data, victim
+def title_of(group: Group) -> str:
+    """What stands above a panel: victim, data and the settings that are not left open."""
+    settings = [f"{name.rsplit('.', 1)[-1]} {value}" for name, value in group.settings]
+    return ", ".join(map(_words, (group.victim, group.data, *settings)))
 
 
-def _curves(
-    study: Study, at: int, groups: dict[tuple[Any, ...], dict[Row, Cell]], axes: Axes
-) -> None:
-    attacks, place = _attacks(study), _places([group[at] for group in groups])
+def _panel(group: Group, draw: Callable[[Axes], None], *size: float) -> Panel:
+    return Panel(title_of(group), group.data, group.victim, draw, *size)
+
+
+def _curves(study: Study, groups: Cells, axes: Axes) -> None:
+    attacks, place = _attacks(study), _places([group.value_of(study.x) for group in groups])
     rows = list(dict.fromkeys(row for own in groups.values() for row in own if not own[row].blind))
     for row in rows:
         points = sorted(
-            (place[group[at]], own[row].estimate) for group, own in groups.items() if row in own
+            (place[group.value_of(study.x)], own[row].estimate)
+            for group, own in groups.items()
+            if row in own
         )
         known = [(x, e) for x, e in points if e.seeds]
         if known:
@@ -135,7 +132,7 @@ def _places(values: Sequence[Any]) -> dict[Any, float]:
 
 
 def _marks(
-    groups: dict[tuple[Any, ...], dict[Row, Cell]],
+    groups: Cells,
     variants: Sequence[str],
     start: float,
     several: bool,
@@ -143,16 +140,16 @@ def _marks(
 ) -> None:
     labels = _labels(groups)
     for group, rows in groups.items():
-        for attack in dict.fromkeys(attack for attack, _ in rows):
+        for attack in dict.fromkeys(row.attack for row in rows):
             at = labels.index(_label(group, attack))
-            if not any(rows[row].estimate.seeds for row in rows if row[0] == attack):
+            if not any(rows[row].estimate.seeds for row in rows if row.attack == attack):
                 place: Any = {
                     "transform": axes.get_yaxis_transform(),
                     "verticalalignment": "center",
                 }
                 axes.text(0.02, at, "n/a", color=GUESS["color"], **place)
             for i, variant in enumerate(variants):
-                cell = rows.get((attack, variant))
+                cell = rows.get(Row(attack, variant))
                 if cell and cell.estimate.seeds:
                     e, y = cell.estimate, at + 0.24 * (i - (len(variants) - 1) / 2)
                     color = PALETTE[i % len(PALETTE)]
@@ -167,16 +164,16 @@ def _marks(
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
 
 
-def _labels(groups: dict[tuple[Any, ...], dict[Row, Cell]]) -> list[str]:
+def _labels(groups: Cells) -> list[str]:
     return [
         _label(group, attack)
         for group, rows in groups.items()
-        for attack in dict.fromkeys(attack for attack, _ in rows)
+        for attack in dict.fromkeys(row.attack for row in rows)
     ]
 
 
-def _label(group: tuple[Any, ...], attack: str) -> str:
-    return ", ".join([*map(str, group[2:]), _words(attack)])
+def _label(group: Group, attack: str) -> str:
+    return ", ".join([*(str(value) for _, value in group.settings), _words(attack)])
 
 
 def _rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:
@@ -206,24 +203,24 @@ def _rate(scores: np.ndarray, member: np.ndarray, grid: np.ndarray) -> np.ndarra
 
 
 def _attacks(study: Study) -> list[str]:
-    return list(dict.fromkeys(row[0] for rows in cells(study).values() for row in rows))
+    return list(dict.fromkeys(row.attack for rows in cells(study).values() for row in rows))
 
 
 def _style(row: Row, attacks: Sequence[str]) -> dict[str, Any]:
     """Colour (and, where colours run out, dashes) by attack; a calibrated one is drawn thin."""
-    i = attacks.index(row[0])
+    i = attacks.index(row.attack)
     return {
         "color": PALETTE[i % len(PALETTE)],
-        "linestyle": DASHES[(i // len(PALETTE) * 2 + (row[1] != "none")) % len(DASHES)],
-        "linewidth": 1.6 if row[1] == "none" else 1.2,
+        "linestyle": DASHES[(i // len(PALETTE) * 2 + (row.calibrated != "none")) % len(DASHES)],
+        "linewidth": 1.6 if row.calibrated == "none" else 1.2,
     }
 
 
 def _explain(axes: Axes, rows: Sequence[Row], attacks: Sequence[str]) -> None:
     """Entries for the legend: the attacks by colour, the calibrations by line."""
-    for attack in dict.fromkeys(attack for attack, _ in rows):
-        axes.plot([], [], label=_words(attack), **_style((attack, "none"), attacks))
-    for variant in dict.fromkeys(variant for _, variant in rows if variant != "none"):
+    for attack in dict.fromkeys(row.attack for row in rows):
+        axes.plot([], [], label=_words(attack), **_style(Row(attack, "none"), attacks))
+    for variant in dict.fromkeys(row.calibrated for row in rows if row.calibrated != "none"):
         axes.plot([], [], color=INK, linestyle="--", linewidth=1.2, label=_variant(variant))
 
 

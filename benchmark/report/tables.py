@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import duration
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
-from benchmark.report.collect import ABSENT, Outcome, Row, Study, quality
+from benchmark.report.collect import ABSENT, Group, Outcome, Row, Study, quality
 
 ROW = ["attack", "calibrated"]
 CAPTION = (
@@ -48,12 +48,12 @@ class Cell(NamedTuple):
     @property
     def text(self) -> str:
         """mean ± half with several seeds, mean [low, high] with one, n/a without any."""
-        mean, low, high, _, seeds = self.estimate[:5]
-        if not seeds:
+        own = self.estimate
+        if not own.seeds:
             return "n/a"
-        if seeds > 1:
-            return f"{mean:.3f} ± {self.estimate.half:.3f}"
-        return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+        if own.seeds > 1:
+            return f"{own.mean:.3f} ± {own.half:.3f}"
+        return f"{own.mean:.3f} [{own.low:.3f}, {own.high:.3f}]"
 
 
 class Own(NamedTuple):
@@ -63,19 +63,28 @@ class Own(NamedTuple):
     value: float
 
 
+class TableRow(NamedTuple):
+    """A row: the labels' values, a cell by attack (None: not asked for), the victim's numbers."""
+
+    names: list[str]
+    cells: dict[str, Cell | None]
+    own: dict[str, Own]
+
+
 @dataclass(frozen=True)
 class Table:
     """A study's table.
 
-    labels: headings of the columns that name a row. attacks: headings of the other columns.
+    labels: headings of the columns that name a row.
+    attacks: headings of the columns that have an AUROC.
+    numbers: headings of the columns about the victim itself.
     budgets: how often attacks may ask a network for each query, a sentence or "".
-    rows: (labels' values, cell by attack; None where it was not asked for, victim's own numbers).
     """
 
     labels: list[str]
     attacks: list[str]
     numbers: list[str]
-    rows: list[tuple[list[str], dict[str, Cell | None], dict[str, Own]]]
+    rows: list[TableRow]
     budgets: str = ""
 
     def line(self, cells: dict[str, Cell | None]) -> list[Cell | None]:
@@ -87,21 +96,21 @@ def table(study: Study) -> Table:
     """The table of a study: AUROC by victim, setting and calibration, a column per attack."""
     found = cells(study)
     numbers = about(study)
-    attacks = list(dict.fromkeys(row[0] for rows in found.values() for row in rows))
-    variants = list(dict.fromkeys(row[1] for rows in found.values() for row in rows))
+    attacks = list(dict.fromkeys(row.attack for rows in found.values() for row in rows))
+    variants = list(dict.fromkeys(row.calibrated for rows in found.values() for row in rows))
     several = ["seeds"] if study.seeds > 1 else []
     rows = [
-        (
-            [*map(str, group), variant, *(_seeds(study, group) for _ in several)],
-            {attack: found[group].get((attack, variant)) for attack in attacks},
+        TableRow(
+            [*map(str, group.values), variant, *(_seeds(study, group) for _ in several)],
+            {attack: found[group].get(Row(attack, variant)) for attack in attacks},
             {name: numbers[group][name] for name in next(iter(numbers.values()), {})},
         )
         for group in found
         for variant in variants
         if any((attack, variant) in found[group] for attack in attacks)
     ]
-    labels = [*study.group, "calibrated", *several]
-    return Table(labels, attacks, list(rows[0][2]) if rows else [], rows, _budgets(study.frame))
+    labels = [*study.labels, "calibrated", *several]
+    return Table(labels, attacks, list(rows[0].own) if rows else [], rows, _budgets(study.frame))
 
 
 def _budgets(rows: pd.DataFrame) -> str:
@@ -117,24 +126,23 @@ def _budgets(rows: pd.DataFrame) -> str:
 
 
 @cache
-def cells(study: Study) -> dict[tuple[Any, ...], dict[Row, Cell]]:
+def cells(study: Study) -> dict[Group, dict[Row, Cell]]:
     """By group and by row (attack, calibration): AUROC over the seeds that have one."""
     found = {}
     for group, seeds in study.groups.items():
         rows = pd.concat([_rows(outcome) for outcome in seeds.values()])
         estimates = {
-            (str(attack), str(variant)): of_auroc(own)
-            for (attack, variant), own in rows.groupby(ROW, sort=False)
+            Row(*map(str, names)): of_auroc(own) for names, own in rows.groupby(ROW, sort=False)
         }
         accesses = dict(zip(rows["attack"], rows["access"], strict=True))
-        rivals = {row: e for row, e in estimates.items() if accesses[row[0]] != NO_ACCESS}
-        variants = dict.fromkeys(variant for _, variant in rivals)
-        best = {
-            significantly_best({row: e for row, e in rivals.items() if row[1] == variant}, seeds)
-            for variant in variants
-        }
+        rivals = {row: e for row, e in estimates.items() if accesses[row.attack] != NO_ACCESS}
+        by_variant: dict[str, dict[Row, Estimate]] = {}
+        for row, estimate in rivals.items():
+            by_variant.setdefault(row.calibrated, {})[row] = estimate
+        best = {significantly_best(own, seeds) for own in by_variant.values()}
         found[group] = {
-            row: Cell(e, row in best, accesses[row[0]] == NO_ACCESS) for row, e in estimates.items()
+            row: Cell(estimate, row in best, blind=row not in rivals)
+            for row, estimate in estimates.items()
         }
     return found
 
@@ -159,14 +167,14 @@ def significantly_best(estimates: dict[Row, Estimate], seeds: Mapping[int, Outco
     return best if (holm(p_values)[np.array(with_best)] < LEVEL).all() else None
 
 
-def about(study: Study) -> dict[tuple[Any, ...], dict[str, Own]]:
+def about(study: Study) -> dict[Group, dict[str, Own]]:
     """By group: measures of sample quality, training time and size, means over the seeds.
 
     Where any victim of the study was trained privately, the terms of each one's privacy as well.
     """
     promises = {id(o): _promise(o) for o in study.done}
     is_private = any(np.isfinite(own["epsilon"]) for own in promises.values())
-    found: dict[tuple[Any, ...], dict[str, Own]] = {}
+    found: dict[Group, dict[str, Own]] = {}
     for group, seeds in study.groups.items():
         numbers = [
             (promises[id(o)] if is_private else {}) | quality(o.record.result)
@@ -194,7 +202,7 @@ def _short(number: float) -> str:
     return "∞" if np.isinf(number) else f"{number:.3g}"
 
 
-def _seeds(study: Study, group: tuple[Any, ...]) -> str:
+def _seeds(study: Study, group: Group) -> str:
     """How many of a row's seeds have a result."""
     return f"{len(study.groups[group])} of {len(study.every_group[group])}"
 

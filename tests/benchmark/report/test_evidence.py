@@ -72,7 +72,9 @@ def every_access(study: Study) -> BySeed:
     """All victims' leaks under all accesses."""
     evidence = Evidence(study)
     own = [(access, evidence.leaks(access)[0]) for access in ACCESSES]
-    return {0: {(*group, access): n for access, found in own for group, n in found.items()}}
+    return {
+        0: {group.at("access", access): n for access, found in own for group, n in found.items()}
+    }
 
 
 def test_a_mean_over_the_same_queries_covers_the_truth(jobs: list[Job]) -> None:

@@ -299,8 +299,8 @@ def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) 
 
 def test_a_study_of_several_command_lines_is_one_table(words: list[str]) -> None:
     study = {study.name: study for study in collect(["+sweep=reference", *words])}["privacy"]
-    assert study.group == ["victim", "data", "victim.steps", "dp.epsilon"]
-    assert {group[2:]: len(seeds) for group, seeds in study.every_group.items()} == {
+    assert study.labels == ["victim", "data", "victim.steps", "dp.epsilon"]
+    assert {tuple(group.values[2:]): len(seeds) for group, seeds in study.every_group.items()} == {
         (4, "∞"): 3, (2, "∞"): 3, (4, 50): 1, (4, 10): 3, (4, 1): 1
     }  # fmt: skip
     assert study.command.count(" && ") == 3
