@@ -97,7 +97,7 @@ def _job(config: DictConfig) -> None:
     lock = claim(folder, config)
     found = record.obtain(config, make)
     terminal.print_table(found.result)
-    page = output.write(found.result, folder, found.page)
+    page = output.write_folder(found.result, folder, found.page)
     if found.fresh or config.logger.get("stored"):
         logger.log(found.result, folder)
     lock.release()

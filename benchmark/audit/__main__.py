@@ -59,7 +59,7 @@ def _audit(config: DictConfig) -> tuple[int, str]:
     given = {str(name): path for name, path in config.given.items() if path is not None}
     lock = claim(folder, report.with_places(config, given))
     run_one = suspects.run if SET.keys() & given.keys() else report.run
-    found = run_one(config, given, terminal.terminal())
+    found = run_one(config, given, terminal.wide_console())
     found.print()
     page = found.write(folder)
     print(f"page: {page.absolute().as_uri()}\nverdict and scores: {folder.absolute()}")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from benchmark.measures import metrics, rates
 from benchmark.measures.result import JobResult
-from benchmark.show.texts import name
+from benchmark.show.texts import row_name
 
 STRICTER = 0.1
 """The second false alarm rate, as a share of the page's: 0.1% where that is 1%."""
@@ -55,7 +55,7 @@ class Evidence:
     @property
     def name(self) -> str:
         """The attack, and its calibration if it has one."""
-        return name(pd.Series({"attack": self.attack, "calibrated": self.calibrated}))
+        return row_name(pd.Series({"attack": self.attack, "calibrated": self.calibrated}))
 
     @property
     def turned(self) -> bool:

@@ -15,8 +15,8 @@ from benchmark.data import tiles
 from benchmark.measures.numbers import number, percent
 from benchmark.measures.result import JobResult
 from benchmark.show import figures, html
-from benchmark.show.html import attack_table, environment, inline
-from benchmark.show.texts import copied, remarks, to_yaml
+from benchmark.show.html import attack_table, inline_figure, page_environment
+from benchmark.show.texts import copied, remarks_on, to_yaml
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Exposed
@@ -29,7 +29,7 @@ CURVES = 4
 def render(audit: Found) -> str:
     """The page as HTML; every text in it is escaped."""
     verdict, result = audit.verdict, audit.result
-    template = environment().get_template("audit.html.j2")
+    template = page_environment().get_template("audit.html.j2")
     limits = [limit for limit, value in verdict.limits.items() if value is not None]
     return template.render(
         title=result.title,
@@ -44,7 +44,7 @@ def render(audit: Found) -> str:
         next_steps=next_steps(verdict, audit.facts),
         table=attack_table(result.rows[result.rows["status"] == "ok"]),
         not_run=_not_run(result),
-        curve=inline(figures.roc(_strongest(result), log=True), "roc-log"),
+        curve=inline_figure(figures.draw_roc(_strongest(result), log=True), "roc-log"),
         assumed=words.assumed(audit.steps),
         not_tried=words.not_tried(audit.steps, audit.unselected),
         strongest=verdict.strongest.name,
@@ -65,7 +65,7 @@ def render_set(
     result: JobResult, word: str, headline: list[str], exceeded: Mapping[str, str]
 ) -> str:
     """The page of an audit that asks whether a set was used."""
-    template = environment().get_template("audit_set.html.j2")
+    template = page_environment().get_template("audit_set.html.j2")
     return template.render(
         title=result.title,
         word=word,
@@ -84,7 +84,7 @@ def _not_run(result: JobResult) -> dict[str, list[str]]:
     """Why attacks have no numbers -> their names, each once."""
     found: dict[str, list[str]] = {}
     for _, row in result.rows[result.rows["status"] != "ok"].iterrows():
-        names = found.setdefault("; ".join(remarks(row)), [])
+        names = found.setdefault("; ".join(remarks_on(row)), [])
         if row["attack"] not in names:
             names.append(str(row["attack"]))
     return found

@@ -62,7 +62,7 @@ def print_found(
 ) -> None:
     """The table, the checks, the sentences of the headline, and limits that are exceeded."""
     terminal.print_table(result, console)
-    console = console or terminal.terminal()
+    console = console or terminal.wide_console()
     for sentence in [*said, *(f"fail_if.{limit}: {why}" for limit, why in exceeded.items())]:
         console.print(sentence, markup=False, soft_wrap=True)
 
@@ -75,7 +75,7 @@ def write_found(
     scores = folder / "scores.parquet"  # objects of the same type have the same settings
     if scores.exists() and scores.read_bytes() != result.scores.to_parquet(index=False):
         raise UserError(f"{folder}: it holds an audit of other records; choose another folder")
-    written = output.write(result, folder, page, config)
+    written = output.write_folder(result, folder, page, config)
     (folder / "audit.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return written
 

@@ -25,13 +25,13 @@ KINDS: dict[str, type[Any]] = {"job": JobResult, "strip": Strip, "check": Check}
 
 def save(result: JobResult, folder: Path) -> None:
     """Write a result: tables as parquet, arrays as one npz, the rest as JSON; and its page."""
-    from benchmark.show.page import render  # matplotlib takes a second to import
+    from benchmark.show.page import render_job  # matplotlib takes a second to import
 
     arrays: dict[str, np.ndarray] = {}
     tree = _encode(result, folder, "", arrays)
     np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
     (folder / "result.json").write_text(json.dumps(tree, indent=1, default=str), encoding="utf-8")
-    (folder / PAGE).write_text(render(result), encoding="utf-8")
+    (folder / PAGE).write_text(render_job(result), encoding="utf-8")
 
 
 def load(folder: Path) -> JobResult:

@@ -133,10 +133,10 @@ def weaker_beats_stronger(
 
     rows: attack, access, calibrated, auroc; compared where `calibrated` is equal and along
     GENERATOR_CHAIN. Rows of other access, or without an AUROC, are left out. comparisons: of the
-    same rows, as `judging.compare` gives them: DeLong's paired test on the queries that two have in
+    same rows, as `pairs.compare` gives them: DeLong's paired test on the queries that two have in
     common. An attack's p-value is one-sided, and the largest among the attacks with more access, so
     that no choice of the best of those is made on the queries; Holm's correction covers the attacks
-    with less access, all pairs of accesses and all calibrations together, at `judging.LEVEL`.
+    with less access, all pairs of accesses and all calibrations together, at `pairs.LEVEL`.
     """
     places: dict[tuple[Any, str], list[Mapping[str, Any]]] = {}
     for row in rows:

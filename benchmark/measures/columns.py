@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from benchmark.measures import metrics, rates
-from benchmark.measures.numbers import duration, number, percent
+from benchmark.measures.numbers import duration, number, percent, spaced
 
 Table = Literal["terminal", "page", "report", "study"]
 """Where rows are shown. page: of a job or an audit. report: its table of all numbers. study: beside
@@ -106,7 +106,7 @@ def _measured_and_terms(row: Row) -> list[str]:
 
 
 def _words(name: str, row: Row) -> str:
-    return str(row[name]).replace("_", " ")
+    return spaced(row[name])
 
 
 def _access(row: Row) -> str:

@@ -24,6 +24,15 @@ def count(n: int, things: str) -> str:
     return f"{n} {one if n == 1 else things}"
 
 
+def spaced(name: object) -> str:
+    """A name of the config for a reader.
+
+    >>> spaced("white_box")
+    'white box'
+    """
+    return str(name).replace("_", " ")
+
+
 def p_value(value: float) -> str:
     """A p-value for a reader: 0.032, or < 0.001.
 

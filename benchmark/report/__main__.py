@@ -15,10 +15,10 @@ from tqdm import tqdm
 from benchmark.config.build import build
 from benchmark.config.commandline import register_resolvers
 from benchmark.report import markup, page, plots, ranking_page, sheet
-from benchmark.report.collect import Study, collect
-from benchmark.report.findings import findings
-from benchmark.report.published import PUBLISHED, checked
-from benchmark.report.tables import CAPTION, table
+from benchmark.report.collect import Study, studies_of
+from benchmark.report.findings import judge_claims
+from benchmark.report.published import PUBLISHED, checked_rows
+from benchmark.report.tables import CAPTION, study_table
 from benchmark.show import figures
 from benchmark.store.folders import home
 from victims.errors import UserError
@@ -52,12 +52,12 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         out = home(asked.out or Path("results", *(["ranking"] if asked.ranking else [])))
         if asked.ranking:
-            studies = ranking_page.studies_of(asked.words)
-            written = ranking_page.write(studies, out)
+            studies = ranking_page.ranked_studies(asked.words)
+            written = ranking_page.write_ranking(studies, out)
         else:
-            studies = collect(_with_jobs(asked.words))
-            written = write(studies, out)
-            _log(studies, out)
+            studies = studies_of(_with_jobs(asked.words))
+            written = write_report(studies, out)
+            _log_report(studies, out)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -75,14 +75,14 @@ def _with_jobs(words: Sequence[str]) -> list[str]:
     return ["+sweep=all", *words] if places else [*words]
 
 
-def write(studies: Sequence[Study], out: Path) -> Path:
+def write_report(studies: Sequence[Study], out: Path) -> Path:
     """Write each study that has a result to its own folder, findings.md and the page; give that."""
     try:
-        sections = list(_sections(studies, out))
-        found = findings(studies)
-        text = page.render(studies, sections, found, checked(PUBLISHED))
+        sections = list(_all_sections(studies, out))
+        found = judge_claims(studies)
+        text = page.render_report(studies, sections, found, checked_rows(PUBLISHED))
         out.mkdir(parents=True, exist_ok=True)
-        verdicts = markup.verdicts([page.texts(finding) for finding in found])
+        verdicts = markup.verdicts_as_markdown([page.finding_texts(finding) for finding in found])
         (out / "findings.md").write_text(verdicts, encoding="utf-8")
         (out / "index.html").write_text(text, encoding="utf-8")
     except OSError as error:
@@ -90,24 +90,24 @@ def write(studies: Sequence[Study], out: Path) -> Path:
     return out / "index.html"
 
 
-def _log(studies: Sequence[Study], out: Path) -> None:
+def _log_report(studies: Sequence[Study], out: Path) -> None:
     """A copy in the logger of the sweep's command line."""
     config = studies[0].outcomes[0].job.config
-    tables = {study.name: markup.csv(table(study)) for study in studies if study.done}
+    tables = {study.name: markup.as_csv(study_table(study)) for study in studies if study.done}
     if tables:
         folder = Path(config.machine.outputs) / "report"
         build(config.logger, "logger").log_report(tables, out, folder)
 
 
-def _sections(studies: Sequence[Study], out: Path) -> Iterator[dict[str, Any]]:
+def _all_sections(studies: Sequence[Study], out: Path) -> Iterator[dict[str, Any]]:
     """Each study's section; studies are drawn side by side, on as many cores as there are."""
     processes = Parallel(min(cpu_count(), len(studies)), return_as="generator")
-    drawn = processes(delayed(_section)(study, out) for study in studies)
+    drawn = processes(delayed(_write_section)(study, out) for study in studies)
     return iter(tqdm(drawn, "studies", len(studies), disable=None))
 
 
-def _section(study: Study, out: Path) -> dict[str, Any]:
-    return page.section(study, write_study(study, out / study.name) if study.done else {})
+def _write_section(study: Study, out: Path) -> dict[str, Any]:
+    return page.study_section(study, write_study(study, out / study.name) if study.done else {})
 
 
 def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
@@ -116,20 +116,20 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
     Gives the figures by name, cut into panels for the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made = table(study)
+    made = study_table(study)
     study.frame.to_csv(folder / "numbers.csv", index=False, na_rep="n/a")
-    markup.csv(made).to_csv(folder / "table.csv", index=False, na_rep="n/a")
-    (folder / "table.md").write_text(markup.markdown(made), encoding="utf-8")
-    text = markup.latex(made, f"{study.title}. {CAPTION} {made.budgets}".strip(), study.name)
+    markup.as_csv(made).to_csv(folder / "table.csv", index=False, na_rep="n/a")
+    (folder / "table.md").write_text(markup.as_markdown(made), encoding="utf-8")
+    text = markup.as_latex(made, f"{study.title}. {CAPTION} {made.budgets}".strip(), study.name)
     (folder / "table.tex").write_text(text, encoding="utf-8")
     shown = {}
-    for name, panels in plots.drawn(study).items():
-        figure = sheet.sheet(panels)
-        text = figures.save(figure, folder / name)
-        pictures = sheet.cut(figure, text, f"{study.name}-{name}")
+    for name, panels in plots.figures_of(study).items():
+        figure = sheet.draw_sheet(panels)
+        text = figures.save_figure(figure, folder / name)
+        pictures = sheet.cut_into_panels(figure, text, f"{study.name}-{name}")
         pairs = zip(panels, pictures, strict=True)
         cuts = [(panel.title, panel.data, panel.victim, picture) for panel, picture in pairs]
-        shown[name] = page.Cut(sheet.entries(figure), cuts)
+        shown[name] = page.Cut(sheet.legend_entries(figure), cuts)
     return shown
 
 

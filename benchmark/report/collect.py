@@ -129,7 +129,7 @@ class Study:
     @property
     def command(self) -> str:
         """The shell command that makes this study."""
-        return " && ".join(map(command, self.lines))
+        return " && ".join(map(command_line, self.lines))
 
     @property
     def done(self) -> list[Outcome]:
@@ -161,7 +161,7 @@ class Study:
         `quality` by name, key, commit, created, command.
         """
         names = varied([outcome.job for outcome in self.outcomes])
-        frames = [self._rows(outcome, place(outcome.job, names)) for outcome in self.outcomes]
+        frames = [self._frame_of(outcome, place(outcome.job, names)) for outcome in self.outcomes]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property
@@ -194,15 +194,15 @@ class Study:
     def coordinates(self, job: Job) -> dict[str, Any]:
         """Where a job stands in the study: data, victim, seed and the settings that differ."""
         named = {name: job.choices.get(name, "") for name in BASIC}
-        own = {name: setting(job, name) for name in self.settings}
+        own = {name: setting_of(job, name) for name in self.settings}
         if own.get(self.x or "") == ABSENT:
             own[str(self.x)] = self.absent
         return named | {SEED: job.config.seed} | own
 
-    def _rows(self, outcome: Outcome, title: str) -> pd.DataFrame:
+    def _frame_of(self, outcome: Outcome, title: str) -> pd.DataFrame:
         at = {"study": self.name, "job": title, **self.coordinates(outcome.job)}
         if outcome.record is None:
-            own = {"status": outcome.state, "command": command(outcome.job.alone)}
+            own = {"status": outcome.state, "command": command_line(outcome.job.alone)}
             return pd.DataFrame([at | own])
         result, meta = outcome.record.result, outcome.record.meta
         git = meta["git"] or {}
@@ -210,25 +210,25 @@ class Study:
             "key": outcome.record.folder.name,
             "commit": (git.get("commit") or "") + (" (changed)" if git.get("dirty") else ""),
             "created": meta["created"],
-            "command": command(outcome.job.alone),
+            "command": command_line(outcome.job.alone),
         }
-        rows = result.rows.assign(**at, **quality(result), **origin)
+        rows = result.rows.assign(**at, **victim_numbers(result), **origin)
         return rows[[*at, *(name for name in rows.columns if name not in at)]]
 
 
-def command(words: Sequence[str]) -> str:
+def command_line(words: Sequence[str]) -> str:
     """A command line without what never changes a result: machine, paths, logger."""
     own = [word for word in words if not word.lstrip("+").startswith(("machine", "logger"))]
     return shlex.join(["python", "-m", "benchmark", *own, "-m"])
 
 
-def quality(result: JobResult) -> dict[str, float]:
+def victim_numbers(result: JobResult) -> dict[str, float]:
     """Numbers about the victim itself by name: sample quality, training time, size."""
     names = (*result.measures, "training seconds", "seconds per step", "parameters")
     return {name: result.quality[name] for name in names if name in result.quality}
 
 
-def setting(job: Job, name: str) -> Any:
+def setting_of(job: Job, name: str) -> Any:
     """The value of a setting, as chosen or composed; numbers as numbers; – where there is none."""
     if name in job.choices:
         return job.choices[name]
@@ -236,7 +236,7 @@ def setting(job: Job, name: str) -> Any:
     return value if isinstance(value, int | float | str) else job.given.get(name, ABSENT)
 
 
-def collect(words: Sequence[str]) -> list[Study]:
+def studies_of(words: Sequence[str]) -> list[Study]:
     """The studies of a sweep's command line, in the order in which they run."""
     found: dict[str, tuple[list[Job], list[list[str]]]] = {}
     for part, own in compose.parts_and_jobs(words):
@@ -244,10 +244,10 @@ def collect(words: Sequence[str]) -> list[Study]:
         jobs += own
         if part.study not in lines:
             lines.append(part.study)
-    return [_study(name, _once(jobs), lines) for name, (jobs, lines) in found.items()]
+    return [_study_of(name, _without_repeats(jobs), lines) for name, (jobs, lines) in found.items()]
 
 
-def _study(name: str, jobs: Sequence[Job], lines: Sequence[Sequence[str]]) -> Study:
+def _study_of(name: str, jobs: Sequence[Job], lines: Sequence[Sequence[str]]) -> Study:
     about = jobs[0].config.get("study") or {}
     store = Store(jobs[0].config.machine.store)
     return Study(
@@ -255,13 +255,13 @@ def _study(name: str, jobs: Sequence[Job], lines: Sequence[Sequence[str]]) -> St
         title=about.get("title") or name.replace("_", " ").capitalize(),
         x=about.get("x"),
         lines=tuple(map(tuple, lines)),
-        outcomes=tuple(outcome(job, store) for job in jobs),
+        outcomes=tuple(outcome_of(job, store) for job in jobs),
         axis=about.get("axis") or str(about.get("x") or "").replace("_", " "),
         absent=about.get("absent") or ABSENT,
     )
 
 
-def outcome(job: Job, store: Store) -> Outcome:
+def outcome_of(job: Job, store: Store) -> Outcome:
     """What the store holds of a job."""
     found = record.find(job.config, store)
     if isinstance(found, Record):
@@ -272,7 +272,7 @@ def outcome(job: Job, store: Store) -> Outcome:
     return Outcome(job, "interrupted, or still running" if started else "not started")
 
 
-def _once(jobs: Iterable[Job]) -> list[Job]:
+def _without_repeats(jobs: Iterable[Job]) -> list[Job]:
     """Jobs without those that are the same as an earlier one: parts of a sweep may overlap."""
     found: dict[str, Job] = {}
     for job in jobs:

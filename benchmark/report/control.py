@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.report.collect import Group, Outcome, Study
-from benchmark.report.evidence import Lacking, frechet, measured
+from benchmark.report.evidence import Lacking, first_number, frechet_distance
 
 SOME_EPSILON = 10.0
 """Claims on privacy are tested at the largest epsilon up to this that a study has."""
@@ -32,7 +32,7 @@ def without_and_with(study: Study) -> dict[Group, Group]:
 
     Those with a partner; raises Lacking where the study has no privacy, or nothing else.
     """
-    epsilons = {group: _epsilon(next(iter(own.values()))) for group, own in study.groups.items()}
+    epsilons = {group: _epsilon_of(next(iter(own.values()))) for group, own in study.groups.items()}
     private = [epsilon for epsilon in epsilons.values() if epsilon <= SOME_EPSILON]
     without = [group for group in epsilons if np.isinf(epsilons[group])]
     if not private or not without:
@@ -40,13 +40,13 @@ def without_and_with(study: Study) -> dict[Group, Group]:
     found: dict[Group, Group] = {}
     for group in epsilons:
         if epsilons[group] == max(private):
-            same = [other for other in without if _alike(study, group, other, "dp")]
+            same = [other for other in without if _same_but_for(study, group, other, "dp")]
             if same:
                 found[group] = same[0]
     return found
 
 
-def controlled(study: Study) -> dict[Group, Group]:
+def fair_controls(study: Study) -> dict[Group, Group]:
     """Private group, at the epsilon of the claim -> its control; see MIN_SHARE and MAX_WORSE.
 
     A control differs in the victim's own settings alone, such as how long it was trained: its
@@ -55,7 +55,7 @@ def controlled(study: Study) -> dict[Group, Group]:
     """
     found, why = {}, []
     for group in without_and_with(study):
-        own = _quality(study, group, study.groups[group])
+        own = _mean_quality(study, group, study.groups[group])
         if own is None:
             why.append(f"{group.victim}: Frechet distance, precision or recall was not measured")
         elif min(own[1:]) < MIN_SHARE:
@@ -63,7 +63,7 @@ def controlled(study: Study) -> dict[Group, Group]:
                 f"{group.victim}: precision {own[1]:.2g} and recall {own[2]:.2g}, at least "
                 f"{MIN_SHARE} of both are needed: what generates nothing has nothing to leak"
             )
-        elif control := _control(study, group, own):
+        elif control := _best_control(study, group, own):
             found[group] = control
         else:
             why.append(
@@ -75,13 +75,13 @@ def controlled(study: Study) -> dict[Group, Group]:
     return found
 
 
-def _control(study: Study, private: Group, quality: np.ndarray) -> Group | None:
+def _best_control(study: Study, private: Group, quality: np.ndarray) -> Group | None:
     """The best group without privacy whose quality is no better."""
     tried = {}
     for group, own in study.groups.items():
-        is_plain = np.isinf(_epsilon(next(iter(own.values()))))
-        if is_plain and _alike(study, private, group, "dp", "victim."):
-            other = _quality(study, group, study.groups[private])
+        is_plain = np.isinf(_epsilon_of(next(iter(own.values()))))
+        if is_plain and _same_but_for(study, private, group, "dp", "victim."):
+            other = _mean_quality(study, group, study.groups[private])
             if other is not None:
                 tried[group] = other
     fair = {
@@ -92,26 +92,30 @@ def _control(study: Study, private: Group, quality: np.ndarray) -> Group | None:
     return min(fair, key=lambda group: fair[group]) if fair else None
 
 
-def _quality(study: Study, group: Group, seeds: Any) -> np.ndarray | None:
+def _mean_quality(study: Study, group: Group, seeds: Any) -> np.ndarray | None:
     """Frechet distance, precision and recall (3,), means over these seeds; None where one lacks."""
     rows = []
     for seed in seeds:
         outcome = study.groups[group].get(seed)
         if outcome is None:
             return None
-        numbers = [frechet(outcome), measured(outcome, "precision"), measured(outcome, "recall")]
+        numbers = [
+            frechet_distance(outcome),
+            first_number(outcome, "precision"),
+            first_number(outcome, "recall"),
+        ]
         rows.append([np.nan if number is None else number.value for number in numbers])
     means = np.mean(rows, 0)
     return means if np.isfinite(means).all() else None
 
 
-def _alike(study: Study, a: Group, b: Group, *apart: str) -> bool:
+def _same_but_for(study: Study, a: Group, b: Group, *apart: str) -> bool:
     """Whether two groups have the same settings, but for those whose names start so."""
     names = zip(study.labels, a.values, b.values, strict=True)
     return all(x == y for name, x, y in names if not name.startswith(apart))
 
 
-def _epsilon(outcome: Outcome) -> float:
+def _epsilon_of(outcome: Outcome) -> float:
     """What was asked for, or else what was spent; infinite without private training."""
     dp = outcome.job.config.get("dp")
     if not dp:

@@ -20,7 +20,7 @@ from benchmark.measures.estimate import Estimate, Z, over_seeds, wider_side
 from benchmark.measures.metrics import auroc_errors
 from benchmark.measures.numbers import count
 from benchmark.measures.rates import FPR_COLUMNS
-from benchmark.report.collect import Group, Outcome, Row, Study, quality
+from benchmark.report.collect import Group, Outcome, Row, Study, victim_numbers
 
 Score = Literal["auroc", "tpr_at_1"]
 
@@ -55,7 +55,7 @@ class Lacking(Exception):
     """A study does not have what a claim is about; the message says what."""
 
 
-def combined(numbers: Iterable[Number], weights: Iterable[float]) -> Number:
+def weighted_sum(numbers: Iterable[Number], weights: Iterable[float]) -> Number:
     """The weighted sum. What is not known query by query is taken to err all in one direction."""
     pairs = list(zip(numbers, weights, strict=True))
     errors = pd.concat([number.errors * weight for number, weight in pairs])
@@ -66,17 +66,17 @@ def combined(numbers: Iterable[Number], weights: Iterable[float]) -> Number:
     )
 
 
-def mean(numbers: Sequence[Number]) -> Number:
+def mean_of(numbers: Sequence[Number]) -> Number:
     """The mean of several numbers."""
-    return combined(numbers, [1 / len(numbers)] * len(numbers))
+    return weighted_sum(numbers, [1 / len(numbers)] * len(numbers))
 
 
-def minus(a: Number, b: Number) -> Number:
+def difference_of(a: Number, b: Number) -> Number:
     """a - b."""
-    return combined([a, b], [1, -1])
+    return weighted_sum([a, b], [1, -1])
 
 
-def shared(found: BySeed) -> list[Group]:
+def in_every_seed(found: BySeed) -> list[Group]:
     """What every seed has, in the order of the first one."""
     every: Iterable[dict[Group, Number]] = found.values()
     return [where for where in next(iter(every), {}) if all(where in own for own in every)]
@@ -84,10 +84,10 @@ def shared(found: BySeed) -> list[Group]:
 
 def mean_over(found: BySeed, what: str) -> Estimate:
     """The mean over victims, then over seeds; of the victims that every seed has."""
-    both = shared(found)
+    both = in_every_seed(found)
     if not both:
         raise Lacking(f"no victim has {what} for every seed")
-    means = [mean([numbers[where] for where in both]) for numbers in found.values()]
+    means = [mean_of([numbers[where] for where in both]) for numbers in found.values()]
     return of_seeds(means, (where.victim for where in both))
 
 
@@ -142,14 +142,14 @@ class Evidence:
 
     def leaks(self, access: str) -> BySeed:
         """The score of the attack under an access, by seed and group, without calibration."""
-        return self.by_seed(lambda outcome: self._leak(outcome, access))
+        return self.by_seed(lambda outcome: self._leak_of(outcome, access))
 
     def gains(self, a: tuple[str, str], b: tuple[str, str]) -> BySeed:
         """The score with a minus that with b, (access, calibration) each, on the same queries."""
 
         def gain(outcome: Outcome) -> Number | None:
-            rows = [self._row(outcome, *own) for own in (a, b)]
-            return self._gain(outcome, rows[0], rows[1]) if rows[0] and rows[1] else None
+            rows = [self._row_for(outcome, *own) for own in (a, b)]
+            return self._gain_of(outcome, rows[0], rows[1]) if rows[0] and rows[1] else None
 
         return self.by_seed(gain)
 
@@ -163,13 +163,13 @@ class Evidence:
                     found.setdefault(seed, {})[group] = number
         return found
 
-    def _row(self, outcome: Outcome, access: str, calibrated: str) -> Row | None:
-        attack = chosen(outcome, access, self.score)
+    def _row_for(self, outcome: Outcome, access: str, calibrated: str) -> Row | None:
+        attack = attack_for(outcome, access, self.score)
         row = Row(attack, calibrated)
         return row if attack and row in outcome.numbers else None
 
-    def _leak(self, outcome: Outcome, access: str) -> Number | None:
-        row = self._row(outcome, access, "none")
+    def _leak_of(self, outcome: Outcome, access: str) -> Number | None:
+        row = self._row_for(outcome, access, "none")
         if row is None:
             return None
         names = (self.score, f"{self.score}_low", f"{self.score}_high")
@@ -177,9 +177,9 @@ class Evidence:
         half = wider_side(value, low, high)
         if self.score != "auroc":
             return Number(value, rest=half)
-        return _scaled(value, half, _errors(outcome, row))
+        return _with_half_width(value, half, _errors_by_query(outcome, row))
 
-    def _gain(self, outcome: Outcome, a: Row, b: Row) -> Number | None:
+    def _gain_of(self, outcome: Outcome, a: Row, b: Row) -> Number | None:
         if a == b:
             return Number(0.0)
         if self.score != "auroc":
@@ -192,18 +192,18 @@ class Evidence:
         found = outcome.differences.get((a, b))
         if found is None:
             return None
-        errors = _errors(outcome, a).sub(_errors(outcome, b), fill_value=0)
-        return _scaled(found.difference, wider_side(*found[:3]), errors)
+        errors = _errors_by_query(outcome, a).sub(_errors_by_query(outcome, b), fill_value=0)
+        return _with_half_width(found.difference, wider_side(*found[:3]), errors)
 
 
 ENDS = ("", "_low", "_high")
 
 
-def chosen(outcome: Outcome, access: str, score: Score) -> str:
+def attack_for(outcome: Outcome, access: str, score: Score) -> str:
     """The attack that stands for an access, see `Evidence`; "" where the victim grants it not."""
     rows = [own for own in outcome.numbers.values() if own["calibrated"] == "none"]
     declared = next((str(row["attack"]) for row in rows if row["access"] == access), "")
-    column, allowed = f"{score}_reference", within(access)
+    column, allowed = f"{score}_reference", accesses_within(access)
     known = [
         row for row in rows if row["access"] in allowed and np.isfinite(row.get(column, np.nan))
     ]
@@ -212,27 +212,27 @@ def chosen(outcome: Outcome, access: str, score: Score) -> str:
     return declared
 
 
-def within(access: str) -> tuple[str, ...]:
+def accesses_within(access: str) -> tuple[str, ...]:
     """The accesses that one allows: who has the generator's gradient can do all that needs less."""
     if access not in GENERATOR_CHAIN:
         return (access,)
     return GENERATOR_CHAIN[: GENERATOR_CHAIN.index(access) + 1]
 
 
-def frechet(outcome: Outcome) -> Number | None:
+def frechet_distance(outcome: Outcome) -> Number | None:
     """The Frechet distance of a victim's samples."""
-    return measured(outcome, "Frechet distance", "FID")
+    return first_number(outcome, "Frechet distance", "FID")
 
 
-def measured(outcome: Outcome, *starts: str) -> Number | None:
+def first_number(outcome: Outcome, *starts: str) -> Number | None:
     """The first number about the victim whose name starts so; it has no interval."""
     assert outcome.record is not None
-    numbers = quality(outcome.record.result)
+    numbers = victim_numbers(outcome.record.result)
     found = [value for name, value in numbers.items() if name.startswith(starts)]
     return Number(found[0], rest=np.nan) if found else None
 
 
-def _errors(outcome: Outcome, row: Row) -> pd.Series:
+def _errors_by_query(outcome: Outcome, row: Row) -> pd.Series:
     """What each query adds to the error of a row's AUROC; by data and number of the record."""
     scores = outcome.scored[row]
     member = scores["member"].to_numpy(bool)
@@ -243,7 +243,7 @@ def _errors(outcome: Outcome, row: Row) -> pd.Series:
     return pd.Series(errors, index=[f"{data} {query}" for query in scores["query"]])
 
 
-def _scaled(value: float, half: float, errors: pd.Series) -> Number:
+def _with_half_width(value: float, half: float, errors: pd.Series) -> Number:
     """A number with a given half-width, which its errors share out among the queries.
 
     Where all errors are zero, as when members and non-members are wholly apart, it is the rest.

@@ -29,7 +29,9 @@ from benchmark.report.collect import Outcome, Study
 from benchmark.report.evidence import Evidence, Lacking, Score
 
 LEVEL = 0.05
-SCORES: dict[Score, str] = {"auroc": "AUROC", "tpr_at_1": "TPR at 1% FPR"}
+AUROC: Score = "auroc"
+TPR: Score = "tpr_at_1"
+SCORES: dict[Score, str] = {AUROC: "AUROC", TPR: "TPR at 1% FPR"}
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not enough data"
 
@@ -135,17 +137,21 @@ class Finding:
         return f"neither 0 nor {self.claim.margin:g} or more is excluded{which}"
 
 
-def findings(studies: Sequence[Study]) -> list[Finding]:
+def judge_claims(studies: Sequence[Study]) -> list[Finding]:
     """Every claim, tested on what there is; claims about leaks in both scores."""
     by_name = {study.name: study for study in studies}
     leaks = [claim for claim in CLAIMS if claim.is_leak]
-    first = corrected(_finding(claim, by_name.get(claim.study), "auroc") for claim in CLAIMS)
-    other = corrected(_finding(claim, by_name.get(claim.study), "tpr_at_1") for claim in leaks)
+    first = holm_corrected(
+        _finding_of(claim, by_name.get(claim.study), "auroc") for claim in CLAIMS
+    )
+    other = holm_corrected(
+        _finding_of(claim, by_name.get(claim.study), "tpr_at_1") for claim in leaks
+    )
     beside = dict(zip(leaks, other, strict=True))
     return [dataclasses.replace(own, beside=beside.get(own.claim)) for own in first]
 
 
-def corrected(measured: Iterable[Finding]) -> list[Finding]:
+def holm_corrected(measured: Iterable[Finding]) -> list[Finding]:
     """The findings with the p-values that hold for all of them together."""
     found = list(measured)
     tested = [i for i, finding in enumerate(found) if finding.is_tested]
@@ -162,12 +168,12 @@ def corrected(measured: Iterable[Finding]) -> list[Finding]:
     return found
 
 
-def _finding(claim: Claim, study: Study | None, score: Score) -> Finding:
+def _finding_of(claim: Claim, study: Study | None, score: Score) -> Finding:
     if study is None or not study.done:
         command = study.command if study else f"python -m benchmark +sweep={claim.study} -m"
         lacking = f"no job of the study {claim.study} is done"
         return Finding(claim, lacking=lacking, command=command, score=score)
-    kept, left_out = sound(study, claim.voids)
+    kept, left_out = without_void_results(study, claim.voids)
     evidence = Evidence(kept, score)
     finding = Finding(
         claim,
@@ -183,7 +189,7 @@ def _finding(claim: Claim, study: Study | None, score: Score) -> Finding:
         return dataclasses.replace(finding, lacking=str(lacking_parts))
 
 
-def sound(study: Study, voids: Sequence[str]) -> tuple[Study, str]:
+def without_void_results(study: Study, voids: Sequence[str]) -> tuple[Study, str]:
     """The study without results that an error or one of these checks voids, and what that was."""
     kept, why = [], dict[str, list[str]]()
     for outcome in study.outcomes:

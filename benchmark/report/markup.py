@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.measures.numbers import spaced
 from benchmark.report.tables import Cell, Table
 
 TEX = {
@@ -18,7 +19,7 @@ TEX = {
 """What LaTeX reads as a command, or does not have in every font."""
 
 
-def csv(table: Table) -> pd.DataFrame:
+def as_csv(table: Table) -> pd.DataFrame:
     """Numbers as numbers: one row per table row and attack."""
     rows = []
     for names, cells, own in table.rows:
@@ -39,57 +40,61 @@ def csv(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def markdown(table: Table) -> str:
+def as_markdown(table: Table) -> str:
     """A pipe table; the significantly best of each victim is bold."""
     heads = [*table.labels, *table.attacks, *table.numbers]
-    lines = [_piped(heads), _piped(["---"] * len(table.labels) + ["---:"] * _numeric(table))]
-    lines += [_piped(row) for row in _rows(table, _plain, "**{}**".format)]
+    lines = [
+        _piped_line(heads),
+        _piped_line(["---"] * len(table.labels) + ["---:"] * _count_of_numbers(table)),
+    ]
+    lines += [_piped_line(row) for row in _rows_as_texts(table, _without_pipes, "**{}**".format)]
     return "\n".join(lines + (["", table.budgets] if table.budgets else [])) + "\n"
 
 
-def verdicts(findings: Sequence[Mapping[str, Any]]) -> str:
+def verdicts_as_markdown(findings: Sequence[Mapping[str, Any]]) -> str:
     """The claims as a pipe table, from the texts of each finding."""
     heads = ["claim", "verdict", "estimate [95% interval]", "p (Holm)", "repetitions", "why"]
     heads.append("TPR at 1% FPR")
     rows = [
         [
             own["says"],
-            _verdict(own),
+            _verdict_text(own),
             f"{own['estimate']} {own['unit']}" if own["estimate"] else "",
             own["p"].removeprefix("= "),
             own["repetitions"],
             own["reason"],
-            _beside(own["beside"]) if own["beside"] else "",
+            _other_score_text(own["beside"]) if own["beside"] else "",
         ]
         for own in findings
     ]
-    return "\n".join(map(_piped, [heads, ["---"] * len(heads), *rows])) + "\n"
+    return "\n".join(map(_piped_line, [heads, ["---"] * len(heads), *rows])) + "\n"
 
 
-def _verdict(own: Mapping[str, Any]) -> str:
+def _verdict_text(own: Mapping[str, Any]) -> str:
     return f"**{own['verdict']}**" + (f" for {own['scope']}" if own["scope"] else "")
 
 
-def _beside(own: Mapping[str, Any]) -> str:
+def _other_score_text(own: Mapping[str, Any]) -> str:
     """The same claim in the other score, in a cell."""
     estimate = f": {own['estimate']}, p {own['p']}" if own["estimate"] else ""
-    return f"{_verdict(own)}{estimate}"
+    return f"{_verdict_text(own)}{estimate}"
 
 
-def latex(table: Table, caption: str, label: str) -> str:
+def as_latex(table: Table, caption: str, label: str) -> str:
     """A floating table with the rules of the package booktabs."""
-    columns = "l" * len(table.labels) + "r" * _numeric(table)
+    columns = "l" * len(table.labels) + "r" * _count_of_numbers(table)
     heads = [*table.labels, *table.attacks, *table.numbers]
+    rows = _rows_as_texts(table, escaped_for_latex, r"\textbf{{{}}}".format)
     lines = [
         r"% needs \usepackage{booktabs}; wide: \begin{table*}, or leave columns out",
         r"\begin{table}",
-        rf"\caption{{{tex(caption)}}}",
+        rf"\caption{{{escaped_for_latex(caption)}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', label)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(tex(_words(head)) for head in heads) + r" \\",
+        " & ".join(escaped_for_latex(spaced(head)) for head in heads) + r" \\",
         r"\midrule",
-        *(" & ".join(row) + r" \\" for row in _rows(table, tex, r"\textbf{{{}}}".format)),
+        *(" & ".join(row) + r" \\" for row in rows),
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
@@ -97,37 +102,35 @@ def latex(table: Table, caption: str, label: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def tex(text: str) -> str:
+def escaped_for_latex(text: str) -> str:
     """A text that LaTeX prints as it is."""
     return "".join(TEX.get(letter, letter) for letter in text)
 
 
-def _rows(table: Table, plain: Callable[[str], str], bold: Callable[[str], str]) -> list[list[str]]:
+def _rows_as_texts(
+    table: Table, plain: Callable[[str], str], bold: Callable[[str], str]
+) -> list[list[str]]:
     def written(cell: Cell | None) -> str:
         text = plain(cell.text) if cell else ""
         return bold(text) if cell and cell.best else text
 
     return [
         [
-            *(plain(_words(name)) for name in names),
-            *(written(cell) for cell in table.line(cells)),
+            *(plain(spaced(name)) for name in names),
+            *(written(cell) for cell in table.cells_in_order(cells)),
             *(plain(number.text) for number in own.values()),
         ]
         for names, cells, own in table.rows
     ]
 
 
-def _numeric(table: Table) -> int:
+def _count_of_numbers(table: Table) -> int:
     return len(table.attacks) + len(table.numbers)
 
 
-def _words(text: str) -> str:
-    return text.replace("_", " ")
-
-
-def _plain(text: str) -> str:
+def _without_pipes(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def _piped(cells: list[str]) -> str:
-    return "| " + " | ".join(_plain(_words(cell)) for cell in cells) + " |"
+def _piped_line(cells: list[str]) -> str:
+    return "| " + " | ".join(_without_pipes(spaced(cell)) for cell in cells) + " |"

@@ -13,21 +13,21 @@ from benchmark.measures.checks import GENERATOR_CHAIN
 from benchmark.measures.estimate import Estimate, between, spearman, widened
 from benchmark.measures.numbers import count
 from benchmark.report.collect import Group, Outcome, Study
-from benchmark.report.control import controlled, without_and_with
+from benchmark.report.control import fair_controls, without_and_with
 from benchmark.report.evidence import (
     CHANCE,
     BySeed,
     Evidence,
     Lacking,
     Number,
-    combined,
-    frechet,
-    mean,
+    difference_of,
+    first_number,
+    frechet_distance,
+    in_every_seed,
+    mean_of,
     mean_over,
-    measured,
-    minus,
     of_seeds,
-    shared,
+    weighted_sum,
 )
 
 DISCRIMINATOR, ENCODER = "accessible_discriminator", "accessible_encoder"
@@ -67,17 +67,17 @@ def reconstruction_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
     """
     found = evidence.leaks("white_box")
     with_encoder = {where for own in evidence.leaks(ENCODER).values() for where in own}
-    both = shared(found)
+    both = in_every_seed(found)
     sides = [[w for w in both if (w in with_encoder) == has] for has in (True, False)]
     for side, what in zip(sides, ("with an encoder", "without one"), strict=True):
-        _enough(evidence, side, f"{what}, attacked by white box")
+        _require_enough(evidence, side, f"{what}, attacked by white box")
     contrast, levels = [], []
     for own in found.values():
         kinds = [_family_means(evidence, side, own) for side in sides]
         levels.append([[number.value for number in kind] for kind in kinds])
-        contrast.append(minus(mean(kinds[0]), mean(kinds[1])))
+        contrast.append(difference_of(mean_of(kinds[0]), mean_of(kinds[1])))
     over_seeds = [np.mean([level[i] for level in levels], 0) for i in range(2)]
-    estimate = of_seeds(contrast, _names(both))
+    estimate = of_seeds(contrast, _victim_names(both))
     return {"white_box": widened(estimate, between(*over_seeds))}
 
 
@@ -86,7 +86,7 @@ def quality_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
 
     Each victim's numbers are means over the seeds that have both, each family's over its victims.
     """
-    distances, leaks = evidence.by_seed(frechet), evidence.leaks("white_box")
+    distances, leaks = evidence.by_seed(frechet_distance), evidence.leaks("white_box")
     pairs: dict[Group, list[tuple[float, float]]] = {}
     for seed, own in distances.items():
         for where in own.keys() & leaks.get(seed, {}).keys():
@@ -102,7 +102,7 @@ def quality_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
             f"at least 5 are needed"
         )
     better, worse = np.array(means).T
-    return {"white_box": spearman(better, worse)._replace(victims=tuple(_names(victims)))}
+    return {"white_box": spearman(better, worse)._replace(victims=tuple(_victim_names(victims)))}
 
 
 def small_sets_leak(evidence: Evidence) -> dict[str, Estimate]:
@@ -124,15 +124,15 @@ def small_sets_overfit(evidence: Evidence) -> dict[str, Estimate]:
         for victim, points in _by_size(evidence.study, own).items():
             if few := [size for size in points if size < MANY]:
                 last.setdefault(seed, {})[victim] = points[max(few)]
-    both = shared(last)
-    _enough(evidence, both, f"with a discriminator at a size under {MANY} for every seed")
+    both = in_every_seed(last)
+    _require_enough(evidence, both, f"with a discriminator at a size under {MANY} for every seed")
     chance = Number(CHANCE[evidence.score])
     middle = (len(both) - 1) // 2  # of an even count the lower one: most are at least there
     medians = [
-        minus(sorted((own[where] for where in both), key=lambda n: n.value)[middle], chance)
+        difference_of(sorted((own[where] for where in both), key=lambda n: n.value)[middle], chance)
         for own in last.values()
     ]
-    return {"discriminator": of_seeds(medians, _names(both))}
+    return {"discriminator": of_seeds(medians, _victim_names(both))}
 
 
 def calibration_helps(evidence: Evidence) -> dict[str, Estimate]:
@@ -147,31 +147,33 @@ def calibration_helps(evidence: Evidence) -> dict[str, Estimate]:
 
 def privacy_defends(evidence: Evidence) -> dict[str, Estimate]:
     """Score without private training, at equal quality, minus that with it; over accesses."""
-    pairs = controlled(evidence.study)
+    pairs = fair_controls(evidence.study)
     found: BySeed = {}
     for access in ACCESSES:
         for seed, own in evidence.leaks(access).items():
             for private, control in pairs.items():
                 if private in own and control in own:
-                    gain = minus(own[control], own[private])
+                    gain = difference_of(own[control], own[private])
                     found.setdefault(seed, {})[private.at("access", access)] = gain
     return {"all accesses": mean_over(found, "an attack with and without private training")}
 
 
 def privacy_costs_quality(evidence: Evidence) -> dict[str, Estimate]:
     """Logarithm of the Frechet distance with private training over that without."""
-    return {"Frechet distance": _log_ratio(evidence, frechet)}
+    return {"Frechet distance": _log_ratio(evidence, frechet_distance)}
 
 
 def privacy_costs_time(evidence: Evidence) -> dict[str, Estimate]:
     """Logarithm of the training time with private training over that without."""
-    return {"training time": _log_ratio(evidence, lambda outcome: measured(outcome, "training"))}
+    return {
+        "training time": _log_ratio(evidence, lambda outcome: first_number(outcome, "training"))
+    }
 
 
 # --- parts of them --------------------------------------------------------------------------------
 
 
-def _names(places: Iterable[Group]) -> list[str]:
+def _victim_names(places: Iterable[Group]) -> list[str]:
     """The victims' names."""
     return list(dict.fromkeys(where.victim for where in places))
 
@@ -187,12 +189,12 @@ def _family_means(
     evidence: Evidence, places: Sequence[Group], own: Mapping[Group, Number]
 ) -> list[Number]:
     families = _by_family(evidence, places).values()
-    return [mean([own[where] for where in family]) for family in families]
+    return [mean_of([own[where] for where in family]) for family in families]
 
 
-def _enough(evidence: Evidence, places: Sequence[Group], what: str) -> None:
+def _require_enough(evidence: Evidence, places: Sequence[Group], what: str) -> None:
     """Raise Lacking unless these victims are enough of a kind."""
-    victims, families = _names(places), _by_family(evidence, places)
+    victims, families = _victim_names(places), _by_family(evidence, places)
     if len(victims) < VICTIMS or len(families) < FAMILIES:
         raise Lacking(
             f"{count(len(victims), 'victims')} of {count(len(families), 'families')} {what}; at "
@@ -215,7 +217,7 @@ def _per_halving(points: Mapping[int, Number]) -> Number:
     """Minus the least-squares slope of the score over log2 of the size."""
     x = np.log2(list(points))
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    return combined(points.values(), -weights)
+    return weighted_sum(points.values(), -weights)
 
 
 def _log_ratio(evidence: Evidence, value: Callable[[Outcome], Number | None]) -> Estimate:

@@ -10,14 +10,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmark.measures.columns import Column, columns_of
-from benchmark.measures.numbers import count, p_value
+from benchmark.measures.numbers import count, p_value, spaced
 from benchmark.measures.result import Check
-from benchmark.report.collect import Outcome, Study, command
+from benchmark.report.collect import Outcome, Study, command_line
 from benchmark.report.findings import HOLDS, OPEN, Finding
-from benchmark.report.pictures import attributes, grids, victims
+from benchmark.report.pictures import filter_attributes, sample_grids, victim_pictures
 from benchmark.report.sheet import Entry
-from benchmark.report.tables import CAPTION, cells, table
-from benchmark.show.html import environment
+from benchmark.report.tables import CAPTION, study_cells, study_table
+from benchmark.show.html import page_environment
 from benchmark.show.texts import to_yaml
 
 FIGURES = {
@@ -41,7 +41,7 @@ class Cut(NamedTuple):
     panels: list[tuple[str, str, str, Markup]]
 
 
-def render(
+def render_report(
     studies: Sequence[Study],
     sections: Sequence[Mapping[str, Any]],
     found: Sequence[Finding],
@@ -49,28 +49,28 @@ def render(
 ) -> str:
     """The page as HTML; every text in it is escaped.
 
-    sections: `section` of each study. published: numbers that papers print, the checked ones.
+    sections: `study_section` of each study. published: numbers that papers print, the checked ones.
     """
     numbers = pd.concat([study.frame for study in studies], ignore_index=True)
     return (
-        environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
-            headline=headline(studies, found),
-            errors=list(dict.fromkeys(_errors(studies))),
-            filters={name: _choices(numbers, name) for name in FILTERS},
-            findings=[texts(finding) for finding in found],
+            headline=headline_of(studies, found),
+            errors=list(dict.fromkeys(_error_lines(studies))),
+            filters={name: _choices_of(numbers, name) for name in FILTERS},
+            findings=[finding_texts(finding) for finding in found],
             studies=sections,
             caption=CAPTION,
-            victims=list(victims(studies)),
-            numbers=_all_numbers(_known(numbers)),
-            jobs=list(_jobs(studies)),
+            victims=list(victim_pictures(studies)),
+            numbers=_all_numbers(_with_result(numbers)),
+            jobs=list(_origins_of_jobs(studies)),
             published=published.to_dict("records"),
         )
     )
 
 
-def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
+def headline_of(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
     """What there is, in plain sentences."""
     done, jobs = sum(len(s.done) for s in studies), sum(len(s.outcomes) for s in studies)
     verdicts = [finding.verdict for finding in found]
@@ -81,18 +81,18 @@ def headline(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
         f"Of the paper's {len(verdicts)} claims {tested or 'none'} could be decided here"
         + (f": {decided}." if tested else "."),
     ]
-    sentences += _reservations(studies)
+    sentences += _reservations_of(studies)
     best = max(_all_cells(studies), key=lambda item: item[0], default=None)
     if best:
         sentences.append(f"The highest AUROC, picked after looking, is {best[0]:.3f}: {best[1]}.")
     return sentences
 
 
-def _reservations(studies: Sequence[Study]) -> list[str]:
+def _reservations_of(studies: Sequence[Study]) -> list[str]:
     """What a reader must know before the numbers: a scale that means nothing, jobs' warnings."""
     outcomes = [outcome for study in studies for outcome in study.done]
     tried = sum(outcome.job.config.scale.name == "smoke" for outcome in outcomes)
-    warned = [found for outcome in outcomes if (found := _checks(outcome, "warning"))]
+    warned = [found for outcome in outcomes if (found := _checks_at(outcome, "warning"))]
     every = ", ".join(dict.fromkeys(check.name for found in warned for check in found))
     sentences = []
     if tried:
@@ -107,24 +107,24 @@ def _reservations(studies: Sequence[Study]) -> list[str]:
     return sentences
 
 
-def _checks(outcome: Outcome, level: str) -> list[Check]:
+def _checks_at(outcome: Outcome, level: str) -> list[Check]:
     """What the checks of a job that is done found, of one level."""
     assert outcome.record is not None
     return [check for check in outcome.record.result.checks if check.level == level]
 
 
-def _errors(studies: Iterable[Study]) -> Iterable[str]:
+def _error_lines(studies: Iterable[Study]) -> Iterable[str]:
     """What makes numbers invalid, such as a broken promise of privacy."""
     for study in studies:
         for outcome in study.done:
             assert outcome.record is not None
-            for check in _checks(outcome, "error"):
+            for check in _checks_at(outcome, "error"):
                 yield f"{outcome.record.result.title}: {check.name}: {check.message}"
 
 
 def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
     for study in studies:
-        for group, rows in cells(study).items():
+        for group, rows in study_cells(study).items():
             for row, cell in rows.items():
                 if cell.estimate.seeds and not cell.blind:
                     how = "" if row.calibrated == "none" else f", calibrated ({row.calibrated})"
@@ -132,20 +132,16 @@ def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
                     yield cell.estimate.mean, what.replace("_", " ")
 
 
-def _words(name: Any) -> str:
-    return str(name).replace("_", " ")
-
-
-def _known(numbers: pd.DataFrame) -> pd.DataFrame:
+def _with_result(numbers: pd.DataFrame) -> pd.DataFrame:
     """The rows of jobs that have a result."""
     return numbers[numbers["key"].notna()] if "key" in numbers else numbers.iloc[:0]
 
 
-def _choices(numbers: pd.DataFrame, name: str) -> list[str]:
+def _choices_of(numbers: pd.DataFrame, name: str) -> list[str]:
     return sorted(map(str, numbers[name].dropna().unique())) if name in numbers else []
 
 
-def _accesses(numbers: pd.DataFrame) -> dict[str, str]:
+def _access_by_attack(numbers: pd.DataFrame) -> dict[str, str]:
     """Attack -> access."""
     if "attack" not in numbers:
         return {}
@@ -153,7 +149,7 @@ def _accesses(numbers: pd.DataFrame) -> dict[str, str]:
     return dict(zip(known["attack"], known["access"], strict=True))
 
 
-def texts(finding: Finding) -> dict[str, Any]:
+def finding_texts(finding: Finding) -> dict[str, Any]:
     """A finding for a reader."""
     shown = finding.weakest[1] if finding.parts else None
     return {
@@ -163,45 +159,47 @@ def texts(finding: Finding) -> dict[str, Any]:
         "kind": finding.verdict.replace(" ", "-"),
         "test": finding.test,
         "unit": finding.unit,
-        "estimate": _estimate(shown) if shown else "",
-        "p": _p(finding.p_holm),
+        "estimate": _estimate_text(shown) if shown else "",
+        "p": _p_value_text(finding.p_holm),
         "reason": finding.reason,
-        "parts": {name: _estimate(part) for name, part in finding.parts.items()},
-        "repetitions": _repetitions(finding, shown.seeds) if shown else "",
+        "parts": {name: _estimate_text(part) for name, part in finding.parts.items()},
+        "repetitions": _repetitions_text(finding, shown.seeds) if shown else "",
         "command": finding.command,
-        "beside": texts(finding.beside) if finding.beside else None,
+        "beside": finding_texts(finding.beside) if finding.beside else None,
     }
 
 
-def _repetitions(finding: Finding, seeds: int) -> str:
+def _repetitions_text(finding: Finding, seeds: int) -> str:
     """How often: 3 seeds; where the verdict does not say of how many victims, that too."""
     own = count(seeds, finding.claim.of)
     return f"{own}, {finding.scope}" if finding.scope and finding.verdict == OPEN else own
 
 
-def _p(value: float) -> str:
+def _p_value_text(value: float) -> str:
     if np.isnan(value):
         return "n/a"
     text = p_value(value)
     return text if text.startswith("<") else f"= {text}"
 
 
-def _estimate(estimate: Any) -> str:
+def _estimate_text(estimate: Any) -> str:
     if np.isnan(estimate.low):
         return f"{estimate.mean:+.3f} (no interval)"
     return f"{estimate.mean:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
-def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
+def study_section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
     """What the page shows of a study; drawn: its figures by name."""
-    made, accesses = table(study), _accesses(study.frame)
+    made, accesses = study_table(study), _access_by_attack(study.frame)
     return {
         "name": study.name,
         "title": study.title,
         "command": study.command,
         "done": len(study.done),
         "jobs": len(study.outcomes),
-        "lacking": [(command(o.job.alone), o.state, attributes(study, o)) for o in study.lacking],
+        "lacking": [
+            (command_line(o.job.alone), o.state, filter_attributes(study, o)) for o in study.lacking
+        ],
         "labels": made.labels,
         "access": accesses,
         "attacks": [(attack, accesses[attack]) for attack in made.attacks],
@@ -212,15 +210,15 @@ def section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
                 "names": names,
                 "victim": names[0],
                 "data": names[1],
-                "cells": list(zip(made.attacks, made.line(cells), strict=True)),
+                "cells": list(zip(made.attacks, made.cells_in_order(own_cells), strict=True)),
                 "own": list(own.values()),
             }
-            for names, cells, own in made.rows
+            for names, own_cells, own in made.rows
         ],
         "figures": [(heading, drawn[name]) for name, heading in FIGURES.items() if name in drawn],
         "axis": study.axis,
         "several": study.seeds > 1,
-        "grids": grids(study),
+        "grids": sample_grids(study),
     }
 
 
@@ -248,9 +246,9 @@ def _numbers_row(
     return {
         **{name: str(row[name]) for name in (*FILTERS, "key")},
         "names": [
-            *(_words(row[name]) for name in VICTIM),
+            *(spaced(row[name]) for name in VICTIM),
             *(column.line(row) for column in names),
-            *(_words(row["study"]), str(row["job"]), str(row["seed"])),
+            *(spaced(row["study"]), str(row["job"]), str(row["seed"])),
         ],
         "numbers": [
             (text, "" if pd.isna(value) else value)
@@ -259,7 +257,7 @@ def _numbers_row(
     }
 
 
-def _jobs(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
+def _origins_of_jobs(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
     """Where the numbers of each job come from."""
     seen = set()
     for study in studies:
@@ -268,10 +266,10 @@ def _jobs(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
             key, meta = outcome.record.folder.name, outcome.record.meta
             if key not in seen:
                 seen.add(key)
-                facts = {"command": command(outcome.job.alone), "key": key}
+                facts = {"command": command_line(outcome.job.alone), "key": key}
                 facts |= {name: meta[name] for name in ("created", "seconds", "git", "versions")}
                 checks = [f"{c.level}: {c.message}" for c in outcome.record.result.checks]
-                yield attributes(study, outcome) | {
+                yield filter_attributes(study, outcome) | {
                     "key": key,
                     "title": outcome.record.result.title,
                     "facts": to_yaml(facts),

@@ -13,7 +13,7 @@ from benchmark.measures.numbers import number
 from benchmark.measures.result import JobResult, Strip
 from benchmark.report.collect import Group, Outcome, Study
 from benchmark.report.plots import panel_of, title_of
-from benchmark.report.tables import about, cells
+from benchmark.report.tables import mean_victim_numbers, study_cells
 from benchmark.show import html
 
 SHOWN = 4
@@ -23,13 +23,13 @@ GRID = 25
 """Samples shown of each victim where several stand side by side."""
 
 
-def attributes(study: Study, outcome: Outcome) -> dict[str, str]:
+def filter_attributes(study: Study, outcome: Outcome) -> dict[str, str]:
     """What a job's part of the page is filtered by."""
     at = study.coordinates(outcome.job)
     return {name: str(at[name]) for name in ("data", "victim")}
 
 
-def grids(study: Study) -> list[dict[str, Any]]:
+def sample_grids(study: Study) -> list[dict[str, Any]]:
     """Samples side by side along the study's x, a row per victim; none where x changes no victim.
 
     A row: title, data, victim, and a cell for each x: x, the samples of the first seed that has
@@ -42,7 +42,7 @@ def grids(study: Study) -> list[dict[str, Any]]:
         rows.setdefault(panel_of(study, group), []).append(group)
     found = []
     for victim, groups in rows.items():
-        own = [_grid(study, group) for group in groups]
+        own = [_grid_cell(study, group) for group in groups]
         models = {key for cell in own for key in cell["models"]}
         if any(cell["samples"] for cell in own) and len(models) > 1:
             named = {"title": title_of(victim), "data": victim.data, "victim": victim.victim}
@@ -50,7 +50,7 @@ def grids(study: Study) -> list[dict[str, Any]]:
     return found
 
 
-def _grid(study: Study, group: Group) -> dict[str, Any]:
+def _grid_cell(study: Study, group: Group) -> dict[str, Any]:
     seeds = study.every_group[group]
     results = {seed: own.record.result for seed, own in seeds.items() if own.record}
     pictures = {seed: r.samples for seed, r in results.items() if r.samples is not None}
@@ -58,36 +58,36 @@ def _grid(study: Study, group: Group) -> dict[str, Any]:
     return {
         "x": str(group.value_of(study.x)),
         "seed": seed,
-        "samples": None if seed is None else _tiled(pictures[seed]),
+        "samples": None if seed is None else _tiled_samples(pictures[seed]),
         "state": "; ".join(dict.fromkeys(own.state for own in seeds.values() if not own.record)),
-        "facts": _facts(study, group) if results else [],
+        "facts": _facts_below(study, group) if results else [],
         "models": {result.provenance.get("victim key") for result in results.values()},
     }
 
 
-def _tiled(samples: np.ndarray) -> str:
+def _tiled_samples(samples: np.ndarray) -> str:
     return html.data_uri(tiles.tile(samples[:GRID], int(np.sqrt(GRID))))
 
 
-def _facts(study: Study, group: Group) -> list[str]:
+def _facts_below(study: Study, group: Group) -> list[str]:
     """The highest AUROC of all rows, and the first measure of sample quality."""
-    every = cells(study)[group].items()
+    every = study_cells(study)[group].items()
     known = [(row, cell) for row, cell in every if cell.estimate.seeds and not cell.blind]
     lines = []
     if known:
         row, best = max(known, key=lambda item: item[1].estimate.mean)
         how = "" if row.calibrated == "none" else f" + {row.calibrated}"
         lines.append(f"highest AUROC {best.text}: {row.attack}{how}".replace("_", " "))
-    measured = list(about(study)[group].items())[:1]
+    measured = list(mean_victim_numbers(study)[group].items())[:1]
     return lines + [f"{name} {own.text}" for name, own in measured]
 
 
-def victims(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
+def victim_pictures(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
     """One victim of each kind with images: samples, and what attacks reconstruct."""
     seen = set()
     for study in studies:
         for outcome in study.done:
-            at = attributes(study, outcome)
+            at = filter_attributes(study, outcome)
             assert outcome.record is not None
             result = outcome.record.result
             if result.samples is not None and tuple(at.values()) not in seen:
@@ -95,23 +95,23 @@ def victims(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
                 yield at | {
                     "title": result.title,
                     "samples": html.data_uri(tiles.tile(result.samples, 8)),
-                    "strips": _strips(result),
+                    "strips": _strips_by_attack(result),
                 }
 
 
-def _strips(result: JobResult) -> dict[str, list[tuple[str, list[tuple[str, str]]]]]:
+def _strips_by_attack(result: JobResult) -> dict[str, list[tuple[str, list[tuple[str, str]]]]]:
     """By attack: the name of a group, and its pairs with their distances."""
     return {
         attack: [
-            ("members", _pairs(strip, strip.member)),
-            ("non-members", _pairs(strip, ~np.asarray(strip.member, bool))),
+            ("members", _pair_pictures(strip, strip.member)),
+            ("non-members", _pair_pictures(strip, ~np.asarray(strip.member, bool))),
         ]
         for attack, strip in result.strips.items()
         if strip.queries.ndim == 4
     }
 
 
-def _pairs(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
+def _pair_pictures(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
     own = zip(strip.queries[mask], strip.reconstructions[mask], strip.losses[mask], strict=True)
     return [
         (html.data_uri(tiles.pair(query, found)), number(float(loss)))

@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from benchmark.measures import metrics
+from benchmark.measures.numbers import spaced
 from benchmark.report.collect import Group, Outcome, Row, Study
 from benchmark.report.sheet import Panel
-from benchmark.report.tables import Cell, cells
+from benchmark.report.tables import Cell, study_cells
 from benchmark.show.figures import INK, PALETTE
 
 GUESS: Any = {"color": "#888888", "linestyle": ":", "linewidth": 1.2}
@@ -26,26 +27,26 @@ POINTS = 100
 """Points of a ROC curve: more cannot be told apart at this size."""
 
 
-def drawn(study: Study) -> dict[str, list[Panel]]:
+def figures_of(study: Study) -> dict[str, list[Panel]]:
     """The figures of a study by the names of their files; those that have panels."""
     every = {
-        "auroc": auroc(study),
-        "roc": roc(study, log=False),
-        "roc-log": roc(study, log=True),
+        "auroc": auroc_panels(study),
+        "roc": roc_panels(study, log=False),
+        "roc-log": roc_panels(study, log=True),
     }
     return {name: panels for name, panels in every.items() if panels}
 
 
-def auroc(study: Study) -> list[Panel]:
+def auroc_panels(study: Study) -> list[Panel]:
     """AUROC against the study's x; where it has none, a mark with its interval for each attack."""
-    found = cells(study)
+    found = study_cells(study)
     by_victim: dict[Group, Cells] = {}
     for group, rows in found.items():
         by_victim.setdefault(panel_of(study, group), {})[group] = rows
     if study.x in study.settings:
         most = max((len(groups) for groups in by_victim.values()), default=0)
         return [
-            _panel(victim, partial(_curves, study, groups))
+            _panel(victim, partial(_draw_curves, study, groups))
             for victim, groups in by_victim.items()
             if len(groups) > 1 or most == 1  # a control has one place, and no curve
         ]
@@ -56,25 +57,25 @@ def auroc(study: Study) -> list[Panel]:
     return [
         _panel(
             victim,
-            partial(_marks, groups, variants, start, study.seeds > 1),
+            partial(_draw_marks, groups, variants, start, study.seeds > 1),
             0.2 * len(labels),
             0.15 + 0.072 * max(map(len, labels)),
         )
         for victim, groups in by_victim.items()
-        if (labels := _labels(groups))
+        if (labels := _row_labels(groups))
     ]
 
 
-def roc(study: Study, log: bool) -> list[Panel]:
+def roc_panels(study: Study, log: bool) -> list[Panel]:
     """ROC curves of each victim and setting; of several seeds, the mean rate at equal cost.
 
     None where a study has an x: its curves say what changes, and its groups are many.
     """
     if study.x in study.settings:
         return []
-    attacks = _attacks(study)
+    attacks = _attack_names(study)
     return [
-        _panel(group, partial(_rocs, list(seeds.values()), attacks, log), 2.5)
+        _panel(group, partial(_draw_rocs, list(seeds.values()), attacks, log), 2.5)
         for group, seeds in study.groups.items()
     ]
 
@@ -87,15 +88,18 @@ def panel_of(study: Study, group: Group) -> Group:
 def title_of(group: Group) -> str:
     """What stands above a panel: victim, data and the settings that are not left open."""
     settings = [f"{name.rsplit('.', 1)[-1]} {value}" for name, value in group.settings]
-    return ", ".join(map(_words, (group.victim, group.data, *settings)))
+    return ", ".join(map(spaced, (group.victim, group.data, *settings)))
 
 
 def _panel(group: Group, draw: Callable[[Axes], None], *size: float) -> Panel:
     return Panel(title_of(group), group.data, group.victim, draw, *size)
 
 
-def _curves(study: Study, groups: Cells, axes: Axes) -> None:
-    attacks, place = _attacks(study), _places([group.value_of(study.x) for group in groups])
+def _draw_curves(study: Study, groups: Cells, axes: Axes) -> None:
+    attacks, place = (
+        _attack_names(study),
+        _x_positions([group.value_of(study.x) for group in groups]),
+    )
     rows = list(dict.fromkeys(row for own in groups.values() for row in own if not own[row].blind))
     for row in rows:
         points = sorted(
@@ -107,21 +111,21 @@ def _curves(study: Study, groups: Cells, axes: Axes) -> None:
         if known:
             x, estimates = zip(*known, strict=True)
             low, mean, high = np.array([[e.low, e.mean, e.high] for e in estimates]).T
-            style = _style(row, attacks)
+            style = _line_style(row, attacks)
             axes.plot(x, mean, marker="o", markersize=3, **style)
             if study.seeds > 1:
                 single = [(value, e.mean) for value, e in known if e.seeds == 1]
                 at_x, at_y = np.reshape(single, (-1, 2)).T
                 axes.plot(at_x, at_y, "o", color=style["color"], markersize=3, **OPEN)
             axes.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    _explain(axes, rows, attacks)
+    _explain_lines(axes, rows, attacks)
     axes.axhline(0.5, **GUESS)
     axes.set(xscale="log", xlabel=study.axis, ylabel="AUROC", ylim=(None, 1.01))
     axes.set_xticks(list(place.values()), [str(value) for value in place])
     axes.minorticks_off()
 
 
-def _places(values: Sequence[Any]) -> dict[Any, float]:
+def _x_positions(values: Sequence[Any]) -> dict[Any, float]:
     """Where each value of x stands; what is no number (no privacy at all) beyond the largest."""
     numbers = sorted({float(value) for value in values if isinstance(value, int | float)})
     beyond = 4 * max(numbers, default=1.0)
@@ -131,17 +135,17 @@ def _places(values: Sequence[Any]) -> dict[Any, float]:
     }
 
 
-def _marks(
+def _draw_marks(
     groups: Cells,
     variants: Sequence[str],
     start: float,
     several: bool,
     axes: Axes,
 ) -> None:
-    labels = _labels(groups)
+    labels = _row_labels(groups)
     for group, rows in groups.items():
         for attack in dict.fromkeys(row.attack for row in rows):
-            at = labels.index(_label(group, attack))
+            at = labels.index(_row_label(group, attack))
             if not any(rows[row].estimate.seeds for row in rows if row.attack == attack):
                 place: Any = {
                     "transform": axes.get_yaxis_transform(),
@@ -158,35 +162,37 @@ def _marks(
                     axes.plot(e.mean, y, "o", color=color, markersize=4, **fill)
     for i, variant in enumerate(variants):
         color = PALETTE[i % len(PALETTE)]
-        axes.plot([], [], "o-", color=color, markersize=4, linewidth=1.4, label=_variant(variant))
+        axes.plot(
+            [], [], "o-", color=color, markersize=4, linewidth=1.4, label=_variant_label(variant)
+        )
     axes.axvline(0.5, **GUESS)
     axes.set(xlabel="AUROC", xlim=(max(0.0, start - 0.02), 1.01), ylim=(len(labels) - 0.5, -0.5))
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
 
 
-def _labels(groups: Cells) -> list[str]:
+def _row_labels(groups: Cells) -> list[str]:
     return [
-        _label(group, attack)
+        _row_label(group, attack)
         for group, rows in groups.items()
         for attack in dict.fromkeys(row.attack for row in rows)
     ]
 
 
-def _label(group: Group, attack: str) -> str:
-    return ", ".join([*(str(value) for _, value in group.settings), _words(attack)])
+def _row_label(group: Group, attack: str) -> str:
+    return ", ".join([*(str(value) for _, value in group.settings), spaced(attack)])
 
 
-def _rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:
+def _draw_rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:
     members = [member for outcome in seeds for _, member in outcome.scores.values()]
     floor = 0.5 / min(min(member.sum(), (~member).sum()) for member in members)
     grid = np.geomspace(floor, 1, POINTS) if log else np.linspace(0, 1, POINTS)
     rows = dict.fromkeys(row for outcome in seeds for row in outcome.scores)
     for row in rows:
         own = [outcome.scores[row] for outcome in seeds if row in outcome.scores]
-        rates = np.mean([_rate(scores, member, grid) for scores, member in own], 0)
+        rates = np.mean([_rates_on_grid(scores, member, grid) for scores, member in own], 0)
         shown = np.maximum(rates, floor) if log else rates
-        axes.plot(grid, shown, drawstyle="steps-post", **_style(row, attacks))
-    _explain(axes, list(rows), attacks)
+        axes.plot(grid, shown, drawstyle="steps-post", **_line_style(row, attacks))
+    _explain_lines(axes, list(rows), attacks)
     axes.plot(grid, grid, **GUESS)
     if log:
         axes.set(xscale="log", yscale="log")
@@ -196,17 +202,17 @@ def _rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axe
     axes.set(xlim=(start, 1), ylim=(start, 1.1 if log else 1.01))
 
 
-def _rate(scores: np.ndarray, member: np.ndarray, grid: np.ndarray) -> np.ndarray:
+def _rates_on_grid(scores: np.ndarray, member: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """True positive rate at each false positive rate of the grid, without interpolation."""
     false, true = metrics.roc(scores[member], scores[~member])
     return true[np.searchsorted(false, grid * (1 + 1e-12), side="right") - 1]
 
 
-def _attacks(study: Study) -> list[str]:
-    return list(dict.fromkeys(row.attack for rows in cells(study).values() for row in rows))
+def _attack_names(study: Study) -> list[str]:
+    return list(dict.fromkeys(row.attack for rows in study_cells(study).values() for row in rows))
 
 
-def _style(row: Row, attacks: Sequence[str]) -> dict[str, Any]:
+def _line_style(row: Row, attacks: Sequence[str]) -> dict[str, Any]:
     """Colour (and, where colours run out, dashes) by attack; a calibrated one is drawn thin."""
     i = attacks.index(row.attack)
     return {
@@ -216,17 +222,13 @@ def _style(row: Row, attacks: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _explain(axes: Axes, rows: Sequence[Row], attacks: Sequence[str]) -> None:
+def _explain_lines(axes: Axes, rows: Sequence[Row], attacks: Sequence[str]) -> None:
     """Entries for the legend: the attacks by colour, the calibrations by line."""
     for attack in dict.fromkeys(row.attack for row in rows):
-        axes.plot([], [], label=_words(attack), **_style(Row(attack, "none"), attacks))
+        axes.plot([], [], label=spaced(attack), **_line_style(Row(attack, "none"), attacks))
     for variant in dict.fromkeys(row.calibrated for row in rows if row.calibrated != "none"):
-        axes.plot([], [], color=INK, linestyle="--", linewidth=1.2, label=_variant(variant))
+        axes.plot([], [], color=INK, linestyle="--", linewidth=1.2, label=_variant_label(variant))
 
 
-def _variant(variant: str) -> str:
-    return "raw" if variant == "none" else f"calibrated ({_words(variant)})"
-
-
-def _words(text: str) -> str:
-    return text.replace("_", " ")
+def _variant_label(variant: str) -> str:
+    return "raw" if variant == "none" else f"calibrated ({spaced(variant)})"

@@ -17,7 +17,7 @@ what: victim, data, attack and size in words. checked: true only where the sourc
 PUBLISHED = beside("results") / "published.csv"
 
 
-def checked(path: Path) -> pd.DataFrame:
+def checked_rows(path: Path) -> pd.DataFrame:
     """The checked rows of results/published.csv; raises UserError where a column is missing."""
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)

@@ -124,7 +124,7 @@ def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.Data
     made = pd.DataFrame(rows).sort_values(
         ["auroc", "attack", "calibrated"], ascending=[False, True, True]
     )
-    order = list(made[["attack", "calibrated"]].itertuples(index=False, name=None))
+    order = list(map(Row, made["attack"], made["calibrated"]))
     told = [_against(entry, order, compared) for entry in order]
     return made.assign(**pd.DataFrame(told, index=made.index))[STANDINGS]
 

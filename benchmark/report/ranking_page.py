@@ -13,36 +13,36 @@ from matplotlib.figure import Figure
 
 from benchmark.measures.numbers import count, duration, number, percent
 from benchmark.measures.pairs import LEVEL
-from benchmark.report.collect import Study, collect
-from benchmark.report.findings import sound
+from benchmark.report.collect import Row, Study, studies_of
+from benchmark.report.findings import without_void_results
 from benchmark.report.ranking import Ranking, called, ranked
 from benchmark.show import figures
-from benchmark.show.html import environment
+from benchmark.show.html import page_environment
 from victims.errors import UserError
 
 OWN = ("attack", "calibration")
 """Settings by which an entry differs from the others: without them it is the others' sweep."""
 
 
-def studies_of(words: Sequence[str]) -> list[Study]:
+def ranked_studies(words: Sequence[str]) -> list[Study]:
     """The ranking's own study with the same settings, and what the words add to it."""
     if not any(_setting(word) == "sweep" for word in words):
         words = ["+sweep=ranking", *words]
     others = [word for word in words if _setting(word) not in OWN]
-    return collect(others) + (collect(words) if others != [*words] else [])
+    return studies_of(others) + (studies_of(words) if others != [*words] else [])
 
 
 def _setting(word: str) -> str:
     return word.split("=", 1)[0].lstrip("+~")
 
 
-def write(studies: Sequence[Study], out: Path) -> Path:
+def write_ranking(studies: Sequence[Study], out: Path) -> Path:
     """Write standings.csv, pairs.csv, a diagram an access and index.html; gives the page.
 
     Results that an error voids are left out, and the page counts them. Raises UserError where
     nothing is left to rank.
     """
-    kept, reasons = zip(*(sound(study, ()) for study in studies), strict=True)
+    kept, reasons = zip(*(without_void_results(study, ()) for study in studies), strict=True)
     ranking = ranked(kept)
     if ranking.standings.empty:
         raise UserError(f"no result to rank; run: {studies[0].command}")
@@ -51,7 +51,7 @@ def write(studies: Sequence[Study], out: Path) -> Path:
         frame.to_csv(out / f"{name}.csv", index=False, na_rep="n/a")
     sections = [_section(access, ranking, out) for access in _accesses(ranking)]
     page = (
-        environment()
+        page_environment()
         .get_template("ranking.html.j2")
         .render(headline=list(_headline(studies, reasons)), level=f"{LEVEL:.0%}", sections=sections)
     )
@@ -76,7 +76,7 @@ def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
     own = ranking.standings[ranking.standings["access"] == access]
     pairs = ranking.pairs[ranking.pairs["access"] == access]
     figure = diagram(own, pairs)
-    drawn = figures.save(figure, out / access) if figure else None
+    drawn = figures.save_figure(figure, out / access) if figure else None
     return {
         "title": access.replace("_", " "),
         "victims": count(int(own["victims"].max()), "victims"),
@@ -88,7 +88,7 @@ def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
 def _texts(row: dict[Any, Any]) -> dict[str, Any]:
     """A row of the standings for a reader."""
     return {
-        "name": called((row["attack"], row["calibrated"])),
+        "name": called(Row(row["attack"], row["calibrated"])),
         "victims": row["victims"],
         "seeds": row["seeds"],
         "auroc": _with_interval(row, "auroc", number),
@@ -118,12 +118,12 @@ def diagram(standings: pd.DataFrame, pairs: pd.DataFrame) -> Figure | None:
     import scikit_posthocs  # loads seaborn: seconds, for this alone
 
     known = standings.dropna(subset=["mean_rank"])
-    names = [called(row) for row in zip(known["attack"], known["calibrated"], strict=True)]
+    names = [called(Row(*row)) for row in zip(known["attack"], known["calibrated"], strict=True)]
     if len(names) < 2:
         return None
     p_values = pd.DataFrame(1.0, index=names, columns=names)
     for pair in pairs.to_dict("records"):
-        a, b = (called((pair[f"attack_{x}"], pair[f"calibrated_{x}"])) for x in "ab")
+        a, b = (called(Row(pair[f"attack_{x}"], pair[f"calibrated_{x}"])) for x in "ab")
         if a in p_values.index and b in p_values.index:
             p_values.loc[a, b] = p_values.loc[b, a] = pair["p_holm"]
     with mpl.rc_context(figures.STYLE):

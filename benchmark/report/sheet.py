@@ -56,7 +56,7 @@ class Entry(NamedTuple):
     marker: bool
 
 
-def sheet(panels: Sequence[Panel]) -> Figure:
+def draw_sheet(panels: Sequence[Panel]) -> Figure:
     """All panels with their titles, row by row, and one legend below.
 
     By hand: matplotlib's own layout takes as long again as drawing.
@@ -69,8 +69,8 @@ def sheet(panels: Sequence[Panel]) -> Figure:
         for i, panel in enumerate(panels):
             axes = figure.add_axes((0, 0, 1, 1), label=str(i))
             panel.draw(axes)
-            _dress(axes, panel.title)
-        foot = _legend(figure, 2 * columns)
+            _dress_axes(axes, panel.title)
+        foot = _draw_legend(figure, 2 * columns)
         size = (left + WIDTH + RIGHT) * columns, (ABOVE + height + BELOW) * rows + foot
         figure.set_size_inches(*size)
         for i, axes in enumerate(figure.axes):
@@ -80,14 +80,14 @@ def sheet(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _dress_axes(axes: Axes, title: str) -> None:
     axes.set_title(title, y=1.0, fontsize=9, parse_math=False, gid=TITLE)  # y: else it is sought
     axes.patch.set_visible(False)  # the sheet is white, and a page may be dark
     for spine in axes.spines.values():
         spine.set_edgecolor(INK)
 
 
-def _handles(figure: Figure) -> dict[str, Any]:
+def _legend_handles(figure: Figure) -> dict[str, Any]:
     """Label -> line of the legend that all axes share; attacks first, then what dashes mean."""
     found: dict[str, Any] = {}
     for axes in figure.axes:
@@ -96,9 +96,9 @@ def _handles(figure: Figure) -> dict[str, Any]:
     return dict(sorted(found.items(), key=lambda item: item[1].get_color() == INK))
 
 
-def _legend(figure: Figure, columns: int) -> float:
+def _draw_legend(figure: Figure, columns: int) -> float:
     """One legend for all axes; gives its height in inches."""
-    entries = _handles(figure)
+    entries = _legend_handles(figure)
     if entries:
         legend = figure.legend(
             list(entries.values()),
@@ -115,10 +115,10 @@ def _legend(figure: Figure, columns: int) -> float:
 # --- for a screen ---------------------------------------------------------------------------------
 
 
-def entries(figure: Figure) -> list[Entry]:
+def legend_entries(figure: Figure) -> list[Entry]:
     """The sheet's legend, for a page that writes it as text."""
     found = []
-    for label, line in _handles(figure).items():
+    for label, line in _legend_handles(figure).items():
         assert isinstance(line, Line2D)
         color = "currentColor" if line.get_color() == INK else str(line.get_color())
         dashes = {"--": "5 3", "-.": "5 3 1 3", ":": "1 3"}.get(str(line.get_linestyle()), "")
@@ -126,7 +126,7 @@ def entries(figure: Figure) -> list[Entry]:
     return found
 
 
-def cut(figure: Figure, text: str, prefix: str) -> list[Markup]:
+def cut_into_panels(figure: Figure, text: str, prefix: str) -> list[Markup]:
     """Each panel of the sheet as SVG of its own, without title; prefix makes its ids unique.
 
     text: the sheet as matplotlib wrote it, which escapes every text in it.
@@ -134,27 +134,29 @@ def cut(figure: Figure, text: str, prefix: str) -> list[Markup]:
     tree = ElementTree.fromstring(text)
     named = {own.get("id"): own for own in tree.iter() if own.get("id")}
     return [
-        _panel(axes, named[f"axes_{i + 1}"], named, f"{prefix}-{i}")
+        _cut_panel(axes, named[f"axes_{i + 1}"], named, f"{prefix}-{i}")
         for i, axes in enumerate(figure.axes)
     ]
 
 
-def _panel(axes: Axes, group: Any, named: dict[Any, Any], prefix: str) -> Markup:
+def _cut_panel(axes: Axes, group: Any, named: dict[Any, Any], prefix: str) -> Markup:
     """A picture of one group of the sheet, with what it refers to elsewhere."""
     own = copy.deepcopy(group)
     own.remove(next(part for part in own if part.get("id") == TITLE))
     inside = {part.get("id") for part in own.iter()}
-    box = " ".join(f"{72 * length:.1f}" for length in _box(axes))
+    box = " ".join(f"{72 * length:.1f}" for length in _panel_box(axes))
     style = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
     picture = ElementTree.Element(f"{{{SVG}}}svg", {"viewBox": box, **style})
     elsewhere = ElementTree.SubElement(picture, f"{{{SVG}}}defs")
-    elsewhere.extend(named[name] for name in dict.fromkeys(_names(own)) if name not in inside)
+    elsewhere.extend(
+        named[name] for name in dict.fromkeys(_referenced_names(own)) if name not in inside
+    )
     picture.append(own)
     text = ElementTree.tostring(picture, encoding="unicode").replace(INK, "currentColor")
     return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text))
 
 
-def _box(axes: Axes) -> tuple[float, float, float, float]:
+def _panel_box(axes: Axes) -> tuple[float, float, float, float]:
     """x, y (from above), width and height in inches of a panel on its sheet, without its title."""
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -166,7 +168,7 @@ def _box(axes: Axes) -> tuple[float, float, float, float]:
     return left, top, width / columns, at.height * height + ABOVE / 3 + BELOW
 
 
-def _names(tree: Any) -> list[str]:
+def _referenced_names(tree: Any) -> list[str]:
     """What is referred to inside."""
     values = (value for part in tree.iter() for value in part.attrib.values())
     return [name for value in values for name in re.findall(r"(?:^|url\()#([^)]+)", value)]

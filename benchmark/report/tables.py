@@ -17,7 +17,7 @@ from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import duration
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
-from benchmark.report.collect import ABSENT, Group, Outcome, Row, Study, quality
+from benchmark.report.collect import ABSENT, Group, Outcome, Row, Study, victim_numbers
 
 ROW = ["attack", "calibrated"]
 CAPTION = (
@@ -56,7 +56,7 @@ class Cell(NamedTuple):
         return f"{own.mean:.3f} [{own.low:.3f}, {own.high:.3f}]"
 
 
-class Own(NamedTuple):
+class VictimNumber(NamedTuple):
     """A number about the victim itself, as a text and as a number."""
 
     text: str
@@ -68,7 +68,7 @@ class TableRow(NamedTuple):
 
     names: list[str]
     cells: dict[str, Cell | None]
-    own: dict[str, Own]
+    own: dict[str, VictimNumber]
 
 
 @dataclass(frozen=True)
@@ -87,21 +87,21 @@ class Table:
     rows: list[TableRow]
     budgets: str = ""
 
-    def line(self, cells: dict[str, Cell | None]) -> list[Cell | None]:
+    def cells_in_order(self, cells: dict[str, Cell | None]) -> list[Cell | None]:
         """A row's cells in the order of the columns."""
         return [cells.get(attack) for attack in self.attacks]
 
 
-def table(study: Study) -> Table:
+def study_table(study: Study) -> Table:
     """The table of a study: AUROC by victim, setting and calibration, a column per attack."""
-    found = cells(study)
-    numbers = about(study)
+    found = study_cells(study)
+    numbers = mean_victim_numbers(study)
     attacks = list(dict.fromkeys(row.attack for rows in found.values() for row in rows))
     variants = list(dict.fromkeys(row.calibrated for rows in found.values() for row in rows))
     several = ["seeds"] if study.seeds > 1 else []
     rows = [
         TableRow(
-            [*map(str, group.values), variant, *(_seeds(study, group) for _ in several)],
+            [*map(str, group.values), variant, *(_seeds_done(study, group) for _ in several)],
             {attack: found[group].get(Row(attack, variant)) for attack in attacks},
             {name: numbers[group][name] for name in next(iter(numbers.values()), {})},
         )
@@ -110,10 +110,12 @@ def table(study: Study) -> Table:
         if any((attack, variant) in found[group] for attack in attacks)
     ]
     labels = [*study.labels, "calibrated", *several]
-    return Table(labels, attacks, list(rows[0].own) if rows else [], rows, _budgets(study.frame))
+    return Table(
+        labels, attacks, list(rows[0].own) if rows else [], rows, _budgets_sentence(study.frame)
+    )
 
 
-def _budgets(rows: pd.DataFrame) -> str:
+def _budgets_sentence(rows: pd.DataFrame) -> str:
     """Evaluations a query of the attacks that have such a budget: all that occur."""
     if "evaluations" not in rows:
         return ""
@@ -126,11 +128,11 @@ def _budgets(rows: pd.DataFrame) -> str:
 
 
 @cache
-def cells(study: Study) -> dict[Group, dict[Row, Cell]]:
+def study_cells(study: Study) -> dict[Group, dict[Row, Cell]]:
     """By group and by row (attack, calibration): AUROC over the seeds that have one."""
     found = {}
     for group, seeds in study.groups.items():
-        rows = pd.concat([_rows(outcome) for outcome in seeds.values()])
+        rows = pd.concat([_rows_of(outcome) for outcome in seeds.values()])
         estimates = {
             Row(*map(str, names)): of_auroc(own) for names, own in rows.groupby(ROW, sort=False)
         }
@@ -167,46 +169,46 @@ def significantly_best(estimates: dict[Row, Estimate], seeds: Mapping[int, Outco
     return best if (holm(p_values)[np.array(with_best)] < LEVEL).all() else None
 
 
-def about(study: Study) -> dict[Group, dict[str, Own]]:
+def mean_victim_numbers(study: Study) -> dict[Group, dict[str, VictimNumber]]:
     """By group: measures of sample quality, training time and size, means over the seeds.
 
     Where any victim of the study was trained privately, the terms of each one's privacy as well.
     """
-    promises = {id(o): _promise(o) for o in study.done}
+    promises = {id(o): _promise_terms(o) for o in study.done}
     is_private = any(np.isfinite(own["epsilon"]) for own in promises.values())
-    found: dict[Group, dict[str, Own]] = {}
+    found: dict[Group, dict[str, VictimNumber]] = {}
     for group, seeds in study.groups.items():
         numbers = [
-            (promises[id(o)] if is_private else {}) | quality(o.record.result)
+            (promises[id(o)] if is_private else {}) | victim_numbers(o.record.result)
             for o in seeds.values()
             if o.record
         ]
         found[group] = {}
         for name in numbers[0]:
-            heading, write = MADE.get(name, (PROMISE.get(name, name), _short))
+            heading, write = MADE.get(name, (PROMISE.get(name, name), _short_text))
             mean = float(np.mean([own.get(name, np.nan) for own in numbers]))
-            found[group][heading] = Own(write(mean), mean)
+            found[group][heading] = VictimNumber(write(mean), mean)
     return found
 
 
-def _promise(outcome: Outcome) -> dict[str, float]:
+def _promise_terms(outcome: Outcome) -> dict[str, float]:
     """The terms of private training; an infinite epsilon and nothing else without."""
-    row = _rows(outcome).iloc[0]
+    row = _rows_of(outcome).iloc[0]
     return {name: float(row.get(name, np.nan)) for name in PROMISE}
 
 
-def _short(number: float) -> str:
+def _short_text(number: float) -> str:
     """Three digits; infinity as a sign, and a dash for what there is not."""
     if np.isnan(number):
         return ABSENT
     return "∞" if np.isinf(number) else f"{number:.3g}"
 
 
-def _seeds(study: Study, group: Group) -> str:
+def _seeds_done(study: Study, group: Group) -> str:
     """How many of a row's seeds have a result."""
     return f"{len(study.groups[group])} of {len(study.every_group[group])}"
 
 
-def _rows(outcome: Outcome) -> pd.DataFrame:
+def _rows_of(outcome: Outcome) -> pd.DataFrame:
     assert outcome.record is not None
     return outcome.record.result.rows

@@ -19,7 +19,7 @@ from PIL import Image
 from sklearn.metrics import roc_curve
 
 from benchmark.measures.result import JobResult
-from benchmark.show.texts import name
+from benchmark.show.texts import row_name
 
 MEMBER, NON_MEMBER = "#0072B2", "#D55E00"
 # Okabe & Ito's colour-blind-safe palette without its black and its yellow (unreadable on white).
@@ -38,7 +38,7 @@ STYLE: Any = {
 }
 
 
-def roc(result: JobResult, log: bool) -> Figure:
+def draw_roc(result: JobResult, log: bool) -> Figure:
     """ROC curves of all attacks, best first; log: both axes logarithmic, to show low rates.
 
     A calibrated attack has its attack's colour and a dashed line. On log axes the rate zero is
@@ -46,7 +46,7 @@ def roc(result: JobResult, log: bool) -> Figure:
     """
     with mpl.rc_context(STYLE):
         scored = list(result.scored())
-        figure, axes = _figure(4.4, 3.8 + LEGEND_LINE * (len(scored) + 2))
+        figure, axes = _new_figure(4.4, 3.8 + LEGEND_LINE * (len(scored) + 2))
         attacks = list(dict.fromkeys(row["attack"] for row, _, _ in scored))
         floors = [0.5 / max(1, count) for _, _, m in scored for count in (m.sum(), (~m).sum())]
         floor = min(floors, default=1e-3)
@@ -61,16 +61,16 @@ def roc(result: JobResult, log: bool) -> Figure:
                 linestyle="-" if row["calibrated"] == "none" else "--",
                 drawstyle="steps-post" if log else "default",
                 linewidth=1.6,
-                label=f"{row['auroc']:.3f}  {name(row)}",
+                label=f"{row['auroc']:.3f}  {row_name(row)}",
             )
         _dress_roc(axes, floor if log else None)
     return figure
 
 
-def set_accuracy(result: JobResult) -> Figure:
+def draw_set_accuracy(result: JobResult) -> Figure:
     """Accuracy on sets of records against their size: each attack's best row, with its interval."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(5.6, 3.6)
+        figure, axes = _new_figure(5.6, 3.6)
         shown: dict[str, str] = {}
         for row, _, _ in result.scored():
             shown.setdefault(row["attack"], row["calibrated"])
@@ -80,22 +80,22 @@ def set_accuracy(result: JobResult) -> Figure:
             axes.fill_between(
                 curve["size"], curve["low"], curve["high"], color=colour, alpha=0.12, linewidth=0
             )
-            label = name(pd.Series({"attack": attack, "calibrated": calibrated}))
+            label = row_name(pd.Series({"attack": attack, "calibrated": calibrated}))
             axes.plot(curve["size"], curve["accuracy"], color=colour, linewidth=1.6, label=label)
         axes.axhline(0.5, color="#888888", linestyle=":", linewidth=1.2, label="chance")
         axes.set(xscale="log", xlim=(1, result.sets["size"].max()), ylim=(0, 1.02))
         axes.set(xlabel="records in the set", ylabel="accuracy")
         axes.xaxis.set_major_formatter("{x:g}")
-        _spread(axes)
+        _colour_spines(axes)
         for text in figure.legend(loc="outside right upper").get_texts():
             text.set_parse_math(False)
     return figure
 
 
-def histogram(scores: np.ndarray, member: np.ndarray) -> Figure:
+def draw_histogram(scores: np.ndarray, member: np.ndarray) -> Figure:
     """Share of members and of non-members per score bin; outliers are counted in the last bins."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(3.6, 2.3)
+        figure, axes = _new_figure(3.6, 2.3)
         finite = np.isfinite(scores)
         scores, member = scores[finite], member[finite]
         low, high = np.percentile(scores, [0.5, 99.5]) if len(scores) else (0.0, 1.0)
@@ -110,17 +110,17 @@ def histogram(scores: np.ndarray, member: np.ndarray) -> Figure:
             axes.stairs(share, edges, color=colour, linewidth=1.4, label=label)
         axes.set(xlabel="score (higher = more likely a member)", ylabel="% of group")
         axes.locator_params(axis="x", nbins=5)
-        _spread(axes)
+        _colour_spines(axes)
         figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
-def _spread(axes: Axes) -> None:
+def _colour_spines(axes: Axes) -> None:
     for spine in axes.spines.values():
         spine.set_edgecolor(INK)
 
@@ -134,31 +134,31 @@ def _dress_roc(axes: Axes, floor: float | None) -> None:
         axes.set(xscale="log", yscale="log")
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     axes.set(xlim=(start, 1), ylim=(start, 1.01 if floor is None else 1.1), box_aspect=1)
-    _spread(axes)
+    _colour_spines(axes)
     legend = axes.figure.legend(loc="outside lower center", title="AUROC  attack")  # type: ignore[union-attr]
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-def svg(figure: Figure, prefix: str) -> str:
+def inline_svg(figure: Figure, prefix: str) -> str:
     """The figure as inline SVG that takes the page's text colour; prefix makes its ids unique."""
-    text = _svg(figure, prefix, transparent=True)
+    text = _svg_text(figure, prefix, transparent=True)
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<svg ([^>]*?)(?:width|height)="[\d.]+pt"', r"<svg \1", text)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
 
 
-def save(figure: Figure, path: Path) -> str:
+def save_figure(figure: Figure, path: Path) -> str:
     """Write path.pdf and path.svg, give the SVG; the same figure gives the same files."""
-    text = _svg(figure, path.name)
+    text = _svg_text(figure, path.name)
     path.with_suffix(".svg").write_text(text, encoding="utf-8")
     with mpl.rc_context(STYLE):
         figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     return text
 
 
-def _svg(figure: Figure, salt: str, transparent: bool = False) -> str:
+def _svg_text(figure: Figure, salt: str, transparent: bool = False) -> str:
     """The figure as SVG; coordinates with two decimals: a hundredth of a point, half the size."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE | {"svg.hashsalt": salt}):
@@ -170,7 +170,7 @@ def _svg(figure: Figure, salt: str, transparent: bool = False) -> str:
     )
 
 
-def image(figure: Figure) -> Image.Image:
+def as_image(figure: Figure) -> Image.Image:
     """The figure as a picture on white."""
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):

@@ -14,10 +14,10 @@ from PIL import Image
 
 from benchmark.measures.columns import Column, columns_of
 from benchmark.show import figures
-from benchmark.show.texts import MARKED, better, mark, remarks
+from benchmark.show.texts import MARKED, beats_guessing, remarks_on, star_of
 
 
-def environment() -> Environment:
+def page_environment() -> Environment:
     """Templates of this package; whatever they are given is escaped."""
     # Always on: by default jinja2 would not escape, and a name can come from anyone's config.
     loader = PackageLoader("benchmark.show", "templates")
@@ -42,22 +42,22 @@ def attack_table(rows: pd.DataFrame) -> dict[str, Any]:
         for column in columns_of("page")
         if not every or any(column.written(row) for row in every)
     ]
-    return {"columns": columns, "rows": [_row(row, columns) for row in every]}
+    return {"columns": columns, "rows": [_row_texts(row, columns) for row in every]}
 
 
-def _row(row: pd.Series, columns: Sequence[Column]) -> dict[str, Any]:
+def _row_texts(row: pd.Series, columns: Sequence[Column]) -> dict[str, Any]:
     """One row as texts, and the numbers that its interval mark needs."""
     return {
         "cells": [(column, column.written(row), column.small(row)) for column in columns],
-        "best": mark(row),
-        "bar": None if pd.isna(row["auroc"]) else _bar(row),
-        "remarks": remarks(row),
+        "best": star_of(row),
+        "bar": None if pd.isna(row["auroc"]) else _interval_bar(row),
+        "remarks": remarks_on(row),
         "ok": row["status"] == "ok",
-        "better": better(row),
+        "better": beats_guessing(row),
     }
 
 
-def _bar(row: pd.Series) -> dict[str, float]:
+def _interval_bar(row: pd.Series) -> dict[str, float]:
     """Interval on a scale of 0 to 100; a missing bound collapses to the AUROC."""
     low, high = (row["auroc"] if pd.isna(row[c]) else row[c] for c in ("auroc_low", "auroc_high"))
     return {"low": 100 * low, "at": 100 * row["auroc"], "high": 100 * high}
@@ -68,10 +68,10 @@ def first_large(heading: str) -> str:
     return heading[:1].upper() + heading[1:] if heading.isascii() else heading
 
 
-def inline(figure: Any, prefix: str) -> Markup:
+def inline_figure(figure: Any, prefix: str) -> Markup:
     """A figure as SVG for a template; prefix makes its ids unique."""
     # matplotlib escapes the texts that it writes into an SVG.
-    return Markup(figures.svg(figure, prefix))
+    return Markup(figures.inline_svg(figure, prefix))
 
 
 def data_uri(picture: Image.Image) -> str:

@@ -16,7 +16,7 @@ from benchmark.store.folders import CONFIG
 from victims.errors import UserError
 
 
-def write(
+def write_folder(
     result: JobResult,
     folder: Path | str,
     page: Path | str | None = None,
@@ -51,7 +51,9 @@ def write(
         if result.quality:
             numbers = {k: None if pd.isna(v) else v for k, v in result.quality.items()}
             (folder / "quality.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
-        written.write_bytes(page.read_bytes() if isinstance(page, Path) else _encoded(result, page))
+        written.write_bytes(
+            page.read_bytes() if isinstance(page, Path) else _page_bytes(result, page)
+        )
     except OSError as error:
         raise UserError(
             f"output folder {folder}: {error.strerror or error}; "
@@ -60,7 +62,7 @@ def write(
     return written
 
 
-def _encoded(result: JobResult, page: str | None) -> bytes:
-    from benchmark.show.page import render  # matplotlib takes a second to import
+def _page_bytes(result: JobResult, page: str | None) -> bytes:
+    from benchmark.show.page import render_job  # matplotlib takes a second to import
 
-    return (render(result) if page is None else page).encode()
+    return (render_job(result) if page is None else page).encode()

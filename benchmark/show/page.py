@@ -13,14 +13,14 @@ from benchmark.measures.columns import AUROC
 from benchmark.measures.numbers import brief, number, p_value
 from benchmark.measures.result import JobResult, Strip
 from benchmark.show import figures, html
-from benchmark.show.html import attack_table, environment, inline
+from benchmark.show.html import attack_table, inline_figure, page_environment
 from benchmark.show.texts import (
-    better,
+    beats_guessing,
+    canary_texts,
     copied,
-    detected,
-    made,
-    name,
-    planted,
+    cost_of_victim,
+    detection_sentences,
+    row_name,
     to_yaml,
 )
 
@@ -31,25 +31,25 @@ PAIRS = 8
 """Pairs shown of members, and as many of non-members, per reconstruction attack."""
 
 
-def render(result: JobResult) -> str:
+def render_job(result: JobResult) -> str:
     """The page as HTML; every text in it is escaped."""
-    template = environment().get_template("job.html.j2")
+    template = page_environment().get_template("job.html.j2")
     return template.render(
         title=result.title,
-        headline=headline(result),
+        headline=job_headline(result),
         table=attack_table(result.rows),
         checks=result.checks,
-        curves=_curves(result),
-        matrix=_matrix(result),
-        sets=None if result.sets.empty else inline(figures.set_accuracy(result), "sets"),
-        detected=detected(result.detection),
-        histograms=_histograms(result),
-        canaries=None if result.canaries.empty else planted(result.canaries),
+        curves=_roc_figures(result),
+        matrix=_difference_matrix(result),
+        sets=_set_figure(result),
+        detected=detection_sentences(result.detection),
+        histograms=_score_histograms(result),
+        canaries=None if result.canaries.empty else canary_texts(result.canaries),
         copies=None if result.copies.empty else copied(result.copies),
-        samples=_samples(result.samples),
+        samples=_sample_grid(result.samples),
         quality={name: [brief(x) for x in row] for name, row in result.measures.items()},
-        made=made(result) if result.quality else "",
-        strips={a: _groups(s) for a, s in result.strips.items() if s.queries.ndim == 4},
+        made=cost_of_victim(result) if result.quality else "",
+        strips={a: _strip_groups(s) for a, s in result.strips.items() if s.queries.ndim == 4},
         details={
             "Configuration": to_yaml(result.config),
             "Provenance": to_yaml(result.provenance),
@@ -57,16 +57,16 @@ def render(result: JobResult) -> str:
     )
 
 
-def headline(result: JobResult) -> list[str]:
+def job_headline(result: JobResult) -> list[str]:
     """The finding in plain sentences."""
     ok = result.ok
     if ok.empty:
         return ["No attack gave a result."]
     best = ok.iloc[int(ok["auroc"].argmax())]
     wins = 100 * best["auroc"]
-    won = sum(better(row) for _, row in ok.iterrows())
+    won = sum(beats_guessing(row) for _, row in ok.iterrows())
     return [
-        f"The strongest attack is {name(best)}: AUROC {AUROC.line(best)}.",
+        f"The strongest attack is {row_name(best)}: AUROC {AUROC.line(best)}.",
         f"Shown one member and one non-member, it ranks the member higher in {wins:.1f}% of such "
         "pairs; guessing does in 50%.",
         f"{won} of {len(ok)} attacks in the table are better than guessing: their whole 95% "
@@ -74,48 +74,60 @@ def headline(result: JobResult) -> list[str]:
     ]
 
 
-def _curves(result: JobResult) -> dict[str, Markup]:
+def _roc_figures(result: JobResult) -> dict[str, Markup]:
     if result.ok.empty:
         return {}
     return {
-        "Linear axes": inline(figures.roc(result, log=False), "roc"),
-        "Logarithmic axes": inline(figures.roc(result, log=True), "roc-log"),
+        "Linear axes": inline_figure(figures.draw_roc(result, log=False), "roc"),
+        "Logarithmic axes": inline_figure(figures.draw_roc(result, log=True), "roc-log"),
     }
 
 
-def _matrix(result: JobResult) -> list[tuple[str, list[dict[str, Any]]]]:
+def _sets_figure(result: JobResult) -> Markup | None:
+    if result.sets.empty:
+        return None
+    return inline_figure(figures.draw_set_accuracy(result), "sets")
+
+
+def _set_figure(result: JobResult) -> Markup | None:
+    if result.sets.empty:
+        return None
+    return inline_figure(figures.draw_set_accuracy(result), "sets")
+
+
+def _difference_matrix(result: JobResult) -> list[tuple[str, list[dict[str, Any]]]]:
     """The best rows of the table, each against those below it: texts of the differences."""
     differences = pairs.both_ways(result.comparisons)
     rows = [row for row, _, _ in result.scored()][: COMPARED if differences else 0]
     keys = [(row["attack"], row["calibrated"]) for row in rows]
     cells = [
         [
-            _difference(*differences[a, b]) if i < j and (a, b) in differences else {}
+            _difference_texts(*differences[a, b]) if i < j and (a, b) in differences else {}
             for j, b in enumerate(keys)
         ]
         for i, a in enumerate(keys)
     ]
-    return [(name(row), own) for row, own in zip(rows, cells, strict=True)]
+    return [(row_name(row), own) for row, own in zip(rows, cells, strict=True)]
 
 
-def _difference(difference: float, p: float) -> dict[str, Any]:
+def _difference_texts(difference: float, p: float) -> dict[str, Any]:
     return {"difference": f"{difference:+.3f}", "p": p_value(p), "differs": p < pairs.LEVEL}
 
 
-def _histograms(result: JobResult) -> list[tuple[str, Markup]]:
+def _score_histograms(result: JobResult) -> list[tuple[str, Markup]]:
     return [
-        (name(row), inline(figures.histogram(scores, member), f"hist-{i}"))
+        (row_name(row), inline_figure(figures.draw_histogram(scores, member), f"hist-{i}"))
         for i, (row, scores, member) in enumerate(result.scored())
     ]
 
 
-def _samples(samples: np.ndarray | None) -> str | None:
+def _sample_grid(samples: np.ndarray | None) -> str | None:
     if samples is None or samples.ndim != 4 or len(samples) == 0:
         return None
     return html.data_uri(tiles.tile(samples, tiles.columns_for(samples)))
 
 
-def _groups(strip: Strip) -> list[dict[str, Any]]:
+def _strip_groups(strip: Strip) -> list[dict[str, Any]]:
     """Members, then non-members: how many there are, their median loss, and the pairs to show."""
     groups, member = [], np.asarray(strip.member, bool)
     for title, mask in (("Members", member), ("Non-members", ~member)):

@@ -16,23 +16,23 @@ from benchmark.measures.numbers import brief
 from benchmark.measures.result import REAL, UNTRAINED, JobResult
 from benchmark.show.texts import (
     MARKED,
-    better,
+    beats_guessing,
+    canary_texts,
     copied,
-    detected,
-    made,
-    mark,
-    planted,
-    remarks,
+    cost_of_victim,
+    detection_sentences,
+    remarks_on,
+    star_of,
 )
 
 
-def terminal() -> Console:
+def wide_console() -> Console:
     """The terminal, or a pipe that is taken for a wide one."""
     # Rich guesses 80 columns for a pipe, which would break every number.
     return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
-def grid(title: str, frame: pd.DataFrame) -> Table:
+def texts_as_table(title: str, frame: pd.DataFrame) -> Table:
     """A frame of texts as a table for the terminal."""
     table = _plain_table(title)
     for heading in frame.columns:
@@ -47,24 +47,24 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
 
     A row in bold is better than guessing (lower end of its AUROC interval above 0.5).
     """
-    console = console or terminal()
+    console = console or wide_console()
     notes: list[str] = []
     table = _empty_table(result.title)
     for _, row in result.rows.iterrows():
-        style = "bold" if better(row) else "dim" if row["status"] != "ok" else ""
-        table.add_row(*map(escape, _cells(row, notes)), style=style)
+        style = "bold" if beats_guessing(row) else "dim" if row["status"] != "ok" else ""
+        table.add_row(*map(escape, _row_cells(row, notes)), style=style)
     console.print(table)
-    if any(mark(row) for _, row in result.rows.iterrows()):
+    if any(star_of(row) for _, row in result.rows.iterrows()):
         console.print(escape(f"  {MARKED}"))
     if (promise := promise_of(result.rows.iloc[0])) and promise.terms:
         console.print(f"  differential privacy: ε = {promise.promised}, {promise.terms}")
     if not result.canaries.empty:
-        console.print(grid("one-run audit of ε", planted(result.canaries)))
+        console.print(texts_as_table("one-run audit of ε", canary_texts(result.canaries)))
     if not result.copies.empty:
-        console.print(grid("copies of records among the samples", copied(result.copies)))
+        console.print(texts_as_table("copies of records among the samples", copied(result.copies)))
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
-    for line in [*_victim(result), *detected(result.detection)]:
+    for line in [*_victim_lines(result), *detection_sentences(result.detection)]:
         console.print(f"  {escape(line)}")
     for check in result.checks:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
@@ -76,14 +76,14 @@ def _plain_table(title: str) -> Table:
     return table
 
 
-def _victim(result: JobResult) -> list[str]:
+def _victim_lines(result: JobResult) -> list[str]:
     """What the victim's samples are like, and what it took to make it."""
     measures = [
         f"{name} {brief(ours)} ({UNTRAINED} {brief(untrained)}, {REAL} {brief(real)})"
         for name, (ours, untrained, real) in result.measures.items()
     ]
     lines = [f"samples: {'; '.join(measures)}"] if measures else []
-    return [*lines, f"victim: {made(result)}"] if result.quality else lines
+    return [*lines, f"victim: {cost_of_victim(result)}"] if result.quality else lines
 
 
 def _empty_table(title: str) -> Table:
@@ -99,15 +99,15 @@ def _empty_table(title: str) -> Table:
     return table
 
 
-def _cells(row: pd.Series, notes: list[str]) -> list[str]:
+def _row_cells(row: pd.Series, notes: list[str]) -> list[str]:
     """One row as text; a remark is numbered once, however many rows carry it."""
     marks = []
-    for remark in remarks(row):
+    for remark in remarks_on(row):
         if remark not in notes:
             notes.append(remark)
         marks.append(str(notes.index(remark) + 1))
     lines = [
-        column.line(row) + (mark(row) if column.kind == "score" else "")
+        column.line(row) + (star_of(row) if column.kind == "score" else "")
         for column in columns_of("terminal")
     ]
     return [*lines, " ".join(marks)]

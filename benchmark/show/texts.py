@@ -12,13 +12,13 @@ from benchmark.measures.numbers import duration, number, p_value, percent
 from benchmark.measures.result import SHARES, JobResult, enough
 
 
-def name(row: pd.Series) -> str:
+def row_name(row: pd.Series) -> str:
     """Name of a row for a legend: the attack, and its calibration if it has one."""
     attack = str(row["attack"]).replace("_", " ")
     return attack if row["calibrated"] == "none" else f"{attack} + {row['calibrated']}"
 
 
-def mark(row: pd.Series) -> str:
+def star_of(row: pd.Series) -> str:
     """A star for the best AUROC and for every row that is not significantly worse."""
     return "*" if bool(row.get("best", False)) else ""
 
@@ -29,7 +29,7 @@ MARKED = (
 )
 
 
-def planted(canaries: pd.DataFrame) -> pd.DataFrame:
+def canary_texts(canaries: pd.DataFrame) -> pd.DataFrame:
     """The one-run audit as a table of texts."""
     texts = {
         "attack": canaries["attack"].str.replace("_", " "),
@@ -42,7 +42,7 @@ def planted(canaries: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(texts)
 
 
-def detected(detection: pd.DataFrame) -> list[str]:
+def detection_sentences(detection: pd.DataFrame) -> list[str]:
     """How many records of a set give it away, a sentence for each kind of access."""
     sentences = []
     for name, size in enough(detection).items():
@@ -74,18 +74,18 @@ def copied(copies: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(texts)
 
 
-def made(result: JobResult) -> str:
+def cost_of_victim(result: JobResult) -> str:
     """What it took to make the victim: its size and its training time."""
     count = f"{result.quality['parameters']:,.0f}".replace(",", " ")
     return f"{count} parameters, trained in {duration(result.quality['training seconds'])}"
 
 
-def better(row: pd.Series) -> bool:
+def beats_guessing(row: pd.Series) -> bool:
     """Whether the attack is better than guessing: its whole 95% interval is above 0.5."""
     return not pd.isna(row["auroc_low"]) and bool(row["auroc_low"] > 0.5)
 
 
-def remarks(row: pd.Series) -> list[str]:
+def remarks_on(row: pd.Series) -> list[str]:
     """What a reader must know beside a row's numbers: its status unless ok, and its warnings."""
     status = [] if row["status"] == "ok" else [str(row["status"])]
     warnings = row["warnings"]

@@ -59,8 +59,8 @@ class WandbLogger:
         """Log table, AUROCs, ROC curves, samples and config; a failure is a warning, no error."""
 
         def fill(run: Any, wandb: Any) -> None:
-            run.log(_media(result, wandb))
-            run.summary.update(_summary(result))
+            run.log(_run_media(result, wandb))
+            run.summary.update(_run_summary(result))
 
         config = result.config | {"provenance": result.provenance}
         about = {"name": result.title, "group": self.group, "config": config}
@@ -126,20 +126,20 @@ class WandbLogger:
         )
 
 
-def _media(result: JobResult, wandb: Any) -> dict[str, Any]:
+def _run_media(result: JobResult, wandb: Any) -> dict[str, Any]:
     from benchmark.show import figures  # matplotlib takes a second to import
 
     media = {"table": wandb.Table(dataframe=result.rows)}
     if not result.ok.empty:
-        media["roc"] = wandb.Image(figures.image(figures.roc(result, log=False)))
-        media["roc_log"] = wandb.Image(figures.image(figures.roc(result, log=True)))
+        media["roc"] = wandb.Image(figures.as_image(figures.draw_roc(result, log=False)))
+        media["roc_log"] = wandb.Image(figures.as_image(figures.draw_roc(result, log=True)))
     if result.samples is not None and result.samples.ndim == 4 and len(result.samples):
         columns = tiles.columns_for(result.samples)
         media["samples"] = wandb.Image(tiles.tile(result.samples, columns))
     return media
 
 
-def _summary(result: JobResult) -> dict[str, float]:
+def _run_summary(result: JobResult) -> dict[str, float]:
     """quality/<name>, and auroc/<attack>, or auroc/<attack>+<calibration>, where there is one."""
     summary = {f"quality/{name}": value for name, value in result.quality.items()}
     for _, row in result.ok.iterrows():

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from benchmark.job import record
 from benchmark.measures.numbers import count, duration
-from benchmark.show.terminal import grid, terminal
+from benchmark.show.terminal import texts_as_table, wide_console
 from benchmark.store.entries import Store, key, read_meta
 from benchmark.sweep.compose import place, varied
 from victims.errors import UserError
@@ -81,8 +81,8 @@ def show(jobs: Sequence[Job], store: Store) -> bool:
         unknown += parts.count(None)
         rows.append({"job": place(job, names)} | _row(ahead, parts))
     done = sum(row["result"] == "stored" for row in rows)
-    out = terminal()
-    out.print(grid("plan", pd.DataFrame(rows)))
+    out = wide_console()
+    out.print(texts_as_table("plan", pd.DataFrame(rows)))
     never = f"{unknown} trainings and attacks that were never run here"
     known = f"{duration(total)} without" if total else "unknown for"
     time = f"{known} {never}" if unknown else duration(total)

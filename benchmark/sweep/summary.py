@@ -12,7 +12,7 @@ from benchmark.job import record
 from benchmark.job.record import Record
 from benchmark.measures.columns import AUROC
 from benchmark.measures.numbers import brief, duration, number
-from benchmark.show.terminal import grid, terminal
+from benchmark.show.terminal import texts_as_table, wide_console
 from benchmark.store.entries import Store
 from benchmark.sweep.compose import place, varied
 
@@ -26,8 +26,8 @@ def summarise(jobs: Sequence[Job], store: Store) -> bool:
     done = [(job, entry) for job, entry in found if isinstance(entry, Record)]
     names = varied(jobs)
     rows = [row for job, entry in done for row in _aurocs(place(job, names), entry)]
-    out = terminal()
-    out.print(grid(f"{len(done)} of {len(found)} jobs have a result", pd.DataFrame(rows)))
+    out = wide_console()
+    out.print(texts_as_table(f"{len(done)} of {len(found)} jobs have a result", pd.DataFrame(rows)))
     for job, entry in found:
         if not isinstance(entry, Record):
             reason = f"failed: {entry['error']}" if entry else "not finished"

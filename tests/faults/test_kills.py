@@ -140,7 +140,7 @@ def sweep(folder: Path, order: int) -> None:
     """The jobs of a small sweep one after the other, as the command does them, in one process."""
     for size in SIZES[::order]:
         found = record.obtain(small(folder, "victim.steps=60", *size.split()), run.run)
-        output.write(found.result, folder / "outputs" / f"{os.getpid()}")
+        output.write_folder(found.result, folder / "outputs" / f"{os.getpid()}")
 
 
 def stage(folder: Path) -> str:

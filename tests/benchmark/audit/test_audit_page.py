@@ -106,7 +106,7 @@ def test_no_table_is_cut(
     inputs["samples"]["a_long_name_of_a_column"] = np.arange(len(inputs["samples"])) / 3
     pages = {
         "audit": render(audited("show_records=true", **inputs)),
-        "job": job_page.render(result),
+        "job": job_page.render_job(result),
     }
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from benchmark.audit import run as report
 from benchmark.audit.__main__ import main
 from benchmark.audit.given.inputs import Reading, read_input
-from benchmark.show.terminal import terminal
+from benchmark.show.terminal import wide_console
 from benchmark.store.entries import Store
 from victims.errors import UserError
 
@@ -100,7 +100,7 @@ def refused(
 
     def run(files: Files, *overrides: str) -> str:
         with pytest.raises(UserError) as raised:
-            report.run(audit_config("bank.size=64", *overrides), files.words, terminal())
+            report.run(audit_config("bank.size=64", *overrides), files.words, wide_console())
         assert "Plan:" not in capsys.readouterr().out  # before any attack
         message = str(raised.value)
         assert "\n" not in message

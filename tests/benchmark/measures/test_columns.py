@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmark.measures import columns
 from benchmark.measures.columns import COLUMNS, Column, columns_of, promise_of, summary
 from benchmark.measures.result import JobResult
-from benchmark.show.output import write
+from benchmark.show.output import write_folder
 from benchmark.show.terminal import print_table
 
 NEW = Column(
@@ -41,7 +41,7 @@ def test_a_new_column_is_computed_filed_and_shown_by_its_definition(
         for row, scores, member in result.scored()
     ]
     more = replace(result, rows=pd.DataFrame(rows))
-    page = write(more, tmp_path)
+    page = write_folder(more, tmp_path)
     filed = pd.read_csv(tmp_path / "table.csv")
     console = Console(file=io.StringIO(), width=160)
     print_table(more, console)

@@ -16,7 +16,7 @@ from benchmark.job.canaries import OneRun
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
 from benchmark.measures import promise
-from benchmark.show.page import render
+from benchmark.show.page import render_job
 from benchmark.show.terminal import print_table
 from benchmark.store.entries import Store
 from victims.errors import UserError
@@ -37,7 +37,7 @@ def test_the_table_says_what_was_promised(config: Config) -> None:
     assert (row["sigma"], row["clipping_norm"]) == (1.0, 1.0)
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     print_table(result, console)
-    text, page = console.export_text(), render(result)
+    text, page = console.export_text(), render_job(result)
     assert f"ε = {row['epsilon']:.3g}, δ = 0.0042, σ = 1, C = 1" in text
     assert "<small>promised</small>" in page
     assert all("nominal promise" in shown for shown in (text, page))
@@ -51,7 +51,7 @@ def test_without_privacy_the_promise_is_infinite_and_enters_no_key(config: Confi
     assert (result.rows["epsilon"] == np.inf).all()
     assert result.rows["sigma"].isna().all()
     assert "nominal promise" not in {check.name for check in result.checks}
-    assert "∞" in render(result)
+    assert "∞" in render_job(result)
     (filed,) = victims(plain)
     assert set(filed) == {"victim", "shape", "records", "count", "seed", "precision"}
 
@@ -116,7 +116,7 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
     assert 0 < inside < 16
     assert sorted(filed["count"] for filed in victims(settings)) == [24, 24 + inside]
     assert (result.canaries["epsilon"] != result.rows["epsilon"].iloc[0]).all()  # its own run's
-    page = render(result)
+    page = render_job(result)
     assert "One-run audit" in page
     assert f"{inside} of 16 inside" in page
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115

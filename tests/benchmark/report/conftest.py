@@ -50,7 +50,7 @@ def words(place: Path) -> list[str]:
 def fill(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Store a result for every job of a sweep; gives the sweep's command line."""
     monkeypatch.setattr(
-        "benchmark.show.page.render", lambda result: "a job's own page takes seconds"
+        "benchmark.show.page.render_job", lambda result: "a job's own page takes seconds"
     )
 
     def filled(result: Callable[[Job], JobResult | None], name: str, *overrides: str) -> list[str]:

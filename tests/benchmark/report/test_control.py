@@ -9,7 +9,7 @@ from report_store import result_of, study_of
 from benchmark.measures.result import JobResult
 from benchmark.report.claims import CLAIMS
 from benchmark.report.evidence import Evidence, Lacking
-from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, findings
+from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, judge_claims
 from benchmark.report.measures import privacy_costs_quality, privacy_defends
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
@@ -55,7 +55,7 @@ def made(
         numbers |= {f"{name}, {what}": 0.0 for name in numbers for what in ("untrained", "real")}
         return result_of(job, scores, MEMBER, **numbers)
 
-    return findings([study_of(jobs, result, "privacy")])
+    return judge_claims([study_of(jobs, result, "privacy")])
 
 
 def defends(*given: object, **more: object) -> Finding:

@@ -16,10 +16,10 @@ from benchmark.report.evidence import (
     BySeed,
     Evidence,
     Number,
-    combined,
+    difference_of,
+    in_every_seed,
     mean_over,
-    minus,
-    shared,
+    weighted_sum,
 )
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
@@ -99,9 +99,11 @@ def test_errors_add_up_to_delong_s_covariance(jobs: list[Job]) -> None:
     a, b = (next(iter(evidence.leaks(access)[0].values())) for access in ACCESSES[::2])
     scores = {row: own for row, (own, _) in study.outcomes[0].scores.items()}
     paired = metrics.delong_test(*(scores[name, "none"] for name in ACCESSES[::2]), MEMBER)
-    assert minus(a, b).value == pytest.approx(paired.difference)
+    assert difference_of(a, b).value == pytest.approx(paired.difference)
     half = (paired.high - paired.low) / 2
-    assert minus(a, b).half == pytest.approx(half, rel=0.12)  # each one's own interval is a logit's
+    assert difference_of(a, b).half == pytest.approx(
+        half, rel=0.12
+    )  # each one's own interval is a logit's
     (gain,) = evidence.gains((ACCESSES[0], "none"), (ACCESSES[2], "none"))[0].values()
     assert gain.half == pytest.approx(half)
 
@@ -118,16 +120,16 @@ def test_auroc_errors_are_delong_s_variance() -> None:
 
 def test_what_no_query_is_known_to_add_errs_in_one_direction() -> None:
     whole = Number(1.0, rest=0.02)
-    assert combined([whole] * 3, [1 / 3] * 3).half == pytest.approx(0.02)
-    assert minus(whole, whole).half == pytest.approx(0.04)
-    assert np.isnan(combined([whole, Number(1.0, rest=np.nan)], [0.5, 0.5]).half)
+    assert weighted_sum([whole] * 3, [1 / 3] * 3).half == pytest.approx(0.02)
+    assert difference_of(whole, whole).half == pytest.approx(0.04)
+    assert np.isnan(weighted_sum([whole, Number(1.0, rest=np.nan)], [0.5, 0.5]).half)
 
 
 def test_perfect_separation_keeps_its_width(jobs: list[Job]) -> None:
     (study,) = studies(jobs[:1], 1, dict.fromkeys(ACCESSES, 50.0), 0.5)
     numbers = [next(iter(Evidence(study).leaks(access)[0].values())) for access in ACCESSES]
     assert [number.value for number in numbers] == [1.0] * 3
-    assert combined(numbers, [1 / 3] * 3).half == pytest.approx(1 - 0.025 ** (1 / N), abs=1e-9)
+    assert weighted_sum(numbers, [1 / 3] * 3).half == pytest.approx(1 - 0.025 ** (1 / N), abs=1e-9)
 
 
 def chosen_mean(jobs: list[Job], known: bool, runs: int = 60) -> float:
@@ -197,4 +199,4 @@ def test_without_reference_models_the_declared_attack_stands_for_its_access(
 
 def test_shared_victims_are_those_of_every_seed() -> None:
     found = {0: {("a",): Number(1.0), ("b",): Number(2.0)}, 1: {("b",): Number(3.0)}}
-    assert shared(found) == [("b",)]
+    assert in_every_seed(found) == [("b",)]

@@ -14,8 +14,8 @@ from statsmodels.stats.multitest import multipletests
 from benchmark.measures.estimate import Estimate, over_seeds
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.claims import CLAIMS, Claim
-from benchmark.report.collect import collect
-from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, corrected, findings
+from benchmark.report.collect import studies_of
+from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, holm_corrected, judge_claims
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 
@@ -45,7 +45,7 @@ def made(order: dict[str, int], calibration: int = 4) -> Callable[[Job], JobResu
 
 
 def found(line: list[str]) -> dict[str, Finding]:
-    return {finding.claim.measure.__name__: finding for finding in findings(collect(line))}
+    return {finding.claim.measure.__name__: finding for finding in judge_claims(studies_of(line))}
 
 
 def claimed(
@@ -53,7 +53,7 @@ def claimed(
 ) -> dict[str, Finding]:
     """The findings on results that no store holds."""
     study = study_of(compose.listed([f"+sweep={name}", *words, *overrides]), result, name)
-    return {finding.claim.measure.__name__: finding for finding in findings([study])}
+    return {finding.claim.measure.__name__: finding for finding in judge_claims([study])}
 
 
 TRUE = {**dict(zip(GENERATOR, (2, 8, 12), strict=True)), "discriminator": 24, "encoder": 14}
@@ -213,7 +213,7 @@ def test_true_claims_are_seldom_rejected_however_many_there_are() -> None:
     wrong = sum(
         any(
             f.verdict == FAILS
-            for f in corrected(claim(seeds(rng, 0.01), seeds(rng, 0.01)) for _ in range(10))
+            for f in holm_corrected(claim(seeds(rng, 0.01), seeds(rng, 0.01)) for _ in range(10))
         )
         for _ in range(runs)
     )
@@ -222,20 +222,20 @@ def test_true_claims_are_seldom_rejected_however_many_there_are() -> None:
 
 def test_false_claims_are_rejected_though_there_are_many() -> None:
     rng = np.random.default_rng(0)
-    found = corrected(claim(seeds(rng, -0.5), seeds(rng, 0.5)) for _ in range(10))
+    found = holm_corrected(claim(seeds(rng, -0.5), seeds(rng, 0.5)) for _ in range(10))
     assert {finding.verdict for finding in found} == {FAILS}
 
 
 def test_the_reason_names_the_part_that_is_excluded() -> None:
     excluded, unknown = Estimate(-0.2, -0.21, -0.19, 1.0, 30), Estimate(-1.0, -9.0, 7.0, 1.0, 30)
-    (found,) = corrected([claim(unknown, excluded)])
+    (found,) = holm_corrected([claim(unknown, excluded)])
     assert found.verdict == FAILS
     assert found.reason == "0.01 AUROC or more is excluded (part 1)"
 
 
 def test_the_reason_says_no_more_than_the_test() -> None:
     """One-sided at 5% is less than a 95% interval above 0."""
-    (found,) = corrected([claim(Estimate(0.1, -0.01, 0.21, 0.04, 30))])
+    (found,) = holm_corrected([claim(Estimate(0.1, -0.01, 0.21, 0.04, 30))])
     assert found.verdict == HOLDS
     assert found.reason == "above 0 at 5%, one-sided and corrected for the number of claims"
 

@@ -16,9 +16,9 @@ from report_store import known_auroc, known_result
 from benchmark.measures import metrics
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.__main__ import main
-from benchmark.report.collect import collect
+from benchmark.report.collect import studies_of
 from benchmark.report.ranking import Result, _pairs, ranked
-from benchmark.report.ranking_page import studies_of
+from benchmark.report.ranking_page import ranked_studies
 from benchmark.sweep.compose import Job
 
 Fill = Callable[..., list[str]]
@@ -44,8 +44,8 @@ def stored(job: Job) -> JobResult:
 
 
 def test_an_entry_of_one_s_own_stands_beside_what_is_stored(fill: Fill, tmp_path: Path) -> None:
-    studies = [*collect(fill(stored, "ranking", *WORDS, THEIRS))]
-    studies += collect(fill(stored, "ranking", *WORDS, MINE))
+    studies = [*studies_of(fill(stored, "ranking", *WORDS, THEIRS))]
+    studies += studies_of(fill(stored, "ranking", *WORDS, MINE))
     found = ranked(studies).standings.set_index("attack")
     areas = [known_auroc(12 + more + seed) for more in VICTIMS.values() for seed in (0, 1)]
     assert found["auroc"]["monte_carlo_pca"] == pytest.approx(np.mean(areas), abs=1e-12)
@@ -56,7 +56,7 @@ def test_an_entry_of_one_s_own_stands_beside_what_is_stored(fill: Fill, tmp_path
     assert found["victims"]["encoder"] == 1
 
     one_victim = [*WORDS[1:], "victim=dcgan"]  # the same words, fewer victims: no mean rank
-    few = ranked([studies[0], *collect(fill(stored, "ranking", *one_victim, MINE))]).standings
+    few = ranked([studies[0], *studies_of(fill(stored, "ranking", *one_victim, MINE))]).standings
     few = few.set_index("attack")
     assert few["victims"]["monte_carlo_pca"] == 1
     assert np.isnan(few["mean_rank"]["monte_carlo_pca"])
@@ -78,8 +78,8 @@ def test_the_same_store_gives_the_same_page(fill: Fill, tmp_path: Path) -> None:
 
 def test_own_words_are_compared_with_the_sweep_s_own(words: list[str]) -> None:
     own = [*words, "victim=vae", "seed=0"]
-    assert [len(study.outcomes) for study in studies_of(own)] == [1]
-    theirs, mine = studies_of([*own, "attack=[encoder]"])
+    assert [len(study.outcomes) for study in ranked_studies(own)] == [1]
+    theirs, mine = ranked_studies([*own, "attack=[encoder]"])
     assert [o.state for o in (*theirs.outcomes, *mine.outcomes)] == ["not started"] * 2
     assert list(mine.outcomes[0].job.config.attack) == ["encoder"]
     assert len(theirs.outcomes[0].job.config.attack) > 20

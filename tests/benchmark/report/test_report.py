@@ -19,12 +19,12 @@ from benchmark.measures.columns import Column
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.__main__ import _with_jobs, main
 from benchmark.report.claims import CLAIMS
-from benchmark.report.collect import FOLDERS, collect
-from benchmark.report.markup import tex
-from benchmark.report.page import headline
-from benchmark.report.pictures import grids
-from benchmark.report.published import checked
-from benchmark.report.tables import table
+from benchmark.report.collect import FOLDERS, studies_of
+from benchmark.report.markup import escaped_for_latex
+from benchmark.report.page import headline_of
+from benchmark.report.pictures import sample_grids
+from benchmark.report.published import checked_rows
+from benchmark.report.tables import study_table
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 from victims.errors import UserError
@@ -133,10 +133,10 @@ def test_a_new_column_stands_in_the_report_by_its_definition(
 
 
 def test_one_seed_keeps_its_own_interval(fill: Fill) -> None:
-    (study,) = collect(fill(result, "taxonomy", "victim=dcgan", *TWO[1:]))
+    (study,) = studies_of(fill(result, "taxonomy", "victim=dcgan", *TWO[1:]))
     scores = known_scores(0)
     low, high = metrics.auroc_interval(scores[:40], scores[40:])
-    cells = table(study).rows[0][1]
+    cells = study_table(study).rows[0][1]
     assert cells["full_black_box"].text == f"{known_auroc(0):.3f} [{low:.3f}, {high:.3f}]"
 
 
@@ -145,20 +145,20 @@ def test_the_headline_says_what_a_reader_must_know_first(fill: Fill) -> None:
         checks = [Check("mode collapse", "warning", "...")] if job.config.seed else []
         return dataclasses.replace(result(job), checks=checks)
 
-    (study,) = collect(fill(warned, "taxonomy", "victim=dcgan", *TWO[1:], "seed=0,1"))
-    sentences = headline([study], [])
+    (study,) = studies_of(fill(warned, "taxonomy", "victim=dcgan", *TWO[1:], "seed=0,1"))
+    sentences = headline_of([study], [])
     assert any(line.startswith("2 results at scale=smoke") for line in sentences)
     assert any(line.startswith("1 result with warnings (mode collapse)") for line in sentences)
 
 
 def test_nothing_is_bold_where_the_difference_is_not_significant(fill: Fill) -> None:
-    from benchmark.report.tables import cells
+    from benchmark.report.tables import study_cells
 
     def close(job: Job) -> JobResult:
         return known_result(job, {("full_black_box", "none"): 3, ("white_box", "none"): 3})
 
-    (study,) = collect(fill(close, "taxonomy", "victim=dcgan"))
-    ((rows),) = cells(study).values()
+    (study,) = studies_of(fill(close, "taxonomy", "victim=dcgan"))
+    ((rows),) = study_cells(study).values()
     assert not any(cell.best for cell in rows.values())
 
 
@@ -186,7 +186,7 @@ def test_half_a_sweep_says_what_is_missing_and_why(
     assert main([*line, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "taxonomy: 2 of 6 jobs have a result" in printed
-    (study,) = collect(line)
+    (study,) = studies_of(line)
     assert [outcome.state for outcome in study.lacking] == [
         "failed: ValueError: the loss became <nan>",
         "interrupted, or still running",
@@ -231,7 +231,7 @@ def test_commands_do_not_name_this_machine(fill: Fill, tmp_path: Path, place: Pa
 
 
 def test_latex_prints_every_letter() -> None:
-    assert tex(r"a_b & 5% {x} \y ± ε") == (
+    assert escaped_for_latex(r"a_b & 5% {x} \y ± ε") == (
         r"a\_b \& 5\% \{x\} \textbackslash{}y $\pm$ $\varepsilon$"
     )
 
@@ -240,15 +240,15 @@ def test_only_checked_numbers_of_papers_are_shown(tmp_path: Path) -> None:
     file = tmp_path / "published.csv"
     head = "paper,place,file,what,value,checked\n"
     file.write_text(head + "A 2020,table 1,,x,0.5,true\nB 2021,,,y,0.6,false\nC 2022,,,z,0.7,\n")
-    assert checked(file)["paper"].tolist() == ["A 2020"]
+    assert checked_rows(file)["paper"].tolist() == ["A 2020"]
     file.write_text("paper,value\nA,1\n")
     with pytest.raises(UserError, match="place"):
-        checked(file)
-    assert checked(tmp_path / "absent.csv").empty
+        checked_rows(file)
+    assert checked_rows(tmp_path / "absent.csv").empty
 
 
 def test_the_shipped_file_of_published_numbers_can_be_read() -> None:
-    rows = checked(Path(__file__).parents[3] / "results" / "published.csv")
+    rows = checked_rows(Path(__file__).parents[3] / "results" / "published.csv")
     assert not rows.empty or list(rows.columns)
     assert all(re.search(r"\d{4}\.\d{4,5}", paper) for paper in rows["paper"])
 
@@ -268,8 +268,8 @@ def test_a_victim_with_one_seed_is_marked(fill: Fill) -> None:
         is_extra = job.choices["victim"] == "vae" and job.config.seed
         return None if is_extra else result(job)
 
-    (study,) = collect(fill(some, "taxonomy", *TWO, "seed=0,1,2"))
-    made = table(study)
+    (study,) = studies_of(fill(some, "taxonomy", *TWO, "seed=0,1,2"))
+    made = study_table(study)
     at = made.labels.index("seeds")
     assert [row[0][at] for row in made.rows] == ["3 of 3"] * 2 + ["1 of 3"] * 2
     one = made.rows[2][1]["full_black_box"]
@@ -286,19 +286,19 @@ def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) 
         terms = {"epsilon": spent, "delta": 1 / 256, "sigma": 1.25, "clipping_norm": 2.0}
         return dataclasses.replace(made, rows=made.rows.assign(**terms))
 
-    (study,) = collect(fill(private, "privacy", "seed=0,1"))
-    made = table(study)
+    (study,) = studies_of(fill(private, "privacy", "seed=0,1"))
+    made = study_table(study)
     assert made.numbers[:4] == ["ε", "δ", "σ", "C"]
     texts = [[own[name].text for name in made.numbers[:4]] for _, _, own in made.rows]
     assert texts[0] == ["∞", "–", "–", "–"]
     assert texts[1] == texts[0]  # stopped early, without privacy
     assert texts[3] == ["9.98", "0.00391", "1.25", "2"]  # the mean of 9.99 and 9.98 is 9.985
-    (other,) = collect(fill(result, "taxonomy", *TWO, "seed=0"))
-    assert "ε" not in table(other).numbers
+    (other,) = studies_of(fill(result, "taxonomy", *TWO, "seed=0"))
+    assert "ε" not in study_table(other).numbers
 
 
 def test_a_study_of_several_command_lines_is_one_table(words: list[str]) -> None:
-    study = {study.name: study for study in collect(["+sweep=reference", *words])}["privacy"]
+    study = {study.name: study for study in studies_of(["+sweep=reference", *words])}["privacy"]
     assert study.labels == ["victim", "data", "victim.steps", "dp.epsilon"]
     assert {tuple(group.values[2:]): len(seeds) for group, seeds in study.every_group.items()} == {
         (4, "∞"): 3, (2, "∞"): 3, (4, 50): 1, (4, 10): 3, (4, 1): 1
@@ -314,8 +314,8 @@ def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
         key = str(job.config.dp.epsilon if job.config.dp else "off")
         return dataclasses.replace(made, provenance={"victim key": key})
 
-    (study,) = collect(fill(private, "privacy", "seed=0,1"))
-    (row,) = grids(study)
+    (study,) = studies_of(fill(private, "privacy", "seed=0,1"))
+    (row,) = sample_grids(study)
     assert [own["x"] for own in row["cells"]] == ["∞", "50", "10", "1"]
     assert row["cells"][0]["facts"] == [
         f"highest AUROC {cell([20, 20])}: white box",

@@ -19,11 +19,11 @@ def draw(color: str, axes: Axes) -> None:
 
 def test_a_panel_stands_alone(tmp_path) -> None:
     panels = [Panel(f"title {i}", "data", "victim", partial(draw, "#0072B2")) for i in range(5)]
-    figure = sheet.sheet(panels)
-    text = figures.save(figure, tmp_path / "figure")
+    figure = sheet.draw_sheet(panels)
+    text = figures.save_figure(figure, tmp_path / "figure")
     assert (tmp_path / "figure.svg").read_text() == text
     assert all(panel.title in text for panel in panels)
-    cut = sheet.cut(figure, text, "study")
+    cut = sheet.cut_into_panels(figure, text, "study")
     assert len(cut) == 5
     for i, picture in enumerate(cut):
         assert "title" not in picture
@@ -38,7 +38,7 @@ def test_a_panel_stands_alone(tmp_path) -> None:
 
 def test_the_legend_as_text() -> None:
     panels = [Panel("", "data", "victim", partial(draw, color)) for color in ("#0072B2", "#D55E00")]
-    entries = sheet.entries(sheet.sheet(panels))
+    entries = sheet.legend_entries(sheet.draw_sheet(panels))
     assert [(e.label, e.color, e.marker) for e in entries] == [
         ("<#0072B2>", "#0072B2", True),
         ("<#D55E00>", "#D55E00", True),

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from benchmark.measures.columns import AUROC
 from benchmark.measures.numbers import duration, percent
-from benchmark.show.output import write
+from benchmark.show.output import write_folder
 from benchmark.show.terminal import print_table
-from benchmark.show.texts import name, to_yaml
+from benchmark.show.texts import row_name, to_yaml
 from victims.errors import UserError
 
 
@@ -42,16 +42,16 @@ def test_a_rows_budget_stands_beside_its_access_everywhere(result, tmp_path):
         assert "white box, 133 evaluations" in text
         assert "full black box, " not in text
         assert text.count("evaluations") - text.count("Evaluations") < 6
-    write(budgeted, tmp_path / "out")
+    write_folder(budgeted, tmp_path / "out")
     found = pd.read_csv(tmp_path / "out" / "table.csv").set_index("attack")["evaluations"]
     assert found["white_box"] == 133
     assert max(map(len, printed(budgeted).splitlines())) <= 100
 
 
 def row_page(result) -> str:
-    from benchmark.show.page import render
+    from benchmark.show.page import render_job
 
-    return render(result)
+    return render_job(result)
 
 
 def test_the_best_row_and_what_cannot_be_told_from_it_have_a_star(result):
@@ -119,7 +119,7 @@ def test_empty_job_prints(empty):
 
 
 def test_files_hold_what_the_table_shows(result, tmp_path):
-    page = write(result, tmp_path / "new" / "job")
+    page = write_folder(result, tmp_path / "new" / "job")
     folder = page.parent
     assert page.name == "index.html"
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "table.parquet"), result.rows)
@@ -136,19 +136,19 @@ def test_files_hold_what_the_table_shows(result, tmp_path):
 
 
 def test_writing_again_replaces(result, tmp_path):
-    first = write(result, tmp_path).read_text()
-    assert write(result, tmp_path).read_text() == first
+    first = write_folder(result, tmp_path).read_text()
+    assert write_folder(result, tmp_path).read_text() == first
 
 
 def test_empty_job_is_written(empty, tmp_path):
-    assert write(empty, tmp_path).exists()
+    assert write_folder(empty, tmp_path).exists()
     assert len(pd.read_parquet(tmp_path / "table.parquet")) == len(empty.rows)
 
 
 def test_unwritable_folder_is_one_clear_line(result, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"output folder .*file/job: Not a directory") as error:
-        write(result, tmp_path / "file" / "job")
+        write_folder(result, tmp_path / "file" / "job")
     assert "\n" not in str(error.value)
 
 
@@ -165,7 +165,7 @@ def test_missing_duration_is_na():
 
 
 def test_calibrated_row_has_its_own_name(result):
-    names = [name(row) for _, row in result.rows.iterrows()]
+    names = [row_name(row) for _, row in result.rows.iterrows()]
     assert names[:2] == ["full black box", "full black box + reference"]
 
 

@@ -13,7 +13,7 @@ from benchmark.data import tiles
 from benchmark.measures.numbers import percent
 from benchmark.measures.result import Strip
 from benchmark.show import figures
-from benchmark.show.page import PAIRS, headline, render
+from benchmark.show.page import PAIRS, job_headline, render_job
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -46,7 +46,7 @@ class Reader(HTMLParser):
 
 
 def test_page_is_self_contained_and_well_formed(result):
-    page = render(result)
+    page = render_job(result)
     reader = Reader(page)
     assert all(re.match(r"data:|#", address) for address in reader.addresses)
     assert not re.search(r"url\((?!#)|@import", page)
@@ -58,7 +58,7 @@ def test_page_is_self_contained_and_well_formed(result):
 
 
 def test_page_has_every_part(result):
-    page = render(result)
+    page = render_job(result)
     scored = len(result.ok)
     assert page.count("<figcaption>Linear axes") == page.count("<figcaption>Logarithmic axes") == 1
     assert len(re.findall(r'id="hist-\d+-figure_1"', page)) == scored
@@ -71,7 +71,7 @@ def test_page_has_every_part(result):
 
 
 def test_numbers_of_the_table_are_in_the_page(result):
-    page = render(result)
+    page = render_job(result)
     for _, row in result.ok.iterrows():
         assert f"{row['auroc']:.3f}" in page
         assert f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
@@ -81,7 +81,7 @@ def test_numbers_of_the_table_are_in_the_page(result):
 
 
 def test_differences_sets_and_marks_are_in_the_page(result):
-    page = render(result)
+    page = render_job(result)
     best, *others = [row for row, _, _ in result.scored()]
     assert page.count("Which attacks differ") == page.count("Sets of records") == 1
     assert f"{best['auroc']:.3f}*" in page
@@ -91,12 +91,12 @@ def test_differences_sets_and_marks_are_in_the_page(result):
         assert f"<b>{difference:+.3f}</b><small>&lt; 0.001" in page
     one = result.scores[result.scores["attack"] == "white_box"]
     alone = replace(result, scores=one, comparisons=pd.DataFrame(), sets=pd.DataFrame())
-    assert "Which attacks differ" not in render(alone)
-    assert "Sets of records" not in render(alone)
+    assert "Which attacks differ" not in render_job(alone)
+    assert "Sets of records" not in render_job(alone)
 
 
 def test_quality_stands_above_the_samples(result):
-    page = render(result)
+    page = render_job(result)
     for name, numbers in (
         ("Frechet distance (AlexNet)", "12.3 1234 0.514"),
         ("precision", "0.5 0 n/a"),
@@ -109,10 +109,10 @@ def test_quality_stands_above_the_samples(result):
 
 
 def test_tables_have_their_quality_without_a_grid(result):
-    page = render(replace(result, samples=None, strips={}))
+    page = render_job(replace(result, samples=None, strips={}))
     assert "<h2>Samples of the victim</h2>" in page
     assert "Frechet distance (AlexNet)" in page
-    bare = render(replace(result, samples=None, strips={}, quality={}))
+    bare = render_job(replace(result, samples=None, strips={}, quality={}))
     assert "Samples of the victim" not in bare
     Reader(page)
     Reader(bare)
@@ -134,7 +134,7 @@ def test_hostile_text_is_escaped_everywhere(result):
         checks=[replace(result.checks[0], name=evil, message=evil)],
         quality=result.quality | {evil: 1.0, f"{evil}, untrained": 1.0, f"{evil}, real": 1.0},
     )
-    page = render(hostile)
+    page = render_job(hostile)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") > 10
     Reader(page)
@@ -142,13 +142,13 @@ def test_hostile_text_is_escaped_everywhere(result):
 
 def test_name_with_dollar_signs_is_no_formula(result):
     rows = result.rows.assign(attack="$x^{$")
-    assert "$x^{$" in render(
+    assert "$x^{$" in render_job(
         replace(result, rows=rows, scores=result.scores.assign(attack="$x^{$"))
     )
 
 
 def test_job_without_any_result(empty):
-    page = render(empty)
+    page = render_job(empty)
     assert "No attack gave a result." in page
     assert "failed: the loss became NaN" in page
     assert "ROC curves" not in page
@@ -157,18 +157,18 @@ def test_job_without_any_result(empty):
 
 def test_job_without_any_row(empty):
     nothing = replace(empty, rows=empty.rows.iloc[:0])
-    assert "No attack was selected." in render(nothing)
+    assert "No attack was selected." in render_job(nothing)
 
 
 def test_tables_have_no_images(result):
     records = np.zeros((4, 7))
     strip = Strip(records, records, np.arange(4) < 2, np.zeros(4))
-    page = render(replace(result, samples=None, strips={"full_black_box": strip}))
+    page = render_job(replace(result, samples=None, strips={"full_black_box": strip}))
     assert "<img" not in page
 
 
 def test_headline_names_the_strongest_and_counts_wins(result):
-    text = " ".join(headline(result))
+    text = " ".join(job_headline(result))
     best = result.rows.loc[result.rows["auroc"].idxmax()]
     assert "accessible discriminator: AUROC " + f"{best['auroc']:.3f}" in text
     assert f"{(result.rows['auroc_low'] > 0.5).sum()} of 5 attacks" in text
@@ -181,14 +181,14 @@ def curves(figure) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def test_roc_is_trapezoid_equal_to_the_table(result):
-    drawn = curves(figures.roc(result, log=False))
+    drawn = curves(figures.draw_roc(result, log=False))
     for _, row in result.ok[result.ok["calibrated"] == "none"].iterrows():
         false, true = drawn[row["attack"].replace("_", " ")]
         assert np.trapezoid(true, false) == pytest.approx(row["auroc"], abs=1e-12)
 
 
 def test_logarithmic_roc_keeps_the_rate_at_zero_false_positives(result):
-    drawn = curves(figures.roc(result, log=True))
+    drawn = curves(figures.draw_roc(result, log=True))
     false, true = drawn["accessible discriminator"]
     group = result.scores[result.scores["attack"] == "accessible_discriminator"]
     top = group.loc[~group["member"], "score"].max()
@@ -203,13 +203,13 @@ def test_logarithmic_roc_keeps_the_rate_at_zero_false_positives(result):
     [np.zeros(8), np.full(8, 1e30), np.r_[np.inf, np.nan, np.arange(6)], np.full(8, np.nan)],
 )
 def test_histogram_survives_odd_scores(scores):
-    assert "<svg" in figures.svg(figures.histogram(scores, np.arange(8) < 4), "h")
+    assert "<svg" in figures.inline_svg(figures.draw_histogram(scores, np.arange(8) < 4), "h")
 
 
 def test_histogram_shares_sum_to_the_whole_group():
     rng = np.random.default_rng(0)
     scores = rng.standard_cauchy(1000)
-    figure = figures.histogram(scores, np.arange(1000) < 300)
+    figure = figures.draw_histogram(scores, np.arange(1000) < 300)
     totals = [patch.get_data().values.sum() for patch in figure.axes[0].patches]
     assert totals == pytest.approx([100.0] * 4)
 
@@ -226,7 +226,7 @@ def test_tile_places_images_in_reading_order(channels):
 
 
 def test_strip_pairs_belong_together(result):
-    uris = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="query', render(result))
+    uris = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="query', render_job(result))
     strip = result.strips["full_black_box"]
     first = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0]))))
     i = int(np.flatnonzero(strip.member)[0])
@@ -238,12 +238,14 @@ def test_strip_pairs_belong_together(result):
 def test_group_of_one_kind_only(result):
     strip = result.strips["white_box"]
     only = replace(strip, member=np.ones_like(strip.member))
-    page = render(replace(result, strips={"white_box": only}))
+    page = render_job(replace(result, strips={"white_box": only}))
     assert "0 of 0 shown" in page
 
 
 def test_calibrated_curve_is_dashed_in_its_attacks_colour(result):
-    lines = {str(line.get_label())[7:]: line for line in figures.roc(result, False).axes[0].lines}
+    lines = {
+        str(line.get_label())[7:]: line for line in figures.draw_roc(result, False).axes[0].lines
+    }
     plain, calibrated = lines["full black box"], lines["full black box + reference"]
     assert plain.get_color() == calibrated.get_color()
     assert (plain.get_linestyle(), calibrated.get_linestyle()) == ("-", "--")
@@ -251,4 +253,4 @@ def test_calibrated_curve_is_dashed_in_its_attacks_colour(result):
 
 def test_missing_interval_does_not_break_the_mark(result):
     rows = result.rows.assign(auroc_low=np.nan, auroc_high=pd.NA)
-    assert "[n/a, n/a]" in render(replace(result, rows=rows))
+    assert "[n/a, n/a]" in render_job(replace(result, rows=rows))
