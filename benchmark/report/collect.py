@@ -158,7 +158,7 @@ class Study:
         """One row per job, attack and calibration; a job without a result has one row, its state.
 
         Columns: study, job, data, victim, seed, the varied settings, those of `JobResult.rows`,
-        `quality` by name, key, commit, created, command.
+        `victim_numbers` by name, key, commit, created, command.
         """
         names = varied([outcome.job for outcome in self.outcomes])
         frames = [self._frame_of(outcome, place(outcome.job, names)) for outcome in self.outcomes]
