@@ -87,7 +87,7 @@ def _job(config: DictConfig) -> None:
     _refuse_without_launcher()
 
     def make(config: DictConfig) -> JobResult:
-        log.info("not stored yet; bars will show how long each training and attack takes")
+        print("not stored yet; bars show how long each training and attack takes", flush=True)
         from benchmark.job.run import run  # torch takes seconds; a stored result needs none of it
 
         return run(config)

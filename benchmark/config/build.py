@@ -37,6 +37,15 @@ def beside(name: str) -> Path:
 CONF = beside("conf")
 
 
+def own_conf() -> list[str]:
+    """For Hydra's search path: the folder `conf` where the command was called, if a user has one.
+
+    Its files are choices beside the package's; where names are equal, the package's file counts.
+    """
+    own = Path.cwd() / "conf"
+    return [f"file://{own}"] if own.is_dir() and own.resolve() != CONF.resolve() else []
+
+
 @contextmanager
 def composing() -> Iterator[None]:
     """Hydra for composing our configs; that of an application which called us stays as it is."""
@@ -201,4 +210,5 @@ def build_all(configs: DictConfig, setting: str) -> dict[str, Any]:
 
 def choices(group: str) -> list[str]:
     """The files of a config group, by name; none where it is no group."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group else []
+    folders = [CONF, *(Path(own.removeprefix("file://")) for own in own_conf())] if group else []
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})

@@ -29,14 +29,15 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from benchmark.config.build import _joined, choices
+from benchmark.config.build import _joined, choices, own_conf
 from benchmark.config.quoting import pasted, places_quoted, quoted
 from benchmark.store.folders import free, with_home
 from victims.errors import UserError
 
 
 def register_resolvers() -> None:
-    """Make `${at_scale:{smoke:..,laptop:..,paper:..}}`, `${at_most:a,b}`, `${free:..}` known."""
+    """Make `${at_scale:{smoke:..,laptop:..,paper:..}}`, `${at_most:a,b}` and others known."""
+    OmegaConf.register_new_resolver("own_conf", own_conf, replace=True)
     OmegaConf.register_new_resolver("at_scale", at_scale, replace=True)
     OmegaConf.register_new_resolver("at_most", min, replace=True)
     OmegaConf.register_new_resolver("free", free, replace=True, use_cache=True)  # as `now` does
@@ -57,6 +58,8 @@ def run(main: Callable[[], None]) -> None:
     that a cluster does not take are such a mistake too.
     """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    if own_conf() and not {"", os.getcwd()} & {*sys.path}:
+        sys.path.append(os.getcwd())  # as `python -m` has it: classes that a user's files name
     try:
         sys.argv[1:] = places_quoted(with_home(sys.argv[1:]))
         refuse_nothing(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic import PositiveInt
 
 from benchmark import __main__ as program
 from benchmark.audit.__main__ import main as audit
-from benchmark.config.build import check, check_values
+from benchmark.config.build import check, check_values, choices
 from benchmark.job import run
 from benchmark.job.request import open_request
 from victims.errors import UserError
@@ -45,6 +46,41 @@ def test_a_mistake_is_one_line(
     lines = capfd.readouterr().err.splitlines()
     assert len([line for line in lines if line.startswith("error: ")]) == len(lines) == 1
     assert expected in lines[0]
+
+
+OWN = """
+import numpy as np
+from victims.access import FullBlackBox
+
+class Mine:
+    access = FullBlackBox
+
+    def __init__(self, radius: float) -> None:
+        self.radius = radius
+
+    def score(self, view, queries):
+        return -np.abs(queries.numpy()).reshape(len(queries), -1).mean(1) * self.radius
+"""
+
+
+def test_a_folder_conf_of_ones_own_adds_an_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf" / "attack").mkdir(parents=True)
+    (tmp_path / "own_attack.py").write_text(OWN)
+    settings = "mine:\n  _target_: own_attack.Mine\n  radius: 0.5\n"
+    (tmp_path / "conf" / "attack" / "mine.yaml").write_text(settings)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert "mine" in choices("attack")
+    assert "full_black_box" in choices("attack")
+    words = ["attack=[mine]", "scale=smoke", "calibration=none", "quality=none", "logger=none"]
+    monkeypatch.setattr("sys.argv", ["benchmark", *words, "machine.progress=false"])
+    with pytest.raises(SystemExit) as stop:
+        program.command()
+    shown = capfd.readouterr()
+    assert stop.value.code == 0, shown.err
+    assert "mine" in shown.out
 
 
 def test_a_mistake_in_an_audit_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
