@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from tqdm import tqdm
@@ -35,20 +35,13 @@ class Training:
     steps: batches; batch_size: records of each side in one; learning_rate, beta1: Adam's.
     """
 
-    width: int
-    steps: int
-    batch_size: int
+    width: PositiveInt
+    steps: PositiveInt
+    batch_size: PositiveInt
     learning_rate: PositiveFloat
     beta1: Annotated[float, Field(ge=0, lt=1)]
-    z_dim: int
+    z_dim: PositiveInt
     seed: int
-
-    def __post_init__(self) -> None:
-        for name in ("width", "steps", "batch_size", "z_dim"):
-            if getattr(self, name) < 1:
-                raise UserError(
-                    f"attack training {name}={getattr(self, name)}: at least 1 is needed"
-                )
 
 
 class Discriminator(nn.Module):

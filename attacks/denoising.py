@@ -123,8 +123,6 @@ class SecMI(DenoiserAttack):
         interval: PositiveInt,
         variant: Literal["paper", "code", "port"] = "paper",
     ) -> None:
-        if variant not in ("paper", "code", "port"):
-            raise UserError(f"attack variant={variant}: allowed are paper, code, port")
         if t % interval:
             raise UserError(f"attack t={t}: must be a multiple of interval={interval}")
         self.t, self.interval, self.variant = t, interval, variant
@@ -202,8 +200,6 @@ class PFAMI(DenoiserAttack):
         _refuse_levels(t)
         if not shares or not all(0 < share < 1 for share in shares):
             raise UserError(f"attack shares={list(shares)}: each must be between 0 and 1")
-        if pairing not in ("paired", "grid"):
-            raise UserError(f"attack pairing={pairing}: allowed are paired, grid")
         if pairing == "paired" and len(t) != len(shares):
             raise UserError("attack pairing=paired: t and shares must be equally many")
         self.levels, self.shares, self.pairing = tuple(t), tuple(shares), pairing

@@ -6,13 +6,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from scipy.stats import gaussian_kde
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from attacks.base import Learnt
-from victims.errors import UserError
 
 
 class Density(Protocol):
@@ -49,17 +48,13 @@ class Flow:
 
     def __init__(
         self,
-        transforms: int,
-        width: int,
-        steps: int,
-        batch_size: int,
+        transforms: PositiveInt,
+        width: PositiveInt,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
         learning_rate: PositiveFloat,
         seed: int,
     ) -> None:
-        sizes = {"transforms": transforms, "width": width, "steps": steps, "batch_size": batch_size}
-        for name, value in sizes.items():
-            if value < 1:
-                raise UserError(f"attack density {name}={value}: at least 1 is needed")
         self.transforms, self.width = transforms, width
         self.steps, self.batch_size = steps, batch_size
         self.learning_rate, self.seed = learning_rate, seed

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from attacks.lpips_weights import backbone, check_net
+from attacks.lpips_weights import Net, backbone
 from victims.errors import UserError
 
 TINY = 1e-12
@@ -106,8 +107,7 @@ class LPIPS(Distance):
     Raises UserError for records that are no images of one or three channels.
     """
 
-    def __init__(self, net: str = "alex", min_side: int = 32) -> None:
-        check_net(net)
+    def __init__(self, net: Net = "alex", min_side: int = 32) -> None:
         self.net, self.min_side = net, min_side
 
     @property
@@ -153,11 +153,12 @@ class L2LPIPS(Distance):
     """
 
     def __init__(
-        self, l2: float = 1.0, lpips: float = 0.2, latent: float = 0.001, net: str = "alex"
+        self,
+        l2: NonNegativeFloat = 1.0,
+        lpips: NonNegativeFloat = 0.2,
+        latent: NonNegativeFloat = 0.001,
+        net: Net = "alex",
     ) -> None:
-        for name, value in {"l2": l2, "lpips": lpips, "latent": latent}.items():
-            if value < 0:
-                raise UserError(f"distance.{name}={value}: a weight cannot be negative")
         self.l2, self.lpips, self.latent = l2, lpips, latent
         self.pixels, self.perceptual = L2(), LPIPS(net)
 

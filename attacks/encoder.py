@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.distances import Compares, Distance
 from victims.access import AccessibleEncoder
-from victims.errors import UserError
 
 
 class EncoderReconstruction(Compares):
@@ -21,9 +21,7 @@ class EncoderReconstruction(Compares):
 
     access = AccessibleEncoder
 
-    def __init__(self, distance: Distance, draws: int, seed: int) -> None:
-        if draws < 1:
-            raise UserError(f"attack draws={draws}: at least 1 is needed")
+    def __init__(self, distance: Distance, draws: PositiveInt, seed: int) -> None:
         self.distance = distance
         self.evaluations = draws
         self.seeds = [int(word) for word in np.random.SeedSequence(seed).generate_state(draws)]

@@ -5,10 +5,11 @@ Features are computed on the CPU, a block of records at a time, each record on i
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 from sklearn.decomposition import PCA
 from torch import Tensor
 
@@ -48,10 +49,7 @@ class PrincipalComponents(Values):
     computed = True
     POWER = 4
 
-    def __init__(self, components: int, seed: int = 0, fitted: int = 5000) -> None:
-        for name, value in {"components": components, "fitted": fitted}.items():
-            if value < 1:
-                raise UserError(f"attack feature {name}={value}: at least 1 is needed")
+    def __init__(self, components: PositiveInt, seed: int = 0, fitted: PositiveInt = 5000) -> None:
         self.components, self.fitted = components, fitted
         self.state = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
@@ -73,7 +71,7 @@ class PrincipalComponents(Values):
         return (records.flatten(1) - mean) @ axes.T
 
 
-NORMS = ("L2-Hys", "L1")
+Norm = Literal["L2-Hys", "L1"]
 
 
 class OrientedGradients(Values):
@@ -90,15 +88,9 @@ class OrientedGradients(Values):
     computed = True
     BLOCK, EPS = 3, 1e-5
 
-    def __init__(self, orientations: int = 9, cell: int = 9, block_norm: str = "L2-Hys") -> None:
-        if block_norm not in NORMS:
-            raise UserError(
-                f"attack feature block_norm={block_norm}: allowed are {', '.join(NORMS)}"
-            )
-        if orientations < 1 or cell < 1:
-            raise UserError(
-                f"attack feature orientations={orientations}, cell={cell}: at least 1 is needed"
-            )
+    def __init__(
+        self, orientations: PositiveInt = 9, cell: PositiveInt = 9, block_norm: Norm = "L2-Hys"
+    ) -> None:
         self.orientations, self.cell, self.block_norm = orientations, cell, block_norm
 
     def refuse(self, shape: tuple[int, ...]) -> None:
@@ -155,9 +147,7 @@ class ColourHistogram(Values):
 
     computed = True
 
-    def __init__(self, bins: int = 16) -> None:
-        if bins < 2:
-            raise UserError(f"attack feature bins={bins}: at least 2 are needed")
+    def __init__(self, bins: Annotated[int, Field(ge=2)] = 16) -> None:
         self.bins = bins
 
     def refuse(self, shape: tuple[int, ...]) -> None:

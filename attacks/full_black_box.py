@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.distances import Compares, Distance
 from attacks.search.nearest import nearest
 from victims.access import FullBlackBox
-from victims.errors import UserError
 
 
 class NearestSample(Compares):
@@ -27,9 +27,7 @@ class NearestSample(Compares):
 
     access = FullBlackBox
 
-    def __init__(self, distance: Distance, candidates: int = 1) -> None:
-        if candidates < 1:
-            raise UserError(f"attack candidates={candidates}: at least 1 is needed")
+    def __init__(self, distance: Distance, candidates: PositiveInt = 1) -> None:
         self.distance, self.candidates = distance, candidates
 
     @property

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,7 +19,6 @@ from attacks.search.nearest import nearest
 from attacks.search.optimise import Search, halving, minimise, stretched
 from attacks.search.powell import powell
 from victims.access import PartialBlackBox, WhiteBox
-from victims.errors import UserError
 
 Starts = Callable[[PartialBlackBox, Tensor, int, int], np.ndarray]
 """View, queries (n, *shape), how many starts, seed -> latent codes (n, starts, z_dim)."""
@@ -50,6 +50,8 @@ def start_random(view: PartialBlackBox, queries: Tensor, count: int, seed: int) 
     return np.broadcast_to(codes, (len(queries), count, view.z_dim))
 
 
+Start = Literal["nearest", "predicted", "zero", "random"]
+
 STARTS: dict[str, Starts] = {
     "predicted": start_predicted,
     "nearest": start_nearest,
@@ -73,13 +75,13 @@ class LatentSearch(Compares, ABC):
     """Share of the budget for finding the best of several starts: at least one evaluation each."""
 
     def __init__(
-        self, distance: Distance, start: str, starts: int, max_evals: int, seed: int
+        self,
+        distance: Distance,
+        start: Start,
+        starts: PositiveInt,
+        max_evals: PositiveInt,
+        seed: int,
     ) -> None:
-        if start not in STARTS:
-            raise UserError(f"attack start={start}: allowed are {', '.join(STARTS)}")
-        for name, value in {"starts": starts, "max_evals": max_evals}.items():
-            if value < 1:
-                raise UserError(f"attack {name}={value}: at least 1 is needed")
         self.distance, self.start, self.starts = distance, start, starts
         self.max_evals, self.seed = max_evals, seed
 
@@ -167,11 +169,8 @@ class GradientSearch(LatentSearch):
     access = WhiteBox
     ranking = 0.0  # early losses say little about where a search will end
 
-    def __init__(self, history: int = 20, rise: float = 0.1, **search: Any) -> None:
+    def __init__(self, history: PositiveInt = 20, rise: PositiveFloat = 0.1, **search: Any) -> None:
         super().__init__(**search)
-        for name, value in {"history": history, "rise": rise}.items():
-            if not value > 0:
-                raise UserError(f"attack {name}={value}: it must be larger than 0")
         self.history, self.rise = history, rise
 
     def optimiser(self, view: WhiteBox) -> Callable[[np.ndarray], Search]:

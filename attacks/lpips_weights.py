@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ PICKLES = {
     "alex": ("alexnet.ckpt", "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"),
     "vgg": ("vgg16.ckpt", "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d"),
 }
+Net = Literal["alex", "vgg"]
+"""Backbones of LPIPS."""
+
 CONVOLUTIONS = {
     "alex": (0, 3, 6, 8, 10),
     "vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
@@ -57,7 +60,6 @@ def backbone(net: str) -> Weights:
 
     Raises UserError for another name, a wrong checksum, or where no route leads to the weights.
     """
-    check_net(net)
     path = cache() / f"lpips-{net}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -69,12 +71,6 @@ def backbone(net: str) -> Weights:
         return load_file(path)
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); delete it to fetch it again") from error
-
-
-def check_net(net: str) -> None:
-    """Raise UserError unless there is such a backbone."""
-    if net not in CONVOLUTIONS:
-        raise UserError(f"distance.net={net}: allowed are {', '.join(CONVOLUTIONS)}")
 
 
 def cache() -> Path:

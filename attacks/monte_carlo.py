@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from attacks.base import Learns, Learnt, some_rows
 from attacks.features import Values
 from attacks.search.nearest import Tile, distance_tiles, exact_distances, nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference
-from victims.errors import UserError
 
-FORMS = ("share", "log")
+Form = Literal["share", "log"]
 
 STAND_INS = 256
 """Records of the attacker's that stand in for queries when epsilon is chosen."""
@@ -54,15 +55,12 @@ class MonteCarlo(Learns):
 
     access = FullBlackBoxWithReference
 
-    def __init__(self, feature: Values, epsilon: str | float = "range", form: str = "log") -> None:
-        if form not in FORMS:
-            raise UserError(f"attack form={form}: allowed are {', '.join(FORMS)}")
-        percentile = isinstance(epsilon, int | float) and 0 < epsilon <= 100
-        if epsilon not in ("range", "median") and not percentile:
-            raise UserError(
-                f"attack epsilon={epsilon}: allowed are range, median, or a percentile above 0, up "
-                f"to 100"
-            )
+    def __init__(
+        self,
+        feature: Values,
+        epsilon: Literal["range", "median"] | Annotated[float, Field(gt=0, le=100)] = "range",
+        form: Form = "log",
+    ) -> None:
         self.feature, self.epsilon, self.form = feature, epsilon, form
 
     def refuse(self, shape: tuple[int, ...]) -> None:

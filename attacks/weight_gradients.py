@@ -14,7 +14,6 @@ from torch import Tensor
 from attacks.base import Learns, Learnt
 from attacks.noise import own_noise
 from victims.access import Gradients, WeightGradientsWithShadows
-from victims.errors import UserError
 
 TINY = 1e-30
 
@@ -41,8 +40,6 @@ class GSA(Learns):
         regularisation: PositiveFloat,
         seed: NonNegativeInt,
     ) -> None:
-        if variant not in (1, 2):
-            raise UserError(f"attack variant={variant}: allowed are 1 and 2")
         self.variant, self.levels = variant, levels
         self.regularisation, self.seed = regularisation, seed
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 from attacks.features import PrincipalComponents
-from attacks.monte_carlo import FORMS, MonteCarlo
+from attacks.monte_carlo import Form, MonteCarlo
 from benchmark.measures.metrics import auroc
 from victims.access import FullBlackBoxWithReference
 
@@ -76,7 +77,7 @@ def rows(digits: np.ndarray, seed: int) -> Iterator[dict[str, float | str]]:
         part = near / np.median(near.min(1))
         published = {"share": part <= 1, "log": -np.log(part.clip(1e-6, 1))}
         row: dict[str, float | str] = {"generator": name}
-        for form in FORMS:
+        for form in get_args(Form):
             scores = {"published": published[form].mean(1)}
             for epsilon in ("median", "range"):
                 scores[epsilon] = MonteCarlo(feature, epsilon, form).score(view, queries)
@@ -92,7 +93,7 @@ def main() -> None:
     found = pd.DataFrame([row for seed in seeds for row in rows(digits, seed)])
     table = found.groupby("generator", sort=False).mean()
     print(table.round(3).to_string())
-    for form in FORMS:
+    for form in get_args(Form):
         gain = table[f"{form} range"] - table[f"{form} published"]
         print(
             f"{form}: range - published {gain.mean():+.4f} on average, {gain.min():+.4f} at least"

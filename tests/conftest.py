@@ -20,6 +20,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from benchmark.config.build import build
 from benchmark.config.commandline import register_resolvers
 from victims.access import Shadow, View
 from victims.base import Adversarial, Victim
@@ -48,6 +49,15 @@ def composed(folder: Path, *overrides: str) -> DictConfig:
     fixed += [f"machine.store={folder}/store", f"machine.outputs={folder}/outputs"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", [*fixed, *overrides])
+
+
+def built(kind: type[Any], setting: str, given: Any = None, /, **settings: Any) -> Any:
+    """Build a class from settings as a config has them, checked by its annotations.
+
+    given: arguments that no config has.
+    """
+    target = {"_target_": f"{kind.__module__}.{kind.__qualname__}"}
+    return build(DictConfig({**target, **settings}), setting, **(given or {}))
 
 
 def fit_in(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -60,11 +60,14 @@ class Victim(pl.LightningModule):
     private_steps: Tensor
     """How often `learn` has spent from the privacy budget; a buffer, only after `make_private`."""
 
-    def __init__(self, shape: tuple[int, ...], z_dim: int, steps: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        z_dim: PositiveInt,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
+    ) -> None:
         super().__init__()
-        for name, value in {"z_dim": z_dim, "steps": steps, "batch_size": batch_size}.items():
-            if value < 1:
-                raise UserError(f"victim.{name}={value}: at least 1 is needed")
         self.automatic_optimization = False
         self.shape, self.z_dim, self.steps, self.batch_size = shape, z_dim, steps, batch_size
         self.losses: dict[str, float] = {}

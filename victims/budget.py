@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from victims.accounting import ACCOUNTANTS, affordable, epsilon, noise_for, quick_bound
+from pydantic import Field, PositiveInt
+
+from victims.accounting import affordable, epsilon, noise_for, quick_bound
 from victims.base import Victim
 from victims.errors import UserError
 from victims.private import Mechanism
 
 SPENT = "privacy.json"
+
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A finite number above 0."""
 
 
 @dataclass(frozen=True)
@@ -28,32 +33,20 @@ class Privacy:
     arXiv 1702.07476; faster). micro_batch: records whose gradients are in memory at once.
     public_encoding: whether an encoding of columns that is measured on all records (data.encode)
     may be taken for public knowledge; else it is refused.
-    Raises UserError for values outside these.
+    Raises UserError where neither epsilon nor noise_multiplier is given.
     """
 
-    epsilon: float | None
-    noise_multiplier: float | None
-    max_grad_norm: float
-    delta: float | None
-    accountant: str
-    micro_batch: int
+    epsilon: Amount | None
+    noise_multiplier: Amount | None
+    max_grad_norm: Amount
+    delta: Annotated[float, Field(gt=0, lt=1)] | None
+    accountant: Literal["prv", "rdp"]
+    micro_batch: PositiveInt
     public_encoding: bool = False
 
     def __post_init__(self) -> None:
         if self.epsilon is None and self.noise_multiplier is None:
             raise UserError("dp.epsilon and dp.noise_multiplier are null: at least one is needed")
-        for name in ("epsilon", "noise_multiplier", "max_grad_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"dp.{name}={value}: a finite number above 0 is needed")
-        if self.delta is not None and not 0 < self.delta < 1:
-            raise UserError(f"dp.delta={self.delta}: a number between 0 and 1 is needed, or null")
-        if self.accountant not in ACCOUNTANTS:
-            raise UserError(
-                f"dp.accountant={self.accountant}: allowed are {', '.join(ACCOUNTANTS)}"
-            )
-        if self.micro_batch < 1:
-            raise UserError(f"dp.micro_batch={self.micro_batch}: at least 1 is needed")
 
     def check(self, victim: Victim, size: int) -> None:
         """Raise UserError where `victim` cannot be trained privately on `size` records; cheap."""

@@ -30,10 +30,10 @@ class DCGAN(Adversarial):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int,
+        z_dim: PositiveInt,
         width: PositiveInt,
-        steps: int,
-        batch_size: int,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
         learning_rate: PositiveFloat,
         beta1: Momentum,
     ) -> None:

@@ -84,15 +84,13 @@ class DDPM(Victim):
         flip: bool,
         decay: Share,
         multiplicity: PositiveInt,
-        steps: int,
-        batch_size: int,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
         learning_rate: PositiveFloat,
         warmup: NonNegativeInt,
     ) -> None:
         stages(shape)  # refuses tables
         super().__init__(shape, math.prod(shape), steps, batch_size)
-        if schedule not in SCHEDULES:
-            raise UserError(f"victim.schedule={schedule}: allowed are {', '.join(SCHEDULES)}")
         if sampling_steps > timesteps:
             raise UserError(
                 f"victim.sampling_steps={sampling_steps}: at most victim.timesteps={timesteps}"

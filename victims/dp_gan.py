@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer, RMSprop
 
@@ -32,10 +32,10 @@ class DPGAN(WGANGP):
         shape: tuple[int, ...],
         generator: Callable[..., nn.Module],
         critic: Callable[..., nn.Module],
-        z_dim: int,
-        steps: int,
-        batch_size: int,
-        n_critic: int,
+        z_dim: PositiveInt,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
+        n_critic: PositiveInt,
         weight_limit: PositiveFloat,
         learning_rate: PositiveFloat,
     ) -> None:

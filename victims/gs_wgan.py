@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from victims.base import Victim
-from victims.errors import UserError
 from victims.private import Terms
 from victims.training.losses import mixing
 from victims.wgan_gp import WGANGP
@@ -39,10 +39,12 @@ class GSWGAN(WGANGP):
     reached = ()  # of what is released: it sees no record, and only sanitised gradients
 
     def __init__(
-        self, shape: tuple[int, ...], critic: Callable[..., nn.Module], parts: int, **wgan_gp: Any
+        self,
+        shape: tuple[int, ...],
+        critic: Callable[..., nn.Module],
+        parts: PositiveInt,
+        **wgan_gp: Any,
     ) -> None:
-        if parts < 1:
-            raise UserError(f"victim.parts={parts}: at least 1 is needed")
         super().__init__(shape=shape, critic=critic, **wgan_gp)
         self.critics = nn.ModuleList([self.discriminator, *self._more(critic, parts - 1)])
         del self.discriminator

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import relu
@@ -46,19 +47,19 @@ class MedGAN(Adversarial):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int,
-        kind: str,
+        z_dim: PositiveInt,
+        kind: Literal["binary", "count"],
         layers: int,
         widths: Sequence[PositiveInt],
-        steps: int,
-        pretrain_steps: int,
-        discriminator_steps: int,
-        batch_size: int,
+        steps: PositiveInt,
+        pretrain_steps: NonNegativeInt,
+        discriminator_steps: PositiveInt,
+        batch_size: PositiveInt,
         learning_rate: PositiveFloat,
         weight_decay: float,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
-        refuse(shape, kind, steps, pretrain_steps, discriminator_steps)
+        refuse(shape, steps, pretrain_steps)
         last: nn.Module = nn.Tanh() if kind == "binary" else nn.ReLU()
         self.encoder = nn.Sequential(nn.Linear(shape[0], z_dim), last)
         self.decoder = nn.Linear(z_dim, shape[0])
@@ -174,20 +175,13 @@ class AveragingDiscriminator(nn.Module):
         return self.layers(torch.cat([x, average.expand_as(x)], 1)).squeeze(1)
 
 
-def refuse(
-    shape: tuple[int, ...], kind: str, steps: int, pretrain_steps: int, discriminator_steps: int
-) -> None:
+def refuse(shape: tuple[int, ...], steps: int, pretrain_steps: int) -> None:
     """Raise UserError for settings that make no MedGAN."""
     if len(shape) != 1:
         raise UserError(
             f"medgan makes tables, but a record has shape {tuple(shape)}; try victim=dcgan"
         )
-    if kind not in ("binary", "count"):
-        raise UserError(f"victim.kind={kind}: allowed are binary, count")
-    if not 0 <= pretrain_steps < steps:
+    if pretrain_steps >= steps:
         raise UserError(
-            f"victim.pretrain_steps={pretrain_steps}: at least 0 and less than "
-            f"victim.steps={steps} are needed"
+            f"victim.pretrain_steps={pretrain_steps}: it must be less than victim.steps={steps}"
         )
-    if discriminator_steps < 1:
-        raise UserError(f"victim.discriminator_steps={discriminator_steps}: at least 1 is needed")

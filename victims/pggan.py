@@ -55,13 +55,13 @@ class PGGAN(Adversarial):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int,
+        z_dim: PositiveInt,
         width: PositiveInt,
         max_channels: PositiveInt,
-        steps: int,
-        batch_size: int,
-        stable_images: int,
-        fade_images: int,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
+        stable_images: PositiveInt,
+        fade_images: PositiveInt,
         decay: float,
         penalty: float,
         drift: float,
@@ -141,9 +141,6 @@ class PGGAN(Adversarial):
         return real if alpha == 1.0 else torch.lerp(doubled(halved(real)), real, alpha)
 
     def _refuse_a_schedule_too_long(self) -> None:
-        for name in ("stable_images", "fade_images"):
-            if getattr(self, name) < 1:
-                raise UserError(f"victim.{name}={getattr(self, name)}: at least 1 is needed")
         needed = self.top * (self.stable_images + self.fade_images)
         available = self.steps * self.batch_size
         if needed >= available:

@@ -41,11 +41,11 @@ class TVAE(Encoding):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int,
+        z_dim: PositiveInt,
         width: PositiveInt,
         modes: PositiveInt,
-        steps: int,
-        batch_size: int,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
         factor: PositiveFloat,
         learning_rate: PositiveFloat,
         weight_decay: NonNegativeFloat,
@@ -110,7 +110,7 @@ class TVAE(Encoding):
 class Decoder(nn.Module):
     """Codes (n, z_dim) to raw outputs (n, width), and each number's deviation within its mode."""
 
-    def __init__(self, z_dim: int, width: int, columns: Transform) -> None:
+    def __init__(self, z_dim: PositiveInt, width: int, columns: Transform) -> None:
         super().__init__()
         self.layers = nn.Sequential(*_layers(z_dim, width, width, columns.width))
         self.deviation = nn.Parameter(torch.full((len(columns.numbers),), 0.1))

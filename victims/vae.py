@@ -71,10 +71,10 @@ class VAE(Encoding):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int,
+        z_dim: PositiveInt,
         width: PositiveInt,
-        steps: int,
-        batch_size: int,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
         learning_rate: PositiveFloat,
         likelihood: str = "gaussian",
         sigma: float = 1.0,

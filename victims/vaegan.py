@@ -44,11 +44,11 @@ class VAEGAN(Encoding, Adversarial):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int,
+        z_dim: PositiveInt,
         width: PositiveInt,
         code_width: PositiveInt,
-        steps: int,
-        batch_size: int,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
         reconstruction: float,
         margin: float,
         learning_rate: PositiveFloat,
@@ -147,10 +147,10 @@ class LarsenVAEGAN(Encoding, Adversarial):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int,
+        z_dim: PositiveInt,
         width: PositiveInt,
-        steps: int,
-        batch_size: int,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
         gamma: float,
         learning_rate: PositiveFloat,
     ) -> None:

@@ -43,18 +43,16 @@ class WGANGP(Adversarial):
         shape: tuple[int, ...],
         generator: Callable[..., nn.Module],
         critic: Callable[..., nn.Module],
-        z_dim: int,
-        steps: int,
-        batch_size: int,
-        n_critic: int,
+        z_dim: PositiveInt,
+        steps: PositiveInt,
+        batch_size: PositiveInt,
+        n_critic: PositiveInt,
         penalty: float,
         learning_rate: PositiveFloat,
         beta1: Momentum,
         beta2: float,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
-        if n_critic < 1:
-            raise UserError(f"victim.n_critic={n_critic}: at least 1 is needed")
         self.generator = generator(shape=shape, z_dim=z_dim)
         self.discriminator = critic(shape=shape)
         self.n_critic, self.penalty = n_critic, penalty
@@ -141,7 +139,11 @@ class ResidualGenerator(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], z_dim: int, width: PositiveInt, norm: Norm = nn.BatchNorm2d
+        self,
+        shape: tuple[int, ...],
+        z_dim: PositiveInt,
+        width: PositiveInt,
+        norm: Norm = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
         channels = _channels(shape, width)[::-1]
@@ -194,7 +196,7 @@ class MLPGenerator(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], z_dim: int, width: PositiveInt, output: nn.Module
+        self, shape: tuple[int, ...], z_dim: PositiveInt, width: PositiveInt, output: nn.Module
     ) -> None:
         super().__init__()
         self.layers = nn.Sequential(*_mlp(z_dim, width, _columns(shape), nn.ReLU), output)

@@ -8,7 +8,7 @@ a logit scale, so nothing makes it Gaussian; means are means, where the authors'
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -16,9 +16,8 @@ from scipy.special import digamma, polygamma
 from scipy.stats import norm
 
 from attacks.calibration.difference import mean_where
-from victims.errors import UserError
 
-VARIANCES = ("shrunken", "pooled", "common", "per_query")
+Variance = Literal["shrunken", "pooled", "common", "per_query"]
 TINY = 1e-6
 """Smallest standard deviation, as a share of that of all scores: those of a query may be equal."""
 
@@ -43,10 +42,7 @@ class _Fits:
     models, takes the variance over all queries at once, which holds the spread between them too.
     """
 
-    def __init__(self, variance: str) -> None:
-        if variance not in VARIANCES:
-            allowed = ", ".join(VARIANCES)
-            raise UserError(f"calibration variance={variance}: allowed are {allowed}")
+    def __init__(self, variance: Variance) -> None:
         self.variance = variance
 
     def fit(self, references: np.ndarray, *chosen: np.ndarray) -> list[Gaussians]:
@@ -81,7 +77,7 @@ class OnlineLiRA(_Fits):
 
     inside, outside = 2, 2
 
-    def __init__(self, variance: str = "pooled", shrink: bool = False) -> None:
+    def __init__(self, variance: Variance = "pooled", shrink: bool = False) -> None:
         super().__init__(variance)
         self.shrink = shrink
 
@@ -106,7 +102,7 @@ class OfflineLiRA(_Fits):
 
     inside, outside = 0, 2
 
-    def __init__(self, variance: str = "shrunken") -> None:
+    def __init__(self, variance: Variance = "shrunken") -> None:
         super().__init__(variance)
 
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, PositiveFloat
 from scipy.special import logsumexp
 from sklearn.metrics import roc_auc_score
 
@@ -31,11 +33,9 @@ A = 0.3
 class _Pairwise:
     """gamma: at least 1, how clearly x must dominate z. temperature: in sd of the scores."""
 
-    def __init__(self, gamma: float = 1.0, temperature: float = 2.0) -> None:
-        if gamma < 1:
-            raise UserError(f"calibration gamma={gamma}: at least 1 is needed")
-        if temperature <= 0:
-            raise UserError(f"calibration temperature={temperature}: it must be positive")
+    def __init__(
+        self, gamma: Annotated[float, Field(ge=1)] = 1.0, temperature: PositiveFloat = 2.0
+    ) -> None:
         self.gamma, self.temperature = gamma, temperature
 
     def share(self, victim: np.ndarray, references: np.ndarray, evidence: Evidence) -> np.ndarray:
@@ -74,7 +74,10 @@ class OfflineRMIA(_Pairwise):
     inside, outside = 0, 1
 
     def __init__(
-        self, a: float | None = None, gamma: float = 1.0, temperature: float = 2.0
+        self,
+        a: float | None = None,
+        gamma: Annotated[float, Field(ge=1)] = 1.0,
+        temperature: PositiveFloat = 2.0,
     ) -> None:
         super().__init__(gamma, temperature)
         if a is not None and not 0 <= a <= 1:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import PositiveInt
 
-from benchmark.data.files import check_on_error, content, find, listing
-from benchmark.data.images import check_sizes, crop, decode, write_images
+from benchmark.data.files import OnError, content, find, listing
+from benchmark.data.images import crop, decode, write_images
 from benchmark.store.folders import home
 from victims.errors import UserError
 
@@ -35,14 +36,15 @@ class CelebA:
     """
 
     def __init__(
-        self, root: str, resolution: int, partition: str | None = None, on_error: str = "raise"
+        self,
+        root: str,
+        resolution: PositiveInt,
+        partition: Literal["train", "valid", "test"] | None = None,
+        on_error: OnError = "raise",
     ) -> None:
-        if partition is not None and partition not in PARTITIONS:
-            raise UserError(f"data.partition={partition}: allowed are null, train, valid, test")
-        check_sizes(resolution)
         self.folders = [home(root), home(root) / "celeba"]
         self.resolution, self.partition = resolution, partition
-        self.on_error = check_on_error(on_error)
+        self.on_error = on_error
 
     def identity(self) -> dict[str, Any]:
         """Settings, the two lists' content, and names and sizes of the images."""

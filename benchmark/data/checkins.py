@@ -9,9 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
+from pydantic import PositiveInt
 
 from benchmark.data.dataset import write
-from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
+from benchmark.data.files import Faults, OnError, columns_of, content, csv_rows, find
 from benchmark.store.folders import home
 from victims.errors import UserError
 
@@ -40,8 +41,8 @@ class Checkins:
         file: str,
         columns: Mapping[str, str] = COLUMNS,
         timezone: str = "UTC",
-        least: int = 1,
-        on_error: str = "raise",
+        least: PositiveInt = 1,
+        on_error: OnError = "raise",
     ) -> None:
         if unknown := set(columns) - set(COLUMNS):
             raise UserError(f"data.columns: {sorted(unknown)} unknown; allowed are {[*COLUMNS]}")
@@ -49,10 +50,8 @@ class Checkins:
             self.zone = ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise UserError(f"data.timezone={timezone}: no such time zone") from error
-        if least < 1:
-            raise UserError(f"data.least={least}: at least 1 is needed")
         self.file, self.columns = home(file), COLUMNS | dict(columns)
-        self.timezone, self.least, self.on_error = timezone, least, check_on_error(on_error)
+        self.timezone, self.least, self.on_error = timezone, least, on_error
 
     def identity(self) -> dict[str, Any]:
         """Settings and a hash of the file."""

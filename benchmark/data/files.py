@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import file_digest, sha256
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, cast
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -173,14 +173,18 @@ def columns_of(header: Sequence[str], wanted: Sequence[str], path: Path) -> list
     return [names.index(name.lower()) for name in wanted]
 
 
+OnError = Literal["raise", "skip"]
+"""What becomes of a corrupt file or row: an error, or it is left out."""
+
+
 class Faults:
     """Corrupt files or rows: collected by name, then an error or a warning with their count.
 
     on_error: "raise" or "skip", the setting data.on_error.
     """
 
-    def __init__(self, on_error: str) -> None:
-        self.skip = check_on_error(on_error) == "skip"
+    def __init__(self, on_error: OnError) -> None:
+        self.skip = on_error == "skip"
         self.count = 0
         self.names: list[str] = []
         self.shown: list[str] = []
@@ -210,10 +214,3 @@ class Faults:
             raise UserError(f"{message}; data.on_error=skip leaves them out")
         log.warning("%s; left out", message)
         return {"skipped": self.count, "skipped_names": self.names}
-
-
-def check_on_error(value: str) -> str:
-    """The value, if it is allowed."""
-    if value not in ("raise", "skip"):
-        raise UserError(f"data.on_error={value}: allowed are raise, skip")
-    return value

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydantic import PositiveInt
 
-from benchmark.data.files import check_on_error, find, listing
+from benchmark.data.files import OnError, find, listing
 from benchmark.data.images import (
     SUFFIXES,
+    Channels,
     centre_crop,
-    check_sizes,
     decode,
     images_below,
     write_images,
@@ -39,14 +40,13 @@ class Folder:
     def __init__(
         self,
         root: str,
-        resolution: int,
-        channels: int = 3,
+        resolution: PositiveInt,
+        channels: Channels = 3,
         identities: bool = False,
-        on_error: str = "raise",
+        on_error: OnError = "raise",
     ) -> None:
-        check_sizes(resolution, channels)
         self.root, self.resolution, self.channels = home(root), resolution, channels
-        self.identities, self.on_error = identities, check_on_error(on_error)
+        self.identities, self.on_error = identities, on_error
 
     def identity(self) -> dict[str, Any]:
         """Settings, and names and sizes of the images."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from benchmark.data.dataset import write
-from benchmark.data.files import Faults
-from victims.errors import UserError
+from benchmark.data.files import Faults, OnError
 
 BLOCK = 256
 """Images in memory at a time."""
@@ -35,6 +34,9 @@ SUFFIXES = {
 OTHERS = "files of other kinds"
 
 Frame = Callable[[Image.Image], Image.Image]
+
+Channels = Literal[1, 3]
+"""Of an image: grey, or colour."""
 
 
 def images_below(root: Path) -> tuple[dict[str, Path], str]:
@@ -119,7 +121,7 @@ def write_images(
     files: dict[str, Path],
     load: Callable[[Path], np.ndarray],
     shape: tuple[int, ...],
-    on_error: str,
+    on_error: OnError,
     facts: dict[str, Any],
     identities: np.ndarray | None = None,
 ) -> None:
@@ -145,14 +147,6 @@ def write_images(
     facts = facts | faults.settle(len(files), "image files")
     if bad:
         _leave_out(folder, np.array(bad), identities, facts)
-
-
-def check_sizes(resolution: int, channels: int = 3) -> None:
-    """Raise UserError for a size that no image has."""
-    if resolution < 1:
-        raise UserError(f"data.resolution={resolution}: at least 1 pixel is needed")
-    if channels not in (1, 3):
-        raise UserError(f"data.channels={channels}: allowed are 1 (grey) and 3 (colour)")
 
 
 def _parts(names: Sequence[str]) -> Iterator[list[tuple[int, str]]]:

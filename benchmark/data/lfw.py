@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
+from pydantic import PositiveInt
 
-from benchmark.data.files import find
+from benchmark.data.files import OnError, find
 from benchmark.data.folder import Folder
-from benchmark.data.images import centre_crop
+from benchmark.data.images import Channels, centre_crop
 
 LAYOUTS = ("", "lfw", "lfw_funneled", "lfw-deepfunneled", "lfw-py/lfw_funneled")
 
@@ -30,7 +31,11 @@ class Lfw(Folder):
     )
 
     def __init__(
-        self, root: str, resolution: int, channels: int = 3, on_error: str = "raise"
+        self,
+        root: str,
+        resolution: PositiveInt,
+        channels: Channels = 3,
+        on_error: OnError = "raise",
     ) -> None:
         super().__init__(root, resolution, channels, True, on_error)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data.dataset import write
-from benchmark.data.files import Faults, check_on_error, columns_of, content, csv_rows, find
+from benchmark.data.files import Faults, OnError, columns_of, content, csv_rows, find
 from benchmark.store.folders import home
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ class Mimic3:
     warning where it differs.
     """
 
-    def __init__(self, root: str, on_error: str = "raise") -> None:
-        self.root, self.on_error = home(root), check_on_error(on_error)
+    def __init__(self, root: str, on_error: OnError = "raise") -> None:
+        self.root, self.on_error = home(root), on_error
 
     def identity(self) -> dict[str, Any]:
         """Hashes of the two files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmark.data.table import Table
+from benchmark.data.table import Bins, Encoding, Table
 from victims.errors import UserError
 
 FILE = "datasets/randhie/src/randhie.csv"
@@ -33,7 +33,7 @@ class RandHie(Table):
     whole = False
     advice = "install the package statsmodels, 0.15 or later (earlier ones lack the file)"
 
-    def __init__(self, encode: str = "unit", bins: int = 4) -> None:
+    def __init__(self, encode: Encoding = "unit", bins: Bins = 4) -> None:
         super().__init__(
             FILE,
             [*PERSON, *HEALTH, *PLAN, *VISITS, *DOLLARS],
@@ -73,7 +73,7 @@ class RandHieMixed(Table):
     advice = RandHie.advice
     path = RandHie.path
 
-    def __init__(self, encode: str = "unit", bins: int = 4) -> None:
+    def __init__(self, encode: Encoding = "unit", bins: Bins = 4) -> None:
         super().__init__(
             FILE,
             ["site", "year", "plan", *PERSON, "ghindx", *HEALTH, *PLAN, *VISITS, *DOLLARS],

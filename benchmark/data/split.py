@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from benchmark.data.dataset import Dataset
 from benchmark.store.seeds import sub_seed
@@ -52,12 +53,9 @@ class RandomSplit:
     non-members stay the same: curves over the training-set size compare like with like.
     """
 
-    def __init__(self, members: int, queries: int, reference: int) -> None:
-        for name, value in {"members": members, "queries": queries}.items():
-            if value < 1:
-                raise UserError(f"split.{name}={value}: at least 1 is needed")
-        if reference < 0:
-            raise UserError(f"split.reference={reference}: it cannot be negative")
+    def __init__(
+        self, members: PositiveInt, queries: PositiveInt, reference: NonNegativeInt
+    ) -> None:
         if queries > members:
             raise UserError(
                 f"split.queries={queries} is more than there are members: split.members={members}; "
@@ -107,13 +105,16 @@ class IdentitySplit(RandomSplit):
     """
 
     def __init__(
-        self, members: int, queries: int, reference: int, shares: Sequence[float] = (1, 1, 1)
+        self,
+        members: PositiveInt,
+        queries: PositiveInt,
+        reference: NonNegativeInt,
+        shares: Sequence[NonNegativeFloat] = (1, 1, 1),
     ) -> None:
         super().__init__(members, queries, reference)
-        if len(shares) != 3 or min(shares) < 0 or min(shares[:2]) == 0:
+        if len(shares) != 3 or min(shares[:2]) == 0:
             raise UserError(
-                f"split.shares={list(shares)}: needed are three numbers, none negative, the first "
-                f"two above 0"
+                f"split.shares={list(shares)}: three numbers are needed, the first two above 0"
             )
         self.shares = np.array(shares, float) / sum(shares)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from benchmark.data.columns import (
     Cells,
@@ -20,7 +21,7 @@ from benchmark.data.columns import (
 from benchmark.data.dataset import write
 from benchmark.data.files import (
     Faults,
-    check_on_error,
+    OnError,
     columns_of,
     content,
     csv_rows,
@@ -34,7 +35,10 @@ from benchmark.store.folders import home
 from victims.errors import UserError
 from victims.schema import Schema
 
-ENCODINGS = ("none", "unit", "bins")
+Encoding = Literal["none", "unit", "bins"]
+"""How numeric columns are scaled."""
+
+Bins = Annotated[int, Field(ge=2)]
 
 
 class Table:
@@ -69,21 +73,17 @@ class Table:
         columns: Sequence[str] | None = None,
         identity: str | None = None,
         log: Sequence[str] = (),
-        encode: str = "none",
-        bins: int = 4,
-        on_error: str = "raise",
+        encode: Encoding = "none",
+        bins: Bins = 4,
+        on_error: OnError = "raise",
         categorical: Sequence[str] = (),
         levels: Mapping[str, Sequence[Any]] | None = None,
         gaps: bool = True,
     ) -> None:
-        if encode not in ENCODINGS:
-            raise UserError(f"data.encode={encode}: allowed are {', '.join(ENCODINGS)}")
-        if bins < 2:
-            raise UserError(f"data.bins={bins}: at least 2 are needed")
         self.file, self.owner = home(file), identity
         self.columns = columns and [str(name) for name in columns]
         self.log, self.encode, self.bins = list(log), encode, bins
-        self.on_error = check_on_error(on_error)
+        self.on_error = on_error
         self.categorical, self.gaps = list(categorical), gaps
         self.levels = {str(c): [str(v) for v in values] for c, values in (levels or {}).items()}
 

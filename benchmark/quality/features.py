@@ -15,7 +15,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from attacks.distances import classifier_input, features
-from attacks.lpips_weights import answered_in_time, cache
+from attacks.lpips_weights import Net, answered_in_time, cache
 from benchmark.quality.likeness import (
     correlation_error,
     frechet_distance,
@@ -74,9 +74,7 @@ class ImageNet(ImageFeatures):
     NAMES: ClassVar = {"alex": "AlexNet", "vgg": "VGG16"}
     MIN_SIDE = 64
 
-    def __init__(self, net: str = "alex") -> None:
-        if net not in self.NAMES:
-            raise UserError(f"quality.images.net={net}: allowed are {', '.join(self.NAMES)}")
+    def __init__(self, net: Net = "alex") -> None:
         self.net, self.distance = net, f"Frechet distance ({self.NAMES[net]})"
 
     def load(self) -> None:

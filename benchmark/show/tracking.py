@@ -6,15 +6,12 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from benchmark.data import tiles
 from benchmark.measures.result import JobResult
-from victims.errors import UserError
-
-MODES = ("offline", "online", "disabled")
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +40,13 @@ class WandbLogger:
 
     def __init__(
         self,
-        mode: str = "offline",
+        mode: Literal["offline", "online", "disabled"] = "offline",
         project: str = "gan-leaks",
         dir: str | None = None,
         group: str | None = None,
         stored: bool = False,
         timeout: float = 30,
     ) -> None:
-        if mode not in MODES:
-            raise UserError(f"logger.mode={mode}: allowed are {', '.join(MODES)}")
         self.mode, self.project, self.dir, self.group = mode, project, dir, group
         self.stored, self.timeout = stored, timeout
 

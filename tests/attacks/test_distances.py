@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 import torch
-from conftest import digits
+from conftest import built, digits
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -116,7 +116,7 @@ def test_tables_have_no_perceptual_distance() -> None:
 
 
 def test_unknown_backbone_and_negative_weight() -> None:
-    with pytest.raises(UserError, match=r"distance.net=resnet.*alex, vgg"):
-        LPIPS("resnet")
+    with pytest.raises(UserError, match=r"distance.net=resnet.*'alex' or 'vgg'"):
+        built(LPIPS, "distance", net="resnet")
     with pytest.raises(UserError, match=r"distance.l2=-1"):
-        L2LPIPS(l2=-1)
+        built(L2LPIPS, "distance", l2=-1)

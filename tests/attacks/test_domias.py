@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import built
 from scipy.stats import multivariate_normal
 
 from attacks.density import Flow, Kernels
@@ -105,7 +106,7 @@ def test_too_few_records_and_copies_are_one_clear_line() -> None:
     with pytest.raises(UserError, match=r"at least 8 reference records.*there are 5 and 30"):
         DensityRatio(Kernels(), 2, 0).score(gaussians(30, 5), torch.zeros(1, 2))
     with pytest.raises(UserError, match="steps=0"):
-        Flow(**{**TINY, "steps": 0})
+        built(Flow, "attack.density", **{**TINY, "steps": 0})
     for copies in np.zeros((20, 2)), np.full((20, 2), 0.1), np.linspace(0, 1, 20)[:, None] * [1, 2]:
         for density in Kernels(), Flow(**TINY):  # a flow would make the density infinite
             with pytest.raises(UserError, match="20 reference records have no density"):

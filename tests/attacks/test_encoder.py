@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import built
 from torch import Tensor
 
 from attacks.distances import L2
@@ -78,5 +79,6 @@ def test_records_that_come_back_better_score_higher() -> None:
 
 
 def test_no_passes_is_a_mistake() -> None:
+    distance = {"_target_": "attacks.distances.L2"}
     with pytest.raises(UserError, match="draws=0"):
-        EncoderReconstruction(L2(), draws=0, seed=0)
+        built(EncoderReconstruction, "attack", distance=distance, draws=0, seed=0)

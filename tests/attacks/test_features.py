@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import built, digits
 from skimage.feature import hog
 from sklearn.decomposition import PCA
 from torch import Tensor
 
 from attacks.base import some_rows
 from attacks.features import (
-    NORMS,
     ColourHistogram,
+    Norm,
     OrientedGradients,
     PrincipalComponents,
     Values,
@@ -34,7 +36,7 @@ def test_values_are_the_records() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 64), (3, 31, 45)])
 @pytest.mark.parametrize(("orientations", "cell"), [(9, 9), (8, 6)])
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", get_args(Norm))
 def test_oriented_gradients_are_those_of_scikit_image(
     shape: tuple[int, ...], orientations: int, cell: int, norm: str
 ) -> None:
@@ -115,7 +117,7 @@ def test_components_are_fitted_to_some_samples_wherever_they_stand() -> None:
     expected = PrincipalComponents(4).learn(view_of(chosen))["axes"]
     np.testing.assert_array_equal(axes, expected)
     with pytest.raises(UserError, match="fitted=0"):
-        PrincipalComponents(7, fitted=0)
+        built(PrincipalComponents, "attack.feature", components=7, fitted=0)
 
 
 def test_features_of_images_are_refused_for_tables_and_small_images() -> None:

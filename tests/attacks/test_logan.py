@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import built, digits
 from scipy.stats import multivariate_normal
 
 from attacks import adversary
@@ -111,7 +111,7 @@ def test_records_of_any_size(shape: tuple[int, ...]) -> None:
 
 def test_bad_settings_are_named() -> None:
     with pytest.raises(UserError, match="steps=0"):
-        dataclasses.replace(SMALL, steps=0)
+        built(Training, "attack.training", **{**dataclasses.asdict(SMALL), "steps": 0})
     with pytest.raises(UserError, match="4x4 pixels, a record has 3x8"):
         OwnGan(SMALL).refuse((1, 3, 8))
     training = dataclasses.replace(SMALL, learning_rate=1e30)

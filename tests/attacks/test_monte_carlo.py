@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import digits
+from conftest import built, digits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig
@@ -169,15 +169,16 @@ def test_epsilon_comes_from_some_of_the_attackers_records_wherever_they_stand() 
 @pytest.mark.parametrize(
     ("settings", "parts"),
     [
-        ({"form": "cube"}, ["form=cube", "share, log"]),
-        ({"epsilon": "mean"}, ["epsilon=mean", "range, median"]),
-        ({"epsilon": 0}, ["epsilon=0", "percentile"]),
-        ({"epsilon": 101.0}, ["epsilon=101.0"]),
+        ({"form": "cube"}, ["form=cube", "'share' or 'log'"]),
+        ({"epsilon": "mean"}, ["epsilon=mean", "'range' or 'median'"]),
+        ({"epsilon": 0}, ["epsilon=0", "greater than 0"]),
+        ({"epsilon": 101.0}, ["epsilon=101.0", "less than or equal to 100"]),
     ],
 )
 def test_bad_settings_are_named(settings: dict, parts: list[str]) -> None:
+    feature = {"_target_": "attacks.features.Values"}
     with pytest.raises(UserError) as raised:
-        MonteCarlo(Values(), **settings)
+        built(MonteCarlo, "attack", feature=feature, **settings)
     assert all(part in str(raised.value) for part in parts)
 
 

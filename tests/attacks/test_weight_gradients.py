@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import composed, digits
+from conftest import built, composed, digits
 
 from attacks.noise import own_noise
 from attacks.weight_gradients import GSA
@@ -58,7 +58,7 @@ def test_both_variants_ask_at_even_levels() -> None:
     GSA(1, 10, 1.0, 0).features(view, norms, digits(0, 2))
     assert asked[-1] == [0]
     with pytest.raises(UserError, match="variant"):
-        GSA(3, 10, 1.0, 0)  # type: ignore[arg-type]
+        built(GSA, "attack", variant=3, levels=10, regularisation=1.0, seed=0)
 
 
 def test_a_job_gives_it_the_reference_models(tmp_path: Any) -> None:

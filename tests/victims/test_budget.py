@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits, fit_in
+from conftest import built, digits, fit_in
 from omegaconf import DictConfig
 from opacus.accountants import RDPAccountant
 from opacus.optimizers import DPOptimizer
@@ -46,8 +46,15 @@ def make(config: Config, name: str, *overrides: str, **dp: Any) -> tuple[Victim,
 
 
 def privacy(**changes: Any) -> Privacy:
-    settings = {"epsilon": None, "noise_multiplier": 1.0, "max_grad_norm": 1.0, "delta": None}
-    return Privacy(**(settings | {"accountant": "prv", "micro_batch": 8} | changes))
+    settings: dict[str, Any] = {
+        "epsilon": None,
+        "noise_multiplier": 1.0,
+        "max_grad_norm": 1.0,
+        "delta": None,
+    }
+    settings |= {"accountant": "prv", "micro_batch": 8, **changes}
+    made: Privacy = built(Privacy, "dp", **settings)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -58,7 +65,7 @@ def privacy(**changes: Any) -> Privacy:
         ({"noise_multiplier": -1.0}, "dp.noise_multiplier=-1"),
         ({"max_grad_norm": float("inf")}, "dp.max_grad_norm=inf"),
         ({"delta": 1.0}, "dp.delta=1"),
-        ({"accountant": "guess"}, "dp.accountant=guess: allowed are prv, rdp"),
+        ({"accountant": "guess"}, "dp.accountant=guess: input should be 'prv' or 'rdp'"),
         ({"micro_batch": 0}, "dp.micro_batch=0"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits, fit_in
+from conftest import built, digits, fit_in
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -35,7 +35,8 @@ SETTINGS: dict[str, Any] = {
 
 def make(shape: tuple[int, ...] = (20,), **changes: Any) -> MedGAN:
     torch.manual_seed(0)
-    return MedGAN(shape, **{**SETTINGS, **changes})
+    made: MedGAN = built(MedGAN, "victim", {"shape": shape}, **{**SETTINGS, **changes})
+    return made
 
 
 def records(n: int = 24, d: int = 20) -> Tensor:

@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import fit_in, stopped_at_batch_three
+from conftest import built, fit_in, stopped_at_batch_three
 
 from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, WhiteBox
@@ -29,7 +29,7 @@ def make(shape=SHAPE, **changes) -> PGGAN:
     settings = {"z_dim": 3, "width": 4, "max_channels": 8, "steps": 6, "batch_size": 6}
     settings |= {"stable_images": 4, "fade_images": 8, "decay": 0.5, "penalty": 10.0}
     settings |= {"drift": 0.001, "learning_rate": 1e-3, "beta1": 0.0, "beta2": 0.99} | changes
-    return PGGAN(shape=shape, **settings)
+    return built(PGGAN, "victim", {"shape": shape}, **settings)
 
 
 def train(victim: PGGAN, data: torch.Tensor, folder) -> None:

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import fit_in, stopped_at_batch_three
+from conftest import built, fit_in, stopped_at_batch_three
 from torch import nn
 
 from benchmark.config.build import build
@@ -38,7 +38,8 @@ def make(networks: str, **changes) -> WGANGP:
     torch.manual_seed(0)
     settings = {"z_dim": 3, "steps": 4, "batch_size": 6, "n_critic": 2, "penalty": 10.0}
     settings |= {"learning_rate": 1e-3, "beta1": 0.0, "beta2": 0.9} | changes
-    return WGANGP(shape=shape, generator=generator, critic=critic, **settings)
+    given = {"shape": shape, "generator": generator, "critic": critic}
+    return built(WGANGP, "victim", given, **settings)
 
 
 def records(networks: str) -> torch.Tensor:

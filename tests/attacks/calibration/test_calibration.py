@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import NormalDist, mean, stdev
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from conftest import Memoriser, digits, names
+from conftest import Memoriser, built, digits, names
 from omegaconf import DictConfig
 
 from attacks.calibration.difference import Calibration, Difference
-from attacks.calibration.lira import VARIANCES, OfflineLiRA, OnlineLiRA, moderated
+from attacks.calibration.lira import OfflineLiRA, OnlineLiRA, Variance, moderated
 from attacks.calibration.rmia import A, OfflineRMIA, OnlineRMIA
 from attacks.discriminator import DiscriminatorScore
 from benchmark.config.build import build_all
@@ -101,7 +102,7 @@ def gaussian_scores(seed: int, n: int, models: int, spread: float, gap: float):
 
 
 @pytest.mark.parametrize("shrink", [False, True])
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("variance", get_args(Variance))
 def test_lira_on_gaussians_is_the_known_likelihood_ratio(variance: str, shrink: bool) -> None:
     level, sd, references, inside, _, victim = gaussian_scores(0, 60, 20000, 3.0, 0.4)
     found = OnlineLiRA(variance, shrink).combine(victim, references, inside)
@@ -247,11 +248,12 @@ def test_rmia_against_a_loop_over_pairs(gamma: float, temperature: float) -> Non
     ("make", "says"),
     [
         (
-            lambda: OnlineLiRA("global"),
-            "variance=global: allowed are shrunken, pooled, common, per_query",
+            lambda: built(OnlineLiRA, "calibration", variance="global"),
+            "variance=global: input should be 'shrunken', 'pooled', 'common' or 'per_query'",
         ),
-        (lambda: OnlineRMIA(gamma=0.5), "gamma=0.5"),
-        (lambda: OnlineRMIA(temperature=0), "temperature=0"),
+        (lambda: built(OnlineRMIA, "calibration", gamma=0.5), "gamma=0.5"),
+        (lambda: built(OnlineRMIA, "calibration", temperature=0), "temperature=0"),
+        (lambda: built(OfflineRMIA, "calibration", gamma=0.5), "gamma=0.5"),
         (lambda: OfflineRMIA(a=1.5), "a=1.5: allowed is 0 to 1"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from conftest import built
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
@@ -81,4 +82,4 @@ def test_data_without_identities_are_refused():
 @pytest.mark.parametrize("shares", [[1, 1], [1, 0, 1], [1, 1, -1]])
 def test_wrong_shares_are_named(shares):
     with pytest.raises(UserError, match=r"split.shares"):
-        IdentitySplit(10, 10, 5, shares)
+        built(IdentitySplit, "split", members=10, queries=10, reference=5, shares=shares)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import built
 from PIL import Image
 
 from benchmark.data import images
@@ -177,10 +178,16 @@ def test_identity_follows_names_and_sizes_not_places(celeba, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (lambda: CelebA(".", 0), "data.resolution=0"),
-        (lambda: CelebA(".", 64, partition="trian"), "data.partition=trian"),
-        (lambda: CelebA(".", 64, on_error="ignore"), "data.on_error=ignore"),
-        (lambda: Folder(".", 8, channels=4), "data.channels=4"),
+        (lambda: built(CelebA, "data", root=".", resolution=0), "data.resolution=0"),
+        (
+            lambda: built(CelebA, "data", root=".", resolution=64, partition="trian"),
+            "data.partition=trian",
+        ),
+        (
+            lambda: built(CelebA, "data", root=".", resolution=64, on_error="ignore"),
+            "data.on_error=ignore",
+        ),
+        (lambda: built(Folder, "data", root=".", resolution=8, channels=4), "data.channels=4"),
     ],
 )
 def test_wrong_settings_are_named(wrong, said):

@@ -8,6 +8,7 @@ from zipfile import ZipFile
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import built
 from sklearn.preprocessing import MinMaxScaler
 
 from benchmark.data.dataset import read
@@ -114,7 +115,7 @@ def test_corrupt_rows_are_named_or_left_out(tmp_path):
 def test_wrong_settings_are_named(tmp_path, settings, said):
     (tmp_path / "t.csv").write_text(TEXT)
     with pytest.raises(UserError, match=said):
-        Table(str(tmp_path / "t.csv"), **settings).prepare(tmp_path / "out")
+        built(Table, "data", file=str(tmp_path / "t.csv"), **settings).prepare(tmp_path / "out")
 
 
 def test_identity_follows_content_and_settings(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import built
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from wandb.proto import wandb_internal_pb2
@@ -169,8 +170,10 @@ def test_disabled_and_none_write_nothing(result, tmp_path):
 
 
 def test_unknown_mode_names_the_setting_its_value_and_the_choices():
-    with pytest.raises(UserError, match=r"logger\.mode=dryrun: allowed are offline, online, disab"):
-        WandbLogger(mode="dryrun")
+    with pytest.raises(
+        UserError, match=r"logger\.mode=dryrun: input should be 'offline', 'online' or"
+    ):
+        built(WandbLogger, "logger", mode="dryrun")
 
 
 @pytest.mark.parametrize(("choice", "kind"), [("wandb", WandbLogger), ("none", NoLogger)])
