@@ -41,7 +41,7 @@ class Machine:
     @property
     def device(self) -> torch.device:
         """Where networks are."""
-        return device_of(self.accelerator)
+        return torch.device("cuda" if self.accelerator == "gpu" else "cpu")
 
     def set_up(self) -> None:
         """Threads and progress bars; neither may change a score beyond float rounding.
@@ -63,8 +63,3 @@ def machine_of(config: DictConfig) -> Machine:
     for name, wanted in get_type_hints(Machine, include_extras=True).items():
         check(f"machine.{name}", config[name], wanted)
     return Machine(**{name: plain(config[name]) for name in get_type_hints(Machine)})
-
-
-def device_of(accelerator: str) -> torch.device:
-    """The device that the setting machine.accelerator names."""
-    return torch.device("cuda" if accelerator == "gpu" else "cpu")

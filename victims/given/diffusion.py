@@ -13,7 +13,7 @@ from torch import Tensor
 
 from victims.errors import UserError
 from victims.given.generators import TRIED, check_model
-from victims.given.networks import ENTRY, as_network, named, ready
+from victims.given.networks import ENTRY, as_network, named, on_device, ready
 from victims.given.pipelines import Pipeline, of_object, open_folder
 from victims.variation import varied
 
@@ -47,7 +47,7 @@ class Diffusion:
         """Move it to a device, ready for attacks."""
         self.device = device
         self.network = self.network.to(device)
-        self.vae = None if self.vae is None else ready(self.vae).to(device)
+        self.vae = None if self.vae is None else on_device(ready(self.vae), device)
 
     @torch.no_grad()
     def told(self, x: Tensor, t: Tensor) -> Tensor:

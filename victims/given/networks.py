@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib
 import re
@@ -45,7 +46,7 @@ class Network:
         """The same model on a device, ready for attacks; what is no torch module stays as it is."""
         if self.module is None:
             return self
-        module = ready(self.module).to(device)
+        module = on_device(ready(self.module), device)
         call = _module_call(module)
         return dataclasses.replace(self, call=lambda *x: call(*(v.to(device) for v in x)))
 
@@ -108,6 +109,12 @@ def as_network(model: Any) -> Network:
     known = tuple(int(side) for side in inputs)
     only = batch if isinstance(batch, int) else None
     return Network(_module_call(model), known, only, model)
+
+
+def on_device(module: nn.Module, device: torch.device) -> nn.Module:
+    """A module there; one of the caller's that is elsewhere stays where it is."""
+    here = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
+    return module if here <= {device.type} else copy.deepcopy(module).to(device)
 
 
 def ready(model: nn.Module) -> nn.Module:
