@@ -28,6 +28,9 @@ ACCESS = {
     "white_box": "white_box",
     "discriminator": "accessible_discriminator",
     "encoder": "accessible_encoder",
+    "pia": "accessible_denoiser",
+    "denoising_loss": "accessible_denoiser",
+    "gsa": "weight_gradients_with_shadows",
 }
 
 Shifts = Mapping[tuple[str, str], int | None]

@@ -1,6 +1,7 @@
-"""The paper's claims: what each says, and what is measured of it.
+"""Claims of the paper and of this benchmark: what each says, and what is measured of it.
 
-Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935.
+Source of the paper's: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935. Those of this benchmark are
+about diffusion models, which the paper does not have; they were written down before they were run.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from benchmark.report import measures
 from benchmark.report.control import MAX_WORSE, MIN_SHARE
 from benchmark.report.evidence import Evidence
 
+PAPER, OURS = "the paper", "this benchmark"
+
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement of the paper and the test of it.
+    """A statement and the test of it.
 
     says: in our words. test: what is measured; the claim is that it is above 0. unit: of the
     estimate, where it is not the score's. study: the sweep that it is measured on. margin: the
     smallest effect worth the claim. of, repetitions: what is counted as a repetition, and how many
     are needed. voids: checks that void a result, beside errors. is_leak: whether it is about
-    attacks, and so tested in two scores; {score} in `test` stands for either.
+    attacks, and so tested in two scores; {score} in `test` stands for either. source: whose it is.
     """
 
     says: str
@@ -36,6 +39,7 @@ class Claim:
     repetitions: int = 3
     voids: tuple[str, ...] = (COLLAPSE, SPLIT_LEAKS)
     is_leak: bool = True
+    source: str = PAPER
 
 
 CLAIMS = (
@@ -139,5 +143,56 @@ CLAIMS = (
         voids=(),
         is_leak=False,
     ),
+    Claim(
+        "Diffusion models leak more than GANs, each through its own access.",
+        "{score} of the first attack on a diffusion model's denoiser minus that of the "
+        "discriminator attack on a GAN with the same training records, mean over sizes of the "
+        "training set",
+        "{score}",
+        "diffusion",
+        0.01,
+        measures.diffusion_leaks_more,
+        source=OURS,
+    ),
+    Claim(
+        "A diffusion model's samples leak little where its denoiser leaks much.",
+        "{score} of the first attack on the denoiser minus that of the full black box, same "
+        "queries, mean over sizes of the training set",
+        "{score}",
+        "diffusion",
+        0.1,
+        measures.samples_leak_less,
+        source=OURS,
+    ),
+    Claim(
+        "PIA beats the loss attack on diffusion models.",
+        "{score} of PIA minus that of the denoising loss, same queries, mean over sizes of the "
+        "training set",
+        "{score}",
+        "diffusion",
+        0.01,
+        measures.pia_beats_the_loss,
+        source=OURS,
+    ),
+    Claim(
+        "Gradients of the weights tell more than questions to the denoiser.",
+        "{score} of the attack on the weights' gradients minus that of the first attack on the "
+        "denoiser, same queries, mean over sizes of the training set",
+        "{score}",
+        "diffusion",
+        0.01,
+        measures.gradients_beat_questions,
+        source=OURS,
+    ),
+    Claim(
+        "Mirrored training images defend a diffusion model.",
+        "{score} of the first attack on the denoiser where training images were not mirrored, "
+        "minus that where half of them were, mean over sizes of the training set",
+        "{score}",
+        "diffusion",
+        0.01,
+        measures.flips_defend,
+        source=OURS,
+    ),
 )
-"""In the order of the paper, where some of them are parts of one statement."""
+"""The paper's in its order, where some are parts of one statement; then this benchmark's."""

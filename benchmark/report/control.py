@@ -40,7 +40,7 @@ def without_and_with(study: Study) -> dict[Group, Group]:
     found: dict[Group, Group] = {}
     for group in epsilons:
         if epsilons[group] == max(private):
-            same = [other for other in without if _same_but_for(study, group, other, "dp")]
+            same = [other for other in without if same_but_for(study, group, other, "dp")]
             if same:
                 found[group] = same[0]
     return found
@@ -80,7 +80,7 @@ def _best_control(study: Study, private: Group, quality: np.ndarray) -> Group | 
     tried = {}
     for group, own in study.groups.items():
         is_plain = np.isinf(_epsilon_of(next(iter(own.values()))))
-        if is_plain and _same_but_for(study, private, group, "dp", "victim."):
+        if is_plain and same_but_for(study, private, group, "dp", "victim."):
             other = _mean_quality(study, group, study.groups[private])
             if other is not None:
                 tried[group] = other
@@ -109,7 +109,7 @@ def _mean_quality(study: Study, group: Group, seeds: Any) -> np.ndarray | None:
     return means if np.isfinite(means).all() else None
 
 
-def _same_but_for(study: Study, a: Group, b: Group, *apart: str) -> bool:
+def same_but_for(study: Study, a: Group, b: Group, *apart: str) -> bool:
     """Whether two groups have the same settings, but for those whose names start so."""
     names = zip(study.labels, a.values, b.values, strict=True)
     return all(x == y for name, x, y in names if not name.startswith(apart))

@@ -153,6 +153,15 @@ class Evidence:
 
         return self.by_seed(gain)
 
+    def between(self, a: Row, b: Row) -> BySeed:
+        """The score of attack a minus that of attack b, each with its calibration, likewise."""
+
+        def gain(outcome: Outcome) -> Number | None:
+            there = {a, b} <= outcome.numbers.keys()
+            return self._gain_of(outcome, a, b) if there else None
+
+        return self.by_seed(gain)
+
     def by_seed(self, value: Callable[[Outcome], Number | None]) -> BySeed:
         """A number of each job by seed and group; those that are finite."""
         found: BySeed = {}

@@ -1,6 +1,6 @@
-"""What the paper claims, each claim as a test that was fixed before it was run.
+"""What is claimed, each claim as a test that was fixed before it was run.
 
-Source of the claims: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935. The p-values are one-sided, in
+Sources of the claims: see `benchmark.report.claims`. The p-values are one-sided, in
 the direction of the claim, and corrected by Holm's method over all findings that have one. A claim
 that says "and" or "every" has several parts and is tested by the weakest, the one with the largest
 p-value. It is rejected where one of its parts is surely less than the effect worth the claim:

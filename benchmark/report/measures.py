@@ -1,4 +1,4 @@
-"""How each claim of the paper is measured: pure functions of a study's stored results.
+"""How each claim is measured: pure functions of a study's stored results.
 
 Each gives the parts of a claim by name; a part above 0 supports it.
 """
@@ -6,14 +6,16 @@ Each gives the parts of a claim by name; a part above 0 supports it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 
 from benchmark.measures.checks import GENERATOR_CHAIN
 from benchmark.measures.estimate import Estimate, between, spearman, widened
 from benchmark.measures.numbers import count
-from benchmark.report.collect import Group, Outcome, Study
-from benchmark.report.control import fair_controls, without_and_with
+from benchmark.report.collect import Group, Outcome, Row, Study
+from benchmark.report.control import fair_controls, same_but_for, without_and_with
 from benchmark.report.evidence import (
     CHANCE,
     BySeed,
@@ -31,6 +33,8 @@ from benchmark.report.evidence import (
 )
 
 DISCRIMINATOR, ENCODER = "accessible_discriminator", "accessible_encoder"
+DENOISER, GRADIENTS = "accessible_denoiser", "weight_gradients_with_shadows"
+FLIP = "victim.flip"
 ACCESSES = (*GENERATOR_CHAIN, DISCRIMINATOR)
 CALIBRATION = "difference"
 MANY = 10_000
@@ -170,12 +174,69 @@ def privacy_costs_time(evidence: Evidence) -> dict[str, Estimate]:
     }
 
 
+def diffusion_leaks_more(evidence: Evidence) -> dict[str, Estimate]:
+    """The denoiser of each diffusion model against the discriminator on the same records."""
+    found, gans = BySeed(), _usual(evidence, evidence.leaks(DISCRIMINATOR))
+    for seed, own in _usual(evidence, evidence.leaks(DENOISER)).items():
+        for group, number in own.items():
+            for other, theirs in gans.get(seed, {}).items():
+                if same_but_for(evidence.study, group, other, "victim"):
+                    found.setdefault(seed, {})[group] = difference_of(number, theirs)
+    return {"denoiser": mean_over(found, "a denoiser, and a GAN with the same records")}
+
+
+def samples_leak_less(evidence: Evidence) -> dict[str, Estimate]:
+    """The denoiser against released samples."""
+    gains = evidence.gains((DENOISER, "none"), ("full_black_box", "none"))
+    return {"denoiser": mean_over(_usual(evidence, gains), "both attacks")}
+
+
+def pia_beats_the_loss(evidence: Evidence) -> dict[str, Estimate]:
+    """Two attacks of one access."""
+    gains = evidence.between(Row("pia", "none"), Row("denoising_loss", "none"))
+    return {"pia": mean_over(_usual(evidence, gains), "both attacks")}
+
+
+def gradients_beat_questions(evidence: Evidence) -> dict[str, Estimate]:
+    """Weight gradients against the denoiser."""
+    gains = evidence.gains((GRADIENTS, "none"), (DENOISER, "none"))
+    return {"gradients": mean_over(_usual(evidence, gains), "both attacks")}
+
+
+def flips_defend(evidence: Evidence) -> dict[str, Estimate]:
+    """The denoiser's score without mirrored training images minus that with them."""
+    study, found = evidence.study, BySeed()
+    if FLIP not in study.labels:
+        raise Lacking("the study has no victims with and without mirrored training images")
+    for seed, own in evidence.leaks(DENOISER).items():
+        for plain, mirrored in permutations(own, 2):
+            pair = (plain.value_of(FLIP), mirrored.value_of(FLIP)) == (False, True)
+            if pair and same_but_for(study, plain, mirrored, FLIP):
+                found.setdefault(seed, {})[plain] = difference_of(own[plain], own[mirrored])
+    return {"denoiser": mean_over(found, "an attack with and without mirrored images")}
+
+
 # --- parts of them --------------------------------------------------------------------------------
 
 
 def _victim_names(places: Iterable[Group]) -> list[str]:
     """The victims' names."""
     return list(dict.fromkeys(where.victim for where in places))
+
+
+def _usual(evidence: Evidence, found: BySeed) -> BySeed:
+    """What is about victims with the settings that the study runs first of each."""
+
+    def own_settings(group: Group) -> list[tuple[str, Any]]:
+        return [pair for pair in group.settings if pair[0].startswith("victim.")]
+
+    first: dict[str, list[tuple[str, Any]]] = {}
+    for group in evidence.study.every_group:
+        first.setdefault(group.victim, own_settings(group))
+    return {
+        seed: {at: number for at, number in own.items() if own_settings(at) == first[at.victim]}
+        for seed, own in found.items()
+    }
 
 
 def _by_family(evidence: Evidence, places: Iterable[Group]) -> dict[str, list[Group]]:

@@ -73,14 +73,15 @@ def render_report(
 def headline_of(studies: Sequence[Study], found: Sequence[Finding]) -> list[str]:
     """What there is, in plain sentences."""
     done, jobs = sum(len(s.done) for s in studies), sum(len(s.outcomes) for s in studies)
-    verdicts = [finding.verdict for finding in found]
-    tested = len(verdicts) - verdicts.count(OPEN)
-    decided = f"{verdicts.count(HOLDS)} held, {tested - verdicts.count(HOLDS)} did not"
-    sentences = [
-        f"{done} of {jobs} jobs have a result.",
-        f"Of the paper's {len(verdicts)} claims {tested or 'none'} could be decided here"
-        + (f": {decided}." if tested else "."),
-    ]
+    sentences = [f"{done} of {jobs} jobs have a result."]
+    for source in dict.fromkeys(finding.claim.source for finding in found):
+        verdicts = [finding.verdict for finding in found if finding.claim.source == source]
+        tested = len(verdicts) - verdicts.count(OPEN)
+        decided = f": {verdicts.count(HOLDS)} held, {tested - verdicts.count(HOLDS)} did not"
+        sentences.append(
+            f"Of {source}'s {len(verdicts)} claims {tested or 'none'} could be decided here"
+            f"{decided if tested else ''}."
+        )
     sentences += _reservations_of(studies)
     best = max(_all_cells(studies), key=lambda item: item[0], default=None)
     if best:
