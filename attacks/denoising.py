@@ -164,9 +164,9 @@ class PIA(DenoiserAttack):
 class SimA(DenoiserAttack):
     """Score = minus the size of the noise told in the clean record at a small level.
 
-    Source: SimA 2025, its public code: the fourth powers, summed. Published figures chose t on the
-    reported queries, for each measure anew; here it is a setting. Deviation: the p-norm, which
-    orders alike.
+    Source: Rao, Qu, Moyer 2025, arXiv 2509.25003, its public code: the fourth powers, summed.
+    Published figures chose t on the reported queries, for each measure anew; here it is a setting.
+    Deviation: the p-norm, which orders alike.
     t: the level. p: of the norm.
     """
 

@@ -228,6 +228,20 @@ def of_victim(access: type[View]) -> type[View]:
     return next(kind for kind in kinds if not issubclass(kind, Auxiliary))
 
 
+def ordered() -> list[tuple[str, str]]:
+    """Pairs (less, more) of settings: whoever has more can do all that less allows.
+
+    Views with what the attacker brings along are left out: an attack that uses its records may well
+    do worse than one that needs none.
+    """
+    views = [view for view in _below(View) if not issubclass(view, Auxiliary)]
+    return [(setting(a), setting(b)) for a in views for b in views if a in b.__mro__[1:]]
+
+
+def _below(access: type[View]) -> list[type[View]]:
+    return [view for own in access.__subclasses__() for view in (own, *_below(own))]
+
+
 def setting(access: type[View]) -> str:
     """A view's name as it stands in tables: FullBlackBox -> full_black_box."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", access.__name__).lower()

@@ -16,6 +16,7 @@ from scipy.spatial.distance import pdist
 from attacks.base import some_rows
 from benchmark.measures import metrics, pairs
 from benchmark.measures.result import NO_ACCESS, Check
+from victims.access import ordered
 
 MAX_TIED = 0.05
 """Share of the scores that may equal one of the other group. A continuous score has none. At 5% the
@@ -46,9 +47,6 @@ FAILED = "failed"
 
 FAILED_ATTACK = "failed attack"
 
-GENERATOR_CHAIN = ("full_black_box", "partial_black_box", "white_box")
-"""Access to the generator, each containing the one before. The discriminator is another branch."""
-
 
 def overlapping_splits(digests: Mapping[str, np.ndarray]) -> list[Check]:
     """Sets that must be disjoint share content: name -> (n, bytes) uint8, a digest per record."""
@@ -69,8 +67,8 @@ def overlapping_splits(digests: Mapping[str, np.ndarray]) -> list[Check]:
 def of_rows(rows: pd.DataFrame, scores: pd.DataFrame, compared: pd.DataFrame) -> list[Check]:
     """What a reader should doubt of a table, whether of a job or of an audit.
 
-    rows, scores: as in `JobResult`. compared: of the rows along GENERATOR_CHAIN at least, as
-    `pairs.compare` gives them.
+    rows, scores: as in `JobResult`. compared: as `pairs.compare` gives it, at least of the rows
+    whose access is more or less than another's (`victims.access.ordered`).
     """
     every = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
     whole = [row for row in every if row["status"] == "ok"]
@@ -131,8 +129,8 @@ def weaker_beats_stronger(
 ) -> list[Check]:
     """An attack with less access is surely better than every attack with more.
 
-    rows: attack, access, calibrated, auroc; compared where `calibrated` is equal and along
-    GENERATOR_CHAIN. Rows of other access, or without an AUROC, are left out. comparisons: of the
+    rows: attack, access, calibrated, auroc; compared where `calibrated` is equal and one
+    access contains the other. Rows without an AUROC are left out. comparisons: of the
     same rows, as `pairs.compare` gives them: DeLong's paired test on the queries that two have in
     common. An attack's p-value is one-sided, and the largest among the attacks with more access, so
     that no choice of the best of those is made on the queries; Holm's correction covers the attacks
@@ -147,7 +145,7 @@ def weaker_beats_stronger(
     tried = [
         (weak, strong, _beats(weak, strong, p_values))
         for calibrated in dict.fromkeys(kind for kind, _ in places)
-        for less, more in combinations(GENERATOR_CHAIN, 2)
+        for less, more in ordered()
         if (strong := places.get((calibrated, more)))
         for weak in places.get((calibrated, less), [])
     ]

@@ -15,12 +15,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from benchmark.measures.checks import GENERATOR_CHAIN
 from benchmark.measures.estimate import Estimate, Z, over_seeds, wider_side
 from benchmark.measures.metrics import auroc_errors
 from benchmark.measures.numbers import count
 from benchmark.measures.rates import FPR_COLUMNS
 from benchmark.report.collect import Group, Outcome, Row, Study, victim_numbers
+from victims.access import ordered
 
 Score = Literal["auroc", "tpr_at_1"]
 
@@ -223,9 +223,7 @@ def attack_for(outcome: Outcome, access: str, score: Score) -> str:
 
 def accesses_within(access: str) -> tuple[str, ...]:
     """The accesses that one allows: who has the generator's gradient can do all that needs less."""
-    if access not in GENERATOR_CHAIN:
-        return (access,)
-    return GENERATOR_CHAIN[: GENERATOR_CHAIN.index(access) + 1]
+    return (*(less for less, more in ordered() if more == access), access)
 
 
 def frechet_distance(outcome: Outcome) -> Number | None:

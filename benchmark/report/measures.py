@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.measures.checks import GENERATOR_CHAIN
 from benchmark.measures.estimate import Estimate, between, spearman, widened
 from benchmark.measures.numbers import count
 from benchmark.report.collect import Group, Outcome, Row, Study
@@ -32,6 +31,8 @@ from benchmark.report.evidence import (
     weighted_sum,
 )
 
+GENERATOR_CHAIN = ("full_black_box", "partial_black_box", "white_box")
+"""Accesses to the generator that the paper has, each containing the one before."""
 DISCRIMINATOR, ENCODER = "accessible_discriminator", "accessible_encoder"
 DENOISER, GRADIENTS = "accessible_denoiser", "weight_gradients_with_shadows"
 FLIP = "victim.flip"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.config.build import build
-from victims.access import AccessibleDiscriminator, WhiteBox
+from victims.access import AccessibleDiscriminator, WhiteBox, ordered
 from victims.base import NonFiniteLoss, Victim
 from victims.errors import NoAccess, UserError
 from victims.training.batches import Batches
@@ -308,3 +308,17 @@ def test_every_victim_says_of_which_family_it_is(
     assert kind.family
     if issubclass(kind, WGANGP):
         assert kind.family == WGANGP.family
+
+
+def test_a_view_that_extends_another_is_more_access() -> None:
+    """Those with the attacker's own records are compared with none."""
+
+    class Inverted(WhiteBox):
+        """A new one, which stands in no list."""
+
+    found = ordered()
+    for less in ("full_black_box", "partial_black_box", "white_box"):
+        assert (less, "inverted") in found
+    assert ("full_black_box", "white_box") in found
+    assert not [pair for pair in found if "reference" in pair[1] or "shadows" in pair[1]]
+    assert not [pair for pair in found if pair[0] == pair[1]]
