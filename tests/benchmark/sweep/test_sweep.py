@@ -28,7 +28,7 @@ APART = {"ranking"}
 """Sweeps that are no study of `all`: for entries of one's own, and long."""
 
 
-REFERENCE = ["taxonomy", "train_size", "tables", "privacy"]
+REFERENCE = ["taxonomy", "train_size", "tables", "diffusion", "privacy"]
 TABLES = ("+sweep=tables", "scale=smoke")
 CHEAP = ("attack=[discriminator]", "calibration=none")
 Command = Callable[..., int]
