@@ -21,8 +21,8 @@ from benchmark.measures import checks, copies, metrics, pairs
 from benchmark.measures.blind import Blind
 from benchmark.measures.checks import Check
 from benchmark.measures.numbers import count
-from benchmark.measures.result import NO_ACCESS, JobResult
-from benchmark.scores.closest import closest
+from benchmark.measures.result import NO_ACCESS, JobResult, Strip
+from benchmark.scores.closest import PAIRS, closest, pictures
 from benchmark.store.seeds import sub_seed
 from victims.access import FullBlackBox, ordered
 
@@ -87,12 +87,45 @@ def facts_of(case: Case) -> Facts:
     )
 
 
-def near_copies_of(case: Case, seed: int) -> pd.DataFrame:
-    """What released records show of members and of non-members, `copies.COPIES`; else empty."""
+@dataclass(frozen=True)
+class RowPair:
+    """A record of a table and the released one next to it, cell by cell as they were read.
+
+    distance: calibrated, see `measures.copies`.
+    """
+
+    member: bool
+    distance: float
+    record: dict[str, Any]
+    sample: dict[str, Any]
+
+
+def near_copies_of(
+    config: DictConfig, case: Case
+) -> tuple[pd.DataFrame, Strip | None, list[RowPair]]:
+    """What released records show of members and of non-members, `copies.COPIES`; else empty.
+
+    And the closest pairs, images or rows, only where records may be shown.
+    """
     if "released" not in case.parts:
-        return pd.DataFrame()
-    seed = sub_seed(seed, "copies")
-    return copies.table(closest(case.view(FullBlackBox), case.queries, seed), seed)
+        return pd.DataFrame(), None, []
+    seed = sub_seed(config.seed, "copies")
+    near = closest(case.view(FullBlackBox), case.queries, seed)
+    found = copies.table(near, seed)
+    if not config.show_records:
+        return found, None, []
+    if case.given["members"].is_image:
+        return found, pictures(near, case.queries, case.parts["released"]), []
+    pairs = copies.closest_pairs(near, PAIRS)
+    return found, None, [_row_pair(case, pair) for pair in pairs]
+
+
+def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
+    row, members = int(case.queries.rows[pair.place]), case.given["members"]
+    record = members.row(row) if pair.member else case.given["non_members"].row(row - len(members))
+    table = case.given.get("samples", case.given.get("generated"))
+    assert table is not None
+    return RowPair(pair.member, pair.distance, record, table.row(pair.sample))
 
 
 def checks_of(

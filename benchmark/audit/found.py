@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from benchmark.audit import words
 from benchmark.audit.advice import next_steps
-from benchmark.audit.facts import Exposed, Facts
+from benchmark.audit.facts import Exposed, Facts, RowPair
 from benchmark.audit.steps import Step
 from benchmark.audit.verdict import Verdict
 from benchmark.measures.result import JobResult
@@ -35,7 +35,8 @@ class Found:
     """What an audit found.
 
     result: table, scores, checks; verdict: what follows from them; steps: the plan; unselected:
-    attacks of the benchmark that were not asked for; config: its settings, inputs with their paths.
+    attacks of the benchmark that were not asked for; config: its settings, inputs with their paths;
+    closest: of tables, the records that released ones come closest to, where they may be shown.
     """
 
     result: JobResult
@@ -45,6 +46,7 @@ class Found:
     facts: Facts
     exposed: list[Exposed]
     unselected: list[str]
+    closest: list[RowPair] = field(default_factory=list)
 
     @property
     def word(self) -> str:

@@ -15,11 +15,16 @@ from benchmark.data import tiles
 from benchmark.measures.numbers import number, percent
 from benchmark.measures.result import JobResult
 from benchmark.show import figures, html
-from benchmark.show.html import attack_table, inline_figure, page_environment
+from benchmark.show.html import (
+    attack_table,
+    closest_pictures,
+    inline_figure,
+    page_environment,
+)
 from benchmark.show.texts import copied, remarks_on, to_yaml
 
 if TYPE_CHECKING:
-    from benchmark.audit.facts import Exposed
+    from benchmark.audit.facts import Exposed, RowPair
     from benchmark.audit.found import Found
 
 CURVES = 4
@@ -40,6 +45,8 @@ def render(audit: Found) -> str:
         ],
         checks=result.checks,
         copies=None if result.copies.empty else copied(result.copies),
+        closest=closest_pictures(result.closest),
+        row_pairs=[_row_pair(pair) for pair in audit.closest],
         meaning=words.meaning(verdict, audit.facts),
         next_steps=next_steps(verdict, audit.facts),
         table=attack_table(result.rows[result.rows["status"] == "ok"]),
@@ -115,6 +122,17 @@ def _exposed(records: list[Exposed]) -> dict[str, Any]:
         "shown": pictures or bool(tables),
         "columns": list(tables[0].record) if tables else [],
         "cells": cells,
+    }
+
+
+def _row_pair(pair: RowPair) -> dict[str, Any]:
+    """Texts of two rows, column by column, and whether they differ."""
+    ours, theirs = _texts(pair.record), _texts(pair.sample)
+    return {
+        "title": "member" if pair.member else "non-member",
+        "distance": number(pair.distance),
+        "columns": list(pair.record),
+        "cells": [(a, b, a != b) for a, b in zip(ours, theirs, strict=True)],
     }
 
 

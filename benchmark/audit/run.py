@@ -140,7 +140,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     if config.fail_if.get(SET_LIMIT) is not None:
         raise UserError(f"fail_if.{SET_LIMIT}: leave it out, it is a limit of suspects= alone")
     asked, case, steps, rows, scores = attacked(config, sources, console)
-    facts = facts_of(case)
+    facts, (near, closest, rows_beside) = facts_of(case), near_copies_of(config, case)
     result = JobResult(
         title=f"Audit of {subject(sources)}: {facts.members} members, {facts.non_members} "
         f"non-members",
@@ -148,13 +148,23 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         provenance=provenance(),
         rows=rows,
         scores=scores,
-        copies=near_copies_of(case, config.seed),
+        copies=near,
+        closest=closest,
         checks=checks_of(config, case, facts, rows, scores),
     )
     verdict = judge(result, result.checks, config, facts.copies)
     exposed = exposed_of(config, case, result, verdict)
     unselected = [name for name in choices("attack") if name not in asked.attacks]
-    return Audit(result, with_places(config, sources), verdict, steps, facts, exposed, unselected)
+    return Audit(
+        result=result,
+        config=with_places(config, sources),
+        verdict=verdict,
+        steps=steps,
+        facts=facts,
+        exposed=exposed,
+        unselected=unselected,
+        closest=rows_beside,
+    )
 
 
 class Attacked(NamedTuple):

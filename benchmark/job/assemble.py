@@ -16,7 +16,7 @@ from benchmark.measures.dataset_inference import set_detection
 from benchmark.measures.result import JobResult, Strip
 from benchmark.models import memory
 from benchmark.models.recipe import GRID, Model
-from benchmark.scores.closest import closest
+from benchmark.scores.closest import closest, pictures
 from benchmark.scores.target import Attacker, Trained, drop_if_edited, filed_under, made_by
 from benchmark.store.entries import Store, key, read_meta
 from benchmark.store.seeds import sub_seed
@@ -59,6 +59,7 @@ def result_of(
         sets=pairs.set_curves(scores),
         detection=set_detection(rows, scores, request.seed),
         copies=copies.table(near, seed),
+        closest=pictures(near, job.trial.queries, victim.released) if dataset.is_image else None,
         samples=np.array(victim.released[:GRID]) if dataset.is_image else None,
         strips=_strips(job, target, set(scores["attack"])) if dataset.is_image else {},
         canaries=canaries,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,28 @@ class Closest:
         found[self.records[order, 0]] = self.calibrated[order]
         which[self.records[order, 0]] = order
         return found, which
+
+
+class Pair(NamedTuple):
+    """A record, by its place among the queries, and the sample next to it, by its row among the
+    released ones; distance: calibrated."""
+
+    place: int
+    sample: int
+    member: bool
+    distance: float
+
+
+def closest_pairs(closest: Closest, count: int) -> list[Pair]:
+    """The records that samples come closest to: `count` members, then as many others."""
+    best, which = closest.best()
+    found = []
+    for kind in (True, False):
+        own = np.flatnonzero((closest.member == kind) & (which >= 0))
+        for i in own[np.argsort(best[own], kind="stable")[:count]]:
+            sample = int(closest.samples[which[i]])
+            found.append(Pair(int(closest.places[i]), sample, kind, float(best[i])))
+    return found
 
 
 def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:

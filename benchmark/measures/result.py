@@ -62,6 +62,8 @@ class JobResult:
     sets: accuracy on sets of records, `benchmark.measures.pairs.CURVES`.
     detection: how large a set must be to be detected, `dataset_inference.DETECTION`.
     copies: what samples show of members and of held-out records, `copies.COPIES`.
+    closest: the records that samples come closest to beside these, losses are calibrated distances;
+        None where records are no images, or are not to be shown.
     canaries: the one-run audit's rows, `benchmark.job.canaries.audit`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
     family: which kind of model the victim is, `victims.base.Victim.family`.
@@ -82,6 +84,7 @@ class JobResult:
     sets: pd.DataFrame = field(default_factory=pd.DataFrame)
     detection: pd.DataFrame = field(default_factory=pd.DataFrame)
     copies: pd.DataFrame = field(default_factory=pd.DataFrame)
+    closest: Strip | None = None
     canaries: pd.DataFrame = field(default_factory=pd.DataFrame)
     quality: dict[str, float] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)

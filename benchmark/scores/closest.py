@@ -16,7 +16,8 @@ from attacks.base import Learnt, some_rows
 from attacks.features import Values
 from attacks.search.nearest import nearest
 from benchmark.data.queries import Queries
-from benchmark.measures.copies import Closest
+from benchmark.measures.copies import Closest, closest_pairs
+from benchmark.measures.result import Strip
 from victims.access import FullBlackBox
 
 NEIGHBOURS = 50
@@ -30,6 +31,9 @@ CHUNK = 4096
 
 LARGE, COMPONENTS, FITTED = 2048, 256, 4000
 """Records of more than LARGE values are compared by COMPONENTS numbers, fitted to FITTED."""
+
+PAIRS = 8
+"""Members, and as many others, that are shown beside the samples that come closest to them."""
 
 CELLS = 3
 """Parts of the space, as in dgm-eval."""
@@ -63,6 +67,17 @@ def closest(view: FullBlackBox, queries: Queries, seed: int) -> Closest:
         record_cells=record_cells,
         samples=rows,
         places=places,
+    )
+
+
+def pictures(near: Closest, queries: Queries, released: np.ndarray) -> Strip:
+    """The images that samples come closest to beside these, PAIRS members and as many others."""
+    pairs = closest_pairs(near, PAIRS)
+    return Strip(
+        queries=queries.records(np.array([pair.place for pair in pairs])).numpy(),
+        reconstructions=np.array(released[[pair.sample for pair in pairs]]),
+        member=np.array([pair.member for pair in pairs]),
+        losses=np.array([pair.distance for pair in pairs]),
     )
 
 

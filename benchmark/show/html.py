@@ -7,12 +7,16 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from benchmark.data import tiles
 from benchmark.measures.columns import Column, columns_of
+from benchmark.measures.numbers import number
+from benchmark.measures.result import Strip
 from benchmark.show import figures
 from benchmark.show.texts import MARKED, beats_guessing, remarks_on, star_of
 
@@ -66,6 +70,19 @@ def _interval_bar(row: pd.Series) -> dict[str, float]:
 def first_large(heading: str) -> str:
     """With a capital letter, but for Greek ones: they are symbols."""
     return heading[:1].upper() + heading[1:] if heading.isascii() else heading
+
+
+def closest_pictures(strip: Strip | None) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Pictures of records beside the samples next to them, and how far these are, by kind."""
+    if strip is None:
+        return []
+    found = []
+    for title, kind in (("Members", True), ("Held-out records", False)):
+        own = np.flatnonzero(strip.member == kind)
+        shown = [tiles.pair(strip.queries[i], strip.reconstructions[i]) for i in own]
+        distances = [number(strip.losses[i]) for i in own]
+        found.append((title, [(data_uri(p), d) for p, d in zip(shown, distances, strict=True)]))
+    return found
 
 
 def inline_figure(figure: Any, prefix: str) -> Markup:

@@ -13,7 +13,12 @@ from benchmark.measures.columns import AUROC
 from benchmark.measures.numbers import brief, number, p_value
 from benchmark.measures.result import JobResult, Strip
 from benchmark.show import figures, html
-from benchmark.show.html import attack_table, inline_figure, page_environment
+from benchmark.show.html import (
+    attack_table,
+    closest_pictures,
+    inline_figure,
+    page_environment,
+)
 from benchmark.show.texts import (
     beats_guessing,
     canary_texts,
@@ -46,6 +51,8 @@ def render_job(result: JobResult) -> str:
         histograms=_score_histograms(result),
         canaries=None if result.canaries.empty else canary_texts(result.canaries),
         copies=None if result.copies.empty else copied(result.copies),
+        closest=closest_pictures(result.closest),
+        row_pairs=[],
         samples=_sample_grid(result.samples),
         quality={name: [brief(x) for x in row] for name, row in result.measures.items()},
         made=cost_of_victim(result) if result.quality else "",

@@ -63,6 +63,7 @@ def result() -> JobResult:
         comparisons=comparisons,
         sets=pairs.set_curves(scores),
         copies=pd.DataFrame(COPIED, columns=COPIES),
+        closest=_strip(rng),
         samples=np.stack([_blob(rng) for _ in range(32)]),
         strips={"full_black_box": _strip(rng), "white_box": _strip(rng)},
         checks=[

@@ -59,11 +59,15 @@ def test_names_and_cells_are_escaped(audited: Audited, inputs) -> None:
 
 def test_records_are_shown_only_where_that_is_asked(audited: Audited, inputs) -> None:
     private = inputs["members"].assign(town="secret-town")
-    given = inputs | {"members": private, "samples": private.assign(town=["secret-town", "x"] * 60)}
+    given = inputs | {"members": private, "samples": private.assign(age=private["age"] + 0.1)}
     quiet, open_ = (render(audited(f"show_records={yes}", **given)) for yes in ("false", "true"))
     assert "secret-town" not in quiet
     assert "show_records=true shows them" in quiet
     assert open_.count("secret-town") >= 10
+    assert ("closest sample" in open_, "closest sample" in quiet) == (True, False)
+    marked = re.findall(r'class="number differs" data-label="(\w+)">', open_)
+    assert marked.count("age") >= 16  # both cells of eight pairs
+    assert "income" not in marked
 
 
 @pytest.mark.parametrize("show", ["true", "false"])
@@ -73,7 +77,13 @@ def test_pictures_are_shown_only_where_that_is_asked(audited: Audited, show: str
         f"show_records={show}", "attack=[full_black_box]", "bank.size=100", "exposed=4",
         members=members.numpy(), non_members=digits(1, 30).numpy(), generator=Decoder(members),
     )  # fmt: skip
-    assert render(found).count("<img") == (4 if show == "true" else 0)
+    page = render(found)
+    assert page.count('alt="record and the closest released one"') == (4 if show == "true" else 0)
+    beside = 0 if found.result.closest is None else len(found.result.closest.losses)
+    assert page.count('alt="record and closest sample"') == page.count("<img") - page.count(
+        'alt="record and the closest released one"'
+    )
+    assert (beside > 4) == (show == "true")
     assert len(found.exposed) == 4
 
 

@@ -138,6 +138,16 @@ def test_large_records_are_compared_by_what_bounds_their_distance(
     assert short.calibrated[3] < copies.EXACT
 
 
+def test_the_closest_pairs_are_those_of_copies() -> None:
+    records, samples = normal(0, 2 * M), normal(1, N) + 20
+    samples[[5, 9]], samples[11] = records[:2] + np.array([[0], [0.01]]), records[M] + 0.001
+    pairs = copies.closest_pairs(found(samples, records), 2)
+    order = np.random.default_rng(0).permutation(2 * M)
+    assert [(order[p.place], p.sample) for p in pairs[:2]] == [(0, 5), (1, 9)]
+    assert (order[pairs[2].place], pairs[2].sample, pairs[2].member) == (M, 11, False)
+    assert pairs[0].distance == 0 < pairs[1].distance < pairs[2].distance * 100
+
+
 @pytest.mark.parametrize("members", [1, 2, 3])
 def test_few_records_have_no_intervals_rather_than_errors(members: int) -> None:
     table = copies.table(found(normal(0, 30), normal(1, 2 * members)))

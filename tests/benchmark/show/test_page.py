@@ -63,6 +63,9 @@ def test_page_has_every_part(result):
     assert page.count("<figcaption>Linear axes") == page.count("<figcaption>Logarithmic axes") == 1
     assert len(re.findall(r'id="hist-\d+-figure_1"', page)) == scored
     assert page.count('class="samples"') == 1
+    assert page.count('alt="record and closest sample"') == len(result.closest.losses)
+    assert f"<figcaption>{result.closest.losses[0]:.3f}" in page
+    assert page.index("<h2>Copies") < page.index("<h3>Closest pairs")
     shown = 2 * PAIRS * len(result.strips)
     assert page.count('alt="query and reconstruction"') == shown
     assert page.index("Members</b>") < page.index("Non-members</b>")
@@ -163,7 +166,8 @@ def test_job_without_any_row(empty):
 def test_tables_have_no_images(result):
     records = np.zeros((4, 7))
     strip = Strip(records, records, np.arange(4) < 2, np.zeros(4))
-    page = render_job(replace(result, samples=None, strips={"full_black_box": strip}))
+    shown = replace(result, samples=None, strips={"full_black_box": strip}, closest=None)
+    page = render_job(shown)
     assert "<img" not in page
 
 
