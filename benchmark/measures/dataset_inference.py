@@ -13,6 +13,7 @@ under every permutation of the labels are one matrix product; scores become norm
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -48,15 +49,41 @@ class SetPower(NamedTuple):
     detected: float
 
 
+class Shuffles:
+    """Random labels of n records, `ones` of them 1: PERMUTATIONS rows, BLOCK at a time.
+
+    Blocks are made when they are first asked for and kept, for tests of other sets of that size.
+    """
+
+    def __init__(self, ones: int, n: int, seed: int) -> None:
+        self.rng, self.made = np.random.default_rng(seed), list[np.ndarray]()
+        self.labels = np.arange(n) < ones
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Blocks (<= BLOCK, n) bool."""
+        for block in range(-(-PERMUTATIONS // BLOCK)):
+            if block == len(self.made):
+                count = min(BLOCK, PERMUTATIONS - block * BLOCK)
+                drawn = np.tile(self.labels, (count, 1))
+                self.made.append(self.rng.permuted(drawn, axis=1))
+            yield self.made[block]
+
+
 def set_p_value(
-    suspects: ArrayLike, unseen: ArrayLike, seed: int = 0, enough: float = 1.0
+    suspects: ArrayLike,
+    unseen: ArrayLike,
+    seed: int = 0,
+    *,
+    enough: float = 1.0,
+    shuffles: Shuffles | None = None,
 ) -> float:
     """P-value of "suspects and unseen records are alike", in (0, 1].
 
     suspects (s, f), unseen (u, f): scores of f attacks, or any other features. Both sets must be
     drawn alike: the test sees any other difference too, so print the p-value of a blind feature
     beside it. enough: permutations end where p is known to be at least this; what is returned then
-    is less than p, but not less than this.
+    is less than p, but not less than this. shuffles: of these sizes, to be used instead of the
+    seed's own.
     Raises ValueError for fewer than 2 records in a set and for values that are not finite.
 
     >>> rng = np.random.default_rng(0)
@@ -70,14 +97,10 @@ def set_p_value(
     if not np.isfinite(features).all():
         raise ValueError("suspects and unseen records need finite features")
     separation = _Separation(features)
-    labels = np.zeros(len(features))
-    labels[: len(a)] = 1
-    rng, found = np.random.default_rng(seed), float(separation(labels[None])[0])
-    as_far = 0
-    for start in range(0, PERMUTATIONS, BLOCK):
-        count = min(BLOCK, PERMUTATIONS - start)
-        drawn = rng.permuted(np.tile(labels, (count, 1)), axis=1)
-        as_far += int((separation(drawn) >= found - 1e-12).sum())
+    shuffles = shuffles or Shuffles(len(a), len(features), seed)
+    found, as_far = float(separation(shuffles.labels[None].astype(float))[0]), 0
+    for labels in shuffles:
+        as_far += int((separation(labels.astype(float)) >= found - 1e-12).sum())
         if (1 + as_far) / (1 + PERMUTATIONS) >= enough:
             break
     return (1 + as_far) / (1 + PERMUTATIONS)
@@ -120,7 +143,7 @@ def set_power(
 
     members (m, f), non_members (n, f): scores of all attacks. Each set of members is compared with
     all non-members. Sizes above half of the members are left out: such sets are nearly the same
-    records. One record alone has no p-value.
+    records. One record alone has no p-value. Sets of one size are tested with the same shuffles.
     """
     a, b = (np.asarray(group, np.float64) for group in (members, non_members))
     rng, found = np.random.default_rng(seed), []
@@ -128,7 +151,8 @@ def set_power(
         if not 2 <= size <= len(a) // 2:
             continue
         chosen = [rng.choice(len(a), size, replace=False) for _ in range(draws)]
-        p_values = [set_p_value(a[rows], b, i, enough=level) for i, rows in enumerate(chosen)]
+        shuffles = Shuffles(size, size + len(b), seed)
+        p_values = [set_p_value(a[rows], b, enough=level, shuffles=shuffles) for rows in chosen]
         found.append(SetPower(size, float(np.mean(np.array(p_values) < level))))
     return found
 
