@@ -22,11 +22,14 @@ class OneRun:
     """An audit of a private victim by one training run (see `benchmark.measures.epsilon.p_value`).
 
     count: how many canaries. kind: `noise` for pixels that are uniform, or table columns that are
-    drawn independently from the non-members' values; `records` for the split's non-members.
+    drawn independently from the non-members' values; `spliced` for the left half of one non-member
+    with the right half of another, or the first half of its columns; `records` for the split's
+    non-members. Spliced ones stand for the mislabelled records of Nasr et al. 2023, arXiv
+    2302.07956, where there are no labels: each part is ordinary, the two together are not.
     """
 
     def __init__(
-        self, count: Annotated[int, Field(ge=2)], kind: Literal["noise", "records"]
+        self, count: Annotated[int, Field(ge=2)], kind: Literal["noise", "spliced", "records"]
     ) -> None:
         self.count, self.kind = count, kind
 
@@ -45,9 +48,10 @@ class OneRun:
         Canaries are the only queries: those inside are queried members, the others non-members.
         """
         rows = split.non_members[: self.count]
-        if self.kind == "noise":
+        if self.kind != "records":
+            made = {"noise": self._noise, "spliced": self._spliced}[self.kind]
             rows = np.arange(self.count) + len(dataset.digests)
-            dataset = joined(dataset, in_memory(self._noise(dataset, split, seed)))
+            dataset = joined(dataset, in_memory(made(dataset, split, seed)))
         coins = np.random.default_rng(sub_seed(seed, "canaries", "coins")).random(self.count) < 0.5
         members = np.concatenate([split.members, rows[coins]])
         planted = dataclasses.replace(
@@ -65,6 +69,19 @@ class OneRun:
         for _, span in dataset.schema.spans if dataset.schema else ():  # a column's places together
             rows[:, span] = rows[:, span.start : span.start + 1]
         return np.take_along_axis(known, rows, 0)
+
+    def _spliced(self, dataset: Dataset, split: Split, seed: int) -> np.ndarray:
+        generator = np.random.default_rng(sub_seed(seed, "canaries", "spliced"))
+        known = split.non_members
+        one, two = generator.integers(0, len(known), (2, self.count))
+        two = np.where(one == two, (two + 1) % len(known), two)
+        left, right = (np.array(dataset.values[known[rows]]) for rows in (one, two))
+        half = left.shape[-1] // 2
+        for _, span in dataset.schema.spans if dataset.schema else ():
+            if span.start < half < span.stop:  # a column's places stay together
+                half = span.stop
+        left[..., half:] = right[..., half:]
+        return left
 
 
 def audit(

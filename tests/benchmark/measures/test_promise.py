@@ -73,7 +73,7 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
         (["dp.delta=0.5"], ["dp.delta=0.5", "1/24"]),
         (
             ["canaries=one_run", "canaries.kind=birds"],
-            ["canaries.kind=birds", "'noise' or 'records'"],
+            ["canaries.kind=birds", "'noise', 'spliced' or 'records'"],
         ),
         (
             ["canaries=one_run", "canaries.kind=records", "canaries.count=25"],
@@ -103,7 +103,7 @@ def test_what_is_refused_before_training(
     assert not victims(config())
 
 
-@pytest.mark.parametrize("kind", ["noise", "records"])
+@pytest.mark.parametrize("kind", ["noise", "records", "spliced"])
 def test_the_one_run_audit(config: Config, kind: str) -> None:
     settings = config(
         "attack=[discriminator,full_black_box]", "calibration=none", "distance=l2", *DP,
@@ -122,6 +122,26 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     print_table(result, console)
     assert f"{inside} of 16 inside" in console.export_text()
+
+
+@pytest.mark.parametrize("data", ["mnist5k", "randhie_mixed"])
+def test_spliced_canaries_are_halves_of_two_non_members(config: Config, data: str) -> None:
+    table = ["victim=tvae", "distance=l2"] if data == "randhie_mixed" else []
+    words = [f"data={data}", "calibration=none", "attack=[full_black_box]", *table]
+    trial = prepare(open_request(config(*words))).trial
+    dataset, split = OneRun(16, "spliced").plant(trial.dataset, trial.split, 0)
+    made = dataset.records(split.queries(0)[0]).numpy()
+    known = trial.dataset.records(trial.split.non_members).numpy()
+    width, schema = known.shape[-1], trial.dataset.schema
+    cuts = [span.stop for _, span in schema.spans] if schema else [width // 2]
+    cut = min(stop for stop in cuts if stop >= width // 2)
+    for canary in made:
+        left, right = (
+            {i for i, own in enumerate(known) if np.array_equal(own[part], canary[part])}
+            for part in ((..., slice(cut)), (..., slice(cut, None)))
+        )
+        assert left
+        assert right
 
 
 @pytest.mark.parametrize("data", ["mnist5k", "randhie_binary"])
