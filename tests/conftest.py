@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal import config_loader_impl
+from hydra._internal.config_repository import ConfigRepository
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from benchmark.config.build import build
 from benchmark.config.commandline import register_resolvers
+from benchmark.sweep.compose import Files
 from victims.access import Shadow, View
 from victims.base import Adversarial, Victim
 from victims.training.train import Training, fit
@@ -41,6 +44,24 @@ torch.set_num_threads(1)  # the suite runs one process a core
 def names(group: str) -> list[str]:
     """Every file of a config group: tests parametrised over it pick up new ones."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@cache
+def files_of(searched: str) -> Files:
+    return Files(ConfigRepository(SEARCHED[searched]))
+
+
+def repository(config_search_path: Any) -> Files:
+    """What Hydra reads files by: each once a session, which is half of the time of composing.
+
+    Where a test has a conf/ of its own, the path is another one.
+    """
+    SEARCHED[str(config_search_path)] = config_search_path
+    return files_of(str(config_search_path))
+
+
+SEARCHED: dict[str, Any] = {}
+config_loader_impl.ConfigRepository = repository  # type: ignore[misc, assignment]
 
 
 def composed(folder: Path, *overrides: str) -> DictConfig:

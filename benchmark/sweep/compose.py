@@ -24,6 +24,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -154,18 +155,25 @@ class _Composer:
         return copy.deepcopy(config), choices
 
 
-class _Files(CachingConfigRepository):
-    """Reads each file of conf/ once: Hydra copies its cache for every config that it composes."""
+class Files(CachingConfigRepository):
+    """Reads each file of conf/ once; Hydra alone reads all of them for every config it composes.
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Files:
+    Gives copies: Hydra writes overrides into what it is given, and the next config would have them.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Files:
         return self
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """The content of a file, or None without one."""
+        return copy.deepcopy(super().load_config(config_path))
 
 
 @contextmanager
 def _hydra() -> Iterator[None]:
     with composing():
         loader = GlobalHydra.instance().config_loader()
-        loader.repository = _Files(loader.repository)  # type: ignore[attr-defined]
+        loader.repository = Files(loader.repository)  # type: ignore[attr-defined]
         yield
 
 

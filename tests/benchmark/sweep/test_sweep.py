@@ -70,6 +70,12 @@ def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., Dic
         assert settings(one.config) == settings(config(*one.words))
 
 
+def test_what_one_part_of_a_sweep_sets_the_next_one_has_not() -> None:
+    with compose._hydra():
+        first, second = (compose._composed(words) for words in (["machine.threads=3"], []))
+    assert (first.machine.threads, second.machine.threads) == (3, None)
+
+
 def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None:
     found = compose.parts_and_jobs(["+sweep=reference", "scale=smoke"])
     lines = {tuple(part.study): part.name for part, _ in found}
