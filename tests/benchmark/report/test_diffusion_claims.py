@@ -10,7 +10,7 @@ from report_store import known_auroc, known_result, study_of
 
 from benchmark.measures.result import JobResult
 from benchmark.report.claims import OURS
-from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, findings
+from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, judge_claims
 from benchmark.report.page import headline_of
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
@@ -43,7 +43,7 @@ def made(shifts: dict[str, int], flipped: int = 0, short: int = 0) -> Callable[[
 
 
 def found(jobs: list[Job], *given: object, **more: object) -> dict[str, Finding]:
-    ours = findings([study_of(jobs, made(*given, **more), "diffusion")])  # type: ignore[arg-type]
+    ours = judge_claims([study_of(jobs, made(*given, **more), "diffusion")])  # type: ignore[arg-type]
     return {own.claim.measure.__name__: own for own in ours if own.claim.source == OURS}
 
 
@@ -77,6 +77,6 @@ def test_what_makes_no_difference_is_not_claimed(jobs: list[Job]) -> None:
 def test_what_was_not_run_is_not_decided(jobs: list[Job]) -> None:
     plain = [job for job in jobs if job.choices["victim"] == "dcgan"]
     study = study_of(plain, made(TRUE), "diffusion")
-    ours = [own for own in findings([study]) if own.claim.source == OURS]
+    ours = [own for own in judge_claims([study]) if own.claim.source == OURS]
     assert {own.verdict for own in ours} == {OPEN}
     assert "Of this benchmark's 5 claims none could be decided here." in headline_of([study], ours)
