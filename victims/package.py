@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pkgutil import resolve_name
@@ -20,6 +19,7 @@ from victims.base import Victim
 from victims.errors import UserError
 from victims.given.networks import named
 from victims.schema import Schema
+from victims.seeded import seeded
 from victims.training.batches import Records, everything
 
 log = logging.getLogger(__name__)
@@ -150,18 +150,3 @@ class Package(Victim):
         except Exception as error:  # whatever a package raises
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"victim.make={self.make}: {method} fails ({reason})") from error
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Global generators of random numbers at a seed, and afterwards as they were before."""
-    before = random.getstate(), np.random.get_state()  # noqa: NPY002  packages draw from them
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        torch.manual_seed(seed % 2**63)
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])  # noqa: NPY002

@@ -64,12 +64,22 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
             "Train with differential privacy where records must be protected whoever attacks; an "
             "audit can show a leak but never prove that there is none.",
         ]
+    steps += _of_single_records(verdict)
     if verdict.word == "no leak found":
         steps.append(
             "Audit again with everything that will be released (a generator tells more than "
             "samples), with reference records for calibration, and after every new training."
         )
     return steps
+
+
+def _of_single_records(verdict: Verdict) -> list[str]:
+    if not verdict.recognised:
+        return []
+    return [
+        f"Look at the records {', '.join(verdict.recognised)}: ask what is unusual in them; leave "
+        f"such values out, or make them coarser, before the generator is trained."
+    ]
 
 
 def _needed_found(verdict: Verdict) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from benchmark.config.quoting import quoted
 
-ATTACKED = ("samples", "generator", "discriminator", "diffusion")
+ATTACKED = ("samples", "generator", "discriminator", "diffusion", "fit")
 """What is attacked: one of these at least."""
 SET = {"suspects": "members", "unseen": "non_members"}
 """What stands for members and non-members where the question is about a set as a whole."""

@@ -13,6 +13,7 @@ from benchmark.audit.advice import next_steps
 from benchmark.audit.facts import Exposed, Facts, RowPair
 from benchmark.audit.steps import Step
 from benchmark.audit.verdict import Verdict
+from benchmark.audit.worst import Worst
 from benchmark.measures.result import JobResult
 
 SCHEMA = 2
@@ -36,7 +37,8 @@ class Found:
 
     result: table, scores, checks; verdict: what follows from them; steps: the plan; unselected:
     attacks of the benchmark that were not asked for; config: its settings, inputs with their paths;
-    closest: of tables, the records that released ones come closest to, where they may be shown.
+    closest: of tables, the records that released ones come closest to, where they may be shown;
+    worst: what is told of single records, where the generator could be trained anew.
     """
 
     result: JobResult
@@ -47,6 +49,7 @@ class Found:
     exposed: list[Exposed]
     unselected: list[str]
     closest: list[RowPair] = field(default_factory=list)
+    worst: Worst = field(default_factory=Worst)
 
     @property
     def word(self) -> str:
@@ -63,6 +66,11 @@ class Found:
         """0, or 3 where a limit of fail_if is exceeded."""
         return self.verdict.exit_code
 
+    @property
+    def headline(self) -> list[str]:
+        """The finding in a few sentences."""
+        return words.headline(self.verdict, self.facts) + words.single(self.verdict, self.worst)
+
     def summary(self) -> dict[str, Any]:
         """The verdict as plain numbers and text: the content of audit.json."""
         verdict = self.verdict
@@ -71,7 +79,7 @@ class Found:
             {
                 "schema": SCHEMA,
                 "verdict": verdict.word,
-                "headline": words.headline(verdict, self.facts),
+                "headline": self.headline,
                 "strongest": asdict(verdict.strongest),
                 "sharpest": asdict(verdict.sharpest),
                 "first": asdict(verdict.first),
@@ -93,8 +101,16 @@ class Found:
                 "copies": self.result.copies.to_dict("records"),
                 "checks": [asdict(check) for check in self.result.checks],
                 "exposed": [{"id": e.id, "score": e.score, "above": e.above} for e in self.exposed],
-                "assumed": words.assumed(self.steps),
-                "not_tried": words.not_tried(self.steps, self.unselected),
+                "worst": {
+                    "runs": self.worst.runs,
+                    "recognised": verdict.recognised,
+                    "records": [
+                        asdict(told) | {"proven": told.proven}
+                        for told in self.worst.told(verdict.level)
+                    ],
+                },
+                "assumed": words.assumed(self.steps, self.worst),
+                "not_tried": words.not_tried(self.steps, self.unselected, self.worst),
                 "next_steps": next_steps(verdict, self.facts),
                 "provenance": self.result.provenance,
             }

@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmark.audit import words
 from benchmark.audit.advice import next_steps
+from benchmark.audit.worst import Told
 from benchmark.data import tiles
 from benchmark.measures.numbers import number, percent
 from benchmark.measures.result import JobResult
@@ -39,7 +40,7 @@ def render(audit: Found) -> str:
     return template.render(
         title=result.title,
         word=verdict.word,
-        headline=words.headline(verdict, audit.facts),
+        headline=audit.headline,
         gate=[
             (f"{limit}={verdict.limits[limit]:g}", verdict.exceeded.get(limit)) for limit in limits
         ],
@@ -52,8 +53,10 @@ def render(audit: Found) -> str:
         table=attack_table(result.rows[result.rows["status"] == "ok"]),
         not_run=_not_run(result),
         curve=inline_figure(figures.draw_roc(_strongest(result), log=True), "roc-log"),
-        assumed=words.assumed(audit.steps),
-        not_tried=words.not_tried(audit.steps, audit.unselected),
+        assumed=words.assumed(audit.steps, audit.worst),
+        not_tried=words.not_tried(audit.steps, audit.unselected, audit.worst),
+        told=[_told(told) for told in audit.worst.told(verdict.level)],
+        kinds_of_case=words.AVERAGE_AND_WORST,
         strongest=verdict.strongest.name,
         statements=verdict.statements,
         level=f"{verdict.level:.2%}",
@@ -85,6 +88,18 @@ def render_set(
             "Provenance": to_yaml(result.provenance),
         },
     )
+
+
+def _told(told: Told) -> dict[str, str]:
+    """One statement about a single record as texts."""
+    return {
+        "id": told.id,
+        "why": told.why,
+        "by": told.by,
+        "auroc": number(told.auroc),
+        "interval": f"[{number(told.low)}, {number(told.high)}]",
+        "proven": "recognised" if told.proven else "as guessing",
+    }
 
 
 def _not_run(result: JobResult) -> dict[str, list[str]]:

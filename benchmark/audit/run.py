@@ -15,7 +15,6 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from benchmark.audit import words
 from benchmark.audit.again import restored
 from benchmark.audit.arguments import ATTACKED, SOURCES
 from benchmark.audit.facts import checks_of, exposed_of, facts_of, near_copies_of
@@ -23,6 +22,7 @@ from benchmark.audit.found import Found
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.gather import open_case
 from benchmark.audit.given.inputs import name_of, place_of
+from benchmark.audit.retrain import calibrations_of, retrain
 from benchmark.audit.steps import Attacks, Step, attack, choose, plan
 from benchmark.audit.verdict import SET_LIMIT, check_settings, judge
 from benchmark.config.build import choices, composing
@@ -44,8 +44,7 @@ class Audit(Found):
 
     def print(self, console: Console | None = None) -> None:
         """The table, the checks and the headline."""
-        said = words.headline(self.verdict, self.facts)
-        print_found(self.result, said, self.verdict.exceeded, console)
+        print_found(self.result, self.headline, self.verdict.exceeded, console)
 
     def write(self, folder: Path | str) -> Path:
         """Write audit.json, index.html, the scores and the table; return the page.
@@ -89,6 +88,7 @@ def audit(
     discriminator: Any = None,
     diffusion: Any = None,
     reference: Any = None,
+    fit: Any = None,
     data: Any = None,
     settings: Sequence[str] = (),
 ) -> Audit:
@@ -100,6 +100,7 @@ def audit(
     `Discriminator`, which take the size of the latent code, the range of pixels and the prior.
     diffusion: folder or pipeline of diffusers, or `Diffusion`, which takes a callable (x, t) ->
     noise and its schedule.
+    fit: `my_module:function` or a callable that trains the generator anew, see `given.fit.Fit`.
     settings: as on the command line, "attack=[full_black_box]" or "fail_if.auroc_upper=0.6".
     Nothing is printed; modules are left as they were. Raises UserError, one line, for whatever
     cannot be used.
@@ -112,6 +113,7 @@ def audit(
         "discriminator": discriminator,
         "diffusion": diffusion,
         "reference": reference,
+        "fit": fit,
         "data": data,
     }
     with kept([generator, discriminator, *networks_of(diffusion)]):
@@ -139,7 +141,10 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     """
     if config.fail_if.get(SET_LIMIT) is not None:
         raise UserError(f"fail_if.{SET_LIMIT}: leave it out, it is a limit of suspects= alone")
+    if "fit" in sources:
+        calibrations_of(config)
     asked, case, steps, rows, scores = attacked(config, sources, console)
+    rows, scores, worst = retrain(config, asked, case, steps, (rows, scores))
     facts, (near, closest, rows_beside) = facts_of(case), near_copies_of(config, case)
     result = JobResult(
         title=f"Audit of {subject(sources)}: {facts.members} members, {facts.non_members} "
@@ -152,7 +157,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         closest=closest,
         checks=checks_of(config, case, facts, rows, scores),
     )
-    verdict = judge(result, result.checks, config, facts.copies)
+    verdict = judge(result, result.checks, config, facts.copies, worst)
     exposed = exposed_of(config, case, result, verdict)
     unselected = [name for name in choices("attack") if name not in asked.attacks]
     return Audit(
@@ -164,6 +169,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         exposed=exposed,
         unselected=unselected,
         closest=rows_beside,
+        worst=worst,
     )
 
 

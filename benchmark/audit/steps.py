@@ -167,7 +167,7 @@ def _raw(asked: Attacks, case: Case, step: Step) -> Raw:
     try:
         scores, seconds = scores_of(attacker, case, queries, asked.store, together)
     except Exception as error:  # of any attack, and of anyone's generator
-        return raw._replace(refused=_reason(step.name, error))
+        return raw._replace(refused=reason(step.name, error))
     raw = raw._replace(victim=scores, seconds=seconds)
     if not raw.compared:
         return raw
@@ -175,11 +175,11 @@ def _raw(asked: Attacks, case: Case, step: Step) -> Raw:
         nearest = _nearest_reference(asked, case)
         other, seconds = scores_of(nearest, case.strangers, queries, asked.store, CHUNK)
     except Exception as error:
-        return raw._replace(alone=_reason(step.name, error))
+        return raw._replace(alone=reason(step.name, error))
     return raw._replace(references=other[None], reference_seconds=seconds)
 
 
-def _reason(name: str, error: Exception) -> str:
+def reason(name: str, error: Exception) -> str:
     """What a row says of an error."""
     if isinstance(error, Unsuited):
         return f"not run: {error}"

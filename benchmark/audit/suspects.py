@@ -198,6 +198,8 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
             raise UserError(f"{name}= is missing: {WHAT}")
     if odd := [name for name in SET.values() if sources.get(name) is not None]:
         raise UserError(f"{odd[0]}= and suspects= are two questions, ask one: {WHAT}")
+    if sources.get("fit") is not None:
+        raise UserError("fit= has no effect beside suspects=: leave it out, or ask about members=")
     limits = {name: limit for name, limit in plain(config.fail_if).items() if limit is not None}
     if others := sorted(limits.keys() - {SET_LIMIT}):
         raise UserError(f"fail_if.{others[0]}: of suspects= there is only fail_if.{SET_LIMIT}")

@@ -1,8 +1,9 @@
 """From scores to a verdict: thresholds with their sources, and limits for CI.
 
 All statements of a verdict hold together with the chosen confidence: with s statements (see
-`evidence`; four more about copies), each is made at 1 - (1 - confidence) / s (Bonferroni). Picking
-the strongest of several attacks would otherwise find a leak by chance.
+`evidence`; four more about copies, two about each record of `worst`), each is made at
+1 - (1 - confidence) / s (Bonferroni). Picking the strongest of several attacks would otherwise find
+a leak by chance.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence, evidence_of
+from benchmark.audit.worst import NONE, Worst
 from benchmark.config.build import check
 from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
 from benchmark.measures.copies import excess
@@ -46,7 +48,7 @@ class Verdict:
     that is not resolved. level: of each statement; statements: how many there are. exceeded: limits
     of fail_if that were exceeded, with what was found. doubtful: members and non-members differ by
     themselves. failed: an attack that was planned failed, so that no leak is ruled out; what the
-    others found stands.
+    others found stands. recognised: single records whose presence is told better than by guessing.
     """
 
     word: str
@@ -67,6 +69,7 @@ class Verdict:
     limits: dict[str, float | None]
     doubtful: bool = False
     failed: bool = False
+    recognised: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -78,6 +81,9 @@ SETTINGS: dict[str, Any] = {
     "seed": NonNegativeInt,
     "searched": PositiveInt,
     "exposed": PositiveInt,
+    "fit.runs": PositiveInt,
+    "fit.references": PositiveInt,
+    "fit.records": PositiveInt,
     "bank.size": PositiveInt,
     "show_records": bool,
     "records.ignore": str | int | list[Any],
@@ -112,14 +118,17 @@ def check_settings(config: DictConfig) -> None:
             raise UserError(f"fail_if.{title}={value}: allowed are null and numbers in [0, 1]")
 
 
-def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Copies) -> Verdict:
+def judge(
+    result: JobResult, checks: list[Check], config: DictConfig, copies: Copies, worst: Worst = NONE
+) -> Verdict:
     """The verdict on a table of attacks; all thresholds come from the config."""
     thresholds, limits = plain(config.thresholds), plain(config.fail_if)
     values = {title: threshold["value"] for title, threshold in thresholds.items()}
-    about_copies = (3 if copies.released else 0) + (not result.copies.empty)
-    found = evidence_of(result, values["confidence"], values["false_alarms"], about_copies)
+    others = (3 if copies.released else 0) + (not result.copies.empty) + worst.statements
+    found = evidence_of(result, values["confidence"], values["false_alarms"], others)
     level = found[0].level
-    doubtful = any(check.name == SPLIT_LEAKS for check in checks)
+    named = {check.name for check in checks}
+    doubtful, failed = SPLIT_LEAKS in named, FAILED_ATTACK in named
     copied = copies.proven(level) if copies.released else 0
     nearly = int(np.ceil(excess(result.copies, "near copies", level) * copies.members))
     spared = copies.released and copies.p_swapped < 1 - level
@@ -128,20 +137,14 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
     found_upper = max((e.found_high for e in resolved), default=np.nan)
     turns = bool(config.blind) and not doubtful  # else the groups may differ by themselves
     proven = list(dict.fromkeys(e.access for e in found if e.proves or (turns and e.turned)))
-    failed = any(check.name == FAILED_ATTACK for check in checks)
     word = _word(
         error=any(check.level == "error" for check in checks),
-        leak=bool(proven or copied or nearly or (turns and spared)),
+        leak=bool(proven or copied or nearly or worst.recognised(level) or (turns and spared)),
         turned=spared or any(e.turned for e in found),
         bounded=upper <= values["small"] and found_upper <= values["few"] and not failed,
     )
     strongest = max(found, key=lambda e: e.gain[1])
-    measured = {
-        "auroc_lower": strongest.gain[1],
-        "auroc_upper": upper,
-        "found_upper": found_upper,
-        "copies": copied,
-    }
+    measured = dict(zip(LIMITS, (strongest.gain[1], upper, found_upper, copied), strict=True))
     return Verdict(
         word=word,
         strongest=strongest,
@@ -161,6 +164,7 @@ def judge(result: JobResult, checks: list[Check], config: DictConfig, copies: Co
         limits=limits,
         doubtful=doubtful,
         failed=failed,
+        recognised=tuple(worst.recognised(level)),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from benchmark.audit.copies import CHANCE, Copies
 from benchmark.audit.evidence import Evidence
 from benchmark.audit.verdict import Verdict
+from benchmark.audit.worst import Worst
 from benchmark.measures.numbers import count
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ PARTS = {
     "accessible_denoiser": "The diffusion model",
 }
 """Access -> what gives members away by it, where that is not the generator."""
+TRAINED = "attacks that train models like the generator on chosen records (LiRA, RMIA)"
+"""What only an audit with `fit` tries."""
 NEVER = (
-    "attacks that train models like the generator on chosen records (LiRA, RMIA)",
     "guessing unknown columns of a known person, or linking two releases (anonymeter does)",
     "attackers who know most of the other training records, as differential privacy assumes",
     "several records of one person taken together",
@@ -87,6 +89,8 @@ def _finding(verdict: Verdict) -> str:
             return "The released records contain near copies of training records."
         if any(access.startswith("full_black_box") for access in verdict.proven):
             return "The released records give away who was in the training data."
+        if verdict.recognised and not verdict.proven:
+            return "Single records are recognised in what is released."
         parts = {PARTS.get(access, "The generator") for access in verdict.proven}
         part = next((part for part in PARTS.values() if parts == {part}), "The generator")
         return f"{part} gives away who was in the training data."
@@ -99,6 +103,41 @@ def _finding(verdict: Verdict) -> str:
     }[verdict.word]
 
 
+def single(verdict: Verdict, worst: Worst) -> list[str]:
+    """What was told of single records, where the generator was trained anew for them."""
+    if not worst.games or verdict.word == "invalid":
+        return []
+    told, many = worst.told(verdict.level), len(worst.games)
+    best, highest = told[0], max(t.high for t in told)
+    if not verdict.recognised:
+        return [
+            f"Worst case: of {many} records that were chosen beforehand, none is recognised better "
+            f"than by guessing in {worst.runs} trainings with and without it. An AUROC above "
+            f"{highest:.3f} is ruled out for each of them."
+        ]
+    return [
+        f"Worst case: of {many} records that were chosen beforehand, {len(verdict.recognised)} "
+        f"{'is' if len(verdict.recognised) == 1 else 'are'} recognised: "
+        f"{', '.join(verdict.recognised)}. Surest is record {best.id}, by the {best.by}: AUROC "
+        f"{best.auroc:.3f} [{best.low:.3f}, {best.high:.3f}] over {worst.runs} trainings with and "
+        f"without it."
+    ]
+
+
+AVERAGE_AND_WORST = (
+    "Average case: how well all records together are told from others, with what was released "
+    "once. The table of attacks speaks of this. It is what an attacker learns of a record drawn at "
+    "random.",
+    "Worst case: how well the presence of one chosen record is told, by somebody who knows all "
+    "other training records and can train the generator again and again. A good average can hide a "
+    "record that is always recognised, most often an unusual one.",
+    "The records were chosen before these trainings: one half lies furthest from the five nearest "
+    "other members, one half was most exposed in the table of attacks. All intervals hold "
+    "together, so it is fair to pick the worst of them. Records that were not chosen may be worse.",
+)
+"""What the two kinds of numbers of an audit with `fit` mean."""
+
+
 def _listed(accesses: Sequence[str]) -> str:
     return ", ".join(access.replace("_", " ") for access in accesses)
 
@@ -106,9 +145,12 @@ def _listed(accesses: Sequence[str]) -> str:
 def _ranking(best: Evidence) -> str:
     area, low, high = best.gain
     compared = "better than guessing" if low > 0.5 else "which guessing explains"
+    anew = ("lira", "rmia")  # by reference models, which only `fit` makes
+    more = " and trainings of the generator anew" if best.calibrated.startswith(anew) else ""
     sign = ", its sign turned" if best.turned else ""
     return (
-        f"Strongest attack: {best.name}{sign}, with {KNOWS.get(best.access, best.access)}: AUROC "
+        f"Strongest attack: {best.name}{sign}, with {KNOWS.get(best.access, best.access)}{more}: "
+        f"AUROC "
         f"{area:.3f} [{low:.3f}, {high:.3f}], {compared} (0.5)."
     )
 
@@ -221,7 +263,7 @@ def _posterior(prior: float, found: float, alarms: float) -> float:
     return prior * found / (prior * found + (1 - prior) * alarms)
 
 
-def assumed(steps: Sequence[Step]) -> list[str]:
+def assumed(steps: Sequence[Step], worst: Worst) -> list[str]:
     """What the attackers of the table were given beforehand."""
     ran = dict.fromkeys(step.access for step in steps if step.places is not None)
     sentences = [
@@ -231,10 +273,15 @@ def assumed(steps: Sequence[Step]) -> list[str]:
     sentences += [f"{a.replace('_', ' ')}: {KNOWS[a]}." for a in ran if a in KNOWS]
     if any("reference" in step.what for step in steps if step.places is not None):
         sentences.append("Calibrated rows: reference records of the same kind besides.")
+    if worst.references:
+        sentences.append(
+            f"Rows by LiRA and RMIA: the attacker can also train the generator, here "
+            f"{worst.references} times on random halves of the records."
+        )
     return sentences
 
 
-def not_tried(steps: Sequence[Step], unselected: Sequence[str]) -> list[str]:
+def not_tried(steps: Sequence[Step], unselected: Sequence[str], worst: Worst) -> list[str]:
     """Attacks that did not run and why, those not selected, and what no audit tries."""
     skipped = [
         f"{step.name.replace('_', ' ')}: {step.what.removeprefix('not run: ')}"
@@ -243,4 +290,4 @@ def not_tried(steps: Sequence[Step], unselected: Sequence[str]) -> list[str]:
     ]
     others = ", ".join(name.replace("_", " ") for name in unselected)
     skipped += [f"attacks of this benchmark that were not selected: {others}"] if others else []
-    return [*skipped, *NEVER]
+    return [*skipped, *([] if worst.references else [TRAINED]), *NEVER]

@@ -170,12 +170,26 @@ def kept(models: Iterable[Any]) -> Iterator[None]:
 
 def named(name: str, entry: str, *given: Any, **more: Any) -> Any:
     """What MODULE:FUNCTION gives when it is called; modules of the working folder count too."""
+    function = imported(name, entry)
+    with _own_modules(name, entry):
+        return function(*given, **more)
+
+
+def imported(name: str, entry: str) -> Any:
+    """The function that MODULE:FUNCTION names."""
     module, colon, function = entry.partition(":")
     if not (module and colon and function):
         raise UserError(f"{name}={entry}: write it as my_module:function")
+    with _own_modules(name, entry):
+        return getattr(importlib.import_module(module), function)
+
+
+@contextmanager
+def _own_modules(name: str, entry: str) -> Iterator[None]:
+    """Modules of the working folder can be imported, and errors of anyone's code are one line."""
     sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), function)(*given, **more)
+        yield
     except Exception as error:  # anyone's code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{name}={entry}: {type(error).__name__}: {reason}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, ClassVar
 
 import numpy as np
 
+from benchmark.audit.given.fit import Fit, Run
 from benchmark.audit.given.inputs import Records
 from benchmark.audit.given.selection import LeftOut
 from benchmark.audit.given.space import ImageSpace, TableSpace
@@ -62,7 +63,8 @@ class Case:
     fields. bank: samples and codes of the generator, which replace the released samples in views
     of it. left_out: records that are not asked about or not used. missing: field of a view -> why
     this case has none, where that is not as in WITHOUT. notes: how the inputs were read. stands:
-    part that is no array -> hash of what stands for it.
+    part that is no array -> hash of what stands for it. fit: how the generator can be trained anew,
+    where that is given.
     """
 
     given: dict[str, Records]
@@ -75,6 +77,7 @@ class Case:
     missing: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     stands: dict[str, str] = field(default_factory=dict)
+    fit: Fit | None = None
 
     kind: ClassVar[str] = "audit"
 
@@ -82,6 +85,12 @@ class Case:
         """Grant a view: exactly its fields. Raises NoAccess naming what was not handed in."""
         parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
         return grant(parts, access, WITHOUT | self.missing)
+
+    def retrained(self, run: Run) -> Case:
+        """The case in which that run of `fit` made what was released."""
+        assert self.fit is not None
+        released = self.space.records(self.fit.run(*run)).values
+        return replace(self, parts=self.parts | {"released": released}, bank={})
 
     @property
     def released(self) -> Dataset | None:

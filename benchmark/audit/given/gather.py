@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmark.audit.given.case import Case, Space
 from benchmark.audit.given.denoiser import granted
+from benchmark.audit.given.fit import Fit
 from benchmark.audit.given.inputs import (
     Reading,
     Records,
@@ -38,6 +39,7 @@ from benchmark.data.joined import joined
 from benchmark.data.queries import Queries
 from benchmark.store.entries import Store
 from benchmark.store.keys import plain
+from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 from victims.given.generators import Discriminator, Generator
 
@@ -60,9 +62,10 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     models = open_models(config, sources, machine.device)
     refuse_idle(config, sources, models.generator)
     inputs = _read(config, sources, store=store, generator=models.generator)
+    inputs, fit = _trained(config, sources, store=store, inputs=inputs)
     bank = try_generator(models.generator, inputs.records, config=config, rows=machine.batch_size)
     own = {"device": machine.device, "batch_size": machine.batch_size}
-    return _place(inputs, models, bank=bank, parts=own, seed=config.seed)
+    return replace(_place(inputs, models, bank=bank, parts=own, seed=config.seed), fit=fit)
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -86,6 +89,22 @@ def _read(
         picked = {n: by_index(every, n, sources[n]) for n in ("members", "non_members")}
         given = picked | {name: records for name, records in given.items() if name != "data"}
     return Inputs(agree(given), notes)
+
+
+def _trained(
+    config: DictConfig, sources: Mapping[str, Any], *, store: Store, inputs: Inputs
+) -> tuple[Inputs, Fit | None]:
+    """The training function, if there is one; what it makes of the members joins the inputs where
+    nothing else was released."""
+    if sources.get("fit") is None:
+        return inputs, None
+    given = inputs.records
+    size = len(given["samples"]) if "samples" in given else config.bank.size
+    fit = Fit(sources["fit"], given, store, size)
+    if "samples" in given or sources.get("generator") is not None:
+        return inputs, fit
+    released = fit.release(sub_seed(config.seed, "release") % 2**32)
+    return replace(inputs, records={**given, "samples": replace(released, name="samples")}), fit
 
 
 def _open_inputs(reading: Reading, sources: Mapping[str, Any], store: Store) -> dict[str, Records]:

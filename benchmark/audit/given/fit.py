@@ -1,0 +1,263 @@
+"""A training of one's own: `fit(records, seed)` trains a generator and gives what it would release.
+
+An audit calls it many times, each time on other records. What a call gave is kept in the store, so
+that a stopped audit goes on, and several processes that run the same audit share the work.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmark.audit.given.columns import as_text
+from benchmark.audit.given.inputs import Records, name_of, some
+from benchmark.data.dataset import as_float, in_memory
+from benchmark.store.entries import Store
+from victims.errors import UserError
+from victims.given.generators import as_records
+from victims.given.networks import imported
+from victims.seeded import seeded
+
+Run = tuple[np.ndarray, int]
+"""Row numbers of the records to train on, and a seed."""
+
+
+class Fit:
+    """A training function, the records that it may be given, and what its runs gave.
+
+    source: `my_module:function`, or a callable. It takes records and a whole number, the seed.
+    Tables are DataFrames with the columns of the members: numbers as float64 (int64 where all are
+    whole and none is missing; dates in days), all else as text. Images are float32 (n, c, h, w) in
+    [-1, 1]. It returns released records of the same form, an object with `sample(n)`, or a callable
+    that takes n.
+    given: the inputs; runs name their rows, members first, then non-members. size: how many records
+    a run releases; what is asked of a generator.
+    Raises UserError where the source cannot be called.
+    """
+
+    def __init__(self, source: Any, given: Mapping[str, Records], store: Store, size: int) -> None:
+        self.store, self.size = store, size
+        self.function: Callable[[Any, int], Any]
+        if isinstance(source, str | Path):
+            self.name = str(source)
+            self.function = imported("fit", self.name)
+            self.code: str | None = _code_of(self.function)
+        else:
+            self.name, self.function, self.code = str(name_of(source)), source, None
+        if not callable(self.function):
+            raise UserError(f"fit={self.name}: a function fit(records, seed) is needed")
+        self.given = given
+        inputs = given["members"], given["non_members"]
+        self.members, self.all = len(inputs[0]), len(inputs[0]) + len(inputs[1])
+        if inputs[0].is_image:
+            self.pool: Any = np.concatenate([np.array(part.images.values) for part in inputs])
+            self.contents = np.concatenate([part.images.digests for part in inputs])
+        else:
+            table = pd.concat([part.table for part in inputs], ignore_index=True)
+            self.pool = table.astype(
+                {column: np.int64 for column in table if _whole(table[column])}
+            )
+            self.contents = pd.util.hash_pandas_object(table, index=False).to_numpy()
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def release(self, seed: int) -> Records:
+        """What training on the members releases; later runs must give as many records."""
+        found = self._run(np.arange(self.members), seed)
+        self.size = len(found)
+        return found
+
+    def run(self, rows: np.ndarray, seed: int) -> Records:
+        """What training on these rows (n,) releases, as many records as `size`.
+
+        Raises UserError where there are fewer.
+        """
+        found = self._run(rows, seed)
+        if len(found) < self.size:
+            raise UserError(
+                f"fit={self.name}: it gives {len(found)} records where {self.size} were released; "
+                f"give as many whatever it is trained on, or return an object with sample(n)"
+            )
+        return found.take(np.arange(self.size), "fit")
+
+    def refuse_idle(self, first: Run, second: Run) -> None:
+        """Raise UserError where the records, or the seed, change nothing: one more run tells."""
+        other = self._run(first[0], second[1])
+        if _equal(other, self._run(*first)):
+            raise UserError(
+                f"fit={self.name}: with two seeds it gives the same records; let the seed decide "
+                f"what is drawn, and give as many records as will be released"
+            )
+        if _equal(other, self._run(*second)):
+            raise UserError(
+                f"fit={self.name}: trained on two different sets of records it gives the same; it "
+                f"must be trained on the records that it is given"
+            )
+
+    def ahead(self, runs: Sequence[Run]) -> None:
+        """Train what is not in the store yet, behind a bar, in an order of this process's own.
+
+        Raises UserError for the run that fails; those before it are kept.
+        """
+        missing = [run for run in runs if not self.store.has("retrained", self._filed(*run))]
+        random.Random(os.getpid()).shuffle(missing)
+        for run in tqdm(missing, desc="training anew", unit="run", leave=False):
+            self.run(*run)
+
+    def _run(self, rows: np.ndarray, seed: int) -> Records:
+        """All that training on these rows (n,) gives: from the store, or made now."""
+        filed = self._filed(rows, seed)
+
+        def make(folder: Path) -> None:
+            with seeded(seed):
+                _write(folder, self._called(rows, seed))
+
+        found = _read(self.store.get("retrained", filed, make))
+        return Records("fit", np.arange(len(found)).astype(str), _content_of(found))
+
+    def _filed(self, rows: np.ndarray, seed: int) -> dict[str, Any]:
+        """What determines a run; what one run gives stands for a function without a file."""
+        if self.code is None:
+            with seeded(0):
+                self.code = _content(self._called(np.arange(self.members), 0))
+        return {
+            "fit": self.name,
+            "code": self.code,
+            "records": sha256(np.ascontiguousarray(self.contents[rows]).tobytes()).hexdigest(),
+            "count": len(rows),
+            "seed": seed,
+            "size": self.size,
+        }
+
+    def _called(self, rows: np.ndarray, seed: int) -> pd.DataFrame | np.ndarray:
+        """One call of the function, and its result in the audit's own form."""
+        is_table = isinstance(self.pool, pd.DataFrame)
+        records = self.pool.iloc[rows].reset_index(drop=True) if is_table else self.pool[rows]
+        where = f"fit={self.name}, trained on {len(rows)} records with seed {seed}"
+        try:
+            found = self.function(records, seed)
+            sample = getattr(found, "sample", None)
+            if not isinstance(found, pd.DataFrame) and callable(sample or found):
+                found = (sample or found)(self.size)
+        except Exception as error:  # anyone's code
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"{where}: it fails ({type(error).__name__}: {reason}); earlier runs are kept"
+            ) from error
+        found = found.detach().cpu().numpy() if isinstance(found, Tensor) else found
+        if not isinstance(found, pd.DataFrame | np.ndarray) or len(found) == 0:
+            raise UserError(
+                f"{where}: it gives a {type(found).__name__}; records, an object with sample(n) or "
+                f"a function of n are needed"
+            )
+        return self._table(where, found) if is_table else self._images(where, found)
+
+    # --- what it gave -------------------------------------------------------------------------
+
+    def _table(self, where: str, found: pd.DataFrame | np.ndarray) -> pd.DataFrame:
+        columns = list(self.pool.columns)
+        if isinstance(found, np.ndarray):
+            if found.ndim != 2 or found.shape[1] != len(columns):
+                raise UserError(
+                    f"{where}: it gives an array of shape {found.shape}, (n, {len(columns)}) is "
+                    f"needed"
+                )
+            found = pd.DataFrame(found, columns=columns)
+        theirs = [str(column) for column in found.columns]
+        missing, more = (
+            [c for c in a if c not in b] for a, b in ((columns, theirs), (theirs, columns))
+        )
+        if missing or more or len(theirs) != len(columns):
+            said = f"without {some(missing)}" if missing else f"with {some(more or theirs)} besides"
+            raise UserError(f"{where}: it gives other columns than it was given, {said}")
+        found = found.set_axis(theirs, axis=1)[columns].reset_index(drop=True)
+        return pd.DataFrame({column: self._column(where, found[column]) for column in columns})
+
+    def _column(self, where: str, values: pd.Series) -> np.ndarray:
+        """A column as numbers or text, as the inputs have it."""
+        tables = [records.table[values.name] for records in self.given.values()]
+        if not pd.api.types.is_numeric_dtype(self.pool[values.name]):
+            text = as_text(values)
+            known = set().union(*(part.unique() for part in tables))
+            if odd := sorted(set(text.unique()) - known):
+                raise UserError(
+                    f"{where}: column {values.name!r} holds {some([repr(o) for o in odd])}, which "
+                    f"no input has"
+                )
+            return text.to_numpy(object)
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+        gone = np.isnan(numbers)
+        if bad := values[(gone & values.notna().to_numpy()) | np.isinf(numbers)].tolist():
+            raise UserError(
+                f"{where}: column {values.name!r} holds {bad[0]!r}, finite numbers are needed"
+            )
+        if gone.any() and not any(part.isna().any() for part in tables):
+            raise UserError(
+                f"{where}: in column {values.name!r} numbers are missing, and in no input"
+            )
+        return numbers
+
+    def _images(self, where: str, found: pd.DataFrame | np.ndarray) -> np.ndarray:
+        shape = self.pool.shape[1:]
+        if isinstance(found, np.ndarray) and found.dtype.kind in "fiu":
+            found = as_records(as_float(found.astype(np.float32)), shape).numpy()
+        if not isinstance(found, np.ndarray) or found.shape[1:] != shape:
+            raise UserError(
+                f"{where}: images (n, {', '.join(map(str, shape))}) in [-1, 1] are needed"
+            )
+        if not np.isfinite(found).all() or np.abs(found).max() > 1.001:
+            raise UserError(f"{where}: its pixels must be finite and in [-1, 1]")
+        return found.clip(-1, 1)
+
+
+def _whole(values: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(values) and (values % 1 == 0).all())
+
+
+def _code_of(function: Any) -> str:
+    """Hash of the file that a function stands in; what that imports does not count."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+        return sha256(Path(str(file)).read_bytes()).hexdigest()
+    except (TypeError, OSError):
+        return ""
+
+
+def _equal(one: Records, other: Records) -> bool:
+    return _content(one.content) == _content(other.content)
+
+
+def _content(found: Any) -> str:
+    """Hash of records, whatever form they have."""
+    if isinstance(found, pd.DataFrame):
+        return sha256(
+            pd.util.hash_pandas_object(found, index=False).to_numpy().tobytes()
+        ).hexdigest()
+    values = getattr(found, "values", found)
+    return sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _content_of(found: pd.DataFrame | np.ndarray) -> Any:
+    return found if isinstance(found, pd.DataFrame) else in_memory(found)
+
+
+def _write(folder: Path, found: pd.DataFrame | np.ndarray) -> None:
+    if isinstance(found, pd.DataFrame):
+        found.to_parquet(folder / "records.parquet", index=False)
+    else:
+        np.save(folder / "records.npy", found)
+
+
+def _read(folder: Path) -> pd.DataFrame | np.ndarray:
+    table = folder / "records.parquet"
+    return pd.read_parquet(table) if table.exists() else np.load(folder / "records.npy")

@@ -1,0 +1,146 @@
+"""Attacks by somebody who can train the generator: reference models on halves of the records.
+
+fit(half i of the records) -> what each releases -> scores under them -> rows by LiRA and RMIA
+fit(members but some, half of the exposed ones) -> one record's score -> AUROC of that record
+both beside the rows of what was released, under one verdict
+
+The first line is this file, the second `worst`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig
+
+from attacks.calibration.difference import Calibration
+from benchmark.audit.given.case import Case
+from benchmark.audit.given.fit import Run
+from benchmark.audit.steps import CHUNK, Attacks, Step, reason
+from benchmark.audit.worst import LEAST_RUNS, NONE, Worst, draw_runs, play, targets
+from benchmark.config.build import build_all
+from benchmark.models.references import suffices
+from benchmark.scores.rows import Raw, Table, with_budgets
+from benchmark.scores.target import scores_of
+from benchmark.store.seeds import sub_seed
+from victims.access import FullBlackBox, PartialBlackBox
+from victims.errors import UserError
+
+LEAST = 4
+"""Reference models at least, and they come in pairs: LiRA needs two with each record and two
+without it."""
+
+
+def retrain(
+    config: DictConfig,
+    asked: Attacks,
+    case: Case,
+    steps: Sequence[Step],
+    found: tuple[pd.DataFrame, pd.DataFrame],
+) -> tuple[pd.DataFrame, pd.DataFrame, Worst]:
+    """Rows and scores of an audit with those of reference models behind, and the worst records.
+
+    found: the audit's rows and scores so far; without `fit` that is all.
+    """
+    rows, scores = found
+    if case.fit is None:
+        return rows, scores, NONE
+    runs = halves(case, config.fit.references, config.seed)
+    case.fit.refuse_idle(runs[0], runs[1])
+    case.fit.ahead(runs)
+    more = reference_rows(asked, case, steps, runs, calibrations_of(config))
+    rows = pd.concat([rows, more[0]], ignore_index=True)
+    scores = pd.concat([scores, more[1]], ignore_index=True)
+    left = config.fit.runs - config.fit.references
+    if left < LEAST_RUNS:
+        return rows, scores, Worst(references=len(runs))
+    chosen = targets(case, rows, scores, config.fit.records)
+    games = draw_runs(case, chosen, left, config.seed)
+    case.fit.ahead(games)
+    told = play(case, chosen, games, config.seed)
+    return rows, scores, Worst(told, len(games), len(runs))
+
+
+def calibrations_of(config: DictConfig) -> dict[str, Calibration]:
+    """How scores under reference models are used; raises UserError for a budget that fails them."""
+    count, runs = config.fit.references, config.fit.runs
+    if count < LEAST or count % 2 or count > runs:
+        raise UserError(
+            f"fit.references={count}: an even number from {LEAST} to fit.runs={runs} is needed"
+        )
+    if 0 < runs - count < LEAST_RUNS:
+        raise UserError(
+            f"fit.runs={runs}: fit.references={count} leaves {runs - count} for the worst records, "
+            f"at least {LEAST_RUNS} (or none) are needed"
+        )
+    return build_all(config.fit.calibration, "fit.calibration")
+
+
+def halves(case: Case, count: int, seed: int) -> list[Run]:
+    """Runs 2j and 2j + 1 train on two parts of one random division of all records.
+
+    Members and non-members alike, no label is used. A part is as large as the members, or half of
+    all where that is less. Source: as `benchmark.models.references.Halves`.
+    """
+    assert case.fit is not None
+    size = min(case.fit.members, case.fit.all // 2)
+    runs = []
+    for i in range(count):
+        division = np.random.default_rng(sub_seed(seed, "fit", "division", i // 2))
+        order = division.permutation(case.fit.all)
+        part = order[:size] if i % 2 == 0 else order[size : 2 * size]
+        runs.append((part, sub_seed(seed, "fit", "half", i) % 2**32))
+    return runs
+
+
+def reference_rows(
+    asked: Attacks,
+    case: Case,
+    steps: Sequence[Step],
+    runs: Sequence[Run],
+    calibrations: Mapping[str, Calibration],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows by calibration and their scores, of all attacks that ran on released records.
+
+    runs: of the reference models, in the store. An attack that fails under them says so in its row.
+    """
+    inside = np.array([np.isin(case.queries.rows, rows) for rows, _ in runs])
+    kept = {n: own for n, own in calibrations.items() if suffices(inside, own)}
+    if not kept:
+        raise UserError(
+            f"fit.references={len(runs)}: too few for {', '.join(calibrations)}; each record must "
+            f"be in, and out of, two of them"
+        )
+    ran = [step for step in steps if step.places is not None and _of_samples(asked, step)]
+    if not ran:
+        return pd.DataFrame(), pd.DataFrame()
+    others = [case.retrained(run) for run in runs]
+    raws = {step.name: _raw(asked, case, step, others) for step in ran}
+    rows, scores = Table(case.queries, inside, kept, {}).build(raws)
+    attacks = {name: attacker.attack for name, attacker in asked.attacks.items()}
+    rows = with_budgets(rows[rows["calibrated"] != "none"], attacks)
+    return rows, scores[scores["calibrated"] != "none"]
+
+
+def _of_samples(asked: Attacks, step: Step) -> bool:
+    """Whether an attack sees what was released and no more of the victim."""
+    access = asked.attacks[step.name].access
+    return issubclass(access, FullBlackBox) and not issubclass(access, PartialBlackBox)
+
+
+def _raw(asked: Attacks, case: Case, step: Step, others: Sequence[Case]) -> Raw:
+    """Scores of the queries under what was released (stored already), and under other releases."""
+    attacker, raw = asked.attacks[step.name], Raw(step.access)
+    try:
+        scores, seconds = scores_of(attacker, case, case.queries, asked.store, CHUNK)
+        found = [scores_of(attacker, o, case.queries, asked.store, CHUNK) for o in others]
+    except Exception as error:  # of any attack
+        return raw._replace(refused=reason(step.name, error))
+    return raw._replace(
+        victim=scores,
+        references=np.array([values for values, _ in found]),
+        seconds=seconds,
+        reference_seconds=sum(spent for _, spent in found),
+    )
