@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.audit import words
+from benchmark.audit import beside, words
 from benchmark.audit.advice import next_steps
 from benchmark.audit.facts import Exposed, Facts, RowPair
 from benchmark.audit.steps import Step
@@ -69,7 +69,12 @@ class Found:
     @property
     def headline(self) -> list[str]:
         """The finding in a few sentences."""
-        return words.headline(self.verdict, self.facts) + words.single(self.verdict, self.worst)
+        return words.headline(self.verdict, self.facts) + beside.single(self.verdict, self.worst)
+
+    @property
+    def beside(self) -> list[str]:
+        """Other measures of the same release, and what they do not prove."""
+        return beside.measures(self.verdict, self.result.copies)
 
     def summary(self) -> dict[str, Any]:
         """The verdict as plain numbers and text: the content of audit.json."""
@@ -80,6 +85,7 @@ class Found:
                 "schema": SCHEMA,
                 "verdict": verdict.word,
                 "headline": self.headline,
+                "beside": self.beside,
                 "strongest": asdict(verdict.strongest),
                 "sharpest": asdict(verdict.sharpest),
                 "first": asdict(verdict.first),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from benchmark.audit import words
 from benchmark.audit.advice import next_steps
+from benchmark.audit.beside import AVERAGE_AND_WORST
 from benchmark.audit.worst import Told
 from benchmark.data import tiles
 from benchmark.measures.numbers import number, percent
@@ -48,6 +49,7 @@ def render(audit: Found) -> str:
         copies=None if result.copies.empty else copied(result.copies),
         closest=closest_pictures(result.closest),
         row_pairs=[_row_pair(pair) for pair in audit.closest],
+        beside=audit.beside,
         meaning=words.meaning(verdict, audit.facts),
         next_steps=next_steps(verdict, audit.facts),
         table=attack_table(result.rows[result.rows["status"] == "ok"]),
@@ -56,7 +58,7 @@ def render(audit: Found) -> str:
         assumed=words.assumed(audit.steps, audit.worst),
         not_tried=words.not_tried(audit.steps, audit.unselected, audit.worst),
         told=[_told(told) for told in audit.worst.told(verdict.level)],
-        kinds_of_case=words.AVERAGE_AND_WORST,
+        kinds_of_case=AVERAGE_AND_WORST,
         strongest=verdict.strongest.name,
         statements=verdict.statements,
         level=f"{verdict.level:.2%}",

@@ -44,7 +44,8 @@ class Audit(Found):
 
     def print(self, console: Console | None = None) -> None:
         """The table, the checks and the headline."""
-        print_found(self.result, self.headline, self.verdict.exceeded, console)
+        said = [*self.headline, *self.beside]
+        print_found(self.result, said, self.verdict.exceeded, console)
 
     def write(self, folder: Path | str) -> Path:
         """Write audit.json, index.html, the scores and the table; return the page.

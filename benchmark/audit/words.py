@@ -103,41 +103,6 @@ def _finding(verdict: Verdict) -> str:
     }[verdict.word]
 
 
-def single(verdict: Verdict, worst: Worst) -> list[str]:
-    """What was told of single records, where the generator was trained anew for them."""
-    if not worst.games or verdict.word == "invalid":
-        return []
-    told, many = worst.told(verdict.level), len(worst.games)
-    best, highest = told[0], max(t.high for t in told)
-    if not verdict.recognised:
-        return [
-            f"Worst case: of {many} records that were chosen beforehand, none is recognised better "
-            f"than by guessing in {worst.runs} trainings with and without it. An AUROC above "
-            f"{highest:.3f} is ruled out for each of them."
-        ]
-    return [
-        f"Worst case: of {many} records that were chosen beforehand, {len(verdict.recognised)} "
-        f"{'is' if len(verdict.recognised) == 1 else 'are'} recognised: "
-        f"{', '.join(verdict.recognised)}. Surest is record {best.id}, by the {best.by}: AUROC "
-        f"{best.auroc:.3f} [{best.low:.3f}, {best.high:.3f}] over {worst.runs} trainings with and "
-        f"without it."
-    ]
-
-
-AVERAGE_AND_WORST = (
-    "Average case: how well all records together are told from others, with what was released "
-    "once. The table of attacks speaks of this. It is what an attacker learns of a record drawn at "
-    "random.",
-    "Worst case: how well the presence of one chosen record is told, by somebody who knows all "
-    "other training records and can train the generator again and again. A good average can hide a "
-    "record that is always recognised, most often an unusual one.",
-    "The records were chosen before these trainings: one half lies furthest from the five nearest "
-    "other members, one half was most exposed in the table of attacks. All intervals hold "
-    "together, so it is fair to pick the worst of them. Records that were not chosen may be worse.",
-)
-"""What the two kinds of numbers of an audit with `fit` mean."""
-
-
 def _listed(accesses: Sequence[str]) -> str:
     return ", ".join(access.replace("_", " ") for access in accesses)
 

@@ -106,7 +106,10 @@ def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
     authenticity: share of the samples that lie further from the closest record of the kind than
         that lies from its own closest one. Source: Alaa et al. 2021, arXiv 2102.08921.
     C_T: see `data_copying`.
-    Smaller for the members than for the others means copying.
+    DCR share: share of the samples that lie closer to a record of the kind than to any of the
+        other, ties half. Practice: the package mostlyai-qa; 0.5 is taken to be fine.
+    NNDR: mean of the distance to the closest record of the kind over that to the second closest.
+    Smaller for the members than for the others means copying; of the DCR share larger.
     seed: of the groups.
     """
     best, _ = closest.best()
@@ -172,7 +175,8 @@ def _less(closest: Closest, kind: np.ndarray) -> Iterator[float]:
 
 def _differences(closest: Closest, kind: np.ndarray) -> dict[str, tuple[float, float]]:
     """Measure -> its value against the members and against the others. kind: see `_deletions`."""
-    near = [_nearest(closest.distances, kind[closest.records] == side) for side in (1, 0)]
+    allowed = [kind[closest.records] == side for side in (1, 0)]
+    near = [_nearest(closest.distances, one) for one in allowed]
     apart = [_nearest(closest.apart, kind[closest.others] == side)[0] for side in (1, 0)]
     shares, authentic, tests = [], [], []
     for side, (distance, place) in zip((1, 0), near, strict=True):
@@ -186,7 +190,11 @@ def _differences(closest: Closest, kind: np.ndarray) -> dict[str, tuple[float, f
                 *(apart[1 - side][other], closest.record_cells[other]),
             )
         )
+    (ours, _), (theirs, _) = near
+    nearer = float(np.mean(ours < theirs) + np.mean(ours == theirs) / 2)
     return {
+        "DCR share": (nearer, 1 - nearer),
+        "NNDR": (_ratio(closest.distances, allowed[0]), _ratio(closest.distances, allowed[1])),
         "calibrated distance": (shares[0], shares[1]),
         "authenticity": (authentic[0], authentic[1]),
         "C_T": (tests[0], tests[1]),
@@ -197,6 +205,13 @@ def _nearest(distances: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np
     """Distance to the first record that is allowed, and its place; the last place without any."""
     place = np.where(allowed.any(1), allowed.argmax(1), distances.shape[1] - 1)
     return distances[np.arange(len(place)), place], place
+
+
+def _ratio(distances: np.ndarray, allowed: np.ndarray) -> float:
+    """Mean of the distance to the first record that is allowed over that to the second, or last."""
+    first, _ = _nearest(distances, allowed)
+    second, _ = _nearest(distances, allowed & (allowed.cumsum(1) > 1))
+    return float(np.divide(first, second, out=np.ones_like(first), where=second > 0).mean())
 
 
 def _calibrated(distance: np.ndarray, distances: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ UNTRAINED, REAL = "untrained", "real"
 NO_ACCESS = "none"
 """Access of a row that never looks at the victim."""
 
-SHARES = "exact copies", "near copies", "authenticity"
+SHARES = "exact copies", "near copies", "authenticity", "DCR share"
 """Measures of copies that are shares of records or samples."""
 
 OFTEN = 0.95

@@ -46,6 +46,10 @@ def test_a_resampler_leaks_and_the_true_distribution_does_not(audited: Audited, 
     assert all(exposed.above == 0 for exposed in leaking.exposed)
     more = {"members": table(0, 4 * N), "non_members": table(1, 4 * N)}
     safe = audited(**more, samples=table(3, 4 * N))
+    assert f"AUROC {safe.verdict.strongest.gain[0]:.3f}" in safe.beside[0]
+    share = safe.result.copies.set_index("measure").loc["DCR share", "members"]
+    assert f"DCR share {share:.3f}" in safe.beside[0]
+    assert "proves nothing" in safe.beside[1]
     assert safe.verdict.word == "no leak found"
     assert safe.facts.copies.copied_members == 0
 

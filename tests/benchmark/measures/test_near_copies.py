@@ -53,6 +53,11 @@ def test_levels_are_those_of_a_search_through_all_distances() -> None:
         assert row(table, "calibrated distance")[name] == pytest.approx((near.min(1) / mean).mean())
         authentic = near.min(1) > apart[near.argmin(1)]
         assert row(table, "authenticity")[name] == pytest.approx(authentic.mean())
+        two = np.sort(near, 1)[:, :2]
+        assert row(table, "NNDR")[name] == pytest.approx((two[:, 0] / two[:, 1]).mean(), abs=1e-6)
+    closer = far[:, :M].min(1) < far[:, M:].min(1)
+    assert row(table, "DCR share")["members"] == pytest.approx(closer.mean())
+    assert row(table, "DCR share")["held_out"] == pytest.approx(1 - closer.mean())
 
 
 def test_data_copying_is_the_normal_deviate_of_mann_and_whitney() -> None:
@@ -105,7 +110,7 @@ def test_a_generator_that_never_saw_the_members_raises_no_more_alarms_than_promi
         copies.table(found(normal(1000 + i, N), normal(i, 2 * M), i), i).set_index("measure")
         for i in range(25)
     ]
-    for measure in ("calibrated distance", "authenticity", "C_T"):
+    for measure in ("DCR share", "NNDR", "calibrated distance", "authenticity", "C_T"):
         alarms = sum(t.loc[measure, "low"] > 0 or t.loc[measure, "high"] < 0 for t in tables)
         assert alarms <= binom.isf(1e-3, 25, 0.05), measure
     assert sum(copies.excess(t.reset_index(), "near copies", 0.95) > 0 for t in tables) <= 5
