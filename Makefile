@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+BENCH := results/bench.csv
+PEERS := nearest monte_carlo optimisers private workers busy
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test slow lint bench clean
@@ -31,8 +33,9 @@ slow: $(INSTALLED) ## Run the slow tests
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: $(INSTALLED) ## Measure speed against the peers, on the same inputs, as ratios
-	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+bench: $(INSTALLED) ## Measure speed against the peers, as ratios: one table, kept in results/bench.csv
+	for script in $(PEERS); do BENCH=$(BENCH) $(BIN)/python bench/$$script.py || exit 1; done
+	$(BIN)/python bench/goals.py $(BENCH)
 
 clean: ## Delete the store and the outputs of earlier runs
 	rm -rf store outputs

@@ -1,6 +1,6 @@
 """Monte Carlo attack: its time with three features over that of the nearest-neighbour search.
 
-Run `python -m bench.monte_carlo` (3 minutes on 2 cores, 3 GB of memory). Both see the same arrays
+Run `python bench/monte_carlo.py` (3 minutes on 2 cores, 3 GB of memory). Both see the same arrays
 and are timed in turns; Monte Carlo's time includes learning (components, epsilon) and computing all
 features.
 """
@@ -16,6 +16,7 @@ from tempfile import gettempdir
 from typing import Any
 
 import torch
+from goals import note
 
 from attacks.features import ColourHistogram, OrientedGradients, PrincipalComponents, Values
 from attacks.monte_carlo import MonteCarlo
@@ -59,8 +60,7 @@ def main() -> None:
             sum(times[name][i] for name in three) / times["search"][i]
             for i in range(options.repeats)
         ]
-        span = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{' + '.join(three)}: {median(ratios):.2f} of the search ({span}; goal {GOAL})")
+        note(f"Monte Carlo: {', '.join(three)}", "nearest neighbours", ratios, f"<= {GOAL}")
 
 
 def attacked(attack: MonteCarlo, view: FullBlackBoxWithReference, queries: torch.Tensor) -> None:

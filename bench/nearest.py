@@ -1,6 +1,6 @@
-"""Nearest neighbours: seconds, and ratios to scikit-learn and to a plain matrix product.
+"""Nearest neighbours: seconds, and ratios to scikit-learn, FAISS and a plain matrix product.
 
-Run `python -m bench.nearest` (10 minutes or less on 2 cores, 3 GB of memory). The searches and the
+Run `python bench/nearest.py` (10 minutes or less on 2 cores, 3 GB of memory). The searches and the
 product are timed in turns and repeated, so that a busy machine disturbs all of them alike.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from goals import note
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
@@ -35,17 +36,33 @@ def main() -> None:
     few = min(options.subset, len(queries))
 
     neighbours = NearestNeighbors(n_neighbors=K).fit(released)
-    ours, theirs, plain = [], [], []
+    ours, theirs, plain, flat = [], [], [], []
+    search = faiss_search(released, options.threads)
     for _ in range(options.repeats):
         plain.append(seconds(lambda: product(view, queries))[0])
         time_ours, (_, found) = seconds(lambda: nearest(view.blocks(), queries, K))
         ours.append(time_ours)
         time_theirs, _ = seconds(lambda: ten_at_a_time(neighbours, queries[:few].numpy()))
         theirs.append(time_theirs * len(queries) / few)
+        if search is not None:
+            flat.append(seconds(lambda: search(queries.numpy()))[0])
     checked = min(options.checked, len(queries))
     same = sum(np.array_equal(found[i], brute(released, queries[i])) for i in range(checked))
-    report(options, ours, theirs, plain)
+    report(options, ours, theirs, plain, flat)
     print(f"same {K} neighbours as a float64 search: {same} of {checked} queries")
+
+
+def faiss_search(released: np.ndarray, threads: int) -> Callable[[np.ndarray], Any] | None:
+    """FAISS' exact search, whose index is built beforehand; None without the package."""
+    try:
+        import faiss
+    except ImportError:
+        print("FAISS is not installed: pip install faiss-cpu")
+        return None
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexFlatL2(released.shape[1])
+    index.add(released)
+    return lambda queries: index.search(queries, K)
 
 
 def product(view: FullBlackBox, queries: Tensor) -> None:
@@ -75,7 +92,11 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def report(
-    options: argparse.Namespace, ours: list[float], theirs: list[float], plain: list[float]
+    options: argparse.Namespace,
+    ours: list[float],
+    theirs: list[float],
+    plain: list[float],
+    flat: list[float],
 ) -> None:
     """Print medians in seconds, the rate, and the ratios with their range over the repeats."""
     operations = 2e-9 * options.queries * options.samples * options.dimensions
@@ -89,13 +110,12 @@ def report(
         f"scikit-learn, ten at a time: {median(theirs):.1f} s "
         f"(scaled linearly from {options.subset} queries)"
     )
-    for name, goal, times in (
-        ("times as fast as scikit-learn", 10, theirs),
-        ("of the plain product's rate", 0.6, plain),
-    ):
+    peers = {"scikit-learn, ten at a time": (theirs, ">= 10"), "plain product": (plain, ">= 0.6")}
+    if flat:
+        peers["FAISS, exact index"] = flat, ">= 1"
+    for peer, (times, goal) in peers.items():
         ratios = [other / own for other, own in zip(times, ours, strict=True)]
-        span = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"{median(ratios):.2f} {name} ({span}; goal: at least {goal})")
+        note("nearest neighbours, speed", peer, ratios, goal)
 
 
 def arguments() -> argparse.Namespace:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from goals import note
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -85,6 +86,8 @@ def main() -> None:
         process.join()
         ratio = f"{times[0] / times[1]:.2f} x {times[1]:.3f} s" if len(times) > 1 else "not timed"
         print(f"micro_batch {micro:3}: {ratio}, peak {peak:.0f} MiB", flush=True)
+        if len(times) > 1:
+            note(f"private step, {micro} records at once", "plain step", times[1] / times[0], "")
 
 
 if __name__ == "__main__":
