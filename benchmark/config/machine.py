@@ -23,7 +23,8 @@ class Machine:
     """Where and how fast a job runs; of all this only the precision changes what is found.
 
     store: folder of what is made once. accelerator: cpu, or gpu for CUDA.
-    precision: of training. threads: of the job; None = as many as torch chooses.
+    workers: processes that train a job's models and attack them; None = as many as pay.
+    precision: of training. threads: of the job, all workers together; None = as torch chooses.
     batch_size: records in one call to a network. checkpoint_every_s: seconds between checkpoints.
     progress: whether bars are shown.
     renew: attacks whose scores are made anew where their file was edited since.
@@ -32,6 +33,7 @@ class Machine:
     store: str
     accelerator: Literal["cpu", "gpu"]
     precision: Literal["32-true", "bf16-mixed"]
+    workers: PositiveInt | None
     threads: PositiveInt | None
     batch_size: PositiveInt
     checkpoint_every_s: NonNegativeFloat

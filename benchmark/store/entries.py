@@ -44,15 +44,20 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
+class Busy(Exception):
+    """Another process makes it."""
+
+
 class Store:
     """A folder of finished entries that any number of processes may share.
 
-    root: the setting machine.store. An entry counts as finished only when its meta.json is whole
-    and every file has the size and sha256 noted there; anything else is reported and remade.
+    root: the setting machine.store. waits: for an entry that another process makes; if not, Busy is
+    raised. An entry counts as finished only when its meta.json is whole and every file has the size
+    and sha256 noted there; anything else is reported and remade.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = home(root).absolute()
+    def __init__(self, root: Path | str, waits: bool = True) -> None:
+        self.root, self.waits = home(root).absolute(), waits
         self._verified: dict[Path, list[tuple[int, ...]]] = {}
 
     def check(self) -> None:
@@ -154,8 +159,9 @@ class Store:
                 lock.acquire(timeout=wait)
                 return lock
             except Timeout:
-                wait = NOTICE_S
-                waited = time.monotonic() - since
+                if not self.waits:
+                    raise Busy from None
+                wait, waited = NOTICE_S, time.monotonic() - since
                 name = f"{path.parent.name}/{path.name}"
                 log.warning("waiting for another process to make %s (for %.0f s)", name, waited)
 
@@ -189,7 +195,7 @@ class Store:
         """Turn "cannot write here" into a UserError; while `making`, other errors pass."""
         try:
             yield
-        except UserError:
+        except (UserError, Busy):
             raise
         except Exception as error:
             code = getattr(error, "errno", None)

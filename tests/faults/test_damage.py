@@ -213,7 +213,7 @@ def test_a_clock_that_is_set_changes_no_score(
 ) -> None:
     config = small(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(run, "result_of", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run.run(config)
     ((scores, _), *_) = Store(config.machine.store).find("scores")

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from attacks.discriminator import DiscriminatorScore
 from attacks.full_black_box import NearestSample
 from attacks.latent_search import GradientSearch
-from benchmark.job import record, run
+from benchmark.job import attack, record, run
 from benchmark.job.request import open_request
 from benchmark.measures import metrics
 from benchmark.measures.columns import COLUMNS
@@ -132,7 +132,7 @@ def test_an_edited_attack_is_made_anew_on_demand(
     assert scores_of(own("np.full(len(queries), 2.0)")) == [1.0] * 48
     monkeypatch.setattr(NearestSample, "score", lambda *_: 1 / 0)  # the others are not touched
     assert scores_of(own("np.full(len(queries), 2.0)", RENEW)) == [2.0] * 48
-    monkeypatch.setattr(run, "_scores", None)  # once is enough
+    monkeypatch.setattr(attack, "scores_under", None)  # once is enough
     assert scores_of(own("np.full(len(queries), 2.0)", RENEW)) == [2.0] * 48
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from attacks.base import Learns, Learnt
 from attacks.discriminator import DiscriminatorScore
 from benchmark.job import run
+from benchmark.job.attack import scores_under
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
 from benchmark.scores import knowledge, scoring
@@ -141,9 +142,9 @@ def test_learning_goes_on_where_it_was_interrupted(config: Config) -> None:
     victim = run.obtain(trial.recipe, job.workshop(trial))
     target = Trained(victim, trial.split, trial.dataset, batch_size=8)
     with pytest.raises(KeyboardInterrupt):
-        run._scores(job, trial, counts, target)
+        scores_under(job, trial, counts, target)
     counts.attack.stop = False
-    run._scores(job, trial, counts, target)
+    scores_under(job, trial, counts, target)
     assert Counts.learning == [0, 1]
 
 

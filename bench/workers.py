@@ -1,0 +1,85 @@
+"""A job's time with several workers over that with one: the default job, and eight references.
+
+    python bench/workers.py [--steps 600] [--repeats 1] [key=value ...]
+
+Both train with the same threads in all. Each run starts from an empty store; they take turns, so
+that a busy machine disturbs both alike, but only an idle one shows what workers gain.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from goals import note
+
+JOBS: dict[str, tuple[list[str], float]] = {
+    "default job": ([], 0.65),
+    "eight models on halves": (["reference=halves", "reference.count=8"], 0.58),
+}
+LARGEST = 1.1
+"""GiB of a worker at most."""
+
+
+def main() -> None:
+    """A line for each job, and one for the memory of a process."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, help="of the reference models' job, a model")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("settings", nargs="*")
+    wanted = parser.parse_args()
+    many, largest = os.cpu_count() or 1, 0.0
+    for name, (words, goal) in JOBS.items():
+        own = [*words, *wanted.settings, *(["split.queries=64"] if words else [])]
+        own += [f"victim.steps={wanted.steps}"] if wanted.steps else []
+        ratios = []
+        for _ in range(wanted.repeats):
+            alone, _ = run(1, *own)
+            together, memory = run(many, *own)
+            ratios.append(together / alone)
+            largest = max(largest, memory)
+            print(f"{name}: 1 worker {alone:.0f} s, {many} workers {together:.0f} s", flush=True)
+        note(f"{name}, {many} workers", "1 worker", ratios, f"<= {goal}")
+    note("memory of a worker, GiB", "none", largest, f"<= {LARGEST}")
+
+
+def run(workers: int, *words: str) -> tuple[float, float]:
+    """Seconds of a job from an empty store, and the GiB of the largest of its workers."""
+    with TemporaryDirectory() as folder:
+        places = [f"machine.store={folder}/store", f"machine.outputs={folder}/outputs"]
+        command = [sys.executable, "-m", "benchmark", *words, *places, f"machine.workers={workers}"]
+        start, peaks = time.perf_counter(), [0.0]
+        process = subprocess.Popen(
+            [*command, "logger=none", "machine.progress=false"], stdout=subprocess.DEVNULL
+        )
+        watch = threading.Thread(target=_watch, args=(process, peaks))
+        watch.start()
+        code = process.wait()
+        seconds = time.perf_counter() - start
+        watch.join()
+    if code:
+        sys.exit(f"{' '.join(command)} ended with code {code}")
+    return seconds, max(peaks)
+
+
+def _watch(process: subprocess.Popen[bytes], peaks: list[float]) -> None:
+    """Note the peak memory (GiB) of the workers that a process has started; Linux only."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while process.poll() is None:
+        time.sleep(0.5)
+        try:
+            for child in children.read_text().split():
+                lines = Path(f"/proc/{child}/status").read_text().splitlines()
+                peaks += [int(x.split()[1]) / 2**20 for x in lines if x.startswith("VmHWM")]
+        except OSError:
+            continue
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""A job's models made at the same time: several processes take what nobody else has begun.
+
+    this process ──┬─ starts the others ─ train and attack what is free ─ waits ─ goes on as one
+    worker 1, 2, … └─ open the same config ─ train and attack what is free ─ end
+
+The locks of the store decide who makes what. A worker writes nothing but its entries.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from functools import partialmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from attacks.distances import Compares
+from benchmark.config.commandline import one_line, register_resolvers
+from benchmark.config.machine import SHOW_BAR, Machine
+from benchmark.data.dataset import read
+from benchmark.job.attack import incomparable, scores_under, target_of
+from benchmark.job.prepare import Prepared, able, draw
+from benchmark.job.request import open_request
+from benchmark.models.recipe import obtain
+from benchmark.scores import knowledge
+from benchmark.store.entries import Busy, Store
+from benchmark.store.keys import plain
+from victims.errors import NoAccess, Unsuited
+
+log = logging.getLogger(__name__)
+
+MEMORY = 1.2 * 2**30
+"""Bytes that a worker is taken to need."""
+
+
+def side_by_side(job: Prepared, config: DictConfig) -> None:
+    """Train a job's models and attack them in several processes, where that pays.
+
+    It ends when nothing is left, or when only what other jobs make is. What a worker could not do
+    is left to this process. A stopped job stops its workers; they keep what they have done.
+    """
+    missing = [not job.store.has("victim", recipe.config(data)) for recipe, data in job.models]
+    count = workers(job.request.machine, sum(missing))
+    if count < 2:
+        return
+    every = torch.get_num_threads()
+    threads = max(1, every // count)
+    context, settings = multiprocessing.get_context("spawn"), plain(config)
+    processes = [
+        context.Process(target=_work, args=(settings, number, count, threads), daemon=True)
+        for number in range(1, count)
+    ]
+    for process in processes:
+        process.start()
+    torch.set_num_threads(threads)
+    try:
+        do_what_is_free(job, first=0)
+        for process in processes:
+            process.join()
+    finally:
+        torch.set_num_threads(every)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+def workers(machine: Machine, missing: int) -> int:
+    """How many processes shall make so many models: a core each, and as memory allows."""
+    if machine.workers is not None:
+        return min(machine.workers, missing)
+    if machine.accelerator != "cpu" or multiprocessing.current_process().daemon:
+        return 1
+    return min(missing, torch.get_num_threads(), int(_memory() // MEMORY))
+
+
+def _memory() -> float:
+    """Bytes that processes can still take; half of what there is where the system says no more."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable"))
+        return float(line.split()[1]) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
+
+
+def do_what_is_free(job: Prepared, first: int) -> None:
+    """Train each model that nobody else trains, and attack it; those that are there likewise.
+
+    first: number of the model to begin with, so that workers do not meet.
+    """
+    hasty = dataclasses.replace(job, store=Store(job.store.root, waits=False))
+    trials = [job.trial, *([job.canaries] if job.canaries else [])]
+    made = [(trial.recipe, trial) for trial in trials]
+    made += [(recipe, job.trial) for recipe in job.references]
+    for recipe, trial in [*made[first:], *made[:first]]:
+        with suppress(Busy):
+            model = obtain(recipe, hasty.workshop(trial))
+            target = target_of(hasty, trial, model, [])
+            for attacker in job.request.attackers.values():
+                access = attacker.access
+                alone = recipe is not trial.recipe and incomparable(access, target)
+                if alone or knowledge.has_shadows(access):
+                    continue
+                if model.victim.can_grant(access) and knowledge.suffices(access, trial.split):
+                    with suppress(Busy, Unsuited, NoAccess):
+                        scores_under(hasty, trial, attacker, target)
+
+
+# --- in a worker ----------------------------------------------------------------------------------
+
+
+def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> None:
+    """Open a job's config, and do what is free; whatever goes wrong, the job meets it itself."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    register_resolvers()
+    try:
+        request = open_request(OmegaConf.create(settings))
+        request.machine.set_up()
+        torch.set_num_threads(threads)
+        if request.machine.progress:  # each worker has a line of its own
+            tqdm.__init__ = partialmethod(SHOW_BAR, position=number)  # type: ignore
+        store = Store(request.machine.store)
+        dataset = read(store.get("data", request.source.identity(), request.source.prepare))
+        job = draw(request, store, dataset)
+        for attack in able(request, job.trial.split):
+            if isinstance(attack, Compares):
+                attack.distance.load()
+        do_what_is_free(job, first=number * len(job.models) // count)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        log.warning("worker %d stopped: %s", number, one_line(error))
+
+
+def _end_with_parent() -> None:
+    """End this process once the job's has ended, however that died; a step in hand is kept."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
