@@ -24,6 +24,9 @@ ROOMS = ["attacks", "benchmark", "conf", "results", "tests", "victims"]
 WORDS = 1100
 """Of each front page; what is longer belongs into the README of the room that it is about."""
 
+SENTENCE = 25
+"""Words of a sentence at most."""
+
 IMAGE_BYTES = 150_000
 PROGRAMS = ("python ", "make ")
 
@@ -97,6 +100,54 @@ def hydra() -> Iterator[None]:
 @pytest.mark.parametrize("document", FRONT)
 def test_front_pages_are_short(document: str) -> None:
     assert len(text_of(document).split()) <= WORDS
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences of prose in Markdown; a piece of code is one word, an item of a list is its own."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    found = []
+    for block in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", text):
+        prose = [line for line in block.splitlines() if not line.startswith(("    ", "|", "#"))]
+        joined = re.sub(r"`[^`]*`", "code", " ".join(" ".join(prose).split()))
+        found += re.split(r"(?<=[.!?])\**\s+", re.sub(r"\]\([^)]*\)", "]", joined))
+    return found
+
+
+def page_sentences(template: str) -> list[str]:
+    """Sentences of the prose of a page; what is filled in is one word."""
+    text = re.sub(r"<(style|script)>.*?</\1>", "", template, flags=re.DOTALL)
+    text = re.sub(r"\{%.*?%\}", " ", text, flags=re.DOTALL)
+    text = re.sub(r"\{\{.*?\}\}", "value", text, flags=re.DOTALL)
+    blocks = re.split(r"</?(?:p|li|ul|h\d|t[dhr]|div|table|form|figcaption|summary)\b[^>]*>", text)
+    found = []
+    for block in blocks:
+        joined = " ".join(re.sub(r"<[^>]*>", " ", block).split())
+        found += re.split(r"(?<=[.!?])\s+", joined)
+    return found
+
+
+def too_long(found: list[str]) -> list[str]:
+    return [sentence for sentence in found if len(sentence.split()) > SENTENCE]
+
+
+@pytest.mark.parametrize("document", documents())
+def test_sentences_are_short(document: str) -> None:
+    found = sentences(text_of(document))
+    assert len(found) > 3
+    assert not too_long(found)
+
+
+@pytest.mark.parametrize("template", sorted((ROOT / "benchmark/show/templates").glob("*.j2")))
+def test_sentences_of_pages_are_short(template: Path) -> None:
+    assert not too_long(page_sentences(template.read_text(encoding="utf-8")))
+
+
+def test_a_long_sentence_is_noticed() -> None:
+    long = " ".join(["word"] * (SENTENCE + 1))
+    for text in (f"Short. {long}.", f"- item\n- {long}", f"a\n\n{long}! Short."):
+        assert len(too_long(sentences(text))) == 1
+    assert not too_long(sentences(f"    {long}\n\n| {long} |\n\n`{long}` is code."))
+    assert len(too_long(page_sentences(f"<p>Short. {long}.</p><p>{{{{ {long} }}}}</p>"))) == 1
 
 
 @pytest.mark.parametrize("document", documents())

@@ -208,7 +208,7 @@ def split_leaks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
             "warning",
             f"a classifier that never looks at the victim has AUROC {row['auroc']:.3f} "
             f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]: members and non-members differ by "
-            f"themselves, and attacks can win by that alone; draw both from one source",
+            f"themselves; attacks can win by that alone; draw both from one source",
         )
         for row in rows
         if row["access"] == NO_ACCESS and row["auroc_low"] > 0.5

@@ -21,11 +21,11 @@ from benchmark.report.collect import ABSENT, Group, Outcome, Row, Study, victim_
 
 ROW = ["attack", "calibrated"]
 CAPTION = (
-    "AUROC. Of one seed, with DeLong's 95% interval; of several, the mean ± half of its 95% "
-    "interval: Student's t over the seeds, or DeLong's of the seeds together where that is wider. "
-    "Bold: better than every other attack in its row (DeLong's paired test on the same queries, "
-    "all seeds together, Holm-corrected over all pairs of the row, 5%). n/a: the victim does not "
-    "grant this access. Blind: the interval is that of shuffled labels."
+    "Cells are AUROCs. One seed has DeLong's 95% interval. Several seeds have their mean ± half of "
+    "its 95% interval: Student's t over the seeds, or DeLong's of all seeds where that is wider. "
+    "A bold cell is better than every other attack in its row: DeLong's paired test on the same "
+    "queries, all seeds together, Holm-corrected over all pairs of the row, 5%. N/a means that the "
+    "victim does not grant this access. The interval of blind is that of shuffled labels."
 )
 MADE = {
     "training seconds": ("training", duration),

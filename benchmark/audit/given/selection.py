@@ -97,8 +97,8 @@ def choose_queries(
     rows = np.flatnonzero(times[group] == 1)
     if not inside[rows].any() or inside[rows].all():
         raise UserError(
-            "no member or no non-member has a content that occurs once: the two inputs hold the "
-            "same records, or their columns are too few or too coarse to tell records apart"
+            "no member or no non-member has a content that occurs once; do the two inputs hold the "
+            "same records, or are their columns too few or too coarse to tell records apart?"
         )
     rng = np.random.default_rng(sub_seed(seed, "audit", "overlap"))
     excess, p_value = _beyond_chance(as_member, times, rng)
