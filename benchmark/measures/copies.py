@@ -139,6 +139,15 @@ def excess(found: pd.DataFrame, measure: str, level: float) -> float:
     return float(rows["difference"].iloc[0]) if proven else 0.0
 
 
+def differences(found: pd.DataFrame) -> dict[str, float]:
+    """What sets members apart, by name, for tables of many victims; none where nothing is known."""
+    if found.empty:
+        return {}
+    own = found.set_index("measure")["difference"]
+    names = ("near copies", "calibrated distance")
+    return {f"{name}, members less others": float(own[name]) for name in names if name in own}
+
+
 def _counted(is_copied: np.ndarray, member: np.ndarray, level: float) -> dict[str, float]:
     """Shares of members and of others, the ends of the difference's interval, and the p-value."""
     ours, theirs = int(is_copied[member].sum()), int(is_copied[~member].sum())

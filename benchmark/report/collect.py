@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from benchmark.job import record
 from benchmark.job.record import Record
+from benchmark.measures import copies
 from benchmark.measures.metrics import Difference
 from benchmark.measures.result import JobResult
 from benchmark.store.entries import Store
@@ -223,9 +224,10 @@ def command_line(words: Sequence[str]) -> str:
 
 
 def victim_numbers(result: JobResult) -> dict[str, float]:
-    """Numbers about the victim itself by name: sample quality, training time, size."""
+    """Numbers about the victim itself by name: sample quality, training time, size, copies."""
     names = (*result.measures, "training seconds", "seconds per step", "parameters")
-    return {name: result.quality[name] for name in names if name in result.quality}
+    found = {name: result.quality[name] for name in names if name in result.quality}
+    return found | copies.differences(result.copies)
 
 
 def setting_of(job: Job, name: str) -> Any:

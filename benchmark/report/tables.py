@@ -99,20 +99,19 @@ def study_table(study: Study) -> Table:
     attacks = list(dict.fromkeys(row.attack for rows in found.values() for row in rows))
     variants = list(dict.fromkeys(row.calibrated for rows in found.values() for row in rows))
     several = ["seeds"] if study.seeds > 1 else []
+    own = dict.fromkeys(name for known in numbers.values() for name in known)
     rows = [
         TableRow(
             [*map(str, group.values), variant, *(_seeds_done(study, group) for _ in several)],
             {attack: found[group].get(Row(attack, variant)) for attack in attacks},
-            {name: numbers[group][name] for name in next(iter(numbers.values()), {})},
+            {name: numbers[group].get(name, VictimNumber(ABSENT, np.nan)) for name in own},
         )
         for group in found
         for variant in variants
         if any((attack, variant) in found[group] for attack in attacks)
     ]
     labels = [*study.labels, "calibrated", *several]
-    return Table(
-        labels, attacks, list(rows[0].own) if rows else [], rows, _budgets_sentence(study.frame)
-    )
+    return Table(labels, attacks, list(own) if rows else [], rows, _budgets_sentence(study.frame))
 
 
 def _budgets_sentence(rows: pd.DataFrame) -> str:
@@ -184,7 +183,7 @@ def mean_victim_numbers(study: Study) -> dict[Group, dict[str, VictimNumber]]:
             if o.record
         ]
         found[group] = {}
-        for name in numbers[0]:
+        for name in dict.fromkeys(name for own in numbers for name in own):
             heading, write = MADE.get(name, (PROMISE.get(name, name), _short_text))
             mean = float(np.mean([own.get(name, np.nan) for own in numbers]))
             found[group][heading] = VictimNumber(write(mean), mean)

@@ -129,6 +129,17 @@ def test_copies_are_found() -> None:
         assert row(table, measure)["high"] < 0
 
 
+def test_tables_of_many_victims_hold_the_differences() -> None:
+    table = copies.table(found(normal(1, N), normal(0, 2 * M)))
+    named = copies.differences(table)
+    assert list(named) == [
+        "near copies, members less others",
+        "calibrated distance, members less others",
+    ]
+    assert named[list(named)[1]] == row(table, "calibrated distance")["difference"]
+    assert copies.differences(pd.DataFrame()) == {}
+
+
 def test_large_records_are_compared_by_what_bounds_their_distance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
