@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.base import Learns, Learnt
 from attacks.mixed import is_mixed, standardised
 from attacks.search.nearest import nearest
-from victims.access import FullBlackBox
+from victims.access import FullBlackBox, FullBlackBoxWithReference
+
+TINY = 1e-12
+"""Under a logarithm: a record may equal its nearest ones."""
 
 
 class ClosestRecord(Learns):
@@ -75,3 +79,39 @@ class ClosestRecordRatio(ClosestRecord):
         """Queries (n, *shape) -> minus the ratio (n,) in [-1, 0]."""
         first, second = self.distances(learnt, view, queries).T
         return -np.divide(first, second, out=np.ones_like(first), where=second > 0)
+
+
+class NeighbourDensity(Learns):
+    """Score = log of the mean distance to the k nearest reference records over that to samples.
+
+    The density at a point falls with the distance to its k nearest neighbours (Loftsgaarden and
+    Quesenberry 1965, Annals of Mathematical Statistics 36): the score says how much denser samples
+    lie around a record than other records of its kind do, as DOMIAS does with kernels (van Breugel
+    et al. 2023, arXiv 2302.12580). This attack is the benchmark's own. The dimension, which the
+    density would need, only stretches the scores. Records are compared as by `ClosestRecord`.
+    neighbours: k, at most a quarter of the reference records, and at most all samples.
+    """
+
+    access = FullBlackBoxWithReference
+
+    def __init__(self, neighbours: PositiveInt) -> None:
+        self.neighbours = neighbours
+
+    def learn(self, view: FullBlackBoxWithReference, work: Path) -> Learnt:
+        """The factor of each column."""
+        return ClosestRecord().learn(view, work)
+
+    def judge(self, learnt: Learnt, view: FullBlackBoxWithReference, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> (n,); 0 where a record is among the nearest of both k times."""
+        reference = FullBlackBox(view.device, view.batch_size, view.reference)
+        near = {
+            "samples": self._mean(learnt, view, queries, len(view.released)),
+            "reference": self._mean(learnt, reference, queries, len(view.reference) // 4),
+        }
+        return np.log(near["reference"] + TINY) - np.log(near["samples"] + TINY)
+
+    def _mean(self, learnt: Learnt, view: FullBlackBox, queries: Tensor, most: int) -> np.ndarray:
+        """Mean distance (n,) to the nearest of a view's records."""
+        search = ClosestRecord()
+        search.neighbours = max(1, min(self.neighbours, most))
+        return search.distances(learnt, view, queries).mean(1)

@@ -9,9 +9,9 @@ from conftest import Memoriser, digits
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-from attacks.nearest_record import ClosestRecord, ClosestRecordRatio
+from attacks.nearest_record import ClosestRecord, ClosestRecordRatio, NeighbourDensity
 from benchmark.measures import metrics
-from victims.access import FullBlackBox
+from victims.access import FullBlackBox, FullBlackBoxWithReference
 
 
 def view(released: np.ndarray) -> FullBlackBox:
@@ -33,6 +33,21 @@ def test_distances_and_ratios_are_those_of_scikit_learn(shape: tuple[int, ...]) 
     np.testing.assert_allclose(found, -expected[:, 0], rtol=1e-5)
     ratio = ClosestRecordRatio().score(view(released), asked)
     np.testing.assert_allclose(ratio, -expected[:, 0] / expected[:, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize("references", [80, 12, 1])
+def test_densities_are_compared_by_mean_distances_of_scikit_learn(references: int) -> None:
+    rng = np.random.default_rng(2)
+    released, reference, queries = (
+        rng.normal(size=(n, 3, 4, 4)).astype(np.float32) for n in (60, references, 20)
+    )
+    granted = FullBlackBoxWithReference(torch.device("cpu"), 64, released, reference)
+    found = NeighbourDensity(10).score(granted, torch.from_numpy(queries))
+    means = []
+    for known, k in ((released, 10), (reference, max(1, min(10, references // 4)))):
+        search = NearestNeighbors(n_neighbors=k).fit(known.reshape(len(known), -1))
+        means.append(search.kneighbors(queries.reshape(20, -1))[0].mean(1))
+    np.testing.assert_allclose(found, np.log(means[1] / means[0]), rtol=1e-4, atol=1e-5)
 
 
 def test_a_constant_column_does_not_count() -> None:
