@@ -30,9 +30,14 @@ Draw = Callable[[np.random.Generator, int], Tensor]
 
 @dataclass(frozen=True)
 class Training:
-    """Sizes and budget. width: channels next to the image; a table's layers have 8 times as many.
+    """Sizes and budget of networks that the attacker trains.
 
-    steps: batches; batch_size: records of each side in one; learning_rate, beta1: Adam's.
+    width: channels next to the image; a table's layers have 8 times as many.
+    steps: batches.
+    batch_size: records of each side in one.
+    learning_rate, beta1: Adam's.
+    z_dim: dimension of the latent code of a generator.
+    seed: of weights, batches and codes.
     """
 
     width: PositiveInt

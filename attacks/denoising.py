@@ -84,7 +84,9 @@ class DenoisingLoss(DenoiserAttack):
     Source: Matsumoto, Miura, Yanai 2023, arXiv 2302.03262: one noise, t = 200 on the linear
     schedule (350 on the cosine one). Deviation: the noise is drawn from seed and record, draw by
     draw the same at each level.
-    t: levels that are averaged. draws: noises that are averaged.
+    t: levels that are averaged.
+    draws: noises that are averaged.
+    seed: of the noise.
     """
 
     def __init__(self, t: Sequence[int], draws: PositiveInt, seed: NonNegativeInt) -> None:
@@ -110,8 +112,10 @@ class SecMI(DenoiserAttack):
     """Score = minus the t-error: how far a step up and down again leads from where it began.
 
     Source: Duan, Kong, Wang, Shi, Xu 2023, arXiv 2302.01316, its statistic SecMI_stat: the record
-    goes up to level t in deterministic DDIM steps of `interval`; then the squared distance after
-    one step more and back. The learnt SecMI_NNs is not here.
+    goes up to level t in deterministic DDIM steps; then the squared distance after one step more
+    and back. The learnt SecMI_NNs is not here.
+    t: the level.
+    interval: levels that one step passes.
     variant: `paper` ends at t = 100 and compares 100 -> 110 -> 100; `code`, as its authors' does,
     ends one step earlier and compares 90 -> 100 -> 90; `port`, as those of PIA and SimA, compares a
     step down from t with the point the record came from.
@@ -142,10 +146,12 @@ class PIA(DenoiserAttack):
     """Score = minus how far the noise told at level t is from the noise that was put in.
 
     Put in is what the network itself tells in the clean record at level 0. Source: Kong, Duan, Ma,
-    Shen, Zhu, Shi, Xu 2024, arXiv 2305.18355: t = 200, the 4-norm. `normalised` is its PIAN: the
-    noise put in is scaled to the mean size of a normal one. The paper prints a factor pi/2 larger;
-    here it is that of the code, sqrt(2/pi), which is right for a normal.
-    t: the level. p: of the norm.
+    Shen, Zhu, Shi, Xu 2024, arXiv 2305.18355: t = 200, the 4-norm.
+    t: the level.
+    p: of the norm.
+    normalised: its PIAN, where the noise put in is scaled to the mean size of a normal one. The
+        paper prints a factor pi/2 larger; here it is that of the code, sqrt(2/pi), which is right
+        for a normal.
     """
 
     def __init__(self, t: PositiveInt, p: PositiveFloat, normalised: bool) -> None:
@@ -167,7 +173,8 @@ class SimA(DenoiserAttack):
     Source: Rao, Qu, Moyer 2025, arXiv 2509.25003, its public code: the fourth powers, summed.
     Published figures chose t on the reported queries, for each measure anew; here it is a setting.
     Deviation: the p-norm, which orders alike.
-    t: the level. p: of the norm.
+    t: the level.
+    p: of the norm.
     """
 
     def __init__(self, t: NonNegativeInt, p: PositiveFloat) -> None:
@@ -184,10 +191,12 @@ class PFAMI(DenoiserAttack):
     Source: Fu, Wang, Gao, Liu, Li, Jiang 2023, arXiv 2308.12143, as two public re-implementations
     have it: neighbours are centre crops of a share of the side, brought back to size. Deviations:
     one noise a record, drawn from seed and record and shared by its neighbours and all levels.
-    t: levels. shares: of the side that crops keep, as many as levels.
+    t: levels.
+    shares: of the side that crops keep, as many as levels.
     pairing: `paired` compares the record with the i-th crop at the i-th level, two questions a
     level: 20 as the paper states; `grid` with every crop at every level, as the re-implementations
     do, 110 questions (fewer where two crops have the same pixels).
+    seed: of the noise.
     """
 
     def __init__(

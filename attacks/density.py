@@ -43,7 +43,9 @@ class Flow:
 
     Trained by Adam on four fifths of the points; the weights kept are those that give the rest the
     highest likelihood, looked at twenty times.
-    transforms, width: of the flow; steps, batch_size, learning_rate: of its training.
+    transforms, width: of the flow.
+    steps, batch_size, learning_rate: of its training.
+    seed: of its weights and batches.
     """
 
     def __init__(

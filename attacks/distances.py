@@ -101,9 +101,10 @@ class LPIPS(Distance):
 
     Source: Zhang, Isola, Efros, Shechtman, Wang 2018, arXiv 1801.03924, version 0.1 of its linear
     heads, equal to the package `lpips` on the same images. Deviations: grey images are repeated to
-    three channels, and images with a side under `min_side` are enlarged to it, bilinearly (the last
-    layer of AlexNet is empty under 31 pixels; the heads were fitted on 64x64 patches).
+    three channels, and small images are enlarged, bilinearly (the last layer of AlexNet is empty
+    under 31 pixels; the heads were fitted on 64x64 patches).
     net: backbone, `alex` or `vgg`.
+    min_side: pixels to which a shorter side is enlarged.
     Raises UserError for records that are no images of one or three channels.
     """
 
@@ -149,7 +150,8 @@ class L2LPIPS(Distance):
     Source: Chen, Yu, Zhang, Fritz 2020, arXiv 1909.03935, section 4.1, with the weights of the
     published code (1, 0.2, 0.001). The last term keeps a code where the prior has mass; it counts
     only where a code was chosen, and the published PyTorch scripts define but do not use it.
-    l2, lpips, latent: weights, not negative; net: LPIPS's backbone.
+    l2, lpips, latent: weights, not negative.
+    net: LPIPS's backbone, `alex` or `vgg`.
     """
 
     def __init__(

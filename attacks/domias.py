@@ -33,8 +33,9 @@ class DensityRatio(Learns):
     autoregressive flow. Deviations: a neural spline flow; both densities are of the first principal
     components of the released samples, each divided by its standard deviation (the ratio does not
     depend on such scales); the logarithm, so that no ratio overflows.
-    density: one of `attacks.density`. components: dimensions, at most half of the reference
-    records.
+    density: one of `attacks.density`.
+    components: dimensions, at most half of the reference records.
+    seed: of the principal components.
     """
 
     access = FullBlackBoxWithReference

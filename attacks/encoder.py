@@ -16,7 +16,9 @@ class EncoderReconstruction(Compares):
 
     Source: Hilprecht, Haerterich, Bernau 2019, PETS (the reconstruction attack on VAEs). Deviation:
     the distance is any of `attacks.distances`; the passes' draws are the same for every query.
-    distance: how reconstruction and query are compared. draws: how many passes a query gets.
+    distance: how reconstruction and query are compared.
+    draws: how many passes a query gets.
+    seed: of what the passes draw.
     """
 
     access = AccessibleEncoder

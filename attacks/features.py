@@ -41,9 +41,10 @@ class Values:
 class PrincipalComponents(Values):
     """The first principal components of the released samples.
 
-    components: how many, at most as many as there are samples or values. Fitted by scikit-learn to
-    `fitted` released samples, drawn by the seed, with POWER iterations where it takes its
-    randomised solver: memory and time stay bounded.
+    Fitted by scikit-learn, with POWER iterations where it takes its randomised solver.
+    components: how many, at most as many as there are samples or values.
+    seed: draws the samples that they are fitted to.
+    fitted: how many samples these are, at most: memory and time stay bounded.
     """
 
     computed = True
@@ -82,7 +83,10 @@ class OrientedGradients(Values):
     is `L2-Hys` by default here, as in scikit-image since 0.15. Written for blocks of images,
     because calling scikit-image once an image takes longer than all comparisons; equal to it within
     rounding. With several channels each pixel takes the one of the largest gradient; blocks are of
-    3x3 cells. orientations: bins over 180 degrees; cell: pixels on a cell's side.
+    3x3 cells.
+    orientations: bins over 180 degrees.
+    cell: pixels on a cell's side.
+    block_norm: `L2-Hys` or `L1`.
     """
 
     computed = True
@@ -142,7 +146,8 @@ class ColourHistogram(Values):
     """Joint histogram of an image's colours, of length one; grey values for one channel.
 
     Each image is first stretched to its own smallest and largest value, as in the code of
-    Hilprecht et al. (`attacks.monte_carlo`). bins: levels a channel; d = bins ** channels.
+    Hilprecht et al. (`attacks.monte_carlo`).
+    bins: levels a channel; d = bins ** channels.
     """
 
     computed = True

@@ -68,6 +68,7 @@ class LatentSearch(Compares, ABC):
     that a regression of the released codes on their samples predicts), `zero`, `random`.
     starts: how many searches a query gets; they share its budget by successive halving.
     max_evals: generator evaluations for each query, over all its starts.
+    seed: of random starts, and of hops between minima.
     """
 
     access: type[PartialBlackBox]

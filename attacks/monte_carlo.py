@@ -51,6 +51,7 @@ class MonteCarlo(Learns):
     epsilon / d, and its variant that compares within a label are left out. A query with no sample
     in any ball scores 0, as do many others: such ties are the method's own.
     feature: what is compared, one of `attacks.features`.
+    form: `share` or `log`, see above.
     """
 
     access = FullBlackBoxWithReference

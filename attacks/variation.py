@@ -17,7 +17,10 @@ class ReDiffuse:
     Source: Li, Dong, He, Zhang 2025, arXiv 2405.20771: noised to t = 200, denoised in steps of 100,
     the mean of ten variations. Deviations: the distance is Euclidean, where the published figures
     seem to learn one from known members; noises are drawn from the seed and shared by all queries.
-    t: level that records are noised to. steps: back from it. variations: how many are averaged.
+    t: level that records are noised to.
+    steps: back from it.
+    variations: how many are averaged.
+    seed: of the noise.
     """
 
     access = VariationApi

@@ -23,12 +23,15 @@ class GSA(Learns):
 
     Learnt on reference models ("shadow models") whose members are known, and applied to the victim.
     Source: Pang, Wang, Kang, Huai, Zhang 2025, PoPETs, arXiv 2308.06405: ten even levels, one noise
-    a record. `variant` 1 (GSA1) takes the norms of the gradient of the mean loss over levels, 2
-    (GSA2) the mean of the norms at each. Deviations: a logistic regression on logarithms of the
-    norms, instead of 200 boosted trees; features are standardised by the reference models' records
-    alone, where the public code uses the queries', so that a score depended on its company; other
-    victims than diffusion models have one level.
-    levels: how many. regularisation: scikit-learn's C, smaller = stronger.
+    a record. Deviations: a logistic regression on logarithms of the norms, instead of 200 boosted
+    trees; features are standardised by the reference models' records alone, where the public code
+    uses the queries', so that a score depended on its company; other victims than diffusion models
+    have one level.
+    variant: 1 (GSA1) takes the norms of the gradient of the mean loss over levels; 2 (GSA2) takes
+        the mean of the norms at each.
+    levels: how many.
+    regularisation: scikit-learn's C, smaller = stronger.
+    seed: of the noise.
     """
 
     access = WeightGradientsWithShadows

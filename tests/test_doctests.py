@@ -1,11 +1,15 @@
-"""The examples in the docstrings of pure functions are true."""
+"""Docstrings: examples of pure functions are true, parameters of attacks are listed."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
+import re
 
 import pytest
+from conftest import CONF
+from hydra.utils import get_class
 
 MODULES = {"metrics": 7, "rates": 3, "numbers": 7}
 """Module of benchmark.measures -> how many of its functions have an example."""
@@ -17,3 +21,21 @@ def test_examples_are_true(name: str) -> None:
     found = [test for test in doctest.DocTestFinder().find(module) if test.examples]
     assert len(found) >= MODULES[name]
     assert doctest.testmod(module).failed == 0
+
+
+def classes_named_by(*groups: str) -> list[str]:
+    """The classes that the files of these groups of conf/ name, in our own packages."""
+    texts = [file.read_text() for group in groups for file in (CONF / group).glob("*.yaml")]
+    return sorted(
+        {name for text in texts for name in re.findall(r"_target_: (attacks[\w.]+)", text)}
+    )
+
+
+@pytest.mark.parametrize("name", classes_named_by("attack", "calibration", "distance", "ensemble"))
+def test_every_parameter_of_an_attack_has_a_line_in_its_docstring(name: str) -> None:
+    found = get_class(name)
+    docs = [inspect.cleandoc(base.__doc__ or "") for base in found.__mro__[:-1]]
+    for parameter in inspect.signature(found).parameters.values():
+        line = re.compile(rf"^(\w+, )*{parameter.name}(, \w+)*: \S", re.MULTILINE)
+        is_named = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        assert not is_named or any(line.search(doc) for doc in docs), parameter

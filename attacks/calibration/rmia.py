@@ -31,7 +31,11 @@ A = 0.3
 
 
 class _Pairwise:
-    """gamma: at least 1, how clearly x must dominate z. temperature: in sd of the scores."""
+    """What both share.
+
+    gamma: at least 1, how clearly x must dominate z.
+    temperature: in standard deviations of the scores.
+    """
 
     def __init__(
         self, gamma: Annotated[float, Field(ge=1)] = 1.0, temperature: PositiveFloat = 2.0
