@@ -11,13 +11,23 @@ import pytest
 from conftest import CONF
 from hydra.utils import get_class
 
-MODULES = {"metrics": 7, "rates": 3, "numbers": 7}
-"""Module of benchmark.measures -> how many of its functions have an example."""
+MEASURES = "benchmark.measures"
+MODULES = {
+    f"{MEASURES}.metrics": 7,
+    f"{MEASURES}.rates": 3,
+    f"{MEASURES}.numbers": 7,
+    f"{MEASURES}.sets": 1,
+    f"{MEASURES}.epsilon": 3,
+    f"{MEASURES}.gaussian": 1,
+    "benchmark.quality.likeness": 2,
+    "attacks.calibration.difference": 1,
+}
+"""Module -> how many of its functions have an example."""
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_are_true(name: str) -> None:
-    module = importlib.import_module(f"benchmark.measures.{name}")
+    module = importlib.import_module(name)
     found = [test for test in doctest.DocTestFinder().find(module) if test.examples]
     assert len(found) >= MODULES[name]
     assert doctest.testmod(module).failed == 0

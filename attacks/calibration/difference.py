@@ -51,5 +51,10 @@ class Difference:
 
 
 def mean_where(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mean of each column's chosen rows: values (r, n), chosen (r, n) bool -> (n,)."""
+    """Mean of each column's chosen rows: values (r, n), chosen (r, n) bool -> (n,).
+
+    >>> values = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> mean_where(values, np.array([[True, True], [True, False]])).tolist()
+    [2.0, 2.0]
+    """
     return np.where(chosen, values, 0.0).sum(0) / chosen.sum(0)

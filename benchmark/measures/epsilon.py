@@ -32,6 +32,9 @@ def from_scores(
     The intervals take the queries for independent trials. Those of one victim share its training,
     so the figure is what repeated trainings would show if they were like this one; `one_run` needs
     no such assumption.
+
+    >>> round(from_scores(range(100, 200), range(100), delta=1e-5), 2)  # wholly apart
+    2.5
     """
     (choose_in, test_in), (choose_out, test_out) = halves(members, non_members, seed)
     if min(len(choose_in), len(choose_out)) == 0:
@@ -52,6 +55,10 @@ def one_run(
     All SHARES are tried, each at a confidence that keeps `level` for the best of them.
     scores (m,): of every canary, larger = more likely in. included (m,) bool: the coins, which must
     be fair and independent. Source: see `p_value`.
+
+    >>> coins = [False] * 50 + [True] * 50
+    >>> round(one_run(range(100), coins, delta=1e-5), 2)  # every guess is right
+    3.05
     """
     each = 1 - (1 - level) / len(SHARES)
     counts = shares_of_guesses(scores, included, seed)
@@ -78,7 +85,11 @@ def shares_of_guesses(
 
 
 def at_least(correct: int, guesses: int, canaries: int, delta: float, level: float = 0.95) -> float:
-    """The largest epsilon that so many correct guesses refute at `level`; 0 where none is."""
+    """The largest epsilon that so many correct guesses refute at `level`; 0 where none is.
+
+    >>> round(at_least(60, 64, 100, delta=1e-5), 2), at_least(32, 64, 100, delta=1e-5)
+    (1.84, 0.0)
+    """
     return largest(lambda e: p_value(correct, guesses, canaries, e, delta) < 1 - level)
 
 

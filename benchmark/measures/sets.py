@@ -47,6 +47,10 @@ def set_accuracy(
     that of one rank convolved with itself. A set that lies on the threshold counts half.
     The interval carries that of the AUROC over by a normal approximation. It is wide for large sets
     of few queries: how sure an attack would be of 100 records cannot be learned from 200.
+
+    >>> one, ten = set_accuracy([3.0, 2.0, 1.5], [1.8, 1.0, 0.0], sizes=[1, 10])
+    >>> round(float(one.accuracy), 3), round(float(ten.accuracy), 3)
+    (0.667, 0.998)
     """
     low, high = auroc_interval(members, non_members, level)  # refuses what are no scores
     m = len(np.asarray(members))

@@ -53,6 +53,9 @@ def marginal_error(real: np.ndarray, other: np.ndarray) -> float:
     Of a column: the 1-Wasserstein distance between its values in the two sets (for 0/1 columns the
     difference of their means), over the standard deviation of the two sets' values together, where
     both count half. 0 = equal, 2 = two different constants; a column with one value in both is 0.
+
+    >>> marginal_error(np.zeros((3, 1)), np.ones((5, 1)))
+    2.0
     """
     if min(len(real), len(other)) < 1:
         return np.nan
@@ -64,6 +67,10 @@ def correlation_error(real: np.ndarray, other: np.ndarray) -> float:
     """Mean absolute difference of the two sets' correlations, over pairs of columns: 0 to 2.
 
     Pearson's; that of a constant column with any other counts as 0. NaN for a single column.
+
+    >>> rising, falling = np.array([[0.0, 0], [1, 1]]), np.array([[0.0, 1], [1, 0]])
+    >>> round(correlation_error(rising, falling), 6), correlation_error(rising, rising)
+    (2.0, 0.0)
     """
     columns = real.shape[1]
     if min(len(real), len(other)) < 2 or columns < 2:
