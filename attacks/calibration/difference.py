@@ -31,6 +31,27 @@ class Calibration(Protocol):
         ...
 
 
+class Combiner(Protocol):
+    """What needs models that have seen a query, and others that have not."""
+
+    inside: ClassVar[int]
+    outside: ClassVar[int]
+
+
+def suffices(models: np.ndarray, combiner: Combiner) -> bool:
+    """Whether each query is in, and out of, as many models as a calibration or ensemble needs.
+
+    models: (r, n) bool, whether each was trained on each query.
+    """
+    seen, unseen = fewest(models)
+    return seen >= combiner.inside and unseen >= combiner.outside
+
+
+def fewest(models: np.ndarray) -> tuple[int, int]:
+    """In how many models a query is at least, and out of how many; models: as for `suffices`."""
+    return int(models.sum(0).min()), int((~models).sum(0).min())
+
+
 class Difference:
     """Score under the victim minus the mean score under the models that have not seen the query.
 

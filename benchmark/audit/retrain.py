@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from attacks.calibration.difference import Calibration
+from attacks.calibration.difference import Calibration, suffices
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
 from benchmark.audit.steps import CHUNK, Attacks, Step, reason
 from benchmark.audit.worst import LEAST_RUNS, NONE, Worst, draw_runs, play, targets
 from benchmark.config.build import build_all
-from benchmark.models.references import suffices
 from benchmark.scores.rows import Raw, Table, with_budgets
 from benchmark.scores.target import scores_of
 from benchmark.store.seeds import sub_seed

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from attacks.base import Attack, Levelled, Particular
+from attacks.calibration.difference import suffices
 from attacks.distances import Compares
 from benchmark.data.dataset import Dataset, read
 from benchmark.data.queries import Queries
@@ -17,7 +18,7 @@ from benchmark.data.split import Split
 from benchmark.job.request import Request
 from benchmark.models import privacy
 from benchmark.models.recipe import Recipe, Workshop
-from benchmark.models.references import membership, recipes, refuse_unless_enough, suffices
+from benchmark.models.references import membership, recipes, refuse_unless_enough
 from benchmark.scores import knowledge
 from benchmark.scores.rows import Table
 from benchmark.store.entries import Store

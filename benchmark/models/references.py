@@ -8,8 +8,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import PositiveInt
 
-from attacks.calibration.difference import Calibration
-from attacks.calibration.ensemble import Ensemble
+from attacks.calibration.difference import Calibration, fewest, suffices
 from benchmark.data.split import Split
 from benchmark.models.recipe import Blueprint, Recipe
 from benchmark.store.seeds import sub_seed
@@ -95,16 +94,10 @@ def membership(models: Sequence[Recipe], queries: np.ndarray) -> np.ndarray:
     return np.array([np.isin(queries, model.rows) for model in models]).reshape(-1, len(queries))
 
 
-def suffices(inside: np.ndarray, combiner: Calibration | Ensemble) -> bool:
-    """Whether each query is in, and out of, as many models as a calibration or ensemble needs."""
-    seen, unseen = _fewest(inside)
-    return seen >= combiner.inside and unseen >= combiner.outside
-
-
 def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration) -> None:
     """Raise UserError where `inside` (models, queries) does not suffice for a calibration."""
     if not suffices(inside, calibration):
-        seen, unseen = _fewest(inside)
+        seen, unseen = fewest(inside)
         raise UserError(
             f"calibration={name}: each query needs {calibration.inside} reference models trained "
             f"on it and {calibration.outside} that are not, there are {seen} and {unseen}; "
@@ -114,11 +107,6 @@ def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration
                 else "choose reference=halves: none of the reference models sees a query"
             )
         )
-
-
-def _fewest(inside: np.ndarray) -> tuple[int, int]:
-    """In how many models a query is at least, and out of how many."""
-    return int(inside.sum(0).min()), int((~inside).sum(0).min())
 
 
 def _own_records(i: int, split: Split, seed: int) -> np.ndarray:

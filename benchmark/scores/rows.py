@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from attacks.calibration.difference import Calibration
+from attacks.calibration.difference import Calibration, suffices
 from attacks.calibration.ensemble import Ensemble
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics, rates
@@ -100,7 +100,7 @@ class Table:
         whole = [raw for raw in raws.values() if raw.references is not None]
         for name, ensemble in self.ensembles.items():
             row = {"attack": name, "access": COMBINED, "calibrated": "none", "warnings": ""}
-            if not whole or not self._suffice_for(ensemble):
+            if not whole or not suffices(self.inside, ensemble):
                 yield row | {"status": NOTHING_TO_LEARN}, None, self.queries
                 continue
             victim = np.stack([raw.victim for raw in whole if raw.victim is not None])
@@ -108,11 +108,6 @@ class Table:
             seconds = sum(raw.seconds + raw.reference_seconds for raw in whole)
             values = ensemble.combine(victim, references, self.inside)
             yield row | {"seconds": seconds}, values, self.queries
-
-    def _suffice_for(self, ensemble: Ensemble) -> bool:
-        from benchmark.models.references import suffices  # Lightning takes seconds to import
-
-        return suffices(self.inside, ensemble)
 
 
 def _tidy(row: Mapping[str, Any], values: np.ndarray, queries: Queries) -> pd.DataFrame:
