@@ -82,7 +82,9 @@ def _job(config: DictConfig) -> None:
         from benchmark.sweep import plan
 
         words = HydraConfig.get().overrides.task
-        possible = plan.show([compose.Job(tuple(words), config, {})], Store(config.machine.store))
+        possible = plan.show_plan(
+            [compose.Job(tuple(words), config, {})], Store(config.machine.store)
+        )
         sys.exit(0 if possible else 1)
     _refuse_without_launcher()
 
@@ -95,7 +97,7 @@ def _job(config: DictConfig) -> None:
     logger = build(config.logger, "logger")
     folder = Path(HydraConfig.get().runtime.output_dir)
     lock = claim(folder, config)
-    found = record.obtain(config, make)
+    found = record.obtain_record(config, make)
     terminal.print_table(found.result)
     page = output.write_folder(found.result, folder, found.page)
     if found.fresh or config.logger.get("stored"):
@@ -111,7 +113,7 @@ def command() -> None:
     lines = [words]
     if any(word.lstrip("+").startswith("sweep=") for word in words) and set(flags) <= MANY:
         with suppress(Exception):  # what is wrong with a command line, Hydra says itself
-            lines = [part.words for part in compose.parts(words)]
+            lines = [part.words for part in compose.parts_of_sweep(words)]
     if len(lines) == 1:  # as it was written: an option's value must stay behind it
         sys.exit(_exit_code(sys.argv[1:]))
     _plan(words)
@@ -129,8 +131,8 @@ def _plan(words: list[str]) -> None:
     from benchmark.sweep import plan
 
     try:
-        jobs = compose.listed(words)
-        possible = plan.show(jobs, Store(jobs[0].config.machine.store))
+        jobs = compose.list_jobs(words)
+        possible = plan.show_plan(jobs, Store(jobs[0].config.machine.store))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -65,17 +65,17 @@ def build(config: DictConfig, setting: str, **given: Any) -> Any:
     Every value must be of the kind, and in the range, that the constructor's annotation says.
     """
     check_values(config, setting, given)
-    return _instantiated(config, setting, given)
+    return _instantiate_named(config, setting, given)
 
 
-def _instantiated(config: Any, setting: str, given: Mapping[str, Any]) -> Any:
+def _instantiate_named(config: Any, setting: str, given: Mapping[str, Any]) -> Any:
     try:
         return instantiate(config, **given)
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        reason = _where(cause) if cause is not None else _joined(error)
+        reason = _with_line(cause) if cause is not None else _in_one_line(error)
         raise UserError(f"{setting}: {reason}") from error
 
 
@@ -105,12 +105,12 @@ class Factory(Generic[T]):
 
     def build(self, **given: Any) -> T:
         """A fresh one. given: what its constructor takes beside the settings."""
-        made: T = _instantiated(self.settings, self.setting, given)
+        made: T = _instantiate_named(self.settings, self.setting, given)
         return made
 
     def takes(self, name: str) -> bool:
         """Whether the constructor has a parameter of this name."""
-        return name in _parameters(self.kind)
+        return name in _parameters_of(self.kind)
 
 
 def factory_of(config: DictConfig, setting: str) -> Factory[Any]:
@@ -157,9 +157,9 @@ def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) 
     try:
         target = resolve_name(config["_target_"])
     except Exception as error:  # whatever a module of the user's raises when it is imported
-        reason = f"{type(error).__name__}: {_joined(error)}"
+        reason = f"{type(error).__name__}: {_in_one_line(error)}"
         raise UserError(f"{setting}._target_={config['_target_']}: {reason}") from error
-    wanted, names = _annotations(target), _parameters(target)
+    wanted, names = _annotations_of(target), _parameters_of(target)
     for name, value in config.items():
         if names and not str(name).startswith("_") and name not in names:
             near = get_close_matches(str(name), names, 1)
@@ -171,7 +171,7 @@ def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) 
             check(f"{setting}.{name!s}", value, wanted[str(name)])
 
 
-def _annotations(target: Any) -> dict[str, Any]:
+def _annotations_of(target: Any) -> dict[str, Any]:
     """Of the parameters of a class's constructor, those of its bases included, or of a function."""
     bases = [vars(base).get("__init__") for base in reversed(getattr(target, "__mro__", ()))]
     found: dict[str, Any] = {}
@@ -181,7 +181,7 @@ def _annotations(target: Any) -> dict[str, Any]:
     return found
 
 
-def _parameters(target: Any) -> set[str]:
+def _parameters_of(target: Any) -> set[str]:
     """What a class's constructor or a function takes; empty where that is not known."""
     try:
         found = signature(target).parameters.values()
@@ -191,7 +191,7 @@ def _parameters(target: Any) -> set[str]:
     return set() if every else {parameter.name for parameter in found}
 
 
-def _where(error: BaseException) -> str:
+def _with_line(error: BaseException) -> str:
     """An error that nobody foresaw, in one line with the line of code that raised it."""
     last = traceback.extract_tb(error.__traceback__)[-1:]
     ours = [frame for frame in last if "hydra" not in Path(frame.filename).parts]
@@ -199,7 +199,7 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
-def _joined(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str:
     return " ".join(line.strip() for line in str(error).splitlines())
 
 

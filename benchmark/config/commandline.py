@@ -29,7 +29,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from benchmark.config.build import _joined, choices, own_conf
+from benchmark.config.build import _in_one_line, choices, own_conf
 from benchmark.config.quoting import pasted, places_quoted, quoted
 from benchmark.store.folders import free, with_home
 from victims.errors import UserError
@@ -65,18 +65,18 @@ def run(main: Callable[[], None]) -> None:
         refuse_nothing(sys.argv[1:])
         main()
     except Exception as error:
-        if not (line := _mistake(error)):
+        if not (line := _mistake_in(error)):
             raise
         print(f"error: {line}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 
-def _mistake(error: Exception) -> str:
+def _mistake_in(error: Exception) -> str:
     """What an error says if the command line, or where it was given, is to blame; else nothing."""
     submitit = sys.modules.get("submitit.core.utils")
     refused = isinstance(error.__cause__, subprocess.CalledProcessError)
     if submitit is not None and isinstance(error, submitit.FailedJobError) and refused:
-        return f"the cluster did not take the jobs: {_joined(error)}"
+        return f"the cluster did not take the jobs: {_in_one_line(error)}"
     if isinstance(error, RuntimeError) and "srun" in str(error):
         return "machine=slurm: this computer has no srun, so it is no node of a SLURM cluster"
     if isinstance(error, InterpolationResolutionError) and "UserError raised" in str(error):
@@ -118,9 +118,9 @@ def one_line(error: Exception) -> str:
         reason = f"{str(error).splitlines()[0]}{_as_meant(str(error.override))}"
         return f"{error.override}: this cannot be read: {reason}"
     if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:
-        return f"{cause.full_key}: there is no such setting{_meant(cause)}"
+        return f"{cause.full_key}: there is no such setting{_probably_meant(cause)}"
     if isinstance(error, ConfigCompositionException) and "defaults list" in str(error):
-        return _joined(error)
+        return _in_one_line(error)
     if isinstance(error, NO_SUCH) and (files := choices(str(error.full_key))):
         allowed = ", ".join(files)
         return f"{error.full_key}: nothing is chosen; choose of {allowed} ({ANOTHER_VERSION})"
@@ -153,7 +153,7 @@ ASIDE = ("hydra", "given")
 """Parts of a config that nobody sets by their name; what an audit is given stands for itself."""
 
 
-def _meant(error: OmegaConfBaseException) -> str:
+def _probably_meant(error: OmegaConfBaseException) -> str:
     """What was probably meant by a setting, or else what there is."""
     path, _, name = str(error.full_key).rpartition(".")
     node = error.parent_node or {}

@@ -61,7 +61,7 @@ def result_of(
         copies=copies.table(near, seed),
         closest=pictures(near, job.trial.queries, victim.released) if dataset.is_image else None,
         samples=np.array(victim.released[:GRID]) if dataset.is_image else None,
-        strips=_strips(job, target, set(scores["attack"])) if dataset.is_image else {},
+        strips=_strips_of_attacks(job, target, set(scores["attack"])) if dataset.is_image else {},
         canaries=canaries,
         checks=[
             *promise.broken(scores, victim.privacy, canaries),
@@ -70,13 +70,13 @@ def result_of(
             *pairs.same_order(scores),
             *checks.of_rows(rows, scores, comparisons),
         ],
-        quality=_quality(job, victim),
+        quality=_judge_samples(job, victim),
         code=_digests_of_code(job, target),
         family=victim.victim.family or type(victim.victim).__name__,
     )
 
 
-def _quality(job: Prepared, victim: Model) -> dict[str, float]:
+def _judge_samples(job: Prepared, victim: Model) -> dict[str, float]:
     """How good the victim's samples are, and what it took to make it."""
     found = job.request.quality.judge(
         victim, workshop=job.workshop(job.trial), split=job.trial.split, seed=job.request.seed
@@ -106,19 +106,21 @@ def _checks_of_data(job: Prepared, victim: Model) -> list[checks.Check]:
     ]
 
 
-def _strips(job: Prepared, target: Trained, ran: set[str]) -> dict[str, Strip]:
+def _strips_of_attacks(job: Prepared, target: Trained, ran: set[str]) -> dict[str, Strip]:
     """A few members and non-members beside what each reconstruction attack finds for them."""
     queries = job.trial.queries
     is_member = queries.is_member
     shown = np.concatenate([np.flatnonzero(is_member)[:SHOWN], np.flatnonzero(~is_member)[:SHOWN]])
     return {
-        name: _strip(job.store, attacker=attacker, target=target, shown=queries.take(shown))
+        name: _strip_of_attack(
+            job.store, attacker=attacker, target=target, shown=queries.take(shown)
+        )
         for name, attacker in job.request.attackers.items()
         if isinstance(attacker.attack, Reconstructs) and name in ran
     }
 
 
-def _strip(store: Store, *, attacker: Attacker, target: Trained, shown: Queries) -> Strip:
+def _strip_of_attack(store: Store, *, attacker: Attacker, target: Trained, shown: Queries) -> Strip:
     """One attack's reconstructions, kept in the store like its scores."""
     queries = shown.records(slice(None))
     filed, attack = filed_under(attacker, target, shown), cast(Reconstructs, attacker.attack)

@@ -40,7 +40,9 @@ def _raw(
     """Raw scores of one attack; where a model's samples do not suffice for it, others go on."""
     access = attacker.access
     raw = Raw(setting(access))
-    if not (victim.model.victim.can_grant(access) and knowledge.suffices(access, trial.split)):
+    if not (
+        victim.model.victim.can_grant(access) and knowledge.split_suffices(access, trial.split)
+    ):
         return raw
     try:
         scores, seconds = scores_under(job, trial, attacker, victim)
@@ -72,4 +74,4 @@ def incomparable(access: type[View], reference: Trained) -> str:
     """Why an attack on a reference model says nothing about that on the victim, or ""."""
     if not reference.model.victim.can_grant(access):
         return "no access to the reference models"
-    return knowledge.incomparable(access, reference.split, reference.model.recipe.rows)
+    return knowledge.why_incomparable(access, reference.split, reference.model.recipe.rows)

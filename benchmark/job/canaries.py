@@ -49,7 +49,7 @@ class OneRun:
         """
         rows = split.non_members[: self.count]
         if self.kind != "records":
-            made = {"noise": self._noise, "spliced": self._spliced}[self.kind]
+            made = {"noise": self._noise_records, "spliced": self._spliced_records}[self.kind]
             rows = np.arange(self.count) + len(dataset.digests)
             dataset = joined(dataset, in_memory(made(dataset, split, seed)))
         coins = np.random.default_rng(sub_seed(seed, "canaries", "coins")).random(self.count) < 0.5
@@ -59,7 +59,7 @@ class OneRun:
         )
         return dataset, planted
 
-    def _noise(self, dataset: Dataset, split: Split, seed: int) -> np.ndarray:
+    def _noise_records(self, dataset: Dataset, split: Split, seed: int) -> np.ndarray:
         generator = np.random.default_rng(sub_seed(seed, "canaries", "noise"))
         shape = (self.count, *dataset.shape)
         if dataset.is_image:
@@ -70,7 +70,7 @@ class OneRun:
             rows[:, span] = rows[:, span.start : span.start + 1]
         return np.take_along_axis(known, rows, 0)
 
-    def _spliced(self, dataset: Dataset, split: Split, seed: int) -> np.ndarray:
+    def _spliced_records(self, dataset: Dataset, split: Split, seed: int) -> np.ndarray:
         generator = np.random.default_rng(sub_seed(seed, "canaries", "spliced"))
         known = split.non_members
         one, two = generator.integers(0, len(known), (2, self.count))
@@ -84,7 +84,7 @@ class OneRun:
         return left
 
 
-def audit(
+def audit_canaries(
     scores: Mapping[str, np.ndarray], inside: np.ndarray, spent: Mapping[str, Any], seed: int
 ) -> pd.DataFrame:
     """What each attack's scores (m,) of the canaries show: a row an attack.

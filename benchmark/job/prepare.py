@@ -18,7 +18,11 @@ from benchmark.data.split import Split
 from benchmark.job.request import Request
 from benchmark.models import privacy
 from benchmark.models.recipe import Recipe, Workshop
-from benchmark.models.references import membership, recipes, refuse_unless_enough
+from benchmark.models.references import (
+    membership_matrix,
+    recipes_of_references,
+    refuse_unless_enough,
+)
 from benchmark.scores import knowledge
 from benchmark.scores.rows import Table
 from benchmark.store.entries import Store
@@ -55,7 +59,7 @@ class Prepared:
     @property
     def inside(self) -> np.ndarray:
         """Which reference model was trained on which query: (models, 2q) bool."""
-        return membership(self.references, self.trial.queries.rows)
+        return membership_matrix(self.references, self.trial.queries.rows)
 
     @property
     def table(self) -> Table:
@@ -86,37 +90,39 @@ def prepare(request: Request) -> Prepared:
     store, source = Store(request.machine.store), request.source
     store.check()
     dataset = read(store.get("data", source.identity(), source.prepare))
-    job = draw(request, store, dataset)
+    job = draw_records(request, store, dataset)
     for name, reason in _without_access(request, job.trial.split).items():
         log.warning("attack=%s: %s; its rows will read n/a", name, reason)
     _refuse_networks(job)
     if request.victim.dp is not None:
         privacy.refuse_encoding(request.victim.dp.made, source, dataset.facts)
     request.quality.load(dataset)
-    for attack in able(request, job.trial.split):
+    for attack in able_attacks(request, job.trial.split):
         if isinstance(attack, Compares):
             attack.distance.load()
     return job
 
 
-def draw(request: Request, store: Store, dataset: Dataset) -> Prepared:
+def draw_records(request: Request, store: Store, dataset: Dataset) -> Prepared:
     """Which records each model is trained on, and who is asked about; nothing is built for it.
 
     Raises UserError where the data do not allow what is asked for.
     """
     split = request.splitter.draw(dataset, request.seed)
-    trial = _trial(request, dataset, split, title="victim", seed=sub_seed(request.seed, "victim"))
-    _refuse_shape(able(request, split), dataset.shape)
+    trial = _trial_on_members(
+        request, dataset, split, title="victim", seed=sub_seed(request.seed, "victim")
+    )
+    _refuse_shape(able_attacks(request, split), dataset.shape)
     return Prepared(
         request=request,
         store=store,
         trial=trial,
         canaries=_trial_with_canaries(request, dataset, split),
-        references=_references(request, trial),
+        references=_recipes_of_references(request, trial),
     )
 
 
-def able(request: Request, split: Split) -> list[Attack]:
+def able_attacks(request: Request, split: Split) -> list[Attack]:
     """The attacks that have the access they need; raises UserError where none has."""
     refused = _without_access(request, split)
     if len(refused) == len(request.attackers):
@@ -138,7 +144,9 @@ def _without_access(request: Request, split: Split) -> dict[str, str]:
     return refused
 
 
-def _trial(request: Request, dataset: Dataset, split: Split, *, title: str, seed: int) -> Trial:
+def _trial_on_members(
+    request: Request, dataset: Dataset, split: Split, *, title: str, seed: int
+) -> Trial:
     """A training on the members of a split, with its queries shuffled by the job's seed."""
     rows, is_member = split.queries(request.seed)
     queries = Queries(dataset, rows, is_member, numbers=rows)
@@ -151,15 +159,15 @@ def _trial_with_canaries(request: Request, dataset: Dataset, split: Split) -> Tr
     request.canaries.check(split)
     seed = sub_seed(request.seed, "canaries")
     dataset, split = request.canaries.plant(dataset, split, seed)
-    return _trial(request, dataset, split, title="victim with canaries", seed=seed)
+    return _trial_on_members(request, dataset, split, title="victim with canaries", seed=seed)
 
 
-def _references(request: Request, trial: Trial) -> list[Recipe]:
+def _recipes_of_references(request: Request, trial: Trial) -> list[Recipe]:
     """Recipes of the reference models; refuses calibrations and attacks that need others."""
     if not request.compares:
         return []
-    models = recipes(request.references, request.imitation, trial.split, request.seed)
-    inside = membership(models, trial.queries.rows)
+    models = recipes_of_references(request.references, request.imitation, trial.split, request.seed)
+    inside = membership_matrix(models, trial.queries.rows)
     for name, calibration in request.calibrations.items():
         refuse_unless_enough(inside, name, calibration)
     for name in request.learning:
@@ -182,7 +190,7 @@ def _refuse_undivided(name: str, models: Iterable[Recipe], split: Split) -> None
     """Refuse reference models that left out none of the records that an attack learns on."""
     for recipe in models:
         try:
-            knowledge.divided(recipe.rows, split)
+            knowledge.divided_records(recipe.rows, split)
         except Unsuited as error:
             raise UserError(f"attack.{name}: {error}; or leave the attack out") from error
 
@@ -192,17 +200,17 @@ def _refuse_networks(job: Prepared) -> None:
     request, trial = job.request, job.trial
     network = request.victim.network(trial.dataset)
     if (levels := getattr(network, "timesteps", None)) is not None:  # diffusion models
-        _refuse_levels(able(request, trial.split), levels)
+        _refuse_levels(able_attacks(request, trial.split), levels)
     for one in (trial, job.canaries):
         if one is not None:
-            privacy.refuse(one.recipe, network)
+            privacy.refuse_privacy(one.recipe, network)
     if job.references and request.imitation != request.victim:
         try:
             network = request.imitation.network(trial.dataset)
         except UserError as error:
             raise UserError(f"reference models: {error}") from error
     for recipe in job.references:
-        privacy.refuse(recipe, network)
+        privacy.refuse_privacy(recipe, network)
 
 
 def _refuse_levels(attacks: Iterable[Attack], levels: int) -> None:

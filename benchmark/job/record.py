@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.config.build import build
 from benchmark.config.commandline import command
-from benchmark.job.files import PAGE, load, save
+from benchmark.job.files import PAGE, load_result, save_result
 from benchmark.measures.result import JobResult
 from benchmark.store.entries import Store, key, plain, read_meta
 from benchmark.store.keys import settings
@@ -58,7 +58,7 @@ class Record:
         return self.folder / PAGE
 
 
-def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Record:
+def obtain_record(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Record:
     """The job's result from the store, or from `make`; a failure is recorded and raised again.
 
     Stopping a job (Ctrl-C, SIGTERM) is no failure and leaves no record.
@@ -67,13 +67,13 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
 
     def record(folder: Path) -> None:
         nonlocal fresh
-        save(make(config), folder)
+        save_result(make(config), folder)
         fresh = True
 
     try:
         store.check()
         filed = filed_under(config)
-        if _stale(config, store, filed):
+        if _is_stale(config, store, filed):
             store.drop("result", filed)
         note = {"command": command(config), "sweep": config.sweep}
         folder = store.get("result", filed, record, note)
@@ -82,9 +82,9 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
             _record_failure(store, config, error)
         raise
     store.drop("failed", settings(config))
-    found = Record(load(folder), folder, fresh)
+    found = Record(load_result(folder), folder, fresh)
     known = found.result.code  # scores of before there were digests have an empty one
-    if edited := [name for name in _edited(config, found.result) if known[name]]:
+    if edited := [name for name in _edited_attacks(config, found.result) if known[name]]:
         log.warning(
             "attack=[%s]: its file was edited after these scores were made, they may be of the old "
             "code; machine.renew=[%s] scores anew",
@@ -93,31 +93,34 @@ def obtain(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Recor
     return found
 
 
-def _edited(config: DictConfig, result: JobResult) -> list[str]:
+def _edited_attacks(config: DictConfig, result: JobResult) -> list[str]:
     """The attacks whose file is not, for all one knows, what it was when they were scored."""
     now = code(config.attack)
     return [name for name, then in result.code.items() if now.get(name, then) != then]
 
 
-def _stale(config: DictConfig, store: Store, filed: dict[str, Any]) -> bool:
+def _is_stale(config: DictConfig, store: Store, filed: dict[str, Any]) -> bool:
     """Whether `machine.renew` is about a stored result: one of its attacks was edited since."""
     if not config.machine.renew or not store.has("result", filed):
         return False
-    return bool({*config.machine.renew} & {*_edited(config, load(store.folder("result", filed)))})
+    return bool(
+        {*config.machine.renew}
+        & {*_edited_attacks(config, load_result(store.folder("result", filed)))}
+    )
 
 
 def is_stored(config: DictConfig, store: Store, filed: dict[str, Any]) -> bool:
     """Whether a job has a result that it will not make anew. filed: see `filed_under`."""
-    return store.has("result", filed) and not _stale(config, store, filed)
+    return store.has("result", filed) and not _is_stale(config, store, filed)
 
 
-def find(config: DictConfig, store: Store) -> Record | dict[str, Any] | None:
+def find_record(config: DictConfig, store: Store) -> Record | dict[str, Any] | None:
     """What the store knows of a job: its record, the failure (error, command, ...), or None."""
     with suppress(UserError):  # data that is not here; then no result of it can be either
         filed = filed_under(config)
         if store.has("result", filed):
             folder = store.folder("result", filed)
-            return Record(load(folder), folder)
+            return Record(load_result(folder), folder)
     filed = settings(config)
     if store.has("failed", filed):
         failure: dict[str, Any] = json.loads(
@@ -135,19 +138,19 @@ def is_started(config: DictConfig, store: Store) -> bool:
     return False
 
 
-def name(config: DictConfig) -> str:
+def name_of_settings(config: DictConfig) -> str:
     """One name for all jobs that have the same settings."""
     return key(settings(config))
 
 
 def filed_under(config: DictConfig) -> dict[str, Any]:
     """What determines a job's result: its settings, with the data's content for its place."""
-    data = json.loads(_identity(OmegaConf.to_yaml(config.data, resolve=True)))
+    data = json.loads(_identity_of_data(OmegaConf.to_yaml(config.data, resolve=True)))
     return settings(config) | {"data": data, "format": FORMAT}
 
 
 @cache
-def _identity(data: str) -> str:
+def _identity_of_data(data: str) -> str:
     """The identity of a data config (YAML), as JSON; it may hash files, so only once a process."""
     return json.dumps(build(DictConfig(OmegaConf.create(data)), "data").identity())
 

@@ -96,11 +96,11 @@ def open_request(config: DictConfig) -> Request:
         splitter=build(config.split, "split"),
         victim=victim,
         imitation=_blueprint_of_references(config, victim),
-        references=build(_without(config.reference, "victim", "dp"), "reference"),
-        attackers=_attackers(config, machine),
+        references=build(_without_settings(config.reference, "victim", "dp"), "reference"),
+        attackers=_build_attackers(config, machine),
         calibrations=build_all(config.calibration, "calibration"),
         ensembles=build_all(config.ensemble, "ensemble"),
-        quality=_quality(config.quality),
+        quality=_build_quality(config.quality),
         canaries=build(config.canaries, "canaries") if config.canaries else None,
         blind=choose_one(config.blind, "blind") if config.blind else None,
     )
@@ -127,7 +127,7 @@ def _blueprint_of_references(config: DictConfig, victim: Blueprint) -> Blueprint
     return Blueprint(victim=factory, bank=victim.bank, dp=dp, precision=victim.precision)
 
 
-def _attackers(config: DictConfig, machine: Machine) -> dict[str, Attacker]:
+def _build_attackers(config: DictConfig, machine: Machine) -> dict[str, Attacker]:
     known = {*config.attack, *choices("attack")}
     if unknown := sorted({*machine.renew} - known):
         raise UserError(
@@ -158,14 +158,14 @@ def _refuse_unusable(name: str, attack: Any) -> None:
         raise UserError(f"attack.{name}: {kind} has no method score(view, queries) -> (n,)")
 
 
-def _quality(config: DictConfig) -> SampleQuality:
+def _build_quality(config: DictConfig) -> SampleQuality:
     check("quality.size", config.size, NonNegativeInt)
     chosen = {kind: config[kind] for kind in ("images", "tables") if config[kind]}
     measures = {kind: choose_one(own, f"quality.{kind}") for kind, own in chosen.items()}
     return SampleQuality(config.size, measures)
 
 
-def _without(config: DictConfig, *names: str) -> DictConfig:
+def _without_settings(config: DictConfig, *names: str) -> DictConfig:
     """A part of a config but for some of its settings, which are somebody else's."""
     kept: Mapping[str, Any] = plain(config)
     return DictConfig({name: value for name, value in kept.items() if name not in names})

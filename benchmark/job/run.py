@@ -54,4 +54,4 @@ def _audit_by_canaries(job: Prepared, shadows: list[Model]) -> pd.DataFrame:
     raws = raws_of(job, trial, target_of(job, trial, model, shadows), [])
     scores = {name: raw.victim for name, raw in raws.items() if raw.victim is not None}
     spent = promise.spent_or_none(model.privacy, len(trial.split.members))
-    return canaries.audit(scores, trial.queries.is_member, spent, trial.recipe.seed)
+    return canaries.audit_canaries(scores, trial.queries.is_member, spent, trial.recipe.seed)

@@ -29,7 +29,7 @@ from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
 from benchmark.data.dataset import read
 from benchmark.job.attack import incomparable, scores_under, target_of
-from benchmark.job.prepare import Prepared, able, draw
+from benchmark.job.prepare import Prepared, able_attacks, draw_records
 from benchmark.job.request import open_request
 from benchmark.models.recipe import obtain
 from benchmark.scores import knowledge
@@ -111,7 +111,7 @@ def do_what_is_free(job: Prepared, first: int) -> None:
                 alone = recipe is not trial.recipe and incomparable(access, target)
                 if alone or knowledge.has_shadows(access):
                     continue
-                if model.victim.can_grant(access) and knowledge.suffices(access, trial.split):
+                if model.victim.can_grant(access) and knowledge.split_suffices(access, trial.split):
                     with suppress(Busy, Unsuited, NoAccess):
                         scores_under(hasty, trial, attacker, target)
 
@@ -131,8 +131,8 @@ def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> No
             tqdm.__init__ = partialmethod(SHOW_BAR, position=number)  # type: ignore
         store = Store(request.machine.store)
         dataset = read(store.get("data", request.source.identity(), request.source.prepare))
-        job = draw(request, store, dataset)
-        for attack in able(request, job.trial.split):
+        job = draw_records(request, store, dataset)
+        for attack in able_attacks(request, job.trial.split):
             if isinstance(attack, Compares):
                 attack.distance.load()
         do_what_is_free(job, first=number * len(job.models) // count)

@@ -48,7 +48,7 @@ def broken(
 ) -> list[Check]:
     """Attacks that show more than the promise allows, at LEVEL over all rows together.
 
-    Likewise over all attacks on the canaries, see `benchmark.job.canaries.audit`.
+    Likewise over all attacks on the canaries, see `benchmark.job.canaries.audit_canaries`.
     """
     if not spent:
         return []

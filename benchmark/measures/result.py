@@ -64,7 +64,7 @@ class JobResult:
     copies: what samples show of members and of held-out records, `copies.COPIES`.
     closest: the records that samples come closest to beside these, losses are calibrated distances;
         None where records are no images, or are not to be shown.
-    canaries: the one-run audit's rows, `benchmark.job.canaries.audit`; empty without one.
+    canaries: the one-run audit's rows, `benchmark.job.canaries.audit_canaries`; empty without one.
     samples: (n, c, h, w) in [-1, 1], None where the records are no images.
     family: which kind of model the victim is, `victims.base.Victim.family`.
     code: attack -> digest of its file when its scores were made, `benchmark.store.provenance.code`.

@@ -12,7 +12,7 @@ from victims.budget import Privacy
 from victims.errors import UserError
 
 
-def refuse(recipe: Recipe, network: Victim) -> None:
+def refuse_privacy(recipe: Recipe, network: Victim) -> None:
     """Raise UserError where a model cannot be trained as privately as its recipe asks.
 
     network: a fresh one of its blueprint.

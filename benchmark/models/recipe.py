@@ -20,7 +20,7 @@ from benchmark.config.machine import Machine
 from benchmark.data.dataset import Dataset
 from benchmark.data.tiles import tile
 from benchmark.models.memory import Fitting
-from benchmark.models.release import Form, prior, release
+from benchmark.models.release import Form, prior_codes, release_samples
 from benchmark.store.entries import WORK, Store, key
 from benchmark.store.seeds import sub_seed
 from victims.access import View
@@ -176,7 +176,7 @@ def obtain(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) -> Model
 
     def sample(folder: Path) -> None:
         fitting, own = Fitting(View(victim.device, RELEASED_TOGETHER)), (bank, recipe.seed)
-        fitting(lambda view: release(victim, form, folder, *own, view.batch_size))
+        fitting(lambda view: release_samples(victim, form, folder, *own, view.batch_size))
 
     samples = {"model": key(config), "size": bank, "seed": recipe.seed, **form.filed()}
     return Model(
@@ -266,6 +266,6 @@ def _made_private(recipe: Recipe, victim: Victim) -> Ledger | None:
 def _write_grid(victim: Victim, path: Path, seed: int) -> None:
     """A picture of samples beside the weights, for a person who looks into the store."""
     if len(victim.shape) == 3:
-        codes = torch.from_numpy(prior(seed, "grid", GRID, victim.z_dim))
+        codes = torch.from_numpy(prior_codes(seed, "grid", GRID, victim.z_dim))
         grid: Image.Image = tile(victim.generate(codes).cpu().numpy(), 8)
         grid.save(path)

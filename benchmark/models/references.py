@@ -76,7 +76,9 @@ class Halves(_Counted):
         return np.concatenate([half, _own_records(i, split, seed)[:lacking]])
 
 
-def recipes(references: References, blueprint: Blueprint, split: Split, seed: int) -> list[Recipe]:
+def recipes_of_references(
+    references: References, blueprint: Blueprint, split: Split, seed: int
+) -> list[Recipe]:
     """One recipe per reference model, with a seed of its own."""
     return [
         Recipe(
@@ -89,7 +91,7 @@ def recipes(references: References, blueprint: Blueprint, split: Split, seed: in
     ]
 
 
-def membership(models: Sequence[Recipe], queries: np.ndarray) -> np.ndarray:
+def membership_matrix(models: Sequence[Recipe], queries: np.ndarray) -> np.ndarray:
     """Which reference model was trained on which query: (models, queries) bool."""
     return np.array([np.isin(queries, model.rows) for model in models]).reshape(-1, len(queries))
 

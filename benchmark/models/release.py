@@ -77,12 +77,14 @@ class Form:
         return np.random.default_rng(sub_seed(seed, "bank", "records"))
 
 
-def release(victim: Victim, form: Form, folder: Path, size: int, seed: int, rows: int) -> None:
+def release_samples(
+    victim: Victim, form: Form, folder: Path, size: int, seed: int, rows: int
+) -> None:
     """Make `size` samples, `rows` at a time: samples.npy, codes.npy; of tables also outputs.npy."""
     shape = (size, *victim.shape)
     files = ["samples", "outputs"] if form.applies else ["samples"]
     arrays = [new_array(folder / f"{name}.npy", np.dtype(np.float32), shape) for name in files]
-    codes, chances = prior(seed, "bank", size, victim.z_dim), form.chances(seed)
+    codes, chances = prior_codes(seed, "bank", size, victim.z_dim), form.chances(seed)
     for start in range(0, size, rows):
         block = torch.from_numpy(codes[start : start + rows])
         outputs = victim.emit(block, start).cpu()
@@ -96,7 +98,7 @@ def release(victim: Victim, form: Form, folder: Path, size: int, seed: int, rows
     np.save(folder / "codes.npy", codes)
 
 
-def prior(seed: int, name: str, n: int, z_dim: int) -> np.ndarray:
+def prior_codes(seed: int, name: str, n: int, z_dim: int) -> np.ndarray:
     """Latent codes (n, z_dim) float32, drawn under a name."""
     draw = np.random.default_rng(sub_seed(seed, name)).standard_normal((n, z_dim))
     return draw.astype(np.float32)

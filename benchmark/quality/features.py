@@ -118,7 +118,7 @@ class Inception(ImageFeatures):
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                _download(URL_INCEPTION_V3, path)
+                _download_weights(URL_INCEPTION_V3, path)
         with path.open("rb") as stream:
             if not file_digest(stream, "sha256").hexdigest().startswith(self.SHA256):
                 raise UserError(f"{path} is damaged; delete it to fetch it again")
@@ -149,7 +149,7 @@ class Columns:
         }
 
 
-def _download(url: str, path: Path) -> None:
+def _download_weights(url: str, path: Path) -> None:
     partial = path.with_suffix(".new")
     try:
         with answered_in_time():

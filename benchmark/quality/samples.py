@@ -46,7 +46,7 @@ class SampleQuality:
 
     def load(self, dataset: Dataset) -> None:
         """Get what the measure for this data needs; raises UserError where it cannot be had."""
-        if measure := self.measures.get(_kind(dataset)):
+        if measure := self.measures.get(_kind_of_records(dataset)):
             measure.made.load()
 
     def judge(
@@ -60,7 +60,7 @@ class SampleQuality:
         on it. workshop: where the model was made. seed: the job's.
         """
         dataset = workshop.dataset
-        kind, held_out = _kind(dataset), split.held_out(dataset)
+        kind, held_out = _kind_of_records(dataset), split.held_out(dataset)
         n = min(self.size, len(held_out) // 2, len(model.released))
         if kind not in self.measures or n < 1:
             return {}
@@ -73,39 +73,48 @@ class SampleQuality:
 
         def make(folder: Path) -> None:
             log.info("quality: comparing samples with %d held-out records", n)
-            network = untrained(model.recipe, dataset).to(model.victim.device)
-            form, chances = Form(dataset), Form(dataset).chances(model.recipe.seed)
-
-            def beginner(at: slice) -> Tensor:
-                outputs = network.generate(torch.from_numpy(model.codes[at]))  # type: ignore[operator]
-                return form.records(network, outputs, chances.random(outputs.shape))  # type: ignore[arg-type]
-
-            sets: dict[str, Read] = {
-                HELD_OUT: lambda at: dataset.records(rows[:n][at]),
-                SAMPLES: lambda at: torch.from_numpy(np.array(model.released[at])),
-                UNTRAINED: beginner,
-                REAL: lambda at: dataset.records(rows[n:][at]),
-            }
+            sets = _sets_compared(model, dataset, rows)
             measure, device = self.measures[kind].made, model.victim.device
             described = {}
             with tqdm(total=n * len(sets), desc="quality", unit="record", mininterval=1.0) as bar:
                 for name, read in sets.items():
                     blocks = (
-                        read(at).to(device) for at in _slices(n, workshop.machine.batch_size, bar)
+                        read(at).to(device)
+                        for at in _counted_slices(n, workshop.machine.batch_size, bar)
                     )
-                    described[name] = _described(measure, blocks, folder / WORK / f"{name}.npy")
-            (folder / "quality.json").write_text(json.dumps(_compared(measure, described)))
+                    described[name] = _features_of_set(
+                        measure, blocks, folder / WORK / f"{name}.npy"
+                    )
+            (folder / "quality.json").write_text(json.dumps(_compare_sets(measure, described)))
 
         found = workshop.store.get("quality", config, make) / "quality.json"
         numbers: dict[str, float] = json.loads(found.read_text())
         return numbers
 
 
-def _kind(dataset: Dataset) -> str:
+def _sets_compared(model: Model, dataset: Dataset, rows: np.ndarray) -> dict[str, Read]:
+    """The sets that are compared, by name; half of the rows (2n,) are the real ones."""
+    network = untrained(model.recipe, dataset).to(model.victim.device)
+    form, n = Form(dataset), len(rows) // 2
+    chances = form.chances(model.recipe.seed)
+
+    def untrained_samples(at: slice) -> Tensor:
+        outputs = network.generate(torch.from_numpy(model.codes[at]))  # type: ignore[operator]
+        return form.records(network, outputs, chances.random(outputs.shape))  # type: ignore[arg-type]
+
+    return {
+        HELD_OUT: lambda at: dataset.records(rows[:n][at]),
+        SAMPLES: lambda at: torch.from_numpy(np.array(model.released[at])),
+        UNTRAINED: untrained_samples,
+        REAL: lambda at: dataset.records(rows[n:][at]),
+    }
+
+
+def _kind_of_records(dataset: Dataset) -> str:
     return "images" if dataset.is_image else "tables"
 
 
-def _slices(n: int, size: int, bar: tqdm) -> Iterator[slice]:
+def _counted_slices(n: int, size: int, bar: tqdm) -> Iterator[slice]:
     """Yield consecutive slices of n records, and count them when they are done."""
     for start in range(0, n, size):
         at = slice(start, min(start + size, n))
@@ -113,7 +122,7 @@ def _slices(n: int, size: int, bar: tqdm) -> Iterator[slice]:
         bar.update(at.stop - at.start)
 
 
-def _described(measure: Measure, blocks: Iterator[Tensor], path: Path) -> np.ndarray:
+def _features_of_set(measure: Measure, blocks: Iterator[Tensor], path: Path) -> np.ndarray:
     """Features (n, d) of one set, from the file that an interrupted run left, or found now."""
     if not path.exists():
         found = [measure.describe(records).cpu().numpy() for records in blocks]
@@ -123,7 +132,7 @@ def _described(measure: Measure, blocks: Iterator[Tensor], path: Path) -> np.nda
     return np.load(path)
 
 
-def _compared(measure: Measure, described: dict[str, np.ndarray]) -> dict[str, float]:
+def _compare_sets(measure: Measure, described: dict[str, np.ndarray]) -> dict[str, float]:
     """Each set's numbers; the samples' own have no suffix."""
     numbers: dict[str, float] = {}
     for name in (SAMPLES, UNTRAINED, REAL):

@@ -20,7 +20,7 @@ from benchmark.measures.metrics import Difference
 from benchmark.measures.result import JobResult
 from benchmark.store.entries import Store
 from benchmark.sweep import compose
-from benchmark.sweep.compose import Job, place, varied
+from benchmark.sweep.compose import Job, settings_of_job, varied_settings
 
 DONE = "done"
 SEED, ABSENT = "seed", "–"
@@ -145,7 +145,7 @@ class Study:
     @cached_property
     def settings(self) -> list[str]:
         """Settings that differ between jobs, without the seed: with BASIC they name a table row."""
-        given = varied([outcome.job for outcome in self.outcomes])
+        given = varied_settings([outcome.job for outcome in self.outcomes])
         implied = (str(self.x).rsplit(".", 1)[0],) if self.x else ()  # dp=off has no dp.epsilon
         return [name for name in given if name not in (SEED, "sweep", *BASIC, *implied)]
 
@@ -161,8 +161,11 @@ class Study:
         Columns: study, job, data, victim, seed, the varied settings, those of `JobResult.rows`,
         `victim_numbers` by name, key, commit, created, command.
         """
-        names = varied([outcome.job for outcome in self.outcomes])
-        frames = [self._frame_of(outcome, place(outcome.job, names)) for outcome in self.outcomes]
+        names = varied_settings([outcome.job for outcome in self.outcomes])
+        frames = [
+            self._frame_of(outcome, settings_of_job(outcome.job, names))
+            for outcome in self.outcomes
+        ]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property
@@ -265,7 +268,7 @@ def _study_of(name: str, jobs: Sequence[Job], lines: Sequence[Sequence[str]]) ->
 
 def outcome_of(job: Job, store: Store) -> Outcome:
     """What the store holds of a job."""
-    found = record.find(job.config, store)
+    found = record.find_record(job.config, store)
     if isinstance(found, Record):
         return Outcome(job, DONE, found)
     if found:
@@ -278,5 +281,5 @@ def _without_repeats(jobs: Iterable[Job]) -> list[Job]:
     """Jobs without those that are the same as an earlier one: parts of a sweep may overlap."""
     found: dict[str, Job] = {}
     for job in jobs:
-        found.setdefault(record.name(job.config), job)
+        found.setdefault(record.name_of_settings(job.config), job)
     return list(found.values())

@@ -22,26 +22,28 @@ MISSING = {
 """Field of a view -> why it may be empty."""
 
 
-def records(access: type[View], split: Split, dataset: Dataset) -> dict[str, np.ndarray]:
+def known_records(access: type[View], split: Split, dataset: Dataset) -> dict[str, np.ndarray]:
     """The fields of a view that the attacker brings along, each (m, *shape) float32."""
-    return {name: dataset.records(rows).numpy() for name, rows in _rows(access, split).items()}
+    return {
+        name: dataset.records(rows).numpy() for name, rows in _known_rows(access, split).items()
+    }
 
 
-def digests(access: type[View], split: Split, dataset: Dataset) -> dict[str, str]:
+def known_digests(access: type[View], split: Split, dataset: Dataset) -> dict[str, str]:
     """The content of these fields, for the keys of what is found with their help."""
-    return {name: dataset.digest(rows) for name, rows in _rows(access, split).items()}
+    return {name: dataset.digest(rows) for name, rows in _known_rows(access, split).items()}
 
 
 def refuse_without(access: type[View], split: Split) -> None:
     """Raise NoAccess where the split leaves the attacker without what a view holds."""
-    for name, rows in _rows(access, split).items():
+    for name, rows in _known_rows(access, split).items():
         if not len(rows):
             raise NoAccess(MISSING[name])
 
 
-def suffices(access: type[View], split: Split) -> bool:
+def split_suffices(access: type[View], split: Split) -> bool:
     """Whether the split leaves the attacker all that a view holds."""
-    return all(len(rows) for rows in _rows(access, split).values())
+    return all(len(rows) for rows in _known_rows(access, split).values())
 
 
 def has_shadows(access: type[View]) -> bool:
@@ -49,7 +51,7 @@ def has_shadows(access: type[View]) -> bool:
     return issubclass(access, WeightGradientsWithShadows)
 
 
-def shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Shadow, ...]:
+def known_shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Shadow, ...]:
     """The reference models as an attacker uses them that learns from their members.
 
     Raises Unsuited where there are none, or none with records of the attacker's left out.
@@ -58,7 +60,7 @@ def shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Sh
         raise Unsuited("it learns on reference models, and there are none")
     found = []
     for model in models:
-        known = divided(model.recipe.rows, split)
+        known = divided_records(model.recipe.rows, split)
         if not model.victim.can_grant(WeightGradients):
             raise Unsuited("the reference models state no loss a record")
         records = (dataset.records(rows).numpy() for rows in known)
@@ -66,7 +68,7 @@ def shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Sh
     return tuple(found)
 
 
-def divided(trained_on: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
+def divided_records(trained_on: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """The attacker's own records that a reference model was trained on, and those it left out.
 
     Raises Unsuited where either is empty.
@@ -81,13 +83,13 @@ def divided(trained_on: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarra
     return split.reference[inside], split.reference[~inside]
 
 
-def incomparable(access: type[View], split: Split, trained_on: np.ndarray) -> str:
+def why_incomparable(access: type[View], split: Split, trained_on: np.ndarray) -> str:
     """Why what a view tells of the victim is not as true of a model trained on these rows, or "".
 
     Known members are the victim's alone, and the attacker's own records are strangers to the
     victim, but not to a reference model that was trained on them.
     """
-    rows = _rows(access, split)
+    rows = _known_rows(access, split)
     if has_shadows(access):
         return "it has learnt on the reference models already"
     if "members" in rows:
@@ -97,7 +99,7 @@ def incomparable(access: type[View], split: Split, trained_on: np.ndarray) -> st
     return ""
 
 
-def _rows(access: type[View], split: Split) -> dict[str, np.ndarray]:
+def _known_rows(access: type[View], split: Split) -> dict[str, np.ndarray]:
     """Row numbers for each field that the attacker brings along; members are never queries."""
     unqueried = split.members[~np.isin(split.members, split.queried)]
     known = {"reference": split.reference, "members": unqueried}

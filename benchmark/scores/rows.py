@@ -68,18 +68,18 @@ class Table:
     def build(self, raws: Mapping[str, Raw]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rows and scores, as in `JobResult`, for the raw scores of each attack by its name."""
         rows, scores = [], []
-        for row, values, queries in [*self._attacks(raws), *self._ensembles(raws)]:
+        for row, values, queries in [*self._rows_of_attacks(raws), *self._rows_of_ensembles(raws)]:
             if values is not None:
                 groups = values[queries.is_member], values[~queries.is_member]
                 row |= {"status": "ok", **summary(*groups)}
-                scores.append(_tidy(row, values, queries))
+                scores.append(_tidy_scores(row, values, queries))
             rows.append(row)
         if not scores:
             reasons = "; ".join(f"{row['attack']}: {row['status']}" for row in rows)
             raise UserError(f"no attack could run: {reasons}")
         return pd.DataFrame(rows), pd.concat(scores, ignore_index=True)
 
-    def _attacks(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
+    def _rows_of_attacks(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
         """Each attack's row without numbers and its scores: raw, then by calibration."""
         for name, raw in raws.items():
             queries, inside = raw.of(self.queries, self.inside)
@@ -95,7 +95,7 @@ class Table:
                 own = {"calibrated": variant, "status": status, "seconds": raw.reference_seconds}
                 yield row | own, values, queries
 
-    def _ensembles(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
+    def _rows_of_ensembles(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
         """Each ensemble's row without numbers and its scores, from all attacks that have both."""
         whole = [raw for raw in raws.values() if raw.references is not None]
         for name, ensemble in self.ensembles.items():
@@ -110,7 +110,7 @@ class Table:
             yield row | {"seconds": seconds}, values, self.queries
 
 
-def _tidy(row: Mapping[str, Any], values: np.ndarray, queries: Queries) -> pd.DataFrame:
+def _tidy_scores(row: Mapping[str, Any], values: np.ndarray, queries: Queries) -> pd.DataFrame:
     names = {"attack": row["attack"], "calibrated": row["calibrated"], "query": queries.numbers}
     ids = {"id": queries.ids} if len(queries.ids) else {}
     return pd.DataFrame({**names, **ids, "member": queries.is_member, "score": values})

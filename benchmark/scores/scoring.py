@@ -51,14 +51,14 @@ def note_of(name: str, attack: Mapping[str, Any]) -> dict[str, str]:
     return {"attack": name, "code": code({name: attack}).get(name, "")}
 
 
-def place(folder: Path, note: Mapping[str, Any]) -> Path:
+def work_folder(folder: Path, note: Mapping[str, Any]) -> Path:
     """Where an entry's unfinished work is kept: what other code left there is not gone on with."""
     work = folder / WORK / f"code-{note['code'][:16]}"
     work.mkdir(parents=True, exist_ok=True)
     return work
 
 
-def ready(
+def ready_to_score(
     store: Store, filed: dict[str, Any], note: Mapping[str, Any], attack: Attack, view: View
 ) -> tuple[Score, float]:
     """An attack's scoring function, and the seconds it took to learn what that needs to know.
@@ -70,7 +70,7 @@ def ready(
 
     def make(folder: Path) -> None:
         log.info("attack %s: learning", note["attack"])
-        learnt = Fitting(view)(lambda view: attack.learn(view, place(folder, note)))
+        learnt = Fitting(view)(lambda view: attack.learn(view, work_folder(folder, note)))
         save_file(learnt, folder / "learnt.safetensors")
 
     folder = store.get("learnt", filed, make, note)
@@ -90,16 +90,16 @@ def score_all(
     fitting, parts = Fitting(view), []
     for start, queries in blocks:
         path = None if work is None else work / f"{start}.npz"
-        scores = None if path is None else _kept(path)
+        scores = None if path is None else _kept_scores(path)
         if scores is None:
-            scores = _scored(score, fitting, queries)
+            scores = _score_block(score, fitting, queries)
             if path is not None:
-                _keep(path, scores)
+                _keep_scores(path, scores)
         parts.append(scores)
     return np.concatenate(parts)
 
 
-def _scored(score: Score, fitting: Fitting, queries: Tensor) -> np.ndarray:
+def _score_block(score: Score, fitting: Fitting, queries: Tensor) -> np.ndarray:
     scores = np.asarray(fitting(lambda view: score(view, queries)), np.float64)
     if scores.shape != (len(queries),):
         raise ValueError(
@@ -111,14 +111,14 @@ def _scored(score: Score, fitting: Fitting, queries: Tensor) -> np.ndarray:
     return scores
 
 
-def _keep(path: Path, scores: np.ndarray) -> None:
+def _keep_scores(path: Path, scores: np.ndarray) -> None:
     path.parent.mkdir(exist_ok=True)
     new = path.with_suffix(".new.npz")
     np.savez(new, scores=scores)  # a zip, because it has a checksum
     os.replace(new, path)
 
 
-def _kept(path: Path) -> np.ndarray | None:
+def _kept_scores(path: Path) -> np.ndarray | None:
     """Scores that an interrupted attack left; None where there are none, or they are damaged."""
     try:
         with np.load(path) as found:

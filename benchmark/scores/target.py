@@ -94,9 +94,9 @@ class Trained:
     def view(self, access: type[View]) -> Any:
         """What an attacker may touch; raises NoAccess where the model has no such part."""
         brought: dict[str, Any] = {"schema": self.dataset.schema}
-        brought |= knowledge.records(access, self.split, self.dataset)
+        brought |= knowledge.known_records(access, self.split, self.dataset)
         if knowledge.has_shadows(access):
-            brought["shadows"] = knowledge.shadows(self.shadows, self.split, self.dataset)
+            brought["shadows"] = knowledge.known_shadows(self.shadows, self.split, self.dataset)
         model = self.model
         samples = model.outputs if issubclass(access, PartialBlackBox) else model.released
         return model.victim.view(access, samples, model.codes, self.batch_size, **brought)
@@ -104,7 +104,7 @@ class Trained:
     def filed_under(self, access: type[View]) -> dict[str, Any]:
         """The model, and the content of what its attacker brings along."""
         filed: dict[str, Any] = {"model": self.model.config}
-        filed |= knowledge.digests(access, self.split, self.dataset)
+        filed |= knowledge.known_digests(access, self.split, self.dataset)
         if knowledge.has_shadows(access) and self.shadows:
             filed["shadows"] = [own.config for own in self.shadows]
         return filed
@@ -125,11 +125,11 @@ def scores_of(
         return scoring.score_all(attack.score, view, blocks), time.monotonic() - start
     filed = filed_under(attacker, target)
     drop_if_edited(attacker, store, "learnt", filed)
-    score, learning = scoring.ready(store, filed, attacker.note, attack, view)
+    score, learning = scoring.ready_to_score(store, filed, attacker.note, attack, view)
 
     def make(folder: Path) -> None:
         log.info("attack %s: %d queries", attacker.name, len(queries))
-        work = scoring.place(folder, attacker.note)
+        work = scoring.work_folder(folder, attacker.note)
         np.save(folder / "scores.npy", scoring.score_all(score, view, blocks, work))
 
     filed = filed_under(attacker, target, queries)

@@ -62,7 +62,7 @@ class Store:
 
     def check(self) -> None:
         """Raise UserError unless files can be written and locked here; call it before training."""
-        with self._explained():
+        with self._explained_errors():
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".check-", dir=self.root) as probe:
                 (Path(probe) / META).write_bytes(b"0" * 4096)
@@ -73,7 +73,7 @@ class Store:
 
     def has(self, kind: str, config: Any) -> bool:
         """Whether the entry is finished and whole."""
-        return self._fault(self.folder(kind, config)) is None
+        return self._fault_of(self.folder(kind, config)) is None
 
     def folder(self, kind: str, config: Any) -> Path:
         """Where the entry is, or would be."""
@@ -84,18 +84,18 @@ class Store:
         path = self.folder(kind, config)
         if not path.exists():
             return
-        with self._explained():
-            lock = self._locked(path)
+        with self._explained_errors():
+            lock = self._lock_entry(path)
             try:
                 if path.exists():
-                    _discard(path)
+                    _discard_entry(path)
             finally:
                 lock.release()
 
     def find(self, kind: str) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Yield (folder, meta.json) of every whole entry of a kind, in the order of their keys."""
         for path in sorted((self.root / kind).glob("?" * 64)):
-            if self._fault(path) is None:
+            if self._fault_of(path) is None:
                 yield path, read_meta(path)
 
     def get(
@@ -114,43 +114,43 @@ class Store:
         """
         facts = {"config": plain(config), "note": plain(note or {}, "note")}
         path = self.folder(kind, config)
-        if self._fault(path) is None:
+        if self._fault_of(path) is None:
             return path
-        with self._explained():
+        with self._explained_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self._locked(path)
+            lock = self._lock_entry(path)
         try:
-            if self._fault(path) is not None:  # else another process made it while we waited
-                self._remake(path, make, facts)
+            if self._fault_of(path) is not None:  # else another process made it while we waited
+                self._make_entry(path, make, facts)
         finally:
             lock.release()
         return path
 
-    def _remake(self, path: Path, make: Callable[[Path], None], facts: dict[str, Any]) -> None:
-        partial = _beside(path, ".partial")
-        with self._explained():
+    def _make_entry(self, path: Path, make: Callable[[Path], None], facts: dict[str, Any]) -> None:
+        partial = _path_beside(path, ".partial")
+        with self._explained_errors():
             if path.exists():
-                fault = self._fault(path)
+                fault = self._fault_of(path)
                 log.warning("store entry %s is damaged: %s; making it again", path, fault)
-                _discard(path)
+                _discard_entry(path)
             (partial / WORK).mkdir(parents=True, exist_ok=True)
-        if self._fault(partial, path.name) is not None:  # else only publishing was interrupted
-            seconds = _timed(partial, lambda: self._made(make, partial))
-            with self._explained():
+        if self._fault_of(partial, path.name) is not None:  # else only publishing was interrupted
+            seconds = _timed_attempts(partial, lambda: self._make_explained(make, partial))
+            with self._explained_errors():
                 _write_meta(partial, facts | {"seconds": seconds})
-        with self._explained():
+        with self._explained_errors():
             if (partial / WORK).exists():
                 shutil.rmtree(partial / WORK)
             os.rename(partial, path)
-            _sync(path.parent)
+            _sync_to_disk(path.parent)
 
-    def _made(self, make: Callable[[Path], None], partial: Path) -> None:
-        with self._explained(making=partial):
+    def _make_explained(self, make: Callable[[Path], None], partial: Path) -> None:
+        with self._explained_errors(making=partial):
             make(partial)
 
-    def _locked(self, path: Path) -> FileLock:
+    def _lock_entry(self, path: Path) -> FileLock:
         """Take the entry's lock, and say so while another process has it."""
-        place = _beside(path, ".lock")
+        place = _path_beside(path, ".lock")
         place.touch()  # the lock library would wait for ever where it cannot create the file
         lock, since = FileLock(place, poll_interval=0.1), time.monotonic()
         wait: float = 0
@@ -165,7 +165,7 @@ class Store:
                 name = f"{path.parent.name}/{path.name}"
                 log.warning("waiting for another process to make %s (for %.0f s)", name, waited)
 
-    def _fault(self, path: Path, name: str | None = None) -> str | None:
+    def _fault_of(self, path: Path, name: str | None = None) -> str | None:
         """What is wrong with an entry in one line, or None; files are hashed once a process."""
         try:
             meta = read_meta(path)
@@ -176,10 +176,10 @@ class Store:
                     return f"{file} is missing"
                 if (size := (path / file).stat().st_size) != known["bytes"]:
                     return f"{file} has {size} bytes, not {known['bytes']}"
-            state = [_signature(path / file) for file in (*meta["files"], META)]
+            state = [_signature_of(path / file) for file in (*meta["files"], META)]
             if self._verified.get(path) != state:
                 for file, known in meta["files"].items():
-                    if _sha256(path / file) != known["sha256"]:
+                    if _sha256_of(path / file) != known["sha256"]:
                         return f"the content of {file} has changed (sha256)"
                 self._verified[path] = state
         except FileNotFoundError:
@@ -191,7 +191,7 @@ class Store:
         return None
 
     @contextmanager
-    def _explained(self, making: Path | None = None) -> Iterator[None]:
+    def _explained_errors(self, making: Path | None = None) -> Iterator[None]:
         """Turn "cannot write here" into a UserError; while `making`, other errors pass."""
         try:
             yield
@@ -236,19 +236,19 @@ def _write_meta(partial: Path, facts: dict[str, Any]) -> None:
     names = [f.relative_to(partial) for f in files]
     own = [n for n in names if n.parts[0] not in (WORK, META)]
     described = {
-        n.as_posix(): {"bytes": (partial / n).stat().st_size, "sha256": _sha256(partial / n)}
+        n.as_posix(): {"bytes": (partial / n).stat().st_size, "sha256": _sha256_of(partial / n)}
         for n in own
     }
     meta = facts | provenance() | {"files": described}
     for name in own:
-        _sync(partial / name)
+        _sync_to_disk(partial / name)
     text = json.dumps(meta | {"sha256": key(meta)}, indent=1)
     (partial / META).write_text(text, encoding="utf-8")
     for place in {partial / META, partial, *((partial / n).parent for n in own)}:
-        _sync(place)
+        _sync_to_disk(place)
 
 
-def _timed(partial: Path, make: Callable[[], None]) -> float:
+def _timed_attempts(partial: Path, make: Callable[[], None]) -> float:
     """Run `make`; seconds that it and earlier, interrupted attempts took together.
 
     A killed attempt is counted up to the last file it wrote: what came later has to be redone.
@@ -270,19 +270,19 @@ def _timed(partial: Path, make: Callable[[], None]) -> float:
     return round(before + time.monotonic() - start, 3)
 
 
-def _beside(path: Path, ending: str) -> Path:
+def _path_beside(path: Path, ending: str) -> Path:
     return path.parent / (path.name + ending)
 
 
-def _discard(path: Path) -> None:
+def _discard_entry(path: Path) -> None:
     """Delete an entry; renamed first, so that nobody meets it half deleted."""
-    doomed = _beside(path, ".damaged")
+    doomed = _path_beside(path, ".damaged")
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(path, doomed)
     shutil.rmtree(doomed) if doomed.is_dir() else doomed.unlink()
 
 
-def _sync(path: Path) -> None:
+def _sync_to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -290,11 +290,11 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sha256(path: Path) -> str:
+def _sha256_of(path: Path) -> str:
     with path.open("rb") as stream:  # read in small blocks
         return file_digest(stream, "sha256").hexdigest()
 
 
-def _signature(path: Path) -> tuple[int, ...]:
+def _signature_of(path: Path) -> tuple[int, ...]:
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ino

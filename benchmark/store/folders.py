@@ -92,11 +92,11 @@ def claim(folder: Path, config: Any) -> FileLock:
 def refuse_another(folder: Path, config: Any) -> None:
     """Raise UserError where a folder holds the result of other settings than these."""
     there = [name for name in RESULTS if (folder / name).exists()]
-    if there and _written(folder) != settings(config):
+    if there and _written_config(folder) != settings(config):
         raise UserError(f"{folder}: it holds another result ({there[0]}); choose another folder")
 
 
-def _written(folder: Path) -> dict[str, Any] | None:
+def _written_config(folder: Path) -> dict[str, Any] | None:
     """The settings of the result that a folder holds; None where they cannot be read."""
     try:
         return settings(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))

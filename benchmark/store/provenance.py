@@ -23,11 +23,11 @@ PACKAGES = ("torch", "numpy", "pytorch-lightning", "opacus", "lpips", "gan-leaks
 def provenance() -> dict[str, Any]:
     """Versions (None: not installed), git ({commit, dirty} or None outside a checkout), date."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"versions": _versions(), "git": _git(), "created": created}
+    return {"versions": _versions_of_packages(), "git": _state_of_git(), "created": created}
 
 
 @cache
-def _versions() -> dict[str, str | None]:
+def _versions_of_packages() -> dict[str, str | None]:
     found: dict[str, str | None] = {"python": python_version()}
     for package in PACKAGES:
         try:
@@ -47,24 +47,25 @@ def code(attacks: Mapping[str, Any]) -> dict[str, str]:
         with suppress(ImportError, ValueError, TypeError, OSError, OmegaConfBaseException):
             spec = find_spec(attack["_target_"].rpartition(".")[0])
             if spec and spec.origin:
-                found[str(name)] = _digest(Path(spec.origin).read_text(encoding="utf-8"))
+                found[str(name)] = _digest_of_code(Path(spec.origin).read_text(encoding="utf-8"))
     return found
 
 
-def _digest(source: str) -> str:
+def _digest_of_code(source: str) -> str:
     """Hash (64 hex digits) of what a file computes."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
-            node.body = [part for part in body if not isinstance(part, _SILENT) and not _says(part)]  # type: ignore[attr-defined]
+            kept = [part for part in body if not isinstance(part, _SILENT) and not _is_text(part)]
+            node.body = kept  # type: ignore[attr-defined]
     return sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 _SILENT = ast.Import, ast.ImportFrom
 
 
-def _says(node: Any) -> bool:
+def _is_text(node: Any) -> bool:
     """Whether a statement is a text that stands alone, such as a docstring."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
@@ -74,7 +75,7 @@ REPORTED = (":(top,exclude)results",)
 
 
 @cache
-def _git() -> dict[str, Any] | None:
+def _state_of_git() -> dict[str, Any] | None:
     def ask(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

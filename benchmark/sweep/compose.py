@@ -81,24 +81,24 @@ class Part:
         return str(self.config.sweep or "jobs")
 
 
-def listed(words: Sequence[str]) -> list[Job]:
+def list_jobs(words: Sequence[str]) -> list[Job]:
     """Every job of a sweep, with the jobs of its parts, from the words of its command line."""
     return [job for part, own in parts_and_jobs(words) for job in own]
 
 
-def parts(words: Sequence[str]) -> list[Part]:
+def parts_of_sweep(words: Sequence[str]) -> list[Part]:
     """What a sweep consists of, in the order it runs in; just itself where it has no parts."""
-    with _hydra():
-        return list(_parts(words))
+    with _composing_sweep():
+        return list(_parts_below(words))
 
 
 def parts_and_jobs(words: Sequence[str]) -> list[tuple[Part, list[Job]]]:
     """The parts of a sweep, each with its jobs."""
-    with _hydra():
-        return [(part, jobs(part.config)) for part in _parts(words)]
+    with _composing_sweep():
+        return [(part, jobs_of_config(part.config)) for part in _parts_below(words)]
 
 
-def jobs(config: DictConfig) -> list[Job]:
+def jobs_of_config(config: DictConfig) -> list[Job]:
     """The jobs of a composed multirun config (with its `hydra` node), in the order they run in.
 
     Raises UserError where a job's config cannot be composed or resolved.
@@ -170,14 +170,14 @@ class Files(CachingConfigRepository):
 
 
 @contextmanager
-def _hydra() -> Iterator[None]:
+def _composing_sweep() -> Iterator[None]:
     with composing():
         loader = GlobalHydra.instance().config_loader()
         loader.repository = Files(loader.repository)  # type: ignore[attr-defined]
         yield
 
 
-def _composed(words: Sequence[str]) -> DictConfig:
+def _compose_config(words: Sequence[str]) -> DictConfig:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     refuse_nothing(words)
@@ -187,40 +187,40 @@ def _composed(words: Sequence[str]) -> DictConfig:
         raise UserError(one_line(error)) from error
 
 
-def _parts(words: Sequence[str]) -> Iterator[Part]:
-    config = _composed(words)
+def _parts_below(words: Sequence[str]) -> Iterator[Part]:
+    config = _compose_config(words)
     found = OmegaConf.select(config, "study.parts") or []
     if not found:
         yield Part(list(words), config, list(words))
     for part in found:
-        line = _with(words, part)
+        line = _with_settings(words, part)
         if "sweep" in part:
-            yield from _parts(line)
+            yield from _parts_below(line)
         else:
-            yield Part(line, _composed(line), list(words))
+            yield Part(line, _compose_config(line), list(words))
 
 
-def _with(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:
+def _with_settings(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:
     """A command line with a part's settings; a setting that was given by hand stays."""
     name = part.get("sweep")
     if name:
-        words = [f"+sweep={name}" if _setting(word) == "sweep" else word for word in words]
-    given = {_setting(word) for word in words}
+        words = [f"+sweep={name}" if _name_of_setting(word) == "sweep" else word for word in words]
+    given = {_name_of_setting(word) for word in words}
     own = [f"{k}={v}" for k, v in part.items() if k != "sweep" and k.lstrip("+") not in given]
     return [*own, *words]
 
 
-def _setting(word: str) -> str:
+def _name_of_setting(word: str) -> str:
     return word.split("=", 1)[0].lstrip("+")
 
 
-def place(job: Job, names: Sequence[str]) -> str:
-    """The job's own settings, of those that differ between jobs (`varied`)."""
+def settings_of_job(job: Job, names: Sequence[str]) -> str:
+    """The job's own settings, of those that differ between jobs (`varied_settings`)."""
     own = job.given
     return "  ".join(f"{name}={own[name]}" for name in names if name in own) or "the only one"
 
 
-def varied(jobs: Iterable[Job]) -> list[str]:
+def varied_settings(jobs: Iterable[Job]) -> list[str]:
     """The settings that differ between jobs, in the order in which they are given."""
     values: dict[str, set[str]] = {}
     given = [job.given for job in jobs]

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from benchmark.store.entries import Store
 from benchmark.sweep import summary
-from benchmark.sweep.compose import Job, jobs
+from benchmark.sweep.compose import Job, jobs_of_config
 from victims.errors import UserError
 
 
@@ -28,8 +28,8 @@ class Hooks(Callback):
         from benchmark.sweep import plan
 
         try:
-            self.jobs = jobs(config)
-            possible = plan.show(self.jobs, Store(config.machine.store))
+            self.jobs = jobs_of_config(config)
+            possible = plan.show_plan(self.jobs, Store(config.machine.store))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             sys.exit(2)
@@ -39,7 +39,7 @@ class Hooks(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what became of the jobs."""
 
-        if not summary.summarise(self.jobs, Store(config.machine.store)):
+        if not summary.print_summary(self.jobs, Store(config.machine.store)):
             sys.exit(1)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from benchmark.job import record
 from benchmark.measures.numbers import count, duration
 from benchmark.show.terminal import texts_as_table, wide_console
 from benchmark.store.entries import Store, key, read_meta
-from benchmark.sweep.compose import place, varied
+from benchmark.sweep.compose import settings_of_job, varied_settings
 from victims.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,29 +46,29 @@ class Past:
         self._attacks: dict[str, list[float]] = defaultdict(list)
         for path in store.root.glob("victim/*/meta.json"):
             meta = read_meta(path.parent)
-            self._models[_training(meta["config"])].append(meta["seconds"])
+            self._models[_key_of_training(meta["config"])].append(meta["seconds"])
         for path in store.root.glob("scores/*/meta.json"):
             meta = read_meta(path.parent)
-            name = _attack(meta["config"]["attack"], meta["config"]["model"]["victim"])
+            name = _key_of_attack(meta["config"]["attack"], meta["config"]["model"]["victim"])
             if queries := meta["note"].get("queries"):
                 self._attacks[name].append(meta["seconds"] / queries)
 
     def model(self, blueprint: Blueprint) -> float | None:
         """Median seconds that such a model took, on whatever records; None = never trained."""
-        return _median(self._models[_training(blueprint.filed())])
+        return _median_or_none(self._models[_key_of_training(blueprint.filed())])
 
     def attack(self, attack: dict[str, Any], victim: dict[str, Any]) -> float | None:
         """Median seconds a query of the same attack on such a victim, None = never run."""
-        return _median(self._attacks[_attack(attack, victim)])
+        return _median_or_none(self._attacks[_key_of_attack(attack, victim)])
 
 
-def show(jobs: Sequence[Job], store: Store) -> bool:
+def show_plan(jobs: Sequence[Job], store: Store) -> bool:
     """Print what each job needs, how many models are stored, and an estimate of the time.
 
     Returns whether every job can run.
     """
     past, rows, total, unknown = Past(store), [], 0.0, 0
-    names = varied(jobs)
+    names = varied_settings(jobs)
     stored: set[str] = set()
     seen: set[str] = set()
     for job in jobs:
@@ -79,7 +79,7 @@ def show(jobs: Sequence[Job], store: Store) -> bool:
         parts = [*(past.model(model) for model in new), *ahead.seconds]
         total += sum(part or 0.0 for part in parts)
         unknown += parts.count(None)
-        rows.append({"job": place(job, names)} | _row(ahead, parts))
+        rows.append({"job": settings_of_job(job, names)} | _row_of_job(ahead, parts))
     done = sum(row["result"] == "stored" for row in rows)
     out = wide_console()
     out.print(texts_as_table("plan", pd.DataFrame(rows)))
@@ -94,7 +94,7 @@ def show(jobs: Sequence[Job], store: Store) -> bool:
     return all(row["result"] in ("stored", "to do") for row in rows)
 
 
-def _row(ahead: Outlook, parts: Sequence[float | None]) -> dict[str, str]:
+def _row_of_job(ahead: Outlook, parts: Sequence[float | None]) -> dict[str, str]:
     if ahead.state != "to do":
         return {"result": ahead.state, "models stored": "", "time": ""}
     models = f"{len(ahead.models)} of {len(ahead.models) + len(ahead.missing)}"
@@ -112,7 +112,7 @@ def outlook(config: DictConfig, store: Store, past: Past) -> Outlook:
         if record.is_stored(config, store, filed):
             return Outlook("stored")
         request = open_request(config)
-        models = _models(request, store, filed)
+        models = _models_of_job(request, store, filed)
     except UserError as error:
         return Outlook(str(error))
     stored = {key(own): blueprint for own, blueprint in models if store.has("victim", own)}
@@ -120,7 +120,7 @@ def outlook(config: DictConfig, store: Store, past: Past) -> Outlook:
     return Outlook("to do", stored, missing, _attack_seconds(request, past, len(models)))
 
 
-def _models(
+def _models_of_job(
     request: Request, store: Store, filed: dict[str, Any]
 ) -> list[tuple[dict[str, Any], Blueprint]]:
     """What each model of a job is filed under, and how it is made; stand-ins before its data is.
@@ -128,10 +128,10 @@ def _models(
     filed: what determines the job's result.
     """
     from benchmark.data.dataset import read
-    from benchmark.job.prepare import draw
+    from benchmark.job.prepare import draw_records
 
     if store.has("data", filed["data"]):
-        job = draw(request, store, read(store.folder("data", filed["data"])))
+        job = draw_records(request, store, read(store.folder("data", filed["data"])))
         return [(recipe.config(data), recipe.blueprint) for recipe, data in job.models]
     count = request.references.count if request.compares else 0
     blueprints = [request.victim] + [request.imitation] * count
@@ -148,18 +148,18 @@ def _attack_seconds(request: Request, past: Past, models: int) -> tuple[float | 
     return tuple(None if rate is None else rate * queries for rate in rates)
 
 
-def _training(model: Mapping[str, Any]) -> str:
+def _key_of_training(model: Mapping[str, Any]) -> str:
     """What models share whose training takes about the same time."""
     return key({name: model.get(name) for name in ("victim", "dp", "precision")})
 
 
-def _attack(attack: Mapping[str, Any], victim: Mapping[str, Any]) -> str:
+def _key_of_attack(attack: Mapping[str, Any], victim: Mapping[str, Any]) -> str:
     """What attacks share that take about the same time."""
     settings = {name: value for name, value in attack.items() if name != "seed"}
     return key([settings, victim["_target_"]])
 
 
-def _median(values: Sequence[float]) -> float | None:
+def _median_or_none(values: Sequence[float]) -> float | None:
     return median(values) if values else None
 
 

@@ -14,18 +14,20 @@ from benchmark.measures.columns import AUROC
 from benchmark.measures.numbers import brief, duration, number
 from benchmark.show.terminal import texts_as_table, wide_console
 from benchmark.store.entries import Store
-from benchmark.sweep.compose import place, varied
+from benchmark.sweep.compose import settings_of_job, varied_settings
 
 if TYPE_CHECKING:
     from benchmark.sweep.compose import Job
 
 
-def summarise(jobs: Sequence[Job], store: Store) -> bool:
+def print_summary(jobs: Sequence[Job], store: Store) -> bool:
     """Print the sweep's table, then what failed and how to try again; whether all have a result."""
-    found = [(job, record.find(job.config, store)) for job in jobs]
+    found = [(job, record.find_record(job.config, store)) for job in jobs]
     done = [(job, entry) for job, entry in found if isinstance(entry, Record)]
-    names = varied(jobs)
-    rows = [row for job, entry in done for row in _aurocs(place(job, names), entry)]
+    names = varied_settings(jobs)
+    rows = [
+        row for job, entry in done for row in _rows_of_aurocs(settings_of_job(job, names), entry)
+    ]
     out = wide_console()
     out.print(texts_as_table(f"{len(done)} of {len(found)} jobs have a result", pd.DataFrame(rows)))
     for job, entry in found:
@@ -35,7 +37,7 @@ def summarise(jobs: Sequence[Job], store: Store) -> bool:
     return len(done) == len(found)
 
 
-def _aurocs(name: str, entry: Record) -> list[dict[str, str]]:
+def _rows_of_aurocs(name: str, entry: Record) -> list[dict[str, str]]:
     """A row per attack: AUROC with its interval, and by calibration; the job's own in its first."""
     rows: dict[str, dict[str, str]] = {}
     for _, row in entry.result.rows.iterrows():
@@ -46,10 +48,10 @@ def _aurocs(name: str, entry: Record) -> list[dict[str, str]]:
         else:
             found[f"+ {row['calibrated']}"] = number(row["auroc"])
     first, *others = rows.values()
-    return [first | _victim(entry), *others]
+    return [first | _facts_of_victim(entry), *others]
 
 
-def _victim(entry: Record) -> dict[str, str]:
+def _facts_of_victim(entry: Record) -> dict[str, str]:
     """The first measure of the samples' quality, and what it took to make the victim."""
     result = entry.result
     found = {name: brief(numbers[0]) for name, numbers in list(result.measures.items())[:1]}

@@ -139,7 +139,7 @@ KILLS = int(os.environ.get("SOAK_KILLS", "20"))
 def sweep(folder: Path, order: int) -> None:
     """The jobs of a small sweep one after the other, as the command does them, in one process."""
     for size in SIZES[::order]:
-        found = record.obtain(small(folder, "victim.steps=60", *size.split()), run.run)
+        found = record.obtain_record(small(folder, "victim.steps=60", *size.split()), run.run)
         output.write_folder(found.result, folder / "outputs" / f"{os.getpid()}")
 
 

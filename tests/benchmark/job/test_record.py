@@ -40,13 +40,13 @@ def same(ours: JobResult, other: JobResult) -> None:
 
 
 def test_a_result_is_read_back_as_it_was(result: JobResult, tmp_path: Path) -> None:
-    files.save(result, tmp_path)
-    same(files.load(tmp_path), result)
+    files.save_result(result, tmp_path)
+    same(files.load_result(tmp_path), result)
 
 
 def test_a_result_without_images_is_read_back(empty: JobResult, tmp_path: Path) -> None:
-    files.save(empty, tmp_path)
-    read = files.load(tmp_path)
+    files.save_result(empty, tmp_path)
+    read = files.load_result(tmp_path)
     pd.testing.assert_frame_equal(read.rows, empty.rows)
     assert read.samples is None
 
@@ -57,27 +57,27 @@ def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
     now = code(config().attack)
     assert set(now) == set(config().attack)
     old = dataclasses.replace(result, code=now | {"white_box": "another"})
-    record.obtain(config(), lambda _: dataclasses.replace(result, code=now))
-    record.obtain(config("machine.renew=[white_box]"), never)  # nothing was edited
+    record.obtain_record(config(), lambda _: dataclasses.replace(result, code=now))
+    record.obtain_record(config("machine.renew=[white_box]"), never)  # nothing was edited
     assert not caplog.text
-    record.obtain(config("seed=1"), lambda _: old)
-    record.obtain(config("seed=1", "machine.renew=[discriminator]"), never)
+    record.obtain_record(config("seed=1"), lambda _: old)
+    record.obtain_record(config("seed=1", "machine.renew=[discriminator]"), never)
     assert "attack=[white_box]: its file was edited" in caplog.text
     store = Store(config().machine.store)
     renewing = config("seed=1", "machine.renew=[white_box]")
     assert not record.is_stored(renewing, store, record.filed_under(renewing))
-    assert record.obtain(renewing, lambda _: dataclasses.replace(result, code=now)).fresh
-    record.obtain(renewing, never)
+    assert record.obtain_record(renewing, lambda _: dataclasses.replace(result, code=now)).fresh
+    record.obtain_record(renewing, never)
 
 
 def test_of_scores_without_a_digest_nothing_is_claimed(
     config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = dataclasses.replace(result, code={"white_box": ""})
-    record.obtain(config(), lambda _: old)
-    record.obtain(config(), never)
+    record.obtain_record(config(), lambda _: old)
+    record.obtain_record(config(), never)
     assert not caplog.text
-    assert record.obtain(config("machine.renew=[white_box]"), lambda _: result).fresh
+    assert record.obtain_record(config("machine.renew=[white_box]"), lambda _: result).fresh
 
 
 def test_code_that_is_nowhere_has_no_digest(config: Config) -> None:
@@ -87,12 +87,12 @@ def test_code_that_is_nowhere_has_no_digest(config: Config) -> None:
 
 
 def test_a_stored_job_is_not_done_again(config: Config, result: JobResult) -> None:
-    first = record.obtain(config(), lambda _: result)
-    second = record.obtain(config("logger=wandb", "machine.threads=1", "plan=true"), never)
+    first = record.obtain_record(config(), lambda _: result)
+    second = record.obtain_record(config("logger=wandb", "machine.threads=1", "plan=true"), never)
     assert (first.fresh, second.fresh) == (True, False)
     pd.testing.assert_frame_equal(second.result.rows, result.rows)
     assert second.page.read_text().startswith("<!doctype html>")
-    found = record.find(config(), Store(config().machine.store))
+    found = record.find_record(config(), Store(config().machine.store))
     assert isinstance(found, record.Record)
     assert found.folder == first.folder
     assert found.meta["versions"]["numpy"]
@@ -111,7 +111,7 @@ def test_changed_data_under_the_same_name_have_another_result(
     file.write_text("a,b\n1,2\n")
     before = record.filed_under(config(*choice))
     file.write_text("a,b\n1,3\n")
-    record._identity.cache_clear()
+    record._identity_of_data.cache_clear()
     assert record.filed_under(config(*choice)) != before
     moved = tmp_path / "elsewhere.csv"
     moved.write_text("a,b\n1,2\n")
@@ -126,25 +126,25 @@ def test_a_failure_is_recorded_until_the_job_succeeds(config: Config, result: Jo
             raise ValueError(text)
 
         with pytest.raises(ValueError, match=text):
-            record.obtain(config(), make)
+            record.obtain_record(config(), make)
 
     fail("first")
     fail("second\nand more")
-    failure = record.find(config(), store)
+    failure = record.find_record(config(), store)
     assert isinstance(failure, dict)
     assert failure["error"] == "ValueError: second"
     assert "make" in failure["traceback"]
     assert failure["config"]["seed"] == 0
-    assert record.find(config("seed=1"), store) is None
-    record.obtain(config(), lambda _: result)
+    assert record.find_record(config("seed=1"), store) is None
+    record.obtain_record(config(), lambda _: result)
     assert not list(store.find("failed"))
 
 
 def test_missing_data_is_a_recorded_failure(config: Config, tmp_path: Path) -> None:
     settings = config("data=table", f"data.file={tmp_path}/nowhere.csv")
     with pytest.raises(UserError):
-        record.obtain(settings, never)
-    failure = record.find(settings, Store(settings.machine.store))
+        record.obtain_record(settings, never)
+    failure = record.find_record(settings, Store(settings.machine.store))
     assert isinstance(failure, dict)
     assert "nowhere.csv" in failure["error"]
 
@@ -155,15 +155,15 @@ def test_stopping_a_job_is_no_failure(config: Config, stop: type[BaseException])
         raise stop
 
     with pytest.raises(stop):
-        record.obtain(config(), make)
-    assert record.find(config(), Store(config().machine.store)) is None
+        record.obtain_record(config(), make)
+    assert record.find_record(config(), Store(config().machine.store)) is None
 
 
 def test_a_record_can_make_nothing_but_results(result: JobResult, tmp_path: Path) -> None:
-    files.save(result, tmp_path)
+    files.save_result(result, tmp_path)
     tree = json.loads((tmp_path / "result.json").read_text())
     for kind in ("os:system", "benchmark.store.entries:Store", "pathlib:Path"):
         tree[files.IS] = kind
         (tmp_path / "result.json").write_text(json.dumps(tree))
         with pytest.raises(ValueError, match="no part of a result"):
-            files.load(tmp_path)
+            files.load_result(tmp_path)

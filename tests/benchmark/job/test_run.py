@@ -119,7 +119,7 @@ RENEW = "machine.renew=[own]"
 
 
 def scores_of(settings: DictConfig) -> list[float]:
-    found = record.obtain(settings, run.run).result
+    found = record.obtain_record(settings, run.run).result
     ours = found.scores["attack"] == "own"
     assert (found.strips["own"].losses == -found.scores[ours]["score"].iloc[0]).all()
     return list(found.scores[ours]["score"])
@@ -209,7 +209,7 @@ def test_each_precision_of_training_has_models_and_a_result_of_its_own(config: C
         assert not foreseen.models
         run.run(settings)
         assert entries(settings, "victim") - before == {*foreseen.missing}
-    assert len({record.name(settings) for settings in jobs}) == 2
+    assert len({record.name_of_settings(settings) for settings in jobs}) == 2
     assert record.filed_under(jobs[0]) != record.filed_under(jobs[1])
 
 

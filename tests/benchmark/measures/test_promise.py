@@ -177,5 +177,5 @@ def test_what_breaks_the_promise_is_an_error() -> None:
     assert promise.broken(scores, spent | {"epsilon": 5.0}, pd.DataFrame()) == []
     assert promise.broken(scores, None, pd.DataFrame()) == []
     coins = np.random.default_rng(0).random(200) < 0.5
-    planted = canaries.audit({"a": coins + 0.0}, coins, spent, 0)
+    planted = canaries.audit_canaries({"a": coins + 0.0}, coins, spent, 0)
     assert "200 canaries" in promise.broken(scores[:0], spent, planted)[0].message

@@ -19,7 +19,7 @@ from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
 from benchmark.models import recipe as models
 from benchmark.models.recipe import Blueprint
-from benchmark.models.references import Halves, Single, membership, recipes
+from benchmark.models.references import Halves, Single, membership_matrix, recipes_of_references
 from benchmark.scores.rows import NOTHING_TO_LEARN
 from benchmark.store.entries import Store
 from benchmark.store.seeds import sub_seed
@@ -46,8 +46,8 @@ def split(members: int = 50, queries: int = 50, reference: int = 50) -> Split:
 @pytest.mark.parametrize("count", [2, 7, 8])
 def test_each_query_is_in_half_of_the_models(count: int) -> None:
     queries, _ = split().queries(0)
-    made = recipes(Halves(count, 50), BLUEPRINT, split(), 0)
-    inside = membership(made, queries)
+    made = recipes_of_references(Halves(count, 50), BLUEPRINT, split(), 0)
+    inside = membership_matrix(made, queries)
     assert inside.shape == (count, 100)
     assert inside.dtype == bool
     assert set(inside.sum(0)) <= {count // 2, count - count // 2}
@@ -57,8 +57,8 @@ def test_each_query_is_in_half_of_the_models(count: int) -> None:
 def test_training_records_are_those_of_the_matrix() -> None:
     drawn = split(members=80, queries=50, reference=40)
     queries, _ = drawn.queries(3)
-    made = recipes(Halves(6, 80), BLUEPRINT, drawn, 3)
-    for recipe, inside in zip(made, membership(made, queries), strict=True):
+    made = recipes_of_references(Halves(6, 80), BLUEPRINT, drawn, 3)
+    for recipe, inside in zip(made, membership_matrix(made, queries), strict=True):
         assert len(recipe.rows) == len(set(recipe.rows)) == 80
         own = set(recipe.rows) - set(queries)
         assert set(recipe.rows) - own == set(queries[inside])
@@ -69,29 +69,35 @@ def test_training_records_are_those_of_the_matrix() -> None:
 
 def test_a_half_takes_no_notice_of_who_is_a_member() -> None:
     queries, is_member = split().queries(0)
-    inside = membership(recipes(Halves(200, 50), BLUEPRINT, split(), 0), queries)
+    inside = membership_matrix(
+        recipes_of_references(Halves(200, 50), BLUEPRINT, split(), 0), queries
+    )
     members = inside[::2, is_member].sum(1)  # hypergeometric: 25 +- 2.5
     assert members.mean() == pytest.approx(25, abs=1)
     assert members.std() == pytest.approx(2.51, abs=0.6)
 
 
 def test_more_models_leave_the_earlier_ones_as_they_are() -> None:
-    few, many = (recipes(Halves(count, 50), BLUEPRINT, split(), 0) for count in (3, 8))
+    few, many = (
+        recipes_of_references(Halves(count, 50), BLUEPRINT, split(), 0) for count in (3, 8)
+    )
     for a, b in zip(few, many, strict=False):
         np.testing.assert_array_equal(a.rows, b.rows)
         assert a.seed == b.seed
     assert len({recipe.seed for recipe in many}) == 8
-    other = recipes(Halves(3, 50), BLUEPRINT, split(), 1)
+    other = recipes_of_references(Halves(3, 50), BLUEPRINT, split(), 1)
     assert not np.array_equal(np.sort(few[0].rows), np.sort(other[0].rows))
 
 
 def test_models_of_the_attackers_own_records_keep_their_keys() -> None:
-    for i, recipe in enumerate(recipes(Single(3, 20), BLUEPRINT, split(), 7)):
+    for i, recipe in enumerate(recipes_of_references(Single(3, 20), BLUEPRINT, split(), 7)):
         own = sub_seed(7, "reference", i)
         expected = np.random.default_rng(sub_seed(own, "records")).permutation(split().reference)
         np.testing.assert_array_equal(recipe.rows, expected[:20])
         assert recipe.seed == own
-    assert not membership(recipes(Single(3, 20), BLUEPRINT, split(), 7), split().queried).any()
+    assert not membership_matrix(
+        recipes_of_references(Single(3, 20), BLUEPRINT, split(), 7), split().queried
+    ).any()
 
 
 def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None:
@@ -148,7 +154,7 @@ def test_an_ensemble_alone_trains_no_models_that_it_could_not_learn_from(config:
 )
 def test_sizes_that_cannot_be_are_named(make: Callable[[], Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        recipes(make(), BLUEPRINT, split(), 0)
+        recipes_of_references(make(), BLUEPRINT, split(), 0)
 
 
 def test_steps_done_earlier_do_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:

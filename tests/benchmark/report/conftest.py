@@ -55,10 +55,10 @@ def fill(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., lis
 
     def filled(result: Callable[[Job], JobResult | None], name: str, *overrides: str) -> list[str]:
         line = [f"+sweep={name}", *words, *overrides]
-        for job in compose.listed(line):
+        for job in compose.list_jobs(line):
             made = result(job)
             if made is not None:
-                record.obtain(job.config, lambda _, made=made: made)
+                record.obtain_record(job.config, lambda _, made=made: made)
         return line
 
     return filled

@@ -24,7 +24,7 @@ GOOD = (10.0, 0.7, 0.6)
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     store = tmp_path_factory.mktemp("store")
     words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={store}"]
-    return compose.listed(["+sweep=privacy", *words, "seed=0,1,2"])
+    return compose.list_jobs(["+sweep=privacy", *words, "seed=0,1,2"])
 
 
 def kind(job: Job) -> str:

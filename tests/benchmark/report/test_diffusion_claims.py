@@ -22,7 +22,7 @@ DENOISER = ("pia", "denoising_loss")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     store = tmp_path_factory.mktemp("store")
     words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={store}"]
-    return compose.listed(["+sweep=diffusion", *words, "seed=0,1,2"])
+    return compose.list_jobs(["+sweep=diffusion", *words, "seed=0,1,2"])
 
 
 def made(shifts: dict[str, int], flipped: int = 0, short: int = 0) -> Callable[[Job], JobResult]:

@@ -33,7 +33,7 @@ MEMBER = np.arange(2 * N) < N
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     store = tmp_path_factory.mktemp("store")
     words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={store}"]
-    return compose.listed(["+sweep=taxonomy", *words, "victim=dcgan,wgan_gp,vae", "seed=0"])
+    return compose.list_jobs(["+sweep=taxonomy", *words, "victim=dcgan,wgan_gp,vae", "seed=0"])
 
 
 def area(strength: float) -> float:

@@ -52,7 +52,7 @@ def claimed(
     words: list[str], result: Callable[[Job], JobResult], name: str, *overrides: str
 ) -> dict[str, Finding]:
     """The findings on results that no store holds."""
-    study = study_of(compose.listed([f"+sweep={name}", *words, *overrides]), result, name)
+    study = study_of(compose.list_jobs([f"+sweep={name}", *words, *overrides]), result, name)
     return {finding.claim.measure.__name__: finding for finding in judge_claims([study])}
 
 

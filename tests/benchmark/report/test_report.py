@@ -169,19 +169,19 @@ def test_half_a_sweep_says_what_is_missing_and_why(
         return result(job) if job.config.seed == 0 else None
 
     line = fill(some, "taxonomy", *TWO, "seed=0,1,2")
-    jobs = {(job.choices["victim"], job.config.seed): job for job in compose.listed(line)}
+    jobs = {(job.choices["victim"], job.config.seed): job for job in compose.list_jobs(line)}
 
     def fail(config: object) -> JobResult:
         raise ValueError("the loss became <nan>")
 
     with pytest.raises(ValueError, match="nan"):
-        record.obtain(jobs["dcgan", 1].config, fail)
+        record.obtain_record(jobs["dcgan", 1].config, fail)
 
     def stop(config: object) -> JobResult:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record.obtain(jobs["dcgan", 2].config, stop)
+        record.obtain_record(jobs["dcgan", 2].config, stop)
     out = tmp_path / "results"
     assert main([*line, "--out", str(out)]) == 0
     printed = capsys.readouterr().out

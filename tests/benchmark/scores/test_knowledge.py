@@ -106,9 +106,9 @@ def test_of_a_view_with_records_of_the_attacker_the_victim_offers_the_rest() -> 
 
 def test_known_members_are_never_queries_and_reference_records_are_disjoint(config: Config) -> None:
     trial = prepare(open_request(config("split.queries=16"))).trial
-    given = knowledge.digests(FullBlackBoxWithMembers, trial.split, trial.dataset)
+    given = knowledge.known_digests(FullBlackBoxWithMembers, trial.split, trial.dataset)
     assert set(given) == {"reference", "members"}
-    held = knowledge.records(FullBlackBoxWithMembers, trial.split, trial.dataset)
+    held = knowledge.known_records(FullBlackBoxWithMembers, trial.split, trial.dataset)
     assert {name: len(rows) for name, rows in held.items()} == {"reference": 24, "members": 8}
     queries = {record.tobytes() for record in trial.queries.records(slice(None)).numpy()}
     for records in held.values():
@@ -116,7 +116,7 @@ def test_known_members_are_never_queries_and_reference_records_are_disjoint(conf
     trained_on = {record.tobytes() for record in trial.dataset.records(trial.split.members).numpy()}
     assert {record.tobytes() for record in held["members"]} <= trained_on
     assert not trained_on & {record.tobytes() for record in held["reference"]}
-    assert knowledge.records(FullBlackBox, trial.split, trial.dataset) == {}
+    assert knowledge.known_records(FullBlackBox, trial.split, trial.dataset) == {}
 
 
 def test_what_is_learnt_is_learnt_once_and_stored(

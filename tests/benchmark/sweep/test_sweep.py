@@ -57,14 +57,14 @@ def command(fixed: list[str], monkeypatch: pytest.MonkeyPatch) -> Command:
 @pytest.mark.parametrize("name", sorted({*names("sweep")} - OF_OTHERS))
 @pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
 def test_every_sweep_composes(name: str, scale: str) -> None:
-    jobs = compose.listed([f"+sweep={name}", f"scale={scale}"])
+    jobs = compose.list_jobs([f"+sweep={name}", f"scale={scale}"])
     assert jobs
     assert {job.config.sweep for job in jobs} == {name}
 
 
 def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., DictConfig]) -> None:
     words = ["+sweep=initialisation", "scale=smoke", "split.members=20", "attack=[white_box]"]
-    jobs = compose.listed([*words, "distance=l2,lpips_alex", "seed=0,1"])
+    jobs = compose.list_jobs([*words, "distance=l2,lpips_alex", "seed=0,1"])
     assert len(jobs) == 24
     for one in (jobs[0], jobs[-1]):
         assert settings(one.config) == settings(config(*one.words))
@@ -80,32 +80,37 @@ def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None
     found = compose.parts_and_jobs(["+sweep=reference", "scale=smoke"])
     lines = {tuple(part.study): part.name for part, _ in found}
     assert [*dict.fromkeys(lines.values())] == REFERENCE
-    whole = Counter((part.name, record.name(job.config)) for part, own in found for job in own)
+    whole = Counter(
+        (part.name, record.name_of_settings(job.config)) for part, own in found for job in own
+    )
     alone = Counter(
-        (name, record.name(job.config))
+        (name, record.name_of_settings(job.config))
         for line, name in lines.items()
-        for job in compose.listed(line)
+        for job in compose.list_jobs(line)
     )
     assert alone == whole
-    assert all(part.words == part.study == ["victim=vae"] for part in compose.parts(["victim=vae"]))
+    assert all(
+        part.words == part.study == ["victim=vae"]
+        for part in compose.parts_of_sweep(["victim=vae"])
+    )
 
 
 @pytest.mark.parametrize("name", ["privacy", "tables", "train_size"])
 def test_the_command_of_a_job_runs_that_job_and_no_other(name: str) -> None:
-    for wanted in compose.listed([f"+sweep={name}", "scale=smoke"]):
-        (found,) = compose.listed(shlex.split(wanted.command)[3:-1])
-        assert record.name(found.config) == record.name(wanted.config)
+    for wanted in compose.list_jobs([f"+sweep={name}", "scale=smoke"]):
+        (found,) = compose.list_jobs(shlex.split(wanted.command)[3:-1])
+        assert record.name_of_settings(found.config) == record.name_of_settings(wanted.config)
 
 
 def test_all_holds_every_other_sweep() -> None:
-    lines = [part.words for part in compose.parts(["+sweep=all", "scale=smoke", "seed=7"])]
+    lines = [part.words for part in compose.parts_of_sweep(["+sweep=all", "scale=smoke", "seed=7"])]
     found = {word.removeprefix("+sweep=") for line in lines for word in line}
     assert found >= {*names("sweep")} - OF_OTHERS - APART
     assert all("seed=7" in line for line in lines)
 
 
 def test_values_that_belong_together_stay_together() -> None:
-    pairs = [(job.choices["data"], job.choices["victim"]) for job in compose.listed(TABLES)]
+    pairs = [(job.choices["data"], job.choices["victim"]) for job in compose.list_jobs(TABLES)]
     assert pairs == [
         ("randhie_binary", "medgan"), ("randhie_binary", "vae_table"),
         ("randhie", "wgan_gp_table"), ("randhie", "vae_table"),
@@ -124,7 +129,7 @@ def test_each_part_of_a_sweep_has_a_folder_of_its_own(command: Command, tmp_path
 
 
 def test_what_is_asked_for_by_hand_replaces_a_part_s_value() -> None:
-    jobs = compose.listed([*TABLES, "data=mnist5k"])
+    jobs = compose.list_jobs([*TABLES, "data=mnist5k"])
     assert [job.choices["data"] for job in jobs] == ["mnist5k"] * 4
 
 
@@ -147,8 +152,8 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     words = [*CHEAP, "seed=0,1", "distance=l2"]
-    first, second = compose.listed([*fixed, *words])
-    record.obtain(first.config, lambda _: result)
+    first, second = compose.list_jobs([*fixed, *words])
+    record.obtain_record(first.config, lambda _: result)
     assert command(*words, "plan=true", "-m") == 0
     out = capsys.readouterr().out
     assert "2 jobs, 1 with a result; of the 1 models of the others 0 are stored" in out
