@@ -129,8 +129,8 @@ def test_find_lists_whole_entries_only(store):
 def test_content_is_hashed_once(store, monkeypatch):
     path = store.get("victim", CONFIG, write)
     hashed = []
-    original = module._sha256
-    monkeypatch.setattr(module, "_sha256", lambda p: hashed.append(p.name) or original(p))
+    original = module._sha256_of
+    monkeypatch.setattr(module, "_sha256_of", lambda p: hashed.append(p.name) or original(p))
     for _ in range(3):
         store.get("victim", CONFIG, write)
     assert sorted(hashed) == ["a.txt", "b.bin"]

@@ -71,8 +71,8 @@ def test_a_job_s_config_is_the_one_that_hydra_composes(config: Callable[..., Dic
 
 
 def test_what_one_part_of_a_sweep_sets_the_next_one_has_not() -> None:
-    with compose._hydra():
-        first, second = (compose._composed(words) for words in (["machine.threads=3"], []))
+    with compose._composing_sweep():
+        first, second = (compose._compose_config(words) for words in (["machine.threads=3"], []))
     assert (first.machine.threads, second.machine.threads) == (3, None)
 
 
