@@ -115,7 +115,7 @@ def refused(
     [
         ("members=/no (such), file.csv", "error: members=/no (such), file.csv: there is no such"),
         ("fail_if.auroc_upper=60", "error: fail_if.auroc_upper=60: allowed are"),
-        ("attack.white_box.start=there", "error: attack start=there: allowed are"),
+        ("attack.white_box.start=there", "error: attack.white_box.start=there: input should be"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_two(

@@ -68,7 +68,7 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
     ("overrides", "parts"),
     [
         (["dp.epsilon=0"], ["dp.epsilon=0"]),
-        (["dp.accountant=gdp"], ["dp.accountant=gdp", "prv, rdp"]),
+        (["dp.accountant=gdp"], ["dp.accountant=gdp", "prv", "rdp"]),
         (["victim.batch_size=25"], ["victim.batch_size=25", "24"]),
         (["dp.delta=0.5"], ["dp.delta=0.5", "1/24"]),
         (
