@@ -59,10 +59,10 @@ MOMENTS = {
     "before the victim is published": (entries.os, "rename", 2, False),
     "after the victim is published": (entries.os, "rename", 2, True),
     "while samples are released": (np, "save", 4, False),
-    "before an attack": (scoring, "_scored", 1, False),
-    "in the midst of an attack": (scoring, "_keep", 2, True),
+    "before an attack": (scoring, "_score_block", 1, False),
+    "in the midst of an attack": (scoring, "_keep_scores", 2, True),
     "before scores are published": (entries.os, "rename", 4, False),
-    "while the result is put together": (run, "_result", 1, False),
+    "while the result is put together": (run, "result_of", 1, False),
 }
 
 
