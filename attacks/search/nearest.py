@@ -233,3 +233,9 @@ def first_copies(block: Tensor, k: int) -> Tensor:
         first.append(seen[key] < k)
         seen[key] += 1
     return torch.tensor(first)
+
+
+def in_blocks(records: Tensor, rows: int = 2048) -> Iterator[tuple[int, Tensor]]:
+    """Yield records (n, d) in blocks, each with the number of its first one, as `nearest` reads."""
+    for start in range(0, len(records), rows):
+        yield start, records[start : start + rows]

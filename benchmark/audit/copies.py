@@ -12,10 +12,10 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
 
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.selection import contents
+from benchmark.measures.copies import more_often
 
 CHANCE = 1e-4
 """Chance that all records that count as telling together have one accidental copy, at most."""
@@ -50,18 +50,16 @@ class Copies:
     @property
     def p_value(self) -> float:
         """Of "members are copied as often as non-members": Fisher's exact test, one-sided."""
-        return self._p_more(self.copied_members, self.members)
+        return more_often(
+            self.copied_members, self.members, self.copied_non_members, self.non_members
+        )
 
     @property
     def p_swapped(self) -> float:
         """The same test the other way round: of a release from which members were removed."""
-        return self._p_more(self.copied_non_members, self.non_members)
-
-    def _p_more(self, copied: int, group: int) -> float:
-        """Chance that of all copied queries at least so many lie in a group of that size."""
-        queries = self.members + self.non_members
-        all_copied = self.copied_members + self.copied_non_members
-        return float(hypergeom.sf(copied - 1, queries, group, all_copied))
+        return more_often(
+            self.copied_non_members, self.non_members, self.copied_members, self.members
+        )
 
     @property
     def certain(self) -> int:

@@ -38,7 +38,7 @@ from benchmark.measures import checks
 from benchmark.measures.blind import Blind
 from benchmark.measures.checks import Check
 from benchmark.measures.dataset_inference import set_p_value
-from benchmark.measures.numbers import p_value
+from benchmark.measures.numbers import equals
 from benchmark.measures.pairs import scores_by_row
 from benchmark.measures.result import JobResult
 from benchmark.store.keys import plain
@@ -82,13 +82,13 @@ class Finding:
         found = [
             said,
             f"{self.suspects} suspects and {self.unseen} unseen records, by "
-            f"{len(self.features)} scores each: p {_equals(self.p_value)} (exact permutation "
+            f"{len(self.features)} scores each: p {equals(self.p_value)} (exact permutation "
             f"test; under {self.level:g} counts).",
         ]
         if np.isnan(self.blind_p_value):
             return [*found, "Nobody looked whether the two sets differ by themselves (blind=none)."]
         found.append(
-            f"The same test without any model: p {_equals(self.blind_p_value)}. "
+            f"The same test without any model: p {equals(self.blind_p_value)}. "
             + (
                 "The two sets differ by themselves; draw both from one source."
                 if self.blind_p_value < self.level
@@ -98,11 +98,6 @@ class Finding:
         if self.word == "not shown":
             found.append("That proves nothing: more suspects, or more access, may show it.")
         return found
-
-
-def _equals(p: float) -> str:
-    text = p_value(p)
-    return text if text.startswith("<") else f"= {text}"
 
 
 @dataclass(frozen=True)

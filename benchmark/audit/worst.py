@@ -14,7 +14,7 @@ runs, so that the attacker knows them (the attacker of differential privacy).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from sklearn.ensemble import RandomForestClassifier
 
-from attacks.search.nearest import nearest
+from attacks.search.nearest import in_blocks, nearest
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
 from benchmark.measures import metrics
@@ -150,9 +150,8 @@ def targets(case: Case, rows: pd.DataFrame, scores: pd.DataFrame, count: int) ->
 def _remoteness(case: Case, places: np.ndarray) -> np.ndarray:
     """Mean distance (p,) of members to the NEIGHBOURS nearest others."""
     records = case.data["members"].records(np.arange(len(case.data["members"].values))).flatten(1)
-    blocks = ((start, records[start : start + 4096]) for start in range(0, len(records), 4096))
     many = min(NEIGHBOURS + 1, len(records))
-    squared, _ = nearest(blocks, case.queries.records(places).flatten(1), many)
+    squared, _ = nearest(in_blocks(records), case.queries.records(places).flatten(1), many)
     return np.sqrt(squared[:, 1:]).mean(1) if many > 1 else np.zeros(len(places))
 
 
@@ -198,7 +197,7 @@ def play(case: Case, chosen: Sequence[Target], runs: Sequence[Run], seed: int) -
     closeness, seen = [], []
     for run in runs:
         released = torch.from_numpy(case.retrained(run).parts["released"]).float().flatten(1)
-        squared, _ = nearest(_blocks(released), records, 1)
+        squared, _ = nearest(in_blocks(released), records, 1)
         closeness.append(-np.sqrt(squared[:, 0]))
         seen.append(released[:, :0] if case.given["members"].is_image else released)
     own = np.array(closeness)
@@ -213,11 +212,6 @@ def play(case: Case, chosen: Sequence[Target], runs: Sequence[Run], seed: int) -
         scores = own[label, i], own[~label, i], guess[later], guess[~later]
         games.append(Game(target.id, target.why, *scores))
     return tuple(games)
-
-
-def _blocks(records: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-    for start in range(0, len(records), 4096):
-        yield start, records[start : start + 4096]
 
 
 def summaries(releases: Sequence[np.ndarray]) -> np.ndarray:

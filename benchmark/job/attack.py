@@ -40,9 +40,7 @@ def _raw(
     """Raw scores of one attack; where a model's samples do not suffice for it, others go on."""
     access = attacker.access
     raw = Raw(setting(access))
-    if not (
-        victim.model.victim.can_grant(access) and knowledge.split_suffices(access, trial.split)
-    ):
+    if not is_granted(access, victim.model, trial):
         return raw
     try:
         scores, seconds = scores_under(job, trial, attacker, victim)
@@ -58,6 +56,11 @@ def _raw(
         return raw._replace(alone=f"not run: {error}")
     stacked = np.stack([scores for scores, _ in found])
     return raw._replace(references=stacked, reference_seconds=sum(s for _, s in found))
+
+
+def is_granted(access: type[View], model: Model, trial: Trial) -> bool:
+    """Whether a model has the access, and the split what the attacker must know."""
+    return model.victim.can_grant(access) and knowledge.split_suffices(access, trial.split)
 
 
 def scores_under(

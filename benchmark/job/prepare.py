@@ -97,10 +97,15 @@ def prepare(request: Request) -> Prepared:
     if request.victim.dp is not None:
         privacy.refuse_encoding(request.victim.dp.made, source, dataset.facts)
     request.quality.load(dataset)
-    for attack in able_attacks(request, job.trial.split):
+    load_distances(job)
+    return job
+
+
+def load_distances(job: Prepared) -> None:
+    """Load the networks by which attacks compare records."""
+    for attack in able_attacks(job.request, job.trial.split):
         if isinstance(attack, Compares):
             attack.distance.load()
-    return job
 
 
 def draw_records(request: Request, store: Store, dataset: Dataset) -> Prepared:

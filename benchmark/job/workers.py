@@ -24,12 +24,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from attacks.distances import Compares
 from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
 from benchmark.data.dataset import read
-from benchmark.job.attack import incomparable, scores_under, target_of
-from benchmark.job.prepare import Prepared, able_attacks, draw_records
+from benchmark.job.attack import incomparable, is_granted, scores_under, target_of
+from benchmark.job.prepare import Prepared, draw_records, load_distances
 from benchmark.job.request import open_request
 from benchmark.models.recipe import obtain
 from benchmark.scores import knowledge
@@ -111,7 +110,7 @@ def do_what_is_free(job: Prepared, first: int) -> None:
                 alone = recipe is not trial.recipe and incomparable(access, target)
                 if alone or knowledge.has_shadows(access):
                     continue
-                if model.victim.can_grant(access) and knowledge.split_suffices(access, trial.split):
+                if is_granted(access, model, trial):
                     with suppress(Busy, Unsuited, NoAccess):
                         scores_under(hasty, trial, attacker, target)
 
@@ -132,9 +131,7 @@ def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> No
         store = Store(request.machine.store)
         dataset = read(store.get("data", request.source.identity(), request.source.prepare))
         job = draw_records(request, store, dataset)
-        for attack in able_attacks(request, job.trial.split):
-            if isinstance(attack, Compares):
-                attack.distance.load()
+        load_distances(job)
         do_what_is_free(job, first=number * len(job.models) // count)
     except KeyboardInterrupt:
         sys.exit(130)

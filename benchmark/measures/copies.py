@@ -162,8 +162,19 @@ def _counted(is_copied: np.ndarray, member: np.ndarray, level: float) -> dict[st
         "held_out": q,
         "low": p - q - float(np.hypot(p - of_p.low, of_q.high - q)),
         "high": p - q + float(np.hypot(of_p.high - p, q - of_q.low)),
-        "p_value": float(hypergeom.sf(ours - 1, m + n, m, ours + theirs)),
+        "p_value": more_often(ours, m, theirs, n),
     }
+
+
+def more_often(ours: int, m: int, theirs: int, n: int) -> float:
+    """P-value of "`ours` of m is no more often than `theirs` of n": Fisher's exact test, one-sided.
+
+    The chance that of all that were found at least `ours` lie among the m.
+
+    >>> round(more_often(3, 4, 1, 4), 3)
+    0.243
+    """
+    return float(hypergeom.sf(ours - 1, m + n, m, ours + theirs))
 
 
 def _deletions(member: np.ndarray, seed: int) -> Iterator[np.ndarray]:

@@ -42,6 +42,18 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else number(value)
 
 
+def equals(value: float) -> str:
+    """A p-value behind its letter: = 0.032, or < 0.001; NaN is n/a.
+
+    >>> equals(0.0321), equals(1e-9), equals(float("nan"))
+    ('= 0.032', '< 0.001', 'n/a')
+    """
+    if pd.isna(value):
+        return "n/a"
+    text = p_value(value)
+    return text if text.startswith("<") else f"= {text}"
+
+
 def brief(value: float) -> str:
     """A number of any size with three digits; NaN is n/a.
 

@@ -17,6 +17,7 @@ from benchmark.job import record
 from benchmark.job.record import Record
 from benchmark.measures import copies
 from benchmark.measures.metrics import Difference
+from benchmark.measures.numbers import spaced
 from benchmark.measures.result import JobResult
 from benchmark.store.entries import Store
 from benchmark.sweep import compose
@@ -36,6 +37,12 @@ class Row(NamedTuple):
 
     attack: str
     calibrated: str
+
+    @property
+    def text(self) -> str:
+        """The attack, and its calibration if it has one, for a reader."""
+        how = "" if self.calibrated == "none" else f", calibrated ({self.calibrated})"
+        return spaced(f"{self.attack}{how}")
 
 
 class Group(NamedTuple):

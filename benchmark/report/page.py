@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmark.measures.columns import Column, columns_of
-from benchmark.measures.numbers import count, p_value, spaced
+from benchmark.measures.numbers import count, equals, spaced
 from benchmark.measures.result import Check
 from benchmark.report.collect import Outcome, Study, command_line
 from benchmark.report.findings import HOLDS, OPEN, Finding
@@ -128,9 +128,8 @@ def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
         for group, rows in study_cells(study).items():
             for row, cell in rows.items():
                 if cell.estimate.seeds and not cell.blind:
-                    how = "" if row.calibrated == "none" else f", calibrated ({row.calibrated})"
-                    what = f"{row.attack}{how} against {group.victim} on {group.data}"
-                    yield cell.estimate.mean, what.replace("_", " ")
+                    what = f"{row.text} against {group.victim} on {group.data}"
+                    yield cell.estimate.mean, spaced(what)
 
 
 def _with_result(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +160,7 @@ def finding_texts(finding: Finding) -> dict[str, Any]:
         "test": finding.test,
         "unit": finding.unit,
         "estimate": _estimate_text(shown) if shown else "",
-        "p": _p_value_text(finding.p_holm),
+        "p": equals(finding.p_holm),
         "reason": finding.reason,
         "parts": {name: _estimate_text(part) for name, part in finding.parts.items()},
         "repetitions": _repetitions_text(finding, shown.seeds) if shown else "",
@@ -174,13 +173,6 @@ def _repetitions_text(finding: Finding, seeds: int) -> str:
     """How often: 3 seeds; where the verdict does not say of how many victims, that too."""
     own = count(seeds, finding.claim.of)
     return f"{own}, {finding.scope}" if finding.scope and finding.verdict == OPEN else own
-
-
-def _p_value_text(value: float) -> str:
-    if np.isnan(value):
-        return "n/a"
-    text = p_value(value)
-    return text if text.startswith("<") else f"= {text}"
 
 
 def _estimate_text(estimate: Any) -> str:

@@ -131,16 +131,15 @@ def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.Data
 
 def _own_numbers(victims: dict[str, dict[int, Result]], column: str) -> list[list[Estimate]]:
     """A number of each seed of each victim with its own interval, where it has one."""
-    found = []
-    for seeds in victims.values():
-        rows = [result.row for result in seeds.values() if not pd.isna(result.row[column])]
-        found.append(
-            [
-                Estimate(row[column], row[f"{column}_low"], row[f"{column}_high"], np.nan, 1)
-                for row in rows
-            ]
-        )
-    return [own for own in found if own]
+    known = [
+        [result.row for result in seeds.values() if not pd.isna(result.row[column])]
+        for seeds in victims.values()
+    ]
+    return [[_estimate(row, column) for row in rows] for rows in known if rows]
+
+
+def _estimate(row: dict[Any, Any], column: str) -> Estimate:
+    return Estimate(row[column], row[f"{column}_low"], row[f"{column}_high"], np.nan, 1)
 
 
 def _over_victims(numbers: Sequence[Sequence[Estimate]]) -> Estimate:
@@ -203,12 +202,6 @@ def _against(entry: Row, order: Sequence[Row], compared: pd.DataFrame) -> dict[s
         signs |= {b: sure} if a == entry else {a: -sure} if b == entry else {}
     columns = {"better_than": 1, "worse_than": -1, "undecided": 0}
     return {
-        column: "; ".join(called(row) for row in order if signs.get(row) == sign)
+        column: "; ".join(row.text for row in order if signs.get(row) == sign)
         for column, sign in columns.items()
     }
-
-
-def called(entry: Row) -> str:
-    """An entry for a reader."""
-    attack, calibrated = (text.replace("_", " ") for text in entry)
-    return attack if calibrated == "none" else f"{attack}, calibrated ({calibrated})"

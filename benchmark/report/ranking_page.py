@@ -15,9 +15,10 @@ from benchmark.measures.numbers import count, duration, number, percent
 from benchmark.measures.pairs import LEVEL
 from benchmark.report.collect import Row, Study, studies_of
 from benchmark.report.findings import without_void_results
-from benchmark.report.ranking import Ranking, called, ranked
+from benchmark.report.ranking import Ranking, ranked
 from benchmark.show import figures
 from benchmark.show.html import page_environment
+from benchmark.sweep.compose import name_of_setting
 from victims.errors import UserError
 
 OWN = ("attack", "calibration")
@@ -26,14 +27,10 @@ OWN = ("attack", "calibration")
 
 def ranked_studies(words: Sequence[str]) -> list[Study]:
     """The ranking's own study with the same settings, and what the words add to it."""
-    if not any(_setting(word) == "sweep" for word in words):
+    if not any(name_of_setting(word) == "sweep" for word in words):
         words = ["+sweep=ranking", *words]
-    others = [word for word in words if _setting(word) not in OWN]
+    others = [word for word in words if name_of_setting(word) not in OWN]
     return studies_of(others) + (studies_of(words) if others != [*words] else [])
-
-
-def _setting(word: str) -> str:
-    return word.split("=", 1)[0].lstrip("+~")
 
 
 def write_ranking(studies: Sequence[Study], out: Path) -> Path:
@@ -88,7 +85,7 @@ def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
 def _texts(row: dict[Any, Any]) -> dict[str, Any]:
     """A row of the standings for a reader."""
     return {
-        "name": called(Row(row["attack"], row["calibrated"])),
+        "name": Row(row["attack"], row["calibrated"]).text,
         "victims": row["victims"],
         "seeds": row["seeds"],
         "auroc": _with_interval(row, "auroc", number),
@@ -118,12 +115,12 @@ def diagram(standings: pd.DataFrame, pairs: pd.DataFrame) -> Figure | None:
     import scikit_posthocs  # loads seaborn: seconds, for this alone
 
     known = standings.dropna(subset=["mean_rank"])
-    names = [called(Row(*row)) for row in zip(known["attack"], known["calibrated"], strict=True)]
+    names = [Row(*row).text for row in zip(known["attack"], known["calibrated"], strict=True)]
     if len(names) < 2:
         return None
     p_values = pd.DataFrame(1.0, index=names, columns=names)
     for pair in pairs.to_dict("records"):
-        a, b = (called(Row(pair[f"attack_{x}"], pair[f"calibrated_{x}"])) for x in "ab")
+        a, b = (Row(pair[f"attack_{x}"], pair[f"calibrated_{x}"]).text for x in "ab")
         if a in p_values.index and b in p_values.index:
             p_values.loc[a, b] = p_values.loc[b, a] = pair["p_holm"]
     with mpl.rc_context(figures.STYLE):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from attacks.base import Learnt, some_rows
 from attacks.features import Values
-from attacks.search.nearest import nearest
+from attacks.search.nearest import in_blocks, nearest
 from benchmark.data.queries import Queries
 from benchmark.measures.copies import Closest, closest_pairs
 from benchmark.measures.result import Strip
@@ -51,7 +50,7 @@ def closest(view: FullBlackBox, queries: Queries, seed: int) -> Closest:
     records = compared.records
     k = min(NEIGHBOURS, len(records) - 1)
     samples = [compared.samples(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
-    near = [nearest(_blocks(records), part, k, device=view.device) for part in samples]
+    near = [nearest(in_blocks(records), part, k, device=view.device) for part in samples]
     others, apart = _among(records, k, view.device)
     cells = KMeans(min(CELLS, len(records)), n_init=3, random_state=seed % 2**32)
     with warnings.catch_warnings():  # of records that repeat one another there may be fewer cells
@@ -123,13 +122,8 @@ class _Compared:
 
 def _among(records: Tensor, k: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of and distances to the k records closest to each, without itself."""
-    d2, index = nearest(_blocks(records), records, k + 1, device=device)
+    d2, index = nearest(in_blocks(records), records, k + 1, device=device)
     own = index == np.arange(len(index))[:, None]
     own[~own.any(1), -1] = True  # k others are as close
     kept = ~own
     return index[kept].reshape(-1, k), np.sqrt(d2[kept].reshape(-1, k))
-
-
-def _blocks(records: Tensor, rows: int = 2048) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(records), rows):
-        yield start, records[start : start + rows]

@@ -204,13 +204,14 @@ def _with_settings(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:
     """A command line with a part's settings; a setting that was given by hand stays."""
     name = part.get("sweep")
     if name:
-        words = [f"+sweep={name}" if _name_of_setting(word) == "sweep" else word for word in words]
-    given = {_name_of_setting(word) for word in words}
+        words = [f"+sweep={name}" if name_of_setting(word) == "sweep" else word for word in words]
+    given = {name_of_setting(word) for word in words}
     own = [f"{k}={v}" for k, v in part.items() if k != "sweep" and k.lstrip("+") not in given]
     return [*own, *words]
 
 
-def _name_of_setting(word: str) -> str:
+def name_of_setting(word: str) -> str:
+    """Which setting a word of a command line sets."""
     return word.split("=", 1)[0].lstrip("+")
 
 
