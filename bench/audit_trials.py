@@ -25,7 +25,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.utils import shuffle
 
 from benchmark.audit import Generator, audit
-from benchmark.data.dataset import read
+from benchmark.data.dataset import read_dataset
 from benchmark.data.mnist5k import Mnist5k
 from benchmark.data.randhie import RandHie
 
@@ -111,14 +111,14 @@ class Kind:
 
 def table(folder: Path) -> pd.DataFrame:
     """The RAND experiment's visits to doctors."""
-    columns, values, _, _ = RandHie("none")._read()
+    columns, values, _, _ = RandHie("none")._read_table()
     return pd.DataFrame(values, columns=columns)
 
 
 def digits(folder: Path) -> np.ndarray:
     """MNIST digits, (5000, 1, 32, 32) in [-1, 1]."""
     Mnist5k().prepare(folder)
-    return read(folder).records(np.arange(5000)).numpy()
+    return read_dataset(folder).records(np.arange(5000)).numpy()
 
 
 TABLES = {f.__name__: f for f in (resampler, truth, kernels, mixture, ctgan)}

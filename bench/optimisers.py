@@ -29,7 +29,7 @@ from attacks.latent_search import GradientSearch, PowellSearch, start_nearest
 from benchmark.config.commandline import register_resolvers
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
-from benchmark.models.recipe import obtain
+from benchmark.models.recipe import obtain_model
 from victims.access import PartialBlackBox, WhiteBox
 
 JOINT, ITERATIONS, RATE = 20, 1000, 0.015
@@ -143,7 +143,7 @@ def main() -> None:
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         config = compose("config", ["calibration=none", "logger=none", *wanted.overrides])
     job = prepare(open_request(config))
-    model = obtain(job.trial.recipe, job.workshop(job.trial))
+    model = obtain_model(job.trial.recipe, job.workshop(job.trial))
     queries = job.trial.queries.records(slice(None))
 
     def view(access: type) -> Any:

@@ -26,7 +26,7 @@ from scipy.stats import ks_2samp
 
 from benchmark.config.build import CONF, build
 from benchmark.config.commandline import register_resolvers
-from benchmark.data.dataset import read
+from benchmark.data.dataset import read_dataset
 from benchmark.data.randhie import RandHieMixed
 from victims.schema import Column, Schema
 from victims.training.train import Training, fit, load
@@ -39,7 +39,7 @@ BATCH = 500
 def table(folder: Path) -> tuple[Schema, np.ndarray]:
     """The columns without gaps, and all rows (n, d) in an order of chance."""
     RandHieMixed().prepare(folder)
-    data = read(folder)
+    data = read_dataset(folder)
     assert data.schema is not None
     spans = [(column, span) for column, span in data.schema.spans if not column.gaps]
     rows = np.concatenate([data.values[:, span] for _, span in spans], 1)

@@ -159,7 +159,7 @@ def _record(record: Exposed) -> dict[str, Any]:
         sheet = record.record[None]
         if record.match is not None:
             sheet = np.stack([record.record, record.match])
-        picture = html.data_uri(tiles.tile(sheet, columns=2, gap=1))
+        picture = html.data_uri(tiles.tile_images(sheet, columns=2, gap=1))
     return {
         "id": record.id,
         "score": f"{record.score + 0.0:.4g}",

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from benchmark.data.files import OnError, content, find, listing
-from benchmark.data.images import crop, decode, write_images
+from benchmark.data.files import OnError, find_file, hash_content, hash_listing
+from benchmark.data.images import crop_square, decode_image, write_images
 from benchmark.store.folders import home
 from victims.errors import UserError
 
@@ -48,7 +48,7 @@ class CelebA:
 
     def identity(self) -> dict[str, Any]:
         """Settings, the two lists' content, and names and sizes of the images."""
-        folder = find("img_align_celeba", self.folders, ADVICE)
+        folder = find_file("img_align_celeba", self.folders, ADVICE)
         with os.scandir(folder) as entries:
             sizes = {entry.name: entry.stat().st_size for entry in entries}
         return {
@@ -56,23 +56,23 @@ class CelebA:
             "resolution": self.resolution,
             "partition": self.partition,
             "on_error": self.on_error,
-            "people": content(find("identity_CelebA.txt", self.folders, ADVICE)),
-            "parts": self.partition and content(self._partition_file()),
-            "images": listing(sizes),
+            "people": hash_content(find_file("identity_CelebA.txt", self.folders, ADVICE)),
+            "parts": self.partition and hash_content(self._partition_file()),
+            "images": hash_listing(sizes),
         }
 
     def prepare(self, folder: Path) -> None:
         """Decode every image that identity_CelebA.txt names, in the order of the names."""
-        people = _pairs(find("identity_CelebA.txt", self.folders, ADVICE))
+        people = _read_pairs(find_file("identity_CelebA.txt", self.folders, ADVICE))
         names = sorted(people)
         if self.partition is not None:
-            part = _pairs(self._partition_file())
+            part = _read_pairs(self._partition_file())
             names = [name for name in names if part.get(name) == PARTITIONS[self.partition]]
-        images = find("img_align_celeba", self.folders, ADVICE)
+        images = find_file("img_align_celeba", self.folders, ADVICE)
         write_images(
             folder,
             {name: images / name for name in names},
-            self._load,
+            self._decode_image,
             (3, self.resolution, self.resolution),
             self.on_error,
             {"name": "celeba", "partition": self.partition},
@@ -80,14 +80,16 @@ class CelebA:
         )
 
     def _partition_file(self) -> Path:
-        return find("list_eval_partition.txt", self.folders, ADVICE)
+        return find_file("list_eval_partition.txt", self.folders, ADVICE)
 
-    def _load(self, path: Path) -> np.ndarray:
+    def _decode_image(self, path: Path) -> np.ndarray:
         left, top = (middle - SIDE // 2 for middle in CENTRE)
-        return decode(path, 3, lambda image: crop(image, left, top, SIDE, self.resolution))
+        return decode_image(
+            path, 3, lambda image: crop_square(image, left, top, SIDE, self.resolution)
+        )
 
 
-def _pairs(path: Path) -> dict[str, str]:
+def _read_pairs(path: Path) -> dict[str, str]:
     """Lines "000001.jpg 2880" as a dict; raises UserError for a line that is none."""
     pairs = {}
     for number, line in enumerate(path.read_text().splitlines(), 1):

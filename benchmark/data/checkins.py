@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 from pydantic import PositiveInt
 
-from benchmark.data.dataset import write
-from benchmark.data.files import Faults, OnError, columns_of, content, csv_rows, find
+from benchmark.data.dataset import write_records
+from benchmark.data.files import Faults, OnError, columns_of, csv_rows, find_file, hash_content
 from benchmark.store.folders import home
 from victims.errors import UserError
 
@@ -61,12 +61,12 @@ class Checkins:
             "timezone": self.timezone,
             "least": self.least,
             "on_error": self.on_error,
-            "content": content(self._path()),
+            "content": hash_content(self._find_file()),
         }
 
     def prepare(self, folder: Path) -> None:
         """Read the file once, row by row; only the counts are in memory."""
-        counts, places, facts = self._count()
+        counts, places, facts = self._count_visits()
         users = [user for user in sorted(counts) if counts[user].sum() >= self.least]
         if not users:
             raise UserError(
@@ -75,11 +75,11 @@ class Checkins:
         values = np.stack([counts[user] for user in users]).astype(np.float32)
         facts |= {"records": len(users), "users_left_out": len(counts) - len(users)}
         facts |= {"check_ins": int(values.sum()), "places": places}
-        write(folder, [values], len(users), np.arange(len(users)), facts)
+        write_records(folder, [values], len(users), np.arange(len(users)), facts)
 
-    def _count(self) -> tuple[dict[str, np.ndarray], int, dict[str, Any]]:
+    def _count_visits(self) -> tuple[dict[str, np.ndarray], int, dict[str, Any]]:
         """Counts (168,) per user, the number of places, and facts."""
-        path, faults = self._path(), Faults(self.on_error)
+        path, faults = self._find_file(), Faults(self.on_error)
         counts: dict[str, np.ndarray] = {}
         places, total = set[str](), 0
         lines = csv_rows(path)
@@ -99,8 +99,8 @@ class Checkins:
             places.add(place)
         return counts, len(places), {"name": "checkins"} | faults.settle(total, "check-ins")
 
-    def _path(self) -> Path:
-        return find(self.file.name, [self.file.parent], ADVICE)
+    def _find_file(self) -> Path:
+        return find_file(self.file.name, [self.file.parent], ADVICE)
 
 
 def hour_of_week(time: str, zone: ZoneInfo) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.dataset import write
-from benchmark.data.files import content, find
+from benchmark.data.dataset import write_records
+from benchmark.data.files import find_file, hash_content
 from benchmark.store.folders import home
 from victims.errors import UserError
 
@@ -43,22 +43,22 @@ class Cifar10:
 
     def identity(self) -> dict[str, Any]:
         """Name and a hash of each batch."""
-        hashes = [content(path) for path in self._files()]
+        hashes = [hash_content(path) for path in self._find_batches()]
         return {"name": "cifar10", "parts": self.parts, "batches": hashes}
 
     def prepare(self, folder: Path) -> None:
         """Read the batches one after the other (30 MB each)."""
-        counts = [len(images) for images in self._batches()]
+        counts = [len(images) for images in self._read_batches()]
         facts = {"name": "cifar10", "records": sum(counts)}
-        write(folder, self._batches(), sum(counts), facts=facts)
+        write_records(folder, self._read_batches(), sum(counts), facts=facts)
 
-    def _files(self) -> list[Path]:
+    def _find_batches(self) -> list[Path]:
         folders = [self.root / "cifar-10-batches-py", self.root]
         names = [name for part in self.parts for name in BATCHES[part]]
-        return [find(name, folders, ADVICE) for name in names]
+        return [find_file(name, folders, ADVICE) for name in names]
 
-    def _batches(self) -> Iterator[np.ndarray]:
-        for path in self._files():
+    def _read_batches(self) -> Iterator[np.ndarray]:
+        for path in self._find_batches():
             yield read_batch(path)
 
 

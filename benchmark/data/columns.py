@@ -31,13 +31,13 @@ class Cells:
     numbers: np.ndarray | None
     faulty: np.ndarray
 
-    def select(self, rows: np.ndarray) -> Cells:
+    def select_rows(self, rows: np.ndarray) -> Cells:
         """These rows only."""
         numbers = None if self.numbers is None else self.numbers[rows]
         return Cells(self.name, self.texts[rows], numbers, self.faulty[rows])
 
 
-def understood(
+def understand_column(
     name: str, cells: Sequence[str], categorical: bool, levels: Sequence[Any] | None, gaps: bool
 ) -> Cells:
     """A column of numbers where most of its cells are numbers; a category otherwise, or if asked.
@@ -48,7 +48,7 @@ def understood(
     raw = [cell.strip() for cell in cells]
     texts = np.array(["" if cell in MISSING else cell for cell in raw], object)
     missing = texts == ""
-    numbers = np.array([_number(text) for text in texts], np.float64)
+    numbers = np.array([_parse_number(text) for text in texts], np.float64)
     codes = any(len(t) > 1 and t[0] == "0" and t.isdecimal() for t in texts)
     known = np.isfinite(numbers)
     forced = categorical or levels is not None
@@ -101,7 +101,7 @@ def values_of(cells: Cells, column: Column) -> np.ndarray:
     return np.array(["" if np.isnan(v) else f"{v:g}" for v in cells.numbers], object)
 
 
-def binned(columns: Sequence[Cells], bins: int) -> tuple[Schema, np.ndarray, dict[str, Any]]:
+def bin_columns(columns: Sequence[Cells], bins: int) -> tuple[Schema, np.ndarray, dict[str, Any]]:
     """Records (n, d): 0/1 columns, value v in bin i where edge i <= v < edge i + 1; categories.
 
     Also returns the edges by column. Raises UserError for numbers that are missing.
@@ -115,7 +115,7 @@ def binned(columns: Sequence[Cells], bins: int) -> tuple[Schema, np.ndarray, dic
         elif np.isnan(cells.numbers).any():
             raise UserError(f"data.encode=bins: in column {cells.name!r} numbers are missing")
         else:
-            parts += _bins(cells.name, cells.numbers, bins, edges)
+            parts += _bins_of_column(cells.name, cells.numbers, bins, edges)
     if not parts:
         raise UserError("data.encode=bins: every column has a single value")
     schema = Schema([column for column, _ in parts])
@@ -123,7 +123,7 @@ def binned(columns: Sequence[Cells], bins: int) -> tuple[Schema, np.ndarray, dic
     return schema, rows, {"bins": edges}
 
 
-def _bins(
+def _bins_of_column(
     name: str, column: np.ndarray, bins: int, edges: dict[str, Any]
 ) -> list[tuple[Column, np.ndarray]]:
     distinct = np.unique(column)
@@ -138,7 +138,7 @@ def _bins(
     return [(Column(f"{name}>={start:g}", "binary"), bin_of == i) for i, start in enumerate(starts)]
 
 
-def kind(schema: Schema, rows: np.ndarray) -> str:
+def kind_of_numbers(schema: Schema, rows: np.ndarray) -> str:
     """What the numbers are: mixed, binary (all 0 or 1), counts (whole, none negative), numeric."""
     if any(column.kind == "category" or column.gaps for column in schema.columns):
         return "mixed"
@@ -147,12 +147,12 @@ def kind(schema: Schema, rows: np.ndarray) -> str:
     return "counts" if (rows >= 0).all() and (rows % 1 == 0).all() else "numeric"
 
 
-def measured(columns: Sequence[Column], levels: Mapping[str, Any]) -> list[str]:
+def learnt_columns(columns: Sequence[Column], levels: Mapping[str, Any]) -> list[str]:
     """Columns of which something was learnt from the records: levels, or that numbers miss."""
     return [c.name for c in columns if c.gaps or (c.kind == "category" and c.name not in levels)]
 
 
-def _number(text: str) -> float:
+def _parse_number(text: str) -> float:
     lowered = text.lower()
     try:
         return TRUTH[lowered] if lowered in TRUTH else float(text)

@@ -28,7 +28,7 @@ class Source(Protocol):
         ...
 
     def prepare(self, folder: Path) -> None:
-        """Write the records into `folder` with `write`; may take long, is done once."""
+        """Write the records into `folder` with `write_records`; may take long, is done once."""
         ...
 
 
@@ -82,7 +82,7 @@ def as_float(values: np.ndarray) -> Tensor:
     return tensor.float()
 
 
-def write(
+def write_records(
     folder: Path,
     blocks: Iterable[np.ndarray],
     count: int,
@@ -90,7 +90,7 @@ def write(
     facts: dict[str, Any] | None = None,
     schema: Schema | None = None,
 ) -> None:
-    """Write records block by block as `read` reads them.
+    """Write records block by block as `read_dataset` reads them.
 
     blocks: arrays (m, *shape) of one dtype, `count` rows in all; only one block is in memory.
     """
@@ -102,7 +102,7 @@ def write(
             new_array(path, block.dtype, (count, *block.shape[1:]))
         # Mapped anew for each block: pages once written would stay in this process's memory.
         np.load(path, mmap_mode="r+")[start : start + len(block)] = block
-        digests[start : start + len(block)] = list(_digests(block))
+        digests[start : start + len(block)] = list(_digest_rows(block))
         start += len(block)
     if not start or start != count:
         raise ValueError(f"{start} records were written where {count} were announced")
@@ -126,29 +126,29 @@ def new_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
     return array
 
 
-def read(folder: Path) -> Dataset:
-    """Open what `write` wrote, without reading the records into memory."""
+def read_dataset(folder: Path) -> Dataset:
+    """Open what `write_records` wrote, without reading the records into memory."""
     identities = folder / "identities.npy"
     return Dataset(
         values=np.load(folder / "values.npy", mmap_mode="r"),
         digests=np.load(folder / "digests.npy"),
         identities=np.load(identities) if identities.exists() else None,
         facts=json.loads((folder / "facts.json").read_text()),
-        schema=_schema(folder / "schema.json"),
+        schema=_read_schema(folder / "schema.json"),
     )
 
 
-def _schema(path: Path) -> Schema | None:
+def _read_schema(path: Path) -> Schema | None:
     return Schema.of_plain(json.loads(path.read_text())) if path.exists() else None
 
 
 def in_memory(values: np.ndarray) -> Dataset:
     """A data set of records (n, *shape) that are at hand and need no file."""
     digests = np.empty((len(values), DIGEST_BYTES), np.uint8)
-    digests[:] = list(_digests(values))
+    digests[:] = list(_digest_rows(values))
     return Dataset(values, digests)
 
 
-def _digests(block: np.ndarray) -> Iterator[np.ndarray]:
+def _digest_rows(block: np.ndarray) -> Iterator[np.ndarray]:
     for row in np.ascontiguousarray(block):
         yield np.frombuffer(sha256(row.tobytes()).digest()[:DIGEST_BYTES], np.uint8)

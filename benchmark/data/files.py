@@ -32,7 +32,7 @@ SHOWN = 5
 """Corrupt files or rows named in a message; all of them are counted."""
 
 
-def find(name: str, folders: Sequence[Path], advice: str) -> Path:
+def find_file(name: str, folders: Sequence[Path], advice: str) -> Path:
     """The first of `folders`' files (or folders) of this name, plain or .gz.
 
     Raises UserError naming the file, where it was looked for, and where a person gets it.
@@ -45,20 +45,20 @@ def find(name: str, folders: Sequence[Path], advice: str) -> Path:
     raise UserError(f"{name} was not found; looked in {looked}; {advice}")
 
 
-def content(path: Path) -> str:
+def hash_content(path: Path) -> str:
     """Hash (64 hex digits) of what a file holds; a .gz is the same as its plain file."""
 
     def read() -> str:
-        with binary(path) as stream:
+        with open_binary(path) as stream:
             try:
                 return file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
             except (OSError, EOFError) as error:
                 raise UserError(f"{path} is damaged: {error}") from error
 
-    return remembered("content", [path], read)
+    return remember_hash("content", [path], read)
 
 
-def remembered(what: str, paths: Sequence[Path], read: Callable[[], str]) -> str:
+def remember_hash(what: str, paths: Sequence[Path], read: Callable[[], str]) -> str:
     """A hash (64 hex digits) that `read` finds in files, read again only when they change.
 
     A file is the same by its path, inode, size, and the times of its last change of content and of
@@ -87,12 +87,12 @@ def remembered(what: str, paths: Sequence[Path], read: Callable[[], str]) -> str
     return found
 
 
-def listing(sizes: dict[str, int]) -> str:
+def hash_listing(sizes: dict[str, int]) -> str:
     """Hash (64 hex digits) of file names and sizes; an edit that keeps the size goes unnoticed."""
     return sha256(json.dumps(sorted(sizes.items())).encode()).hexdigest()
 
 
-def binary(path: Path) -> IO[bytes]:
+def open_binary(path: Path) -> IO[bytes]:
     """Open a plain or .gz file, or the only one in a .zip, for reading bytes."""
     ending = path.suffix.lower()
     if ending == ".zip":
@@ -113,7 +113,7 @@ def is_typed(path: Path) -> bool:
     return path.name.lower().endswith(TYPED_TABLES)
 
 
-def delimiter(path: Path) -> str:
+def delimiter_of(path: Path) -> str:
     """What separates the columns of a file of text, by its ending."""
     return "\t" if ".tsv" in "".join(path.suffixes).lower() else ","
 
@@ -151,7 +151,7 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
     Raises UserError where the file is no text or its compression is damaged.
     """
     try:
-        opened = binary(path)
+        opened = open_binary(path)
     except (OSError, BadZipFile) as error:
         raise UserError(f"{path}: {error}") from error
     with opened as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as stream:

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 from pydantic import PositiveInt
 
-from benchmark.data.files import OnError, find, listing
+from benchmark.data.files import OnError, find_file, hash_listing
 from benchmark.data.images import (
     SUFFIXES,
     Channels,
     centre_crop,
-    decode,
+    decode_image,
     images_below,
     write_images,
 )
@@ -50,36 +50,36 @@ class Folder:
 
     def identity(self) -> dict[str, Any]:
         """Settings, and names and sizes of the images."""
-        sizes = {name: path.stat().st_size for name, path in self.files().items()}
+        sizes = {name: path.stat().st_size for name, path in self.find_images().items()}
         return {
             "name": self.name,
             "resolution": self.resolution,
             "channels": self.channels,
             "identities": self.identities,
             "on_error": self.on_error,
-            "images": listing(sizes),
+            "images": hash_listing(sizes),
         }
 
     def prepare(self, folder: Path) -> None:
         """Decode every image once."""
-        files = self.files()
-        if left_out := images_below(self.where())[1]:
-            log.warning("%s: left out: %s", self.where(), left_out)
+        files = self.find_images()
+        if left_out := images_below(self.images_folder())[1]:
+            log.warning("%s: left out: %s", self.images_folder(), left_out)
         owners = [path.parent for path in files.values()]
         people = np.unique([str(owner) for owner in owners], return_inverse=True)[1]
         write_images(
             folder,
             files,
-            lambda path: decode(path, self.channels, self.frame),
+            lambda path: decode_image(path, self.channels, self.cut_image),
             (self.channels, self.resolution, self.resolution),
             self.on_error,
             {"name": self.name},
             people if self.identities else None,
         )
 
-    def files(self) -> dict[str, Path]:
+    def find_images(self) -> dict[str, Path]:
         """Name below the root -> path, sorted by name."""
-        root = self.where()
+        root = self.images_folder()
         found, _ = images_below(root)
         if not found:
             kinds = " ".join(sorted(SUFFIXES))
@@ -88,10 +88,10 @@ class Folder:
             raise UserError(f"{root}: {lost[0]} is a link to a file that is not there")
         return found
 
-    def where(self) -> Path:
+    def images_folder(self) -> Path:
         """The folder of the images; raises UserError where it does not exist."""
-        return find(self.root.name, [self.root.parent], self.advice)
+        return find_file(self.root.name, [self.root.parent], self.advice)
 
-    def frame(self, image: Image.Image) -> Image.Image:
+    def cut_image(self, image: Image.Image) -> Image.Image:
         """The part of an image that is kept, at the right size."""
         return centre_crop(image, min(image.size), self.resolution)

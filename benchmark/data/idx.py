@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.dataset import write
-from benchmark.data.files import binary, find, remembered
+from benchmark.data.dataset import write_records
+from benchmark.data.files import find_file, open_binary, remember_hash
 from benchmark.store.folders import home
 from victims.errors import UserError
 
@@ -46,40 +46,40 @@ class Mnist:
 
         def read() -> str:
             digest = sha256()
-            for images in self._images():
+            for images in self._read_images():
                 digest.update(images.data)
             return digest.hexdigest()
 
-        pixels = remembered("idx pixels", self._files(), read)
+        pixels = remember_hash("idx pixels", self._find_files(), read)
         return {"name": self.name, "parts": self.parts, "pixels": pixels}
 
     def prepare(self, folder: Path) -> None:
         """Read the files (under a second each) and write the padded images."""
-        images = self._images()
+        images = self._read_images()
         count = sum(len(part) for part in images)
         padded = (np.pad(part[:, None], ((0, 0), (0, 0), (2, 2), (2, 2))) for part in images)
-        write(folder, padded, count, facts={"name": self.name, "records": count})
+        write_records(folder, padded, count, facts={"name": self.name, "records": count})
 
-    def _files(self) -> list[Path]:
-        return [self._file(FILES[part]) for part in self.parts]
+    def _find_files(self) -> list[Path]:
+        return [self._find_file(FILES[part]) for part in self.parts]
 
-    def _images(self) -> list[np.ndarray]:
-        return [read_idx(path) for path in self._files()]
+    def _read_images(self) -> list[np.ndarray]:
+        return [read_idx(path) for path in self._find_files()]
 
-    def _file(self, name: str) -> Path:
+    def _find_file(self, name: str) -> Path:
         base = [self.root, self.root / self.torchvision_name / "raw"]
         folders = (
             [base[0] / layout for layout in LAYOUTS] + base[1:] + [home(p) for p in self.usual]
         )
         try:
-            return find(name, folders, self.advice)
+            return find_file(name, folders, self.advice)
         except UserError as error:
             if not self.download:
                 raise
-            self._fetch(error)
-        return find(name, folders, self.advice)
+            self._fetch_files(error)
+        return find_file(name, folders, self.advice)
 
-    def _fetch(self, missing: UserError) -> None:
+    def _fetch_files(self, missing: UserError) -> None:
         from torchvision import datasets  # slow to import, and seldom needed
 
         try:
@@ -108,7 +108,7 @@ def read_idx(path: Path) -> np.ndarray:
     Raises UserError where the file is not that or is not whole.
     """
     try:
-        with binary(path) as stream:
+        with open_binary(path) as stream:
             raw = stream.read()
     except (OSError, EOFError) as error:
         raise UserError(f"{path} is damaged: {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from benchmark.data.dataset import write
+from benchmark.data.dataset import write_records
 from benchmark.data.files import Faults, OnError
 
 BLOCK = 256
@@ -69,7 +69,7 @@ def images_below(root: Path) -> tuple[dict[str, Path], str]:
     return dict(sorted(found.items())), said
 
 
-def decode(path: Path, channels: int, frame: Frame) -> np.ndarray:
+def decode_image(path: Path, channels: int, frame: Frame) -> np.ndarray:
     """Read one image: (channels, h, w) uint8, cut and scaled by `frame`.
 
     Raises OSError, ValueError or SyntaxError where the file is no whole 8-bit image.
@@ -77,14 +77,14 @@ def decode(path: Path, channels: int, frame: Frame) -> np.ndarray:
     with Image.open(path) as image:
         if image.mode.startswith(("I", "F")):  # PIL would clip these to white without a word
             raise ValueError(f"its mode is {image.mode}, more than 8 bits a channel")
-        if _bits(image) > 8:  # PIL would drop the lower ones
+        if _bits_a_channel(image) > 8:  # PIL would drop the lower ones
             raise ValueError("it has more than 8 bits a channel")
         framed = frame(ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L"))
     pixels = np.asarray(framed, np.uint8)
     return pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
 
 
-def _bits(image: Image.Image) -> int:
+def _bits_a_channel(image: Image.Image) -> int:
     """Bits of a channel in the file, which PIL's mode does not say."""
     how: list[Any] = []
     for tile in getattr(image, "tile", []):
@@ -94,7 +94,7 @@ def _bits(image: Image.Image) -> int:
     return 16 if deep or high else 8
 
 
-def crop(image: Image.Image, left: int, top: int, side: int, resolution: int) -> Image.Image:
+def crop_square(image: Image.Image, left: int, top: int, side: int, resolution: int) -> Image.Image:
     """Cut a square and scale it to (resolution, resolution).
 
     By a whole factor every new pixel is the mean of its box, rounded half up. Other reductions
@@ -111,9 +111,9 @@ def crop(image: Image.Image, left: int, top: int, side: int, resolution: int) ->
 
 
 def centre_crop(image: Image.Image, side: int, resolution: int) -> Image.Image:
-    """`crop` of the square in the middle."""
+    """`crop_square` of the square in the middle."""
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return crop(image, left, top, side, resolution)
+    return crop_square(image, left, top, side, resolution)
 
 
 def write_images(
@@ -136,20 +136,20 @@ def write_images(
         try:
             return load(files[name])
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            faults.add(name, _reason(error))
+            faults.add(name, _reason_of(error))
             bad.append(row)
             return np.zeros(shape, np.uint8)  # holds the place until all corrupt ones are known
 
     if not files:
         faults.settle(0, "image files")
-    blocks = (np.stack([pixels(*item) for item in part]) for part in _parts(list(files)))
-    write(folder, blocks, len(files), identities, facts | {"records": len(files)})
+    blocks = (np.stack([pixels(*item) for item in part]) for part in _parts_of_names(list(files)))
+    write_records(folder, blocks, len(files), identities, facts | {"records": len(files)})
     facts = facts | faults.settle(len(files), "image files")
     if bad:
         _leave_out(folder, np.array(bad), identities, facts)
 
 
-def _parts(names: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
+def _parts_of_names(names: Sequence[str]) -> Iterator[list[tuple[int, str]]]:
     with tqdm(total=len(names), desc="decoding images", unit="image", disable=None) as bar:
         for start in range(0, len(names), BLOCK):
             part = list(enumerate(names[start : start + BLOCK], start))
@@ -171,11 +171,11 @@ def _leave_out(
         for start in range(0, len(kept), BLOCK)
     )
     known = None if identities is None else identities[kept]
-    write(folder, blocks, len(kept), known, facts | {"records": len(kept)})
+    write_records(folder, blocks, len(kept), known, facts | {"records": len(kept)})
     everything.unlink()
 
 
-def _reason(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, Image.UnidentifiedImageError):

@@ -41,7 +41,7 @@ class Joined:
         return found
 
 
-def joined(dataset: Dataset, more: Dataset) -> Dataset:
+def join_datasets(dataset: Dataset, more: Dataset) -> Dataset:
     """The records of a data set, and behind them those of another of the same kind."""
     return dataclasses.replace(
         dataset,

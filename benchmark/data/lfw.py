@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from pydantic import PositiveInt
 
-from benchmark.data.files import OnError, find
+from benchmark.data.files import OnError, find_file
 from benchmark.data.folder import Folder
 from benchmark.data.images import Channels, centre_crop
 
@@ -39,18 +39,18 @@ class Lfw(Folder):
     ) -> None:
         super().__init__(root, resolution, channels, True, on_error)
 
-    def where(self) -> Path:
+    def images_folder(self) -> Path:
         """The folder that holds one folder a person."""
         layouts = [self.root / layout for layout in LAYOUTS]
         for folder in layouts:
             if next(folder.glob("*/*_0001.jpg"), None) is not None:
                 return folder
-        return find("*/*_0001.jpg", layouts, self.advice)
+        return find_file("*/*_0001.jpg", layouts, self.advice)
 
-    def files(self) -> dict[str, Path]:
+    def find_images(self) -> dict[str, Path]:
         """Name -> path; only what stands in a person's folder."""
-        return {name: path for name, path in super().files().items() if name.count("/") == 1}
+        return {name: path for name, path in super().find_images().items() if name.count("/") == 1}
 
-    def frame(self, image: Image.Image) -> Image.Image:
+    def cut_image(self, image: Image.Image) -> Image.Image:
         """The face."""
         return centre_crop(image, 128, self.resolution)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.data.dataset import write
-from benchmark.data.files import Faults, OnError, columns_of, content, csv_rows, find
+from benchmark.data.dataset import write_records
+from benchmark.data.files import Faults, OnError, columns_of, csv_rows, find_file, hash_content
 from benchmark.store.folders import home
 
 log = logging.getLogger(__name__)
@@ -51,16 +51,16 @@ class Mimic3:
         return {
             "name": "mimic3",
             "on_error": self.on_error,
-            "admissions": content(find("ADMISSIONS.csv", [self.root], ADVICE)),
-            "diagnoses": content(find("DIAGNOSES_ICD.csv", [self.root], ADVICE)),
+            "admissions": hash_content(find_file("ADMISSIONS.csv", [self.root], ADVICE)),
+            "diagnoses": hash_content(find_file("DIAGNOSES_ICD.csv", [self.root], ADVICE)),
         }
 
     def prepare(self, folder: Path) -> None:
         """Read both files once and write a row per patient."""
         faults, rows = Faults(self.on_error), Rows()
-        patient_of = self._admissions(faults, rows)
+        patient_of = self._read_admissions(faults, rows)
         codes = {patient: set[str]() for patient in patient_of.values()}
-        for patient, code in self._diagnoses(patient_of, faults, rows):
+        for patient, code in self._read_diagnoses(patient_of, faults, rows):
             codes[patient].add(code)
         facts = {"name": "mimic3"} | faults.settle(rows.read, "rows of the MIMIC-III files")
         columns = sorted(set().union(*codes.values()))
@@ -70,13 +70,13 @@ class Mimic3:
             )
         facts |= {"records": len(codes), "codes": columns, "rows_without_code": rows.without_code}
         patients = sorted(codes)
-        blocks = _vectors([codes[patient] for patient in patients], columns)
-        write(folder, blocks, len(patients), np.array(patients, np.int64), facts)
+        blocks = _vectors_of_codes([codes[patient] for patient in patients], columns)
+        write_records(folder, blocks, len(patients), np.array(patients, np.int64), facts)
 
-    def _admissions(self, faults: Faults, rows: Rows) -> dict[str, int]:
+    def _read_admissions(self, faults: Faults, rows: Rows) -> dict[str, int]:
         """HADM_ID -> SUBJECT_ID."""
         patient_of: dict[str, int] = {}
-        for where, (patient, admission) in self._rows("ADMISSIONS", ["SUBJECT_ID", "HADM_ID"]):
+        for where, (patient, admission) in self._read_rows("ADMISSIONS", ["SUBJECT_ID", "HADM_ID"]):
             rows.read += 1
             if patient.isdecimal() and admission.isdecimal():
                 patient_of[admission] = int(patient)
@@ -84,10 +84,10 @@ class Mimic3:
                 faults.add(where, f"SUBJECT_ID {patient!r}, HADM_ID {admission!r}")
         return patient_of
 
-    def _diagnoses(
+    def _read_diagnoses(
         self, patient_of: dict[str, int], faults: Faults, rows: Rows
     ) -> Iterator[tuple[int, str]]:
-        for where, (admission, code) in self._rows("DIAGNOSES_ICD", ["HADM_ID", "ICD9_CODE"]):
+        for where, (admission, code) in self._read_rows("DIAGNOSES_ICD", ["HADM_ID", "ICD9_CODE"]):
             rows.read += 1
             if admission not in patient_of:
                 faults.add(where, f"HADM_ID {admission!r} is no admission")
@@ -96,11 +96,11 @@ class Mimic3:
             elif not CODE.fullmatch(code):
                 faults.add(where, f"ICD9_CODE {code!r}")
             else:
-                yield patient_of[admission], group(code)
+                yield patient_of[admission], group_of_code(code)
 
-    def _rows(self, table: str, columns: list[str]) -> Iterator[tuple[str, list[str]]]:
+    def _read_rows(self, table: str, columns: list[str]) -> Iterator[tuple[str, list[str]]]:
         """Yield (file and line, the wanted cells); a short row has empty cells."""
-        path = find(f"{table}.csv", [self.root], ADVICE)
+        path = find_file(f"{table}.csv", [self.root], ADVICE)
         lines = csv_rows(path)
         places = columns_of(next(lines, (1, [""]))[1], columns, path)
         for number, cells in lines:
@@ -116,12 +116,12 @@ class Rows:
     without_code: int = 0
 
 
-def group(code: str) -> str:
+def group_of_code(code: str) -> str:
     """The group of an ICD-9 code written without its point: E8120 -> E812, 40301 -> 403."""
     return code[:4] if code.startswith("E") else code[:3]
 
 
-def _vectors(codes: list[set[str]], columns: list[str]) -> Iterator[np.ndarray]:
+def _vectors_of_codes(codes: list[set[str]], columns: list[str]) -> Iterator[np.ndarray]:
     place = {code: column for column, code in enumerate(columns)}
     for start in range(0, len(codes), BLOCK):
         part = codes[start : start + BLOCK]

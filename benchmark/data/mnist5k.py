@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.data.dataset import write
+from benchmark.data.dataset import write_records
 
 
 class Mnist5k:
@@ -34,4 +34,6 @@ class Mnist5k:
             table = pd.read_csv(path, header=None, dtype=np.uint8).to_numpy()
         images = table[:, :-1].reshape(-1, 1, 28, 28)  # the last column is the class
         padded = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
-        write(folder, [padded], len(padded), facts={"name": "mnist5k", "records": len(padded)})
+        write_records(
+            folder, [padded], len(padded), facts={"name": "mnist5k", "records": len(padded)}
+        )

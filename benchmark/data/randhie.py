@@ -45,7 +45,7 @@ class RandHie(Table):
             gaps=False,
         )
 
-    def path(self) -> Path:
+    def find_file(self) -> Path:
         """The file inside the installed package, found without importing that."""
         spec = find_spec("statsmodels")
         path = Path(spec.origin).parent / FILE if spec and spec.origin else Path(FILE)
@@ -71,7 +71,7 @@ class RandHieMixed(Table):
 
     name = "randhie_mixed"
     advice = RandHie.advice
-    path = RandHie.path
+    find_file = RandHie.find_file
 
     def __init__(self, encode: Encoding = "unit", bins: Bins = 4) -> None:
         super().__init__(

@@ -30,7 +30,7 @@ class Split:
     queried: np.ndarray
     duplicates: int
 
-    def queries(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw_queries(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Shuffled row numbers (2q,) of members and non-members, and the labels (2q,) bool."""
         rows = np.concatenate([self.queried, self.non_members])
         is_member = np.arange(len(rows)) < len(self.queried)
@@ -63,11 +63,11 @@ class RandomSplit:
             )
         self.members, self.queries, self.reference = members, queries, reference
 
-    def draw(self, dataset: Dataset, seed: int) -> Split:
+    def draw_split(self, dataset: Dataset, seed: int) -> Split:
         """Draw the three sets; raises UserError where the data does not allow them."""
         unique = _first_of_each(dataset.digests)
         order = unique[np.random.default_rng(sub_seed(seed, "split")).permutation(len(unique))]
-        members, non_members, reference = self._sets(dataset, order, seed)
+        members, non_members, reference = self._draw_sets(dataset, order, seed)
         return Split(
             members=members,
             non_members=non_members,
@@ -76,7 +76,7 @@ class RandomSplit:
             duplicates=len(dataset.digests) - len(unique),
         )
 
-    def _sets(self, dataset: Dataset, order: np.ndarray, seed: int) -> Sequence[np.ndarray]:
+    def _draw_sets(self, dataset: Dataset, order: np.ndarray, seed: int) -> Sequence[np.ndarray]:
         """Members, non-members and reference out of the different records in random order."""
         needed = self.members + self.reference + self.queries
         if needed > len(order):
@@ -118,19 +118,19 @@ class IdentitySplit(RandomSplit):
             )
         self.shares = np.array(shares, float) / sum(shares)
 
-    def _sets(self, dataset: Dataset, order: np.ndarray, seed: int) -> Sequence[np.ndarray]:
+    def _draw_sets(self, dataset: Dataset, order: np.ndarray, seed: int) -> Sequence[np.ndarray]:
         if dataset.identities is None:
             raise UserError(
                 "split=identity: this data does not say whom a record shows; use split=random"
             )
-        group = self._groups(dataset.identities[order], seed)
+        group = self._group_people(dataset.identities[order], seed)
         return (
-            self._take("members", self.members, order[group == 0]),
-            self._take("queries", self.queries, order[group == 1]),
-            self._take("reference", self.reference, order[group == 2]),
+            self._take_rows("members", self.members, order[group == 0]),
+            self._take_rows("queries", self.queries, order[group == 1]),
+            self._take_rows("reference", self.reference, order[group == 2]),
         )
 
-    def _groups(self, identities: np.ndarray, seed: int) -> np.ndarray:
+    def _group_people(self, identities: np.ndarray, seed: int) -> np.ndarray:
         """Which of the three sets (0, 1, 2) each record's person belongs to: (n,)."""
         _, person, records = np.unique(identities, return_inverse=True, return_counts=True)
         drawn = np.random.default_rng(sub_seed(seed, "split", "people")).permutation(len(records))
@@ -139,7 +139,7 @@ class IdentitySplit(RandomSplit):
         of_person[drawn] = np.searchsorted(np.cumsum(self.shares)[:2], middle)
         return of_person[person]
 
-    def _take(self, name: str, size: int, rows: np.ndarray) -> np.ndarray:
+    def _take_rows(self, name: str, size: int, rows: np.ndarray) -> np.ndarray:
         if size > len(rows):
             raise UserError(
                 f"split.{name}={size}: the people drawn for this set have {len(rows)} different "

@@ -11,22 +11,22 @@ from pydantic import Field
 
 from benchmark.data.columns import (
     Cells,
-    binned,
+    bin_columns,
     column_of,
-    kind,
-    measured,
-    understood,
+    kind_of_numbers,
+    learnt_columns,
+    understand_column,
     values_of,
 )
-from benchmark.data.dataset import write
+from benchmark.data.dataset import write_records
 from benchmark.data.files import (
     Faults,
     OnError,
     columns_of,
-    content,
     csv_rows,
-    delimiter,
-    find,
+    delimiter_of,
+    find_file,
+    hash_content,
     is_typed,
     merged_by_float32,
     typed_frame,
@@ -97,7 +97,7 @@ class Table:
             "encode": self.encode,
             "bins": self.bins if self.encode == "bins" else None,
             "on_error": self.on_error,
-            "content": content(self.path()),
+            "content": hash_content(self.find_file()),
             "mixed": {
                 "categorical": self.categorical,
                 "levels": self.levels,
@@ -108,16 +108,19 @@ class Table:
 
     def prepare(self, folder: Path) -> None:
         """Read the file once into memory (8 bytes a number) and write the encoded rows."""
-        columns, owners, facts = self._read()
-        schema, rows, how = self._encoded(columns)
+        columns, owners, facts = self._read_table()
+        schema, rows, how = self._encode_columns(columns)
         facts |= how | {"name": self.name, "records": len(rows)}
-        facts |= {"columns": [c.name for c in schema.columns], "kind": kind(schema, rows)}
-        if of := measured(schema.columns, self.levels):
+        facts |= {
+            "columns": [c.name for c in schema.columns],
+            "kind": kind_of_numbers(schema, rows),
+        }
+        if of := learnt_columns(schema.columns, self.levels):
             facts["measured"] = of
         people = None if owners is None else np.unique(owners, return_inverse=True)[1]
-        write(folder, [rows], len(rows), people, facts, schema)
+        write_records(folder, [rows], len(rows), people, facts, schema)
 
-    def _encoded(self, columns: list[Cells]) -> tuple[Schema, np.ndarray, dict[str, Any]]:
+    def _encode_columns(self, columns: list[Cells]) -> tuple[Schema, np.ndarray, dict[str, Any]]:
         names = [cells.name for cells in columns]
         for setting in ("log", "categorical", "levels"):
             if unknown := set(getattr(self, setting)) - set(names):
@@ -125,7 +128,7 @@ class Table:
                     f"data.{setting}: {sorted(unknown)} is not among {', '.join(names)}"
                 )
         if self.encode == "bins":  # whose bins are found in float64
-            return binned([self._logged(cells) for cells in columns], self.bins)
+            return bin_columns([self._take_logarithm(cells) for cells in columns], self.bins)
         found = [
             column_of(c, self.encode, c.name in self.log, self.levels.get(c.name), self.whole)
             for c in columns
@@ -141,7 +144,7 @@ class Table:
         facts = {name: [getattr(c, end) for c in numbers] for name, end in ends.items()}
         return schema, schema.rows(given), facts
 
-    def _logged(self, cells: Cells) -> Cells:
+    def _take_logarithm(self, cells: Cells) -> Cells:
         """A column whose bins are found: after its logarithm, where one is asked for."""
         if cells.name not in self.log or cells.numbers is None:
             return cells
@@ -151,7 +154,7 @@ class Table:
     def _refuse_merged(self, name: str, values: np.ndarray, stored: np.ndarray) -> None:
         if merged_by_float32(values, stored):
             raise UserError(
-                f"{self.path()}: column {name!r} holds numbers that float32 cannot tell apart "
+                f"{self.find_file()}: column {name!r} holds numbers that float32 cannot tell apart "
                 f"or hold; data.encode=unit scales columns first, data.columns leaves some out"
             )
 
@@ -160,14 +163,14 @@ class Table:
         """Whether the encoding is measured on the records: ranges or quantiles of all of them."""
         return self.encode in ("unit", "bins")
 
-    def path(self) -> Path:
+    def find_file(self) -> Path:
         """The file; raises UserError where it does not exist."""
-        return find(self.file.name, [self.file.parent], self.advice)
+        return find_file(self.file.name, [self.file.parent], self.advice)
 
-    def _read(self) -> tuple[list[Cells], np.ndarray | None, dict[str, Any]]:
+    def _read_table(self) -> tuple[list[Cells], np.ndarray | None, dict[str, Any]]:
         """Columns of the rows that are whole, owners (n,) str, and facts on what was left out."""
-        path, faults = self.path(), Faults(self.on_error)
-        rows = _typed_rows(path) if is_typed(path) else csv_rows(path, delimiter(path))
+        path, faults = self.find_file(), Faults(self.on_error)
+        rows = _typed_rows(path) if is_typed(path) else csv_rows(path, delimiter_of(path))
         header = [name.strip() for name in next(rows, (1, []))[1]]
         default = [name for name in header if name != self.owner]
         names = default if self.columns is None else list(self.columns)
@@ -180,7 +183,7 @@ class Table:
         odd = {i: why for i, why in odd.items() if len(every[i][1]) != len(header)}
         whole = np.array([i for i in range(len(every)) if i not in odd], np.int64)
         columns = [
-            self._understood(name, [every[i][1][place] for i in whole])
+            self._understand_cells(name, [every[i][1][place] for i in whole])
             for name, place in zip(names, places, strict=True)
         ]
         kept = np.ones(len(whole), bool)
@@ -194,11 +197,11 @@ class Table:
             faults.add(f"{path.name} line {every[i][0]}", odd[i])
         facts = faults.settle(len(every), f"rows of {path.name}")
         owners = None if owner is None else np.array([every[i][1][owner] for i in whole[kept]])
-        return [cells.select(kept) for cells in columns], owners, facts
+        return [cells.select_rows(kept) for cells in columns], owners, facts
 
-    def _understood(self, name: str, cells: list[str]) -> Cells:
+    def _understand_cells(self, name: str, cells: list[str]) -> Cells:
         asked = name in self.categorical
-        return understood(name, cells, asked, self.levels.get(name), self.gaps)
+        return understand_column(name, cells, asked, self.levels.get(name), self.gaps)
 
 
 def _typed_rows(path: Path) -> Iterator[tuple[int, list[str]]]:

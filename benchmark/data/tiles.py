@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 
-def tile(images: np.ndarray, columns: int, gap: int = 2) -> Image.Image:
+def tile_images(images: np.ndarray, columns: int, gap: int = 2) -> Image.Image:
     """Images (n, c, h, w) in [-1, 1] on one sheet, row by row; RGB or the mean of the channels."""
     n, channels, height, width = images.shape
     if channels != 3:
@@ -22,9 +22,9 @@ def tile(images: np.ndarray, columns: int, gap: int = 2) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
 
 
-def pair(query: np.ndarray, reconstruction: np.ndarray) -> Image.Image:
+def pair_images(query: np.ndarray, reconstruction: np.ndarray) -> Image.Image:
     """A query and its reconstruction, (c, h, w) each, side by side."""
-    return tile(np.stack([query, reconstruction]), columns=2, gap=1)
+    return tile_images(np.stack([query, reconstruction]), columns=2, gap=1)
 
 
 def columns_for(images: np.ndarray) -> int:

@@ -78,7 +78,7 @@ def result_of(
 
 def _judge_samples(job: Prepared, victim: Model) -> dict[str, float]:
     """How good the victim's samples are, and what it took to make it."""
-    found = job.request.quality.judge(
+    found = job.request.quality.judge_samples(
         victim, workshop=job.workshop(job.trial), split=job.trial.split, seed=job.request.seed
     )
     seconds = read_meta(victim.folder)["seconds"]

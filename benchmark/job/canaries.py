@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from benchmark.data.dataset import Dataset, in_memory
-from benchmark.data.joined import joined
+from benchmark.data.joined import join_datasets
 from benchmark.data.split import Split
 from benchmark.measures import epsilon, gaussian
 from benchmark.store.seeds import sub_seed
@@ -51,7 +51,7 @@ class OneRun:
         if self.kind != "records":
             made = {"noise": self._noise_records, "spliced": self._spliced_records}[self.kind]
             rows = np.arange(self.count) + len(dataset.digests)
-            dataset = joined(dataset, in_memory(made(dataset, split, seed)))
+            dataset = join_datasets(dataset, in_memory(made(dataset, split, seed)))
         coins = np.random.default_rng(sub_seed(seed, "canaries", "coins")).random(self.count) < 0.5
         members = np.concatenate([split.members, rows[coins]])
         planted = dataclasses.replace(

@@ -12,7 +12,7 @@ import numpy as np
 from attacks.base import Attack, Levelled, Particular
 from attacks.calibration.difference import suffices
 from attacks.distances import Compares
-from benchmark.data.dataset import Dataset, read
+from benchmark.data.dataset import Dataset, read_dataset
 from benchmark.data.queries import Queries
 from benchmark.data.split import Split
 from benchmark.job.request import Request
@@ -89,14 +89,14 @@ def prepare(request: Request) -> Prepared:
     """Read the data, draw who is trained on, and refuse what cannot work; nothing is trained."""
     store, source = Store(request.machine.store), request.source
     store.check()
-    dataset = read(store.get("data", source.identity(), source.prepare))
+    dataset = read_dataset(store.get("data", source.identity(), source.prepare))
     job = draw_records(request, store, dataset)
     for name, reason in _without_access(request, job.trial.split).items():
         log.warning("attack=%s: %s; its rows will read n/a", name, reason)
     _refuse_networks(job)
     if request.victim.dp is not None:
         privacy.refuse_encoding(request.victim.dp.made, source, dataset.facts)
-    request.quality.load(dataset)
+    request.quality.load_measure(dataset)
     load_distances(job)
     return job
 
@@ -113,7 +113,7 @@ def draw_records(request: Request, store: Store, dataset: Dataset) -> Prepared:
 
     Raises UserError where the data do not allow what is asked for.
     """
-    split = request.splitter.draw(dataset, request.seed)
+    split = request.splitter.draw_split(dataset, request.seed)
     trial = _trial_on_members(
         request, dataset, split, title="victim", seed=sub_seed(request.seed, "victim")
     )
@@ -153,7 +153,7 @@ def _trial_on_members(
     request: Request, dataset: Dataset, split: Split, *, title: str, seed: int
 ) -> Trial:
     """A training on the members of a split, with its queries shuffled by the job's seed."""
-    rows, is_member = split.queries(request.seed)
+    rows, is_member = split.draw_queries(request.seed)
     queries = Queries(dataset, rows, is_member, numbers=rows)
     return Trial(dataset, split, queries, Recipe(request.victim, split.members, seed, title))
 
@@ -203,7 +203,7 @@ def _refuse_undivided(name: str, models: Iterable[Recipe], split: Split) -> None
 def _refuse_networks(job: Prepared) -> None:
     """Build each network once, which is cheap; refuse what it, or its privacy, does not suit."""
     request, trial = job.request, job.trial
-    network = request.victim.network(trial.dataset)
+    network = request.victim.build_network(trial.dataset)
     if (levels := getattr(network, "timesteps", None)) is not None:  # diffusion models
         _refuse_levels(able_attacks(request, trial.split), levels)
     for one in (trial, job.canaries):
@@ -211,7 +211,7 @@ def _refuse_networks(job: Prepared) -> None:
             privacy.refuse_privacy(one.recipe, network)
     if job.references and request.imitation != request.victim:
         try:
-            network = request.imitation.network(trial.dataset)
+            network = request.imitation.build_network(trial.dataset)
         except UserError as error:
             raise UserError(f"reference models: {error}") from error
     for recipe in job.references:

@@ -14,7 +14,7 @@ from benchmark.job.workers import side_by_side
 from benchmark.measures import promise
 from benchmark.measures.blind import row_of
 from benchmark.measures.result import JobResult
-from benchmark.models.recipe import Model, obtain, obtain_all
+from benchmark.models.recipe import Model, obtain_all, obtain_model
 from benchmark.scores.rows import with_budgets
 
 
@@ -32,7 +32,7 @@ def run(config: DictConfig) -> JobResult:
     blind = row_of(request.blind, queries=trial.queries, store=job.store, seed=request.seed)
 
     side_by_side(job, config)
-    victim = obtain(trial.recipe, workshop)
+    victim = obtain_model(trial.recipe, workshop)
     models = obtain_all(job.references, workshop)
 
     target, *references = (target_of(job, trial, model, models) for model in (victim, *models))
@@ -50,7 +50,7 @@ def _audit_by_canaries(job: Prepared, shadows: list[Model]) -> pd.DataFrame:
     trial = job.canaries
     if trial is None:
         return pd.DataFrame()
-    model = obtain(trial.recipe, job.workshop(trial))
+    model = obtain_model(trial.recipe, job.workshop(trial))
     raws = raws_of(job, trial, target_of(job, trial, model, shadows), [])
     scores = {name: raw.victim for name, raw in raws.items() if raw.victim is not None}
     spent = promise.spent_or_none(model.privacy, len(trial.split.members))

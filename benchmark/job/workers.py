@@ -26,11 +26,11 @@ from tqdm import tqdm
 
 from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
-from benchmark.data.dataset import read
+from benchmark.data.dataset import read_dataset
 from benchmark.job.attack import incomparable, is_granted, scores_under, target_of
 from benchmark.job.prepare import Prepared, draw_records, load_distances
 from benchmark.job.request import open_request
-from benchmark.models.recipe import obtain
+from benchmark.models.recipe import obtain_model
 from benchmark.scores import knowledge
 from benchmark.store.entries import Busy, Store
 from benchmark.store.keys import plain
@@ -48,7 +48,7 @@ def side_by_side(job: Prepared, config: DictConfig) -> None:
     It ends when nothing is left, or when only what other jobs make is. What a worker could not do
     is left to this process. A stopped job stops its workers; they keep what they have done.
     """
-    missing = [not job.store.has("victim", recipe.config(data)) for recipe, data in job.models]
+    missing = [not job.store.has("victim", recipe.filed_under(data)) for recipe, data in job.models]
     count = workers(job.request.machine, sum(missing))
     if count < 2:
         return
@@ -103,7 +103,7 @@ def do_what_is_free(job: Prepared, first: int) -> None:
     made += [(recipe, job.trial) for recipe in job.references]
     for recipe, trial in [*made[first:], *made[:first]]:
         with suppress(Busy):
-            model = obtain(recipe, hasty.workshop(trial))
+            model = obtain_model(recipe, hasty.workshop(trial))
             target = target_of(hasty, trial, model, [])
             for attacker in job.request.attackers.values():
                 access = attacker.access
@@ -129,7 +129,7 @@ def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> No
         if request.machine.progress:  # each worker has a line of its own
             tqdm.__init__ = partialmethod(SHOW_BAR, position=number)  # type: ignore
         store = Store(request.machine.store)
-        dataset = read(store.get("data", request.source.identity(), request.source.prepare))
+        dataset = read_dataset(store.get("data", request.source.identity(), request.source.prepare))
         job = draw_records(request, store, dataset)
         load_distances(job)
         do_what_is_free(job, first=number * len(job.models) // count)

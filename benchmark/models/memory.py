@@ -33,10 +33,10 @@ class Fitting:
             try:
                 return work(self.view)
             except (RuntimeError, MemoryError) as error:
-                self._shrink(error)
+                self._halve_batch(error)
             torch.cuda.empty_cache()  # no-op without a GPU; here, where the failed call is gone
 
-    def _shrink(self, error: Exception) -> None:
+    def _halve_batch(self, error: Exception) -> None:
         text = str(error).lower()
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(
             known in text for known in OUT_OF_MEMORY

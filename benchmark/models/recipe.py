@@ -18,7 +18,7 @@ from tqdm import tqdm
 from benchmark.config.build import Chosen, Factory
 from benchmark.config.machine import Machine
 from benchmark.data.dataset import Dataset
-from benchmark.data.tiles import tile
+from benchmark.data.tiles import tile_images
 from benchmark.models.memory import Fitting
 from benchmark.models.release import Form, prior_codes, release_samples
 from benchmark.store.entries import WORK, Store, key
@@ -51,12 +51,12 @@ class Blueprint:
     dp: Chosen[Privacy] | None = None
     precision: str = "32-true"
 
-    def filed(self) -> dict[str, Any]:
+    def key_part(self) -> dict[str, Any]:
         """What it adds to the keys of its models."""
         private = {"dp": self.dp.settings} if self.dp else {}
         return {"victim": self.victim.settings, "precision": self.precision, **private}
 
-    def network(self, dataset: Dataset) -> Victim:
+    def build_network(self, dataset: Dataset) -> Victim:
         """A fresh network for these records; raises UserError for records that do not suit it.
 
         One that knows mixed columns is told what they are.
@@ -81,18 +81,18 @@ class Recipe:
     seed: int
     title: str
 
-    def config(self, dataset: Dataset) -> dict[str, Any]:
+    def filed_under(self, dataset: Dataset) -> dict[str, Any]:
         """What the trained model is filed under: the records by content, no place and no device."""
         return {
-            **self.blueprint.filed(),
+            **self.blueprint.key_part(),
             "shape": list(dataset.shape),
             "records": dataset.digest(self.rows),
             "count": len(self.rows),
-            **self._columns(dataset),
+            **self._columns_told(dataset),
             "seed": self.seed,
         }
 
-    def _columns(self, dataset: Dataset) -> dict[str, Any]:
+    def _columns_told(self, dataset: Dataset) -> dict[str, Any]:
         """What a victim is told about the columns, if it listens."""
         if dataset.schema is None or not self.blueprint.victim.takes("schema"):
             return {}
@@ -157,19 +157,19 @@ class Model:
         return self.privacy["private_steps"] * terms.batches / terms.together
 
 
-def obtain(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) -> Model:
+def obtain_model(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) -> Model:
     """The model of a recipe: from the store, or trained now; and its released samples likewise.
 
     bar: counts the training steps of several models; without it the training shows its own.
     """
     dataset, store, machine = workshop.dataset, workshop.store, workshop.machine
-    config, bank = recipe.config(dataset), recipe.blueprint.bank
+    config, bank = recipe.filed_under(dataset), recipe.blueprint.bank
 
     def train(folder: Path) -> None:
-        _train(recipe, workshop, folder, bar)
+        _train_model(recipe, workshop, folder, bar)
 
     folder = store.get("victim", config, train, workshop.note)
-    victim = _initial(recipe, dataset, machine.accelerator)
+    victim = _build_initial(recipe, dataset, machine.accelerator)
     parameters = sum(weight.numel() for weight in victim.parameters() if weight.requires_grad)
     victim = load(victim, folder).to(machine.device)  # type: ignore[assignment]
     form = Form(dataset)
@@ -178,21 +178,21 @@ def obtain(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) -> Model
         fitting, own = Fitting(View(victim.device, RELEASED_TOGETHER)), (bank, recipe.seed)
         fitting(lambda view: release_samples(victim, form, folder, *own, view.batch_size))
 
-    samples = {"model": key(config), "size": bank, "seed": recipe.seed, **form.filed()}
+    samples = {"model": key(config), "size": bank, "seed": recipe.seed, **form.key_part()}
     return Model(
         recipe=recipe,
         victim=victim,
         parameters=parameters,
-        config={**config, "bank": bank, **form.filed()},
+        config={**config, "bank": bank, **form.key_part()},
         folder=folder,
         bank_folder=store.get("bank", samples, sample, workshop.note),
     )
 
 
-def _train(recipe: Recipe, workshop: Workshop, folder: Path, bar: tqdm | None) -> None:
+def _train_model(recipe: Recipe, workshop: Workshop, folder: Path, bar: tqdm | None) -> None:
     """Train a recipe's model and write its weights, and what its privacy cost, into `folder`."""
     dataset, machine = workshop.dataset, workshop.machine
-    victim = _initial(recipe, dataset, machine.accelerator)
+    victim = _build_initial(recipe, dataset, machine.accelerator)
     log.info("%s: training on %d records", recipe.title, len(recipe.rows))
     precision = recipe.blueprint.precision
     training = Training(machine.accelerator, precision, machine.checkpoint_every_s)
@@ -213,9 +213,9 @@ def _train(recipe: Recipe, workshop: Workshop, folder: Path, bar: tqdm | None) -
     _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
 
 
-def untrained(recipe: Recipe, dataset: Dataset) -> Victim:
+def build_untrained(recipe: Recipe, dataset: Dataset) -> Victim:
     """The network of a recipe before its first step, as it would be released."""
-    return _initial(recipe, dataset).freeze_for_release()
+    return _build_initial(recipe, dataset).freeze_for_release()
 
 
 def obtain_all(recipes: Sequence[Recipe], workshop: Workshop) -> list[Model]:
@@ -224,25 +224,25 @@ def obtain_all(recipes: Sequence[Recipe], workshop: Workshop) -> list[Model]:
     One bar shows the steps of all that are still to be trained, and the time that these will take.
     """
     dataset, store = workshop.dataset, workshop.store
-    missing = [not store.has("victim", recipe.config(dataset)) for recipe in recipes]
+    missing = [not store.has("victim", recipe.filed_under(dataset)) for recipe in recipes]
     if not any(missing):
-        return [obtain(recipe, workshop) for recipe in recipes]
-    steps = _initial(recipes[0], dataset).steps
+        return [obtain_model(recipe, workshop) for recipe in recipes]
+    steps = _build_initial(recipes[0], dataset).steps
     models = []
     with training_bar("reference models", steps * sum(missing)) as bar:
         for recipe, is_missing in zip(recipes, missing, strict=True):
             bar.set_description(recipe.title)
             before = bar.n
-            models.append(obtain(recipe, workshop, bar))
+            models.append(obtain_model(recipe, workshop, bar))
             if is_missing:  # unless it was trained here, another process made it meanwhile
                 skip(bar, int(before + steps - bar.n))
     return models
 
 
-def _initial(recipe: Recipe, dataset: Dataset, accelerator: str = "cpu") -> Victim:
+def _build_initial(recipe: Recipe, dataset: Dataset, accelerator: str = "cpu") -> Victim:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(recipe.seed, "weights"))
-        victim = recipe.blueprint.network(dataset)
+        victim = recipe.blueprint.build_network(dataset)
     if accelerator == "cpu":  # its convolutions of few channels are up to 1.6 times as fast so
         victim.to(memory_format=torch.channels_last)
     return victim
@@ -267,5 +267,5 @@ def _write_grid(victim: Victim, path: Path, seed: int) -> None:
     """A picture of samples beside the weights, for a person who looks into the store."""
     if len(victim.shape) == 3:
         codes = torch.from_numpy(prior_codes(seed, "grid", GRID, victim.z_dim))
-        grid: Image.Image = tile(victim.generate(codes).cpu().numpy(), 8)
+        grid: Image.Image = tile_images(victim.generate(codes).cpu().numpy(), 8)
         grid.save(path)

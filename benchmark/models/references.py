@@ -20,7 +20,7 @@ class References(Protocol):
 
     count: int
 
-    def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
+    def training_rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """Row numbers (n,) of the training records of model i; raises UserError if impossible."""
         ...
 
@@ -38,7 +38,7 @@ class Single(_Counted):
     count: how many models. members: training records of each, drawn from split.reference anew.
     """
 
-    def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
+    def training_rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """A draw without replacement from the attacker's records, model i's own."""
         if not 1 <= self.members <= len(split.reference):
             raise UserError(
@@ -61,7 +61,7 @@ class Halves(_Counted):
     half. Deviation: their sizes vary, these have one size.
     """
 
-    def rows(self, i: int, split: Split, seed: int) -> np.ndarray:
+    def training_rows(self, i: int, split: Split, seed: int) -> np.ndarray:
         """The half of the queries that is model i's, and as many own records as it lacks."""
         pool = np.concatenate([split.queried, split.non_members])
         division = np.random.default_rng(sub_seed(seed, "reference", "division", i // 2))
@@ -83,7 +83,7 @@ def recipes_of_references(
     return [
         Recipe(
             blueprint,
-            rows=references.rows(i, split, seed),
+            rows=references.training_rows(i, split, seed),
             seed=_model_seed(i, seed),
             title=f"reference model {i + 1} of {references.count}",
         )

@@ -33,47 +33,47 @@ class Form:
     dataset: Dataset
 
     @property
-    def applies(self) -> bool:
+    def is_table(self) -> bool:
         """Whether records are rows of a table."""
         return not self.dataset.is_image
 
     @cached_property
-    def whole(self) -> np.ndarray:
+    def whole_columns(self) -> np.ndarray:
         """Which columns (d,) bool hold whole numbers only, in all records."""
         values = self.dataset.values
         parts = (values[start : start + ROWS] for start in range(0, len(values), ROWS))
         return np.logical_and.reduce([(part == np.round(part)).all(0) for part in parts])
 
     @cached_property
-    def binary(self) -> np.ndarray:
+    def binary_columns(self) -> np.ndarray:
         """Which columns (d,) bool hold zeros and ones only."""
         values = self.dataset.values
         parts = (values[start : start + ROWS] for start in range(0, len(values), ROWS))
         return np.logical_and.reduce([((part == 0) | (part == 1)).all(0) for part in parts])
 
-    def filed(self) -> dict[str, Any]:
+    def key_part(self) -> dict[str, Any]:
         """What it adds to the keys of samples, and of what is found with their help."""
-        if not self.applies:
+        if not self.is_table:
             return {}
-        kinds = {"whole": self.whole.tolist(), "binary": self.binary.tolist()}
+        kinds = {"whole": self.whole_columns.tolist(), "binary": self.binary_columns.tolist()}
         schema = self.dataset.schema
         mixed = {"schema": schema.plain()} if schema is not None and schema.mixed else {}
         return {"released": key(kinds | mixed)}
 
-    def records(self, victim: Victim, outputs: Tensor, chances: np.ndarray) -> Tensor:
+    def records_from(self, victim: Victim, outputs: Tensor, chances: np.ndarray) -> Tensor:
         """Records (n, *shape) on the CPU from outputs (n, *shape); chances: likewise, in [0, 1)."""
         outputs = outputs.cpu()
-        if not self.applies:
+        if not self.is_table:
             return outputs
         found = victim.publish(outputs, torch.from_numpy(chances).float())
         schema = self.dataset.schema
         if schema is not None and schema.mixed:
             return schema.nearest(found)
-        found = torch.where(torch.from_numpy(self.whole), found.round(), found)
-        return torch.where(torch.from_numpy(self.binary), found.clamp(0, 1), found)
+        found = torch.where(torch.from_numpy(self.whole_columns), found.round(), found)
+        return torch.where(torch.from_numpy(self.binary_columns), found.clamp(0, 1), found)
 
-    def chances(self, seed: int) -> np.random.Generator:
-        """Where `records` gets its chances; those of a larger bank begin with a smaller one's."""
+    def draw_chances(self, seed: int) -> np.random.Generator:
+        """Where `records_from` gets its chances; a larger bank has a smaller one's first."""
         return np.random.default_rng(sub_seed(seed, "bank", "records"))
 
 
@@ -82,15 +82,15 @@ def release_samples(
 ) -> None:
     """Make `size` samples, `rows` at a time: samples.npy, codes.npy; of tables also outputs.npy."""
     shape = (size, *victim.shape)
-    files = ["samples", "outputs"] if form.applies else ["samples"]
+    files = ["samples", "outputs"] if form.is_table else ["samples"]
     arrays = [new_array(folder / f"{name}.npy", np.dtype(np.float32), shape) for name in files]
-    codes, chances = prior_codes(seed, "bank", size, victim.z_dim), form.chances(seed)
+    codes, chances = prior_codes(seed, "bank", size, victim.z_dim), form.draw_chances(seed)
     for start in range(0, size, rows):
         block = torch.from_numpy(codes[start : start + rows])
         outputs = victim.emit(block, start).cpu()
-        drawn = chances.random(outputs.shape) if form.applies else np.empty(0)
+        drawn = chances.random(outputs.shape) if form.is_table else np.empty(0)
         for array, made in zip(
-            arrays, (form.records(victim, outputs, drawn), outputs), strict=False
+            arrays, (form.records_from(victim, outputs, drawn), outputs), strict=False
         ):
             array[start : start + rows] = made.numpy()
     for array in arrays:

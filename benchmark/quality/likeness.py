@@ -27,7 +27,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """
     if min(len(a), len(b)) < 2:
         return np.nan
-    (mean_a, root_a), (mean_b, root_b) = _moments(a), _moments(b)
+    (mean_a, root_a), (mean_b, root_b) = _mean_and_root(a), _mean_and_root(b)
     between = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     spread = (root_a**2).sum() + (root_b**2).sum()
     return float(max(0.0, ((mean_a - mean_b) ** 2).sum() + spread - 2 * between))
@@ -76,10 +76,10 @@ def correlation_error(real: np.ndarray, other: np.ndarray) -> float:
     if min(len(real), len(other)) < 2 or columns < 2:
         return np.nan
     pairs = np.triu_indices(columns, 1)
-    return float(np.abs(_correlations(real) - _correlations(other))[pairs].mean())
+    return float(np.abs(_correlation_matrix(real) - _correlation_matrix(other))[pairs].mean())
 
 
-def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mean_and_root(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,), and R (min(n, d), d) with R' R the covariance."""
     rows = np.asarray(rows, np.float64)
     mean = rows.mean(0)
@@ -109,7 +109,7 @@ def _column_error(a: np.ndarray, b: np.ndarray) -> float:
     return float(wasserstein_distance(a, b) / np.sqrt(variance)) if variance > 0 else 0.0
 
 
-def _correlations(rows: np.ndarray) -> np.ndarray:
+def _correlation_matrix(rows: np.ndarray) -> np.ndarray:
     """Pearson correlations (d, d), 0 for constant columns."""
     centred = np.asarray(rows, np.float64) - np.mean(rows, axis=0, dtype=np.float64)
     # By its range: a constant's deviations from its mean are rounding errors, not always zero.

@@ -17,7 +17,7 @@ from benchmark.config.build import Chosen
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
 from benchmark.measures.result import REAL, UNTRAINED
-from benchmark.models.recipe import Model, Workshop, untrained
+from benchmark.models.recipe import Model, Workshop, build_untrained
 from benchmark.models.release import Form
 from benchmark.quality.features import Measure
 from benchmark.store.entries import WORK
@@ -44,12 +44,12 @@ class SampleQuality:
             )
         self.size, self.measures = size, measures
 
-    def load(self, dataset: Dataset) -> None:
+    def load_measure(self, dataset: Dataset) -> None:
         """Get what the measure for this data needs; raises UserError where it cannot be had."""
         if measure := self.measures.get(_kind_of_records(dataset)):
             measure.made.load()
 
-    def judge(
+    def judge_samples(
         self, model: Model, *, workshop: Workshop, split: Split, seed: int
     ) -> dict[str, float]:
         """Numbers by name, from the store or measured now; none where nothing is to be measured.
@@ -94,13 +94,13 @@ class SampleQuality:
 
 def _sets_compared(model: Model, dataset: Dataset, rows: np.ndarray) -> dict[str, Read]:
     """The sets that are compared, by name; half of the rows (2n,) are the real ones."""
-    network = untrained(model.recipe, dataset).to(model.victim.device)
+    network = build_untrained(model.recipe, dataset).to(model.victim.device)
     form, n = Form(dataset), len(rows) // 2
-    chances = form.chances(model.recipe.seed)
+    chances = form.draw_chances(model.recipe.seed)
 
     def untrained_samples(at: slice) -> Tensor:
         outputs = network.generate(torch.from_numpy(model.codes[at]))  # type: ignore[operator]
-        return form.records(network, outputs, chances.random(outputs.shape))  # type: ignore[arg-type]
+        return form.records_from(network, outputs, chances.random(outputs.shape))  # type: ignore[arg-type]
 
     return {
         HELD_OUT: lambda at: dataset.records(rows[:n][at]),

@@ -66,7 +66,7 @@ def _grid_cell(study: Study, group: Group) -> dict[str, Any]:
 
 
 def _tiled_samples(samples: np.ndarray) -> str:
-    return html.data_uri(tiles.tile(samples[:GRID], int(np.sqrt(GRID))))
+    return html.data_uri(tiles.tile_images(samples[:GRID], int(np.sqrt(GRID))))
 
 
 def _facts_below(study: Study, group: Group) -> list[str]:
@@ -94,7 +94,7 @@ def victim_pictures(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
                 seen.add(tuple(at.values()))
                 yield at | {
                     "title": result.title,
-                    "samples": html.data_uri(tiles.tile(result.samples, 8)),
+                    "samples": html.data_uri(tiles.tile_images(result.samples, 8)),
                     "strips": _strips_by_attack(result),
                 }
 
@@ -114,6 +114,6 @@ def _strips_by_attack(result: JobResult) -> dict[str, list[tuple[str, list[tuple
 def _pair_pictures(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
     own = zip(strip.queries[mask], strip.reconstructions[mask], strip.losses[mask], strict=True)
     return [
-        (html.data_uri(tiles.pair(query, found)), number(float(loss)))
+        (html.data_uri(tiles.pair_images(query, found)), number(float(loss)))
         for query, found, loss in itertools.islice(own, SHOWN)
     ]

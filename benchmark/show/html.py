@@ -79,7 +79,7 @@ def closest_pictures(strip: Strip | None) -> list[tuple[str, list[tuple[str, str
     found = []
     for title, kind in (("Members", True), ("Held-out records", False)):
         own = np.flatnonzero(strip.member == kind)
-        shown = [tiles.pair(strip.queries[i], strip.reconstructions[i]) for i in own]
+        shown = [tiles.pair_images(strip.queries[i], strip.reconstructions[i]) for i in own]
         distances = [number(strip.losses[i]) for i in own]
         found.append((title, [(data_uri(p), d) for p, d in zip(shown, distances, strict=True)]))
     return found

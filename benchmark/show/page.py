@@ -131,7 +131,7 @@ def _score_histograms(result: JobResult) -> list[tuple[str, Markup]]:
 def _sample_grid(samples: np.ndarray | None) -> str | None:
     if samples is None or samples.ndim != 4 or len(samples) == 0:
         return None
-    return html.data_uri(tiles.tile(samples, tiles.columns_for(samples)))
+    return html.data_uri(tiles.tile_images(samples, tiles.columns_for(samples)))
 
 
 def _strip_groups(strip: Strip) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def _strip_groups(strip: Strip) -> list[dict[str, Any]]:
                 "count": len(losses),
                 "median": number(float(np.median(losses)) if len(losses) else np.nan),
                 "pairs": [
-                    (html.data_uri(tiles.pair(query, found)), number(loss))
+                    (html.data_uri(tiles.pair_images(query, found)), number(loss))
                     for (query, found, loss), _ in zip(shown, range(PAIRS), strict=False)
                 ],
             }

@@ -130,7 +130,7 @@ def _run_media(result: JobResult, wandb: Any) -> dict[str, Any]:
         media["roc_log"] = wandb.Image(figures.as_image(figures.draw_roc(result, log=True)))
     if result.samples is not None and result.samples.ndim == 4 and len(result.samples):
         columns = tiles.columns_for(result.samples)
-        media["samples"] = wandb.Image(tiles.tile(result.samples, columns))
+        media["samples"] = wandb.Image(tiles.tile_images(result.samples, columns))
     return media
 
 

@@ -55,7 +55,7 @@ class Past:
 
     def model(self, blueprint: Blueprint) -> float | None:
         """Median seconds that such a model took, on whatever records; None = never trained."""
-        return _median_or_none(self._models[_key_of_training(blueprint.filed())])
+        return _median_or_none(self._models[_key_of_training(blueprint.key_part())])
 
     def attack(self, attack: dict[str, Any], victim: dict[str, Any]) -> float | None:
         """Median seconds a query of the same attack on such a victim, None = never run."""
@@ -127,17 +127,17 @@ def _models_of_job(
 
     filed: what determines the job's result.
     """
-    from benchmark.data.dataset import read
+    from benchmark.data.dataset import read_dataset
     from benchmark.job.prepare import draw_records
 
     if store.has("data", filed["data"]):
-        job = draw_records(request, store, read(store.folder("data", filed["data"])))
-        return [(recipe.config(data), recipe.blueprint) for recipe, data in job.models]
+        job = draw_records(request, store, read_dataset(store.folder("data", filed["data"])))
+        return [(recipe.filed_under(data), recipe.blueprint) for recipe, data in job.models]
     count = request.references.count if request.compares else 0
     blueprints = [request.victim] + [request.imitation] * count
     blueprints += [request.victim] if request.canaries else []
     known = {name: filed[name] for name in ("data", "split", "seed")}
-    return [({**known, **b.filed(), "number": i}, b) for i, b in enumerate(blueprints)]
+    return [({**known, **b.key_part(), "number": i}, b) for i, b in enumerate(blueprints)]
 
 
 def _attack_seconds(request: Request, past: Past, models: int) -> tuple[float | None, ...]:

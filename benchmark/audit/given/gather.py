@@ -35,7 +35,7 @@ from benchmark.audit.given.selection import LeftOut, choose_queries, strangers
 from benchmark.audit.given.space import ImageSpace, TableSpace, agree
 from benchmark.config.machine import machine_of
 from benchmark.data.dataset import Dataset, in_memory
-from benchmark.data.joined import joined
+from benchmark.data.joined import join_datasets
 from benchmark.data.queries import Queries
 from benchmark.store.entries import Store
 from benchmark.store.keys import plain
@@ -218,7 +218,7 @@ def _queries(
     rows, left_out = choose_queries(members.digests, non_members.digests, seed)
     ids = np.concatenate([given["members"].ids, given["non_members"].ids])[rows]
     is_member, numbers = rows < len(members.values), np.arange(len(rows))
-    return Queries(joined(members, non_members), rows, is_member, numbers, ids), left_out
+    return Queries(join_datasets(members, non_members), rows, is_member, numbers, ids), left_out
 
 
 def _generator_parts(generator: Generator, space: Space) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from benchmark.data.dataset import Dataset, read, write
-from benchmark.data.files import listing
-from benchmark.data.images import SUFFIXES, decode, images_below, write_images
+from benchmark.data.dataset import Dataset, read_dataset, write_records
+from benchmark.data.files import hash_listing
+from benchmark.data.images import SUFFIXES, decode_image, images_below, write_images
 from benchmark.store.entries import Store
 from victims.errors import UserError
 
@@ -56,15 +56,15 @@ def from_folder(
     config = {
         "name": "audit folder",
         "shape": list(shape),
-        "images": listing({file: path.stat().st_size for file, path in files.items()}),
+        "images": hash_listing({file: path.stat().st_size for file, path in files.items()}),
         # Another run of a generator writes the same names, and often files of the same size.
-        "changed": listing({file: path.stat().st_mtime_ns for file, path in files.items()}),
+        "changed": hash_listing({file: path.stat().st_mtime_ns for file, path in files.items()}),
     }
     try:
         entry = store.get("data", config, prepare)
     except UserError as error:
         raise UserError(f"{name}={root}: {str(error).split('; data.on_error')[0]}") from error
-    images = read(entry)
+    images = read_dataset(entry)
     notes = [f"{len(files)} images of {_size(images.shape)} from a folder"]
     notes += [f"left out: {left_out}"] if left_out else []
     notes += _lost(files, shape[0])
@@ -129,7 +129,7 @@ def _stored(images: np.ndarray, ends: tuple[float, float], store: Store) -> Data
     for block in _blocks(images):
         digest.update(np.ascontiguousarray(block).tobytes())
     config = {"name": "audit array", "content": digest.hexdigest(), "range": list(ends)}
-    return read(store.get("data", config, lambda to: _write_floats(to, images, ends)))
+    return read_dataset(store.get("data", config, lambda to: _write_floats(to, images, ends)))
 
 
 def _refuse_sequences(
@@ -236,7 +236,7 @@ def _loader(shape: tuple[int, int, int], strict: bool) -> Callable[[Path], np.nd
         return image
 
     def load(path: Path) -> np.ndarray:
-        pixels = decode(path, channels, as_it_is)
+        pixels = decode_image(path, channels, as_it_is)
         if pixels.shape != shape:
             found = f"{pixels.shape[2]}x{pixels.shape[1]}"
             raise ValueError(f"{found} pixels, the first image has {width}x{height}")
@@ -271,7 +271,7 @@ def _write_floats(folder: Path, images: np.ndarray, ends: tuple[float, float]) -
         for block in _blocks(images):
             yield ((block.astype(np.float32) - low) * (2 / (high - low)) - 1).clip(-1, 1)
 
-    write(folder, scaled(), len(images), facts={"name": "audit"})
+    write_records(folder, scaled(), len(images), facts={"name": "audit"})
 
 
 def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:

@@ -10,10 +10,10 @@ import pandas as pd
 from benchmark.data.files import (
     TEXT_TABLES,
     TYPED_TABLES,
-    binary,
     csv_rows,
-    delimiter,
+    delimiter_of,
     is_typed,
+    open_binary,
     typed_frame,
 )
 from victims.errors import UserError
@@ -31,12 +31,12 @@ def read_table(name: str, path: Path) -> pd.DataFrame:
             return typed_frame(path)
         except UserError as error:
             raise UserError(f"{name}={error}") from error
-    separator = delimiter(path)
+    separator = delimiter_of(path)
     try:
         if _check_rows(name, path, separator) == 1:  # pandas takes an empty cell for no row
             found = pd.DataFrame([cells for _, cells in csv_rows(path, separator)], dtype=str)
             return _named(found)
-        with binary(path) as stream:
+        with open_binary(path) as stream:
             found = pd.read_csv(
                 stream,  # type: ignore[arg-type]
                 sep=separator,

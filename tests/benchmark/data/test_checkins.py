@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmark.data.checkins import Checkins, hour_of_week
-from benchmark.data.dataset import read
+from benchmark.data.dataset import read_dataset
 from victims.errors import UserError
 
 ROWS = """\
@@ -34,7 +34,7 @@ def lay(tmp_path, text: str = ROWS) -> str:
 
 def prepared(source: Checkins, folder):
     source.prepare(folder)
-    return read(folder)
+    return read_dataset(folder)
 
 
 def test_counts_of_the_hours_of_the_week(tmp_path):

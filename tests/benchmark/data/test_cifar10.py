@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmark.data.cifar10 import Cifar10, read_batch
-from benchmark.data.dataset import read
+from benchmark.data.dataset import read_dataset
 from victims.errors import UserError
 
 
@@ -48,7 +48,7 @@ def cifar(tmp_path):
 def test_batches_in_their_order_channel_first(cifar, tmp_path):
     root, pixels = cifar
     Cifar10(str(root)).prepare(tmp_path / "out")
-    data = read(tmp_path / "out")
+    data = read_dataset(tmp_path / "out")
     assert data.values.shape == (12, 3, 32, 32)
     # The official description: 1024 red values first, row by row, then green, then blue.
     assert data.values[11, 1, 4, 5] == pixels[5, 1, 1024 + 4 * 32 + 5]

@@ -21,4 +21,4 @@ def test_config_builds(file, scale, monkeypatch, tmp_path):
     monkeypatch.setenv("GAN_LEAKS_DATA", str(tmp_path))
     config = OmegaConf.create({"scale": {"name": scale}, "it": OmegaConf.load(file)})
     source = build(config.it, file.parent.name)
-    assert hasattr(source, "prepare") or hasattr(source, "draw")
+    assert hasattr(source, "prepare") or hasattr(source, "draw_split")

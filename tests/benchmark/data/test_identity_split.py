@@ -32,7 +32,7 @@ def test_nobody_is_in_two_sets(identities, members, reference, seed, data):
     queries = data.draw(st.integers(1, members))
     drawn = dataset(identities, len(identities), copies=5)
     try:
-        split = IdentitySplit(members, queries, reference).draw(drawn, seed)
+        split = IdentitySplit(members, queries, reference).draw_split(drawn, seed)
     except UserError:  # few people with many records cannot always be divided
         reject()
     sets = (split.members, split.non_members, split.reference)
@@ -53,30 +53,30 @@ def people() -> Dataset:
 
 
 def test_groups_hold_their_shares(people):
-    split = IdentitySplit(290, 140, 140, shares=[2, 1, 1]).draw(people, 0)
+    split = IdentitySplit(290, 140, 140, shares=[2, 1, 1]).draw_split(people, 0)
     assert len(split.members) == 290
     with pytest.raises(UserError, match=r"split.members=290: .* have 198 different records"):
-        IdentitySplit(290, 140, 140).draw(people, 0)
+        IdentitySplit(290, 140, 140).draw_split(people, 0)
 
 
 def test_larger_training_sets_contain_smaller_ones_and_keep_the_others(people):
-    small = IdentitySplit(10, 10, 5).draw(people, 3)
-    large = IdentitySplit(60, 10, 5).draw(people, 3)
+    small = IdentitySplit(10, 10, 5).draw_split(people, 3)
+    large = IdentitySplit(60, 10, 5).draw_split(people, 3)
     assert np.array_equal(large.members[:10], small.members)
     assert np.array_equal(small.non_members, large.non_members)
     assert np.array_equal(small.reference, large.reference)
-    other = IdentitySplit(10, 10, 5).draw(people, 4)
+    other = IdentitySplit(10, 10, 5).draw_split(people, 4)
     assert not np.array_equal(small.members, other.members)
 
 
 def test_members_are_spread_over_many_people(people):
-    split = IdentitySplit(60, 10, 5).draw(people, 0)
+    split = IdentitySplit(60, 10, 5).draw_split(people, 0)
     assert len(set(people.identities[split.members])) > 20  # of 33; packed tightly it would be 10
 
 
 def test_data_without_identities_are_refused():
     with pytest.raises(UserError, match=r"split=identity: .* use split=random"):
-        IdentitySplit(10, 10, 5).draw(dataset(None, 60), 0)
+        IdentitySplit(10, 10, 5).draw_split(dataset(None, 60), 0)
 
 
 @pytest.mark.parametrize("shares", [[1, 1], [1, 0, 1], [1, 1, -1]])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from benchmark.data.dataset import read
+from benchmark.data.dataset import read_dataset
 from benchmark.data.idx import FILES, FashionMnist, Mnist, read_idx
 from victims.errors import UserError
 
@@ -55,7 +55,7 @@ def test_every_layout_is_the_same_data(tmp_path, layout, packed):
     source = Mnist(str(tmp_path / "here"), download=False)
     assert source.identity() == Mnist(str(tmp_path / "reference"), download=False).identity()
     source.prepare(tmp_path / "out")
-    data = read(tmp_path / "out")
+    data = read_dataset(tmp_path / "out")
     assert data.values.shape == (9, 1, 32, 32)
     assert np.array_equal(data.values[:, 0, 2:-2, 2:-2], images)
     assert data.values.sum(dtype=int) == images.sum(dtype=int)  # background is black
@@ -102,7 +102,7 @@ def test_torchvision_is_asked_for_what_is_missing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets, "MNIST", download)
     Mnist(str(tmp_path / "new")).prepare(tmp_path / "out")
-    assert len(read(tmp_path / "out").values) == 9
+    assert len(read_dataset(tmp_path / "out").values) == 9
 
 
 def test_a_failed_download_says_so_and_where_else_to_get_it(tmp_path, monkeypatch):
@@ -126,6 +126,6 @@ def test_real_fashion_mnist_agrees_with_torchvisions_reader(tmp_path):
         shutil.copy(raw / f"t10k-{kind}-ubyte", raw / f"train-{kind}-ubyte")
     reference = datasets.FashionMNIST(tmp_path, train=False).data.numpy()
     FashionMnist(str(DEBIAN), ["test"], download=False).prepare(tmp_path / "out")
-    values = read(tmp_path / "out").values
+    values = read_dataset(tmp_path / "out").values
     assert values.shape == (10_000, 1, 32, 32)
     assert np.array_equal(values[:, 0, 2:-2, 2:-2], reference)

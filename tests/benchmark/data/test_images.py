@@ -11,9 +11,9 @@ from PIL import Image
 
 from benchmark.data import images
 from benchmark.data.celeba import CelebA
-from benchmark.data.dataset import Dataset, read
+from benchmark.data.dataset import Dataset, read_dataset
 from benchmark.data.folder import Folder
-from benchmark.data.images import centre_crop, crop
+from benchmark.data.images import centre_crop, crop_square
 from benchmark.data.lfw import Lfw
 from victims.errors import UserError
 
@@ -28,7 +28,7 @@ def noise(path: Path, width: int, height: int, seed: int) -> np.ndarray:
 
 def prepared(source, folder: Path) -> Dataset:
     source.prepare(folder)
-    return read(folder)
+    return read_dataset(folder)
 
 
 @pytest.fixture
@@ -161,9 +161,11 @@ def test_other_scales_agree_with_pil():
     assert np.array_equal(centre_crop(image, 60, 32), down)
     up = image.crop((20, 15, 80, 75)).resize((64, 64), Image.Resampling.BILINEAR)
     inner = (slice(2, -2), slice(2, -2))  # at the rim `resize` may see beyond the box
-    assert np.array_equal(np.asarray(crop(image, 20, 15, 60, 64))[inner], np.asarray(up)[inner])
+    assert np.array_equal(
+        np.asarray(crop_square(image, 20, 15, 60, 64))[inner], np.asarray(up)[inner]
+    )
     with pytest.raises(ValueError, match="do not hold"):
-        crop(image, 50, 0, 64, 32)
+        crop_square(image, 50, 0, 64, 32)
 
 
 def test_identity_follows_names_and_sizes_not_places(celeba, tmp_path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.data.dataset import read
-from benchmark.data.mimic3 import Mimic3, group
+from benchmark.data.dataset import read_dataset
+from benchmark.data.mimic3 import Mimic3, group_of_code
 from victims.errors import UserError
 
 ADMISSIONS = """\
@@ -45,7 +45,7 @@ def lay(root: Path, diagnoses: str = DIAGNOSES, packed: bool = False) -> Path:
 @pytest.mark.parametrize("packed", [False, True])
 def test_one_vector_per_patient_over_all_admissions(tmp_path, packed, caplog):
     Mimic3(str(lay(tmp_path / "mimic", packed=packed))).prepare(tmp_path / "out")
-    data = read(tmp_path / "out")
+    data = read_dataset(tmp_path / "out")
     assert data.facts["codes"] == ["038", "403", "E812", "E813", "V45"]
     assert data.identities.tolist() == [9, 22, 23]
     assert data.values.dtype == np.float32
@@ -75,7 +75,7 @@ def test_plain_and_packed_files_are_the_same_data(tmp_path):
     ],
 )
 def test_groups(code, expected):
-    assert group(code) == expected
+    assert group_of_code(code) == expected
 
 
 BAD = DIAGNOSES + "9,22,165315,4,4O3\n10,22,999,1,4019\n11,23\n"
@@ -96,8 +96,8 @@ def test_unusable_rows_are_named_and_counted(tmp_path):
 def test_skipping_leaves_unusable_rows_out_and_keeps_cells_out_of_the_facts(tmp_path):
     Mimic3(str(lay(tmp_path / "good"))).prepare(tmp_path / "whole")
     Mimic3(str(lay(tmp_path / "bad", BAD)), on_error="skip").prepare(tmp_path / "out")
-    data = read(tmp_path / "out")
-    assert np.array_equal(data.values, read(tmp_path / "whole").values)
+    data = read_dataset(tmp_path / "out")
+    assert np.array_equal(data.values, read_dataset(tmp_path / "whole").values)
     assert data.facts["skipped"] == 3
     assert data.facts["skipped_names"][0] == "DIAGNOSES_ICD.csv line 10"
 

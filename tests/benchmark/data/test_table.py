@@ -11,7 +11,7 @@ import pytest
 from conftest import built
 from sklearn.preprocessing import MinMaxScaler
 
-from benchmark.data.dataset import read
+from benchmark.data.dataset import read_dataset
 from benchmark.data.randhie import RandHie, RandHieMixed
 from benchmark.data.table import Table
 from victims.errors import UserError
@@ -21,7 +21,7 @@ TEXT = "who,age,smokes,visits\nann,30,true,0\nbob,41.5,False,3\nann,31,TRUE,1\n"
 
 def prepared(source: Table, folder):
     source.prepare(folder)
-    return read(folder)
+    return read_dataset(folder)
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_randhie_is_real_records_with_people(tmp_path):
     assert data.values.shape == (20185, 28)
     assert data.values.min() == 0
     assert data.values.max() == 1
-    reference = pd.read_csv(RandHie().path()).dropna(subset=["educdec", "mdeoff", "pioff"])
+    reference = pd.read_csv(RandHie().find_file()).dropna(subset=["educdec", "mdeoff", "pioff"])
     assert len(np.unique(data.identities)) == reference["zper"].nunique()
     column = data.facts["columns"].index("mdvis")
     logged = np.log1p(reference["mdvis"].to_numpy())
@@ -221,7 +221,7 @@ def test_columns_that_say_nothing_are_refused(tmp_path, text, said):
 @pytest.mark.skipif(find_spec("statsmodels") is None, reason="statsmodels is not installed")
 def test_randhie_mixed_has_columns_of_every_kind(tmp_path):
     data = prepared(RandHieMixed(), tmp_path / "out")
-    reference = pd.read_csv(RandHieMixed().path())
+    reference = pd.read_csv(RandHieMixed().find_file())
     assert len(data.values) == len(reference) == 20190
     kinds = {c.name: c.kind for c in data.schema.columns}
     assert {"numeric", "integer", "binary", "category"} == set(kinds.values())

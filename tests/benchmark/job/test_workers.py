@@ -28,13 +28,13 @@ HALVES = [*CHEAP, "reference=halves", "reference.count=2"]
 
 
 def trained(job: Prepared) -> list[bool]:
-    return [job.store.has("victim", recipe.config(data)) for recipe, data in job.models]
+    return [job.store.has("victim", recipe.filed_under(data)) for recipe, data in job.models]
 
 
 def test_what_another_process_makes_is_left_to_it(config: Config) -> None:
     job = prepare(open_request(config(*HALVES)))
     recipe, data = job.models[1]
-    folder = job.store.folder("victim", recipe.config(data))
+    folder = job.store.folder("victim", recipe.filed_under(data))
     folder.parent.mkdir(parents=True)
     with FileLock(f"{folder}.lock"):
         do_what_is_free(job, first=1)

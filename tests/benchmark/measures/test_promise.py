@@ -130,7 +130,7 @@ def test_spliced_canaries_are_halves_of_two_non_members(config: Config, data: st
     words = [f"data={data}", "calibration=none", "attack=[full_black_box]", *table]
     trial = prepare(open_request(config(*words))).trial
     dataset, split = OneRun(16, "spliced").plant(trial.dataset, trial.split, 0)
-    made = dataset.records(split.queries(0)[0]).numpy()
+    made = dataset.records(split.draw_queries(0)[0]).numpy()
     known = trial.dataset.records(trial.split.non_members).numpy()
     width, schema = known.shape[-1], trial.dataset.schema
     cuts = [span.stop for _, span in schema.spans] if schema else [width // 2]
@@ -150,7 +150,7 @@ def test_canaries_are_behind_the_data_and_are_the_only_queries(config: Config, d
     words = [f"data={data}", "calibration=none", "attack=[full_black_box]", *table]
     trial = prepare(open_request(config(*words))).trial
     dataset, split = OneRun(16, "noise").plant(trial.dataset, trial.split, 0)
-    rows, inside = split.queries(0)
+    rows, inside = split.draw_queries(0)
     assert sorted(rows) == list(range(len(trial.dataset.digests), len(trial.dataset.digests) + 16))
     assert set(rows[inside]) <= set(split.members)
     assert not set(rows[~inside]) & set(split.members)

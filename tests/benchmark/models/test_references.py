@@ -45,7 +45,7 @@ def split(members: int = 50, queries: int = 50, reference: int = 50) -> Split:
 
 @pytest.mark.parametrize("count", [2, 7, 8])
 def test_each_query_is_in_half_of_the_models(count: int) -> None:
-    queries, _ = split().queries(0)
+    queries, _ = split().draw_queries(0)
     made = recipes_of_references(Halves(count, 50), BLUEPRINT, split(), 0)
     inside = membership_matrix(made, queries)
     assert inside.shape == (count, 100)
@@ -56,7 +56,7 @@ def test_each_query_is_in_half_of_the_models(count: int) -> None:
 
 def test_training_records_are_those_of_the_matrix() -> None:
     drawn = split(members=80, queries=50, reference=40)
-    queries, _ = drawn.queries(3)
+    queries, _ = drawn.draw_queries(3)
     made = recipes_of_references(Halves(6, 80), BLUEPRINT, drawn, 3)
     for recipe, inside in zip(made, membership_matrix(made, queries), strict=True):
         assert len(recipe.rows) == len(set(recipe.rows)) == 80
@@ -68,7 +68,7 @@ def test_training_records_are_those_of_the_matrix() -> None:
 
 
 def test_a_half_takes_no_notice_of_who_is_a_member() -> None:
-    queries, is_member = split().queries(0)
+    queries, is_member = split().draw_queries(0)
     inside = membership_matrix(
         recipes_of_references(Halves(200, 50), BLUEPRINT, split(), 0), queries
     )

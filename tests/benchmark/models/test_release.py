@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from benchmark.config.machine import machine_of
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.job.request import open_request
-from benchmark.models.recipe import Model, Recipe, Workshop, obtain
+from benchmark.models.recipe import Model, Recipe, Workshop, obtain_model
 from benchmark.models.release import Form
 from benchmark.scores.target import Trained
 from benchmark.store.entries import Store
@@ -41,13 +41,19 @@ def workshop(settings: DictConfig, dataset: Dataset) -> Workshop:
 
 
 def model(config: Config, victim: str, dataset: Dataset, bank: int = 50) -> Model:
-    changed = ["victim.kind=count"] if victim == "medgan" and not Form(dataset).binary.all() else []
-    gaussian = not Form(dataset).binary.all() and victim == "vae_table"
+    changed = (
+        ["victim.kind=count"]
+        if victim == "medgan" and not Form(dataset).binary_columns.all()
+        else []
+    )
+    gaussian = not Form(dataset).binary_columns.all() and victim == "vae_table"
     changed += ["victim.likelihood=gaussian"] if gaussian else []
     settings = config(f"victim={victim}", "data=randhie_binary", "distance=l2", *changed)
     blueprint = dataclasses.replace(open_request(settings).victim, bank=bank)
     try:
-        return obtain(Recipe(blueprint, np.arange(20), 1, "victim"), workshop(settings, dataset))
+        return obtain_model(
+            Recipe(blueprint, np.arange(20), 1, "victim"), workshop(settings, dataset)
+        )
     except UserError as error:
         pytest.skip(str(error))  # it makes images
 
@@ -81,7 +87,7 @@ def test_of_mixed_columns_whole_records_are_released(config: Config, victim: str
     assert torch.equal(dataset.schema.nearest(released), released)
     again = dataset.schema.rows(dataset.schema.table(released.numpy()))
     np.testing.assert_allclose(again, released, atol=1e-6)
-    assert Form(dataset).filed() != Form(in_memory(dataset.values)).filed()
+    assert Form(dataset).key_part() != Form(in_memory(dataset.values)).key_part()
 
 
 @pytest.mark.parametrize("kind", ["binary", "counts", "mixed"])
@@ -90,10 +96,12 @@ def test_released_are_records_of_the_datas_kind(config: Config, victim: str, kin
     dataset = table(kind)
     made = model(config, victim, dataset)
     form, records, outputs = Form(dataset), np.array(made.released), np.array(made.outputs)
-    assert (records[:, form.whole] == np.round(records[:, form.whole])).all()
-    assert np.isin(records[:, form.binary], (0, 1)).all()
+    assert (records[:, form.whole_columns] == np.round(records[:, form.whole_columns])).all()
+    assert np.isin(records[:, form.binary_columns], (0, 1)).all()
     if victim != "tvae":  # whose likelihood adds noise
-        np.testing.assert_array_equal(records[:, ~form.whole], outputs[:, ~form.whole])
+        np.testing.assert_array_equal(
+            records[:, ~form.whole_columns], outputs[:, ~form.whole_columns]
+        )
     codes = torch.from_numpy(made.codes)
     torch.testing.assert_close(made.victim.generate(codes), torch.from_numpy(outputs))
     assert victim == "tab_ddpm" or not np.array_equal(records, outputs)  # whose quantiles are whole
@@ -129,9 +137,9 @@ def test_the_form_of_the_whole_table_is_part_of_the_key(config: Config) -> None:
 
 def test_images_are_released_as_before(config: Config) -> None:
     images = in_memory(np.random.default_rng(0).integers(0, 256, (9, 1, 32, 32)).astype(np.uint8))
-    assert Form(images).filed() == {}
+    assert Form(images).key_part() == {}
     settings = config("victim=dcgan")
     recipe = Recipe(open_request(settings).victim, np.arange(8), 1, "victim")
-    made = obtain(recipe, workshop(settings, images))
+    made = obtain_model(recipe, workshop(settings, images))
     assert made.outputs is made.released
     assert "released" not in made.config

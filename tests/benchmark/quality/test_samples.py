@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
 from benchmark.job.request import open_request
-from benchmark.models.recipe import Model, Recipe, Workshop, obtain, untrained
+from benchmark.models.recipe import Model, Recipe, Workshop, build_untrained, obtain_model
 from benchmark.quality.features import Columns, ImageNet
 from benchmark.quality.samples import SampleQuality
 from benchmark.store.entries import Store
@@ -41,7 +41,7 @@ class Made:
         quality = self.quality if size is None else SampleQuality(size, self.quality.measures)
         machine = replace(self.workshop.machine, batch_size=batch)
         workshop = replace(self.workshop, machine=machine)
-        return quality.judge(self.model, workshop=workshop, split=self.split, seed=0)
+        return quality.judge_samples(self.model, workshop=workshop, split=self.split, seed=0)
 
 
 def data(values: np.ndarray) -> Dataset:
@@ -57,7 +57,7 @@ def make(config: Config) -> Callable[..., Made]:
         rows = np.arange(len(values))
         split = Split(rows[:8], rows[8:12], rows[12:20], rows[:4], 0)
         recipe = Recipe(replace(request.victim, bank=30), split.members, 1, "victim")
-        return Made(request.quality, workshop, split, obtain(recipe, workshop))
+        return Made(request.quality, workshop, split, obtain_model(recipe, workshop))
 
     return made
 
@@ -98,7 +98,7 @@ def test_four_sets_of_one_size_and_nobody_s_training_record_among_them(images, s
     assert len(set(drawn)) == 2 * n
     assert set(drawn) == held_out(images)
     np.testing.assert_array_equal(samples, images.model.released[:n])
-    fresh = untrained(images.model.recipe, images.dataset)
+    fresh = build_untrained(images.model.recipe, images.dataset)
     torch.testing.assert_close(before, fresh.generate(torch.from_numpy(images.model.codes[:n])))
     assert not torch.allclose(before, samples)
 
@@ -166,7 +166,7 @@ def test_tables_are_compared_by_columns_and_need_no_weights(make, monkeypatch):
     monkeypatch.setattr(ImageNet, "load", lambda _: pytest.fail("weights for a table"))
     rows = np.random.default_rng(0).random((60, 5)).astype(np.float32)
     made = make(rows, "victim=wgan_gp_table", "distance=l2")
-    made.quality.load(made.dataset)
+    made.quality.load_measure(made.dataset)
     numbers = made.judge()
     for name in Columns().compare(rows, rows):
         values = [numbers[name + suffix] for suffix in ("", ", untrained", ", real")]

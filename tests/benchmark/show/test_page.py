@@ -222,7 +222,7 @@ def test_histogram_shares_sum_to_the_whole_group():
 def test_tile_places_images_in_reading_order(channels):
     levels = np.linspace(-1, 1, 6)
     images = np.ones((6, channels, 4, 5)) * levels[:, None, None, None]
-    pixels = np.asarray(tiles.tile(images, columns=3, gap=2))
+    pixels = np.asarray(tiles.tile_images(images, columns=3, gap=2))
     assert pixels.shape[:2] == (2 * 4 + 2, 3 * 5 + 2 * 2)
     centres = pixels[2::6, 2::7]
     expected = ((levels + 1) / 2 * 255).round().reshape(2, 3)
