@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from victims.access import AnyView, View, grant, names, of_victim
 from victims.errors import NoAccess, NonFiniteLoss, UserError
+from victims.planted import GradientCanaries
 from victims.private import Mechanism, Terms, independent
 from victims.training.batches import Batches, Records
 
@@ -72,6 +73,7 @@ class Victim(pl.LightningModule):
         self.shape, self.z_dim, self.steps, self.batch_size = shape, z_dim, steps, batch_size
         self.losses: dict[str, float] = {}
         self.mechanism: Mechanism | None = None
+        self.canaries: GradientCanaries | None = None
 
     # --- what a subclass provides -------------------------------------------------------------
 

@@ -11,12 +11,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.utils.parametrize import ParametrizationList
+
+from victims.planted import GradientCanaries
 
 if TYPE_CHECKING:
     from opacus.optimizers import DPOptimizer
@@ -25,6 +28,8 @@ GROUP = 16
 """Channels that are normalised together where a batch no longer may be (fewer: all of them)."""
 
 Losses = Callable[..., Tensor]
+Slopes = list[Tensor]
+"""Gradients of some records, one (n, *p.shape) a parameter."""
 
 
 class BudgetSpent(Exception):
@@ -75,16 +80,32 @@ class Mechanism:
         private = self.optimizer(optimizer)
         private.zero_grad(set_to_none=True)
         parts = list(zip(*(rows.split(self.micro_batch) for rows in batch), strict=True))
+        change = self.plant(victim, private)
         with still(victim):  # once a step: how many parts there are is secret
             for i, part in enumerate(parts):
                 gradients, value = per_record(victim, private.params, losses, part)
-                for parameter, gradient in zip(private.params, gradients, strict=True):
-                    parameter.grad_sample = bounded(gradient, value.isfinite())
+                gradients = [bounded(gradient, value.isfinite()) for gradient in gradients]
+                for parameter, gradient in zip(private.params, change(gradients, i), strict=True):
+                    parameter.grad_sample = gradient
                 private.signal_skip_step(i < len(parts) - 1)
                 with exact(value):
                     private.step()
                 private.zero_grad(set_to_none=True)
         victim.private_steps += 1
+
+    def plant(self, victim: Any, private: DPOptimizer) -> Callable[[Slopes, int], Slopes]:
+        """What puts canaries' gradients among those of part i of the next step's batch.
+
+        An audit's canaries then watch what the step releases. Without any, nothing is changed.
+        """
+        canaries: GradientCanaries | None = victim.canaries
+        if canaries is None:
+            return lambda gradients, i: gradients
+        batch, query = divmod(int(victim.private_steps), victim.queries)
+        last = query == victim.queries - 1
+        private.attach_step_hook(partial(canaries.watch, self, victim.queries, last))
+        numbers = canaries.in_batch(batch).split(self.micro_batch)
+        return lambda gradients, i: canaries.replace(gradients, numbers[i], self.max_grad_norm)
 
     def sanitise(self, victim: Any, gradients: Tensor) -> Tensor:
         """Gradients (n, ...) clipped row by row and noised, as one private step.

@@ -26,12 +26,21 @@ class OneRun:
     with the right half of another, or the first half of its columns; `records` for the split's
     non-members. Spliced ones stand for the mislabelled records of Nasr et al. 2023, arXiv
     2302.07956, where there are no labels: each part is ordinary, the two together are not.
+    `gradient` for records of noise whose gradients are made up, see `victims.planted`. Their
+    attacker sees the noised gradient of every private step; other attacks could find nothing.
     """
 
     def __init__(
-        self, count: Annotated[int, Field(ge=2)], kind: Literal["noise", "spliced", "records"]
+        self,
+        count: Annotated[int, Field(ge=2)],
+        kind: Literal["noise", "spliced", "records", "gradient"],
     ) -> None:
         self.count, self.kind = count, kind
+
+    @property
+    def are_gradients(self) -> bool:
+        """Whether canaries are gradients instead of records."""
+        return self.kind == "gradient"
 
     def check(self, split: Split) -> None:
         """Raise UserError where the split has too few records for canaries."""
@@ -49,7 +58,8 @@ class OneRun:
         """
         rows = split.non_members[: self.count]
         if self.kind != "records":
-            made = {"noise": self._noise_records, "spliced": self._spliced_records}[self.kind]
+            spliced = self.kind == "spliced"
+            made = self._spliced_records if spliced else self._noise_records
             rows = np.arange(self.count) + len(dataset.digests)
             dataset = join_datasets(dataset, in_memory(made(dataset, split, seed)))
         coins = np.random.default_rng(sub_seed(seed, "canaries", "coins")).random(self.count) < 0.5

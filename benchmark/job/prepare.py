@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,11 @@ class Trial:
     split: Split
     queries: Queries
     recipe: Recipe
+
+    @property
+    def is_attacked(self) -> bool:
+        """Whether the selected attacks are tried; canaries that are gradients have their own."""
+        return self.recipe.canaries is None
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,10 @@ def _trial_with_canaries(request: Request, dataset: Dataset, split: Split) -> Tr
     request.canaries.check(split)
     seed = sub_seed(request.seed, "canaries")
     dataset, split = request.canaries.plant(dataset, split, seed)
-    return _trial_on_members(request, dataset, split, title="victim with canaries", seed=seed)
+    trial = _trial_on_members(request, dataset, split, title="victim with canaries", seed=seed)
+    if not request.canaries.are_gradients:
+        return trial
+    return replace(trial, recipe=replace(trial.recipe, canaries=trial.queries.rows))
 
 
 def _recipes_of_references(request: Request, trial: Trial) -> list[Recipe]:

@@ -51,7 +51,11 @@ def _audit_by_canaries(job: Prepared, shadows: list[Model]) -> pd.DataFrame:
     if trial is None:
         return pd.DataFrame()
     model = obtain_model(trial.recipe, job.workshop(trial))
-    raws = raws_of(job, trial, target_of(job, trial, model, shadows), [])
-    scores = {name: raw.victim for name, raw in raws.items() if raw.victim is not None}
+    if trial.is_attacked:
+        raws = raws_of(job, trial, target_of(job, trial, model, shadows), [])
+        scores = {name: raw.victim for name, raw in raws.items() if raw.victim is not None}
+    else:
+        assert model.victim.canaries is not None
+        scores = {"noised_gradients": model.victim.canaries.evidence.cpu().numpy()}
     spent = promise.spent_or_none(model.privacy, len(trial.split.members))
     return canaries.audit_canaries(scores, trial.queries.is_member, spent, trial.recipe.seed)

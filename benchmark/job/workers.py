@@ -105,7 +105,7 @@ def do_what_is_free(job: Prepared, first: int) -> None:
         with suppress(Busy):
             model = obtain_model(recipe, hasty.workshop(trial))
             target = target_of(hasty, trial, model, [])
-            for attacker in job.request.attackers.values():
+            for attacker in job.request.attackers.values() if trial.is_attacked else ():
                 access = attacker.access
                 alone = recipe is not trial.recipe and incomparable(access, target)
                 if alone or knowledge.has_shadows(access):

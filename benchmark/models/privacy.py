@@ -17,6 +17,12 @@ def refuse_privacy(recipe: Recipe, network: Victim) -> None:
 
     network: a fresh one of its blueprint.
     """
+    private = recipe.blueprint.dp is not None
+    if recipe.canaries is not None and not (private and network.reached):
+        raise UserError(
+            f"canaries.kind=gradient: {'' if private else 'without dp=on '}no gradient of a record "
+            f"of {type(network).__name__} is clipped and noised; choose canaries=one_run"
+        )
     if recipe.blueprint.dp is None:
         return
     try:

@@ -26,6 +26,7 @@ from benchmark.store.seeds import sub_seed
 from victims.access import View
 from victims.base import Victim
 from victims.budget import SPENT, Ledger, Privacy
+from victims.planted import GradientCanaries
 from victims.training.train import Training, fit, load, skip, training_bar
 
 log = logging.getLogger(__name__)
@@ -74,12 +75,14 @@ class Recipe:
 
     rows: (n,) row numbers of its training records, in order.
     seed: for initial weights, batches and noise. title: what it is called while it is trained.
+    canaries: (m,) row numbers of canaries that are gradients, in training or not; None without.
     """
 
     blueprint: Blueprint
     rows: np.ndarray
     seed: int
     title: str
+    canaries: np.ndarray | None = None
 
     def filed_under(self, dataset: Dataset) -> dict[str, Any]:
         """What the trained model is filed under: the records by content, no place and no device."""
@@ -89,8 +92,13 @@ class Recipe:
             "records": dataset.digest(self.rows),
             "count": len(self.rows),
             **self._columns_told(dataset),
+            **self._canaries_planted(dataset),
             "seed": self.seed,
         }
+
+    def _canaries_planted(self, dataset: Dataset) -> dict[str, Any]:
+        """Canaries that are gradients: another training than one on the same records."""
+        return {} if self.canaries is None else {"gradients": dataset.digest(self.canaries)}
 
     def _columns_told(self, dataset: Dataset) -> dict[str, Any]:
         """What a victim is told about the columns, if it listens."""
@@ -243,9 +251,17 @@ def _build_initial(recipe: Recipe, dataset: Dataset, accelerator: str = "cpu") -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(sub_seed(recipe.seed, "weights"))
         victim = recipe.blueprint.build_network(dataset)
+    if recipe.canaries is not None:
+        victim.canaries = _make_canaries(recipe.rows, recipe.canaries, recipe.seed)
     if accelerator == "cpu":  # its convolutions of few channels are up to 1.6 times as fast so
         victim.to(memory_format=torch.channels_last)
     return victim
+
+
+def _make_canaries(rows: np.ndarray, canaries: np.ndarray, seed: int) -> GradientCanaries:
+    known = {int(row): number for number, row in enumerate(canaries)}
+    numbers = np.array([known.get(int(row), -1) for row in rows])
+    return GradientCanaries(numbers, len(canaries), sub_seed(seed, "canaries", "weights"))
 
 
 def _made_private(recipe: Recipe, victim: Victim) -> Ledger | None:

@@ -155,7 +155,9 @@ def net() -> nn.Module:
 
 
 class Plain(nn.Module):
-    """A module with a network, and the count that a private step needs."""
+    """A module with a network, and what a private step needs beside it."""
+
+    canaries, queries = None, 1
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -171,6 +171,8 @@ def fit(
             batches = PartBatches(records, size, victim.batch_size, *span, *turns)
         elif victim.mechanism is not None:
             batches = PoissonBatches(records, size, victim.mechanism.sample_rate, *span)
+            if victim.canaries is not None:
+                victim.canaries.drawn = batches.rows
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*srun.*")  # on a login node; we start no processes

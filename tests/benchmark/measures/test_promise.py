@@ -73,7 +73,7 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
         (["dp.delta=0.5"], ["dp.delta=0.5", "1/24"]),
         (
             ["canaries=one_run", "canaries.kind=birds"],
-            ["canaries.kind=birds", "'noise', 'spliced' or 'records'"],
+            ["canaries.kind=birds", "'noise', 'spliced', 'records' or 'gradient'"],
         ),
         (
             ["canaries=one_run", "canaries.kind=records", "canaries.count=25"],
@@ -83,6 +83,8 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
             ["calibration=[difference]", "split.reference=4"],
             ["reference model 1 of 1: victim.batch_size=8", "4 training records"],
         ),
+        (["canaries=gradient", "victim=gs_wgan"], ["canaries.kind=gradient", "GSWGAN"]),
+        (["canaries=gradient", "dp=off"], ["canaries.kind=gradient", "without dp=on"]),
         (["canaries=one_run", "dp.delta=0.04"], ["victim with canaries: dp.delta=0.04"]),
         (
             ["data=randhie", "victim=vae_table", "distance=l2"],
@@ -122,6 +124,24 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     print_table(result, console)
     assert f"{inside} of 16 inside" in console.export_text()
+
+
+def test_canaries_that_are_gradients_have_an_attacker_of_their_own(config: Config) -> None:
+    """Loud noise shows nothing, hardly any shows nearly all; and the noise is told by the key."""
+    words = "attack=[full_black_box]", "calibration=none", "distance=l2", "canaries=gradient"
+    words += "canaries.count=200", "dp=on", "dp.epsilon=null", "dp.accountant=rdp"
+    words += "victim.steps=12", "victim.batch_size=24"
+    lower = []
+    for noise in ("0.1", "30"):
+        settings = config(*words, f"dp.noise_multiplier={noise}")
+        (row,) = run.run(settings).canaries.to_dict("records")
+        assert (row["attack"], row["canaries"]) == ("noised_gradients", 200)
+        lower.append(row["epsilon_lower"])
+        again = run.run(config(*words, f"dp.noise_multiplier={noise}", "attack=[discriminator]"))
+        assert again.canaries.to_dict("records") == [row]
+    assert lower[0] > 2
+    assert lower[1] < 0.5
+    assert sum("gradients" in filed for filed in victims(settings)) == 2
 
 
 @pytest.mark.parametrize("data", ["mnist5k", "randhie_mixed"])
