@@ -139,7 +139,7 @@ def test_canaries_that_are_gradients_have_an_attacker_of_their_own(config: Confi
         lower.append(row["epsilon_lower"])
         again = run.run(config(*words, f"dp.noise_multiplier={noise}", "attack=[discriminator]"))
         assert again.canaries.to_dict("records") == [row]
-    assert lower[0] > 2
+    assert lower[0] > 1
     assert lower[1] < 0.5
     assert sum("gradients" in filed for filed in victims(settings)) == 2
 
