@@ -5,18 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from victims.errors import UserError
-
-if TYPE_CHECKING:
-    from opacus.optimizers import DPOptimizer
-
-    from victims.private import Mechanism
 
 LENGTH = 2.0
 """Of a canary's gradient before it is clipped, in units of the norm it is clipped to."""
@@ -76,20 +70,20 @@ class GradientCanaries(nn.Module):
             start += size
         return found
 
-    def watch(self, mechanism: Mechanism, queries: int, last: bool, noised: DPOptimizer) -> None:
-        """Add to the evidence what one private step shows: gradients noised, then averaged.
+    def see(self, noised: Tensor) -> None:
+        """Note what a private step shows: the noised sum (weights,), in units of the norm."""
+        self.shown += noised[self.weights(len(noised)).to(noised.device)].double()
 
-        queries: private steps on a batch. last: whether this is the last of them.
+    def conclude(self, noise: float, rate: float, queries: int) -> None:
+        """Add what was seen of a batch to the evidence.
+
+        noise: standard deviation in each step, in units of the norm. rate: chance to be drawn.
+        queries: private steps on a batch.
         """
-        flat = torch.cat([weight.grad.detach().flatten() for weight in noised.params])
-        unit = mechanism.batch_size / mechanism.max_grad_norm
-        self.shown += unit * flat[self.weights(len(flat)).to(flat.device)].double()
-        if last:
-            rate, variance = mechanism.sample_rate, mechanism.noise_multiplier**2
-            ratio = (self.shown - queries / 2) / variance
-            drawn, missed = math.log(rate), math.log1p(-rate) if rate < 1 else -math.inf
-            self.evidence += torch.logaddexp(ratio + drawn, torch.full_like(ratio, missed))
-            self.shown.zero_()
+        ratio = (self.shown - queries / 2) / noise**2
+        missed = math.log1p(-rate) if rate < 1 else -math.inf
+        self.evidence += torch.logaddexp(ratio + math.log(rate), torch.full_like(ratio, missed))
+        self.shown.zero_()
 
 
 def _weights(size: int, count: int, seed: int) -> Tensor:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -102,8 +101,14 @@ class Mechanism:
         if canaries is None:
             return lambda gradients, i: gradients
         batch, query = divmod(int(victim.private_steps), victim.queries)
-        last = query == victim.queries - 1
-        private.attach_step_hook(partial(canaries.watch, self, victim.queries, last))
+
+        def watch(released: DPOptimizer) -> None:
+            flat = torch.cat([weight.grad.flatten() for weight in released.params])
+            canaries.see(flat * (self.batch_size / self.max_grad_norm))
+            if query == victim.queries - 1:
+                canaries.conclude(self.noise_multiplier, self.sample_rate, victim.queries)
+
+        private.attach_step_hook(watch)
         numbers = canaries.in_batch(batch).split(self.micro_batch)
         return lambda gradients, i: canaries.replace(gradients, numbers[i], self.max_grad_norm)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -72,15 +71,12 @@ def test_what_is_seen_is_the_canaries_in_the_batch(
     numbers = np.full(len(data), -1)
     numbers[3::2] = np.arange(len(numbers[3::2])) + 2  # the first two are left out
     victim.canaries = GradientCanaries(numbers, 20, 0)
-    seen: list[tuple[bool, Tensor]] = []
-    watch = GradientCanaries.watch
+    seen: list[Tensor] = []
 
-    def noted(self: GradientCanaries, mechanism: Any, queries: int, last: bool, by: Any) -> None:
-        before = self.shown.clone()
-        watch(self, mechanism, queries, False, by)
-        seen.append((last, self.shown - before))
+    def noted(self: GradientCanaries, noised: Tensor) -> None:
+        seen.append(noised[self.weights(len(noised))].double())
 
-    monkeypatch.setattr(GradientCanaries, "watch", noted)
+    monkeypatch.setattr(GradientCanaries, "see", noted)
     drawn: list[np.ndarray] = []
 
     def read(rows: np.ndarray) -> Tensor:
@@ -88,8 +84,7 @@ def test_what_is_seen_is_the_canaries_in_the_batch(
         return data[rows]
 
     fit_in(tmp_path, victim, read, size=len(data), seed=5)
-    assert [last for last, _ in seen] == ([False] * (victim.queries - 1) + [True]) * victim.steps
-    shown = torch.stack([own for _, own in seen]).view(victim.steps, victim.queries, -1)
+    shown = torch.stack(seen).view(victim.steps, victim.queries, -1)
     for step, rows in enumerate(drawn):
         wanted = torch.zeros(20, dtype=torch.float64)
         wanted[numbers[rows][numbers[rows] >= 0]] = 1
@@ -124,16 +119,13 @@ def test_a_canary_is_longer_than_allowed_and_lies_where_no_other_gradient_does()
 @pytest.mark.parametrize("rate", [1.0, 0.3])
 def test_the_evidence_is_the_log_likelihood_ratio(rate: float) -> None:
     canaries = GradientCanaries(np.array([0]), 4, seed=0)
-    mechanism = Mechanism(0.8, 0.5, rate, 20, 4, limit=9)
     rng, wanted = default_rng(0), np.zeros(4)
     for _ in range(3):
-        weight, total = nn.Parameter(torch.zeros(9)), np.zeros(4)
-        for query in range(2):
-            weight.grad = torch.from_numpy(rng.normal(0, 0.025, 9)).float()
-            released = weight.grad.double().numpy() * 20 / 0.5
-            optimizer: Any = type("", (), {"params": [weight]})
-            canaries.watch(mechanism, 2, query == 1, optimizer)
-            total += released[canaries.weights(9).numpy()]
+        steps = rng.normal(size=(2, 9))
+        for step in steps:
+            canaries.see(torch.from_numpy(step))
+        canaries.conclude(0.8, rate, 2)
+        total = steps.sum(0)[canaries.weights(9).numpy()]
         spread = 0.8 * np.sqrt(2)
         inside = rate * norm.pdf(total, 2, spread) + (1 - rate) * norm.pdf(total, 0, spread)
         wanted += np.log(inside) - norm.logpdf(total, 0, spread)
