@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,13 +105,13 @@ class Kind:
 
     records: Callable[[Path], Any]
     size: int
-    generators: dict[str, Callable[[Any, Any, int, Path], Given]]
+    generators: Mapping[str, Callable[[Any, Any, int, Path], Given]]
     settings: tuple[str, ...] = ()
 
 
 def table(folder: Path) -> pd.DataFrame:
     """The RAND experiment's visits to doctors."""
-    columns, values, _, _ = RandHie("none")._read_table()
+    columns, values, _ = RandHie("none")._read_table()
     return pd.DataFrame(values, columns=columns)
 
 

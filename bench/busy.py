@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from goals import note
 
@@ -113,7 +114,7 @@ def measured(work: str, span: float) -> float:
         if len(times) > 2 and times[-1] - times[0] > span:
             raise Over
 
-    def read(rows: object) -> torch.Tensor:
+    def read(rows: Any) -> torch.Tensor:
         tick()
         return records[rows]
 
@@ -122,7 +123,15 @@ def measured(work: str, span: float) -> float:
         try:
             if work == "training":
                 folder = Path(name)
-                fit(victim, read, 128, folder, folder / "work", 0, Training(checkpoint_every_s=1e9))
+                fit(
+                    victim,
+                    read,
+                    size=128,
+                    folder=folder,
+                    work=folder / "work",
+                    seed=0,
+                    training=Training(checkpoint_every_s=1e9),
+                )
             attack.distance.load()
             victim.freeze_for_release()
             codes = torch.randn(1000, victim.z_dim)

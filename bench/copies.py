@@ -89,7 +89,7 @@ def release(kind: Callable[..., Drawn], how: Callable[..., None], seed: int) -> 
     found = copies.table(compare(records, samples, seed), seed).set_index("measure")
     surely = (found["high"] < 0) | (found["low"] > 0)
     return {
-        **{name: float(found.loc[name, "p_value"]) for name in copies.COUNTED},
+        **{name: float(found["p_value"][name]) for name in copies.COUNTED},
         **{name: float(surely[name]) for name in LEVELS},
     }
 

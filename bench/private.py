@@ -39,10 +39,10 @@ def victim(config: DictConfig, shape: tuple[int, ...], micro: int | None) -> Vic
         build(config.dp, "dp", **terms, micro_batch=micro).attach(made, RECORDS)
     made.to(memory_format=torch.channels_last)  # as in benchmark/models/recipe.py
     optimizers = made.configure_optimizers()
-    made.optimizers = lambda: optimizers  # type: ignore[method-assign, assignment, return-value]
-    made.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]
-    if hasattr(made, "images_shown"):
-        made.images_shown.fill_(10**9)  # a grown network: the dearest steps
+    made.optimizers = lambda: optimizers  # type: ignore
+    made.manual_backward = lambda loss: loss.backward()  # type: ignore
+    if isinstance(shown := getattr(made, "images_shown", None), torch.Tensor):
+        shown.fill_(10**9)  # a grown network: the dearest steps
     return made.train()
 
 

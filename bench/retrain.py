@@ -116,7 +116,7 @@ def run(fit: Callable[[Frame, int], Frame], planted: bool, seed: int) -> Audit:
     size = 1000 if planted else MEMBERS
     members, others = people(rng, size), people(rng, size)
     if planted:
-        members.loc[size - 1] = OUTLIER
+        members.loc[size - 1] = pd.Series(OUTLIER)
         members = members.astype(others.dtypes)
     with tempfile.TemporaryDirectory() as store:
         words = [f"machine.store={store}", "machine.progress=false", f"seed={seed}", *BUDGET]

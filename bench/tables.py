@@ -11,6 +11,7 @@ five bins. `real` is what as many other real rows have.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Callable
@@ -105,7 +106,7 @@ def _as_stored(column: Column) -> Column:
 
 
 def _on_cpu(kind: type) -> dict[str, bool]:
-    names = kind.__init__.__code__.co_varnames
+    names = inspect.signature(kind).parameters
     return {"enable_gpu": False} if "enable_gpu" in names else {"cuda": False}
 
 
