@@ -18,7 +18,7 @@ from benchmark.report import markup, page, plots, ranking_page, sheet
 from benchmark.report.collect import Study, studies_of
 from benchmark.report.findings import judge_claims
 from benchmark.report.published import PUBLISHED, checked_rows
-from benchmark.report.tables import CAPTION, study_table
+from benchmark.report.tables import CAPTION, study_audits, study_table
 from benchmark.show import figures
 from benchmark.store.folders import home
 from victims.errors import UserError
@@ -120,6 +120,11 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
     study.frame.to_csv(folder / "numbers.csv", index=False, na_rep="n/a")
     markup.as_csv(made).to_csv(folder / "table.csv", index=False, na_rep="n/a")
     (folder / "table.md").write_text(markup.as_markdown(made), encoding="utf-8")
+    if not (audits := study_audits(study)).empty:
+        audits.to_csv(folder / "audits.csv", index=False)
+        (folder / "audits.md").write_text(
+            markup.frame_as_markdown(page.audit_texts(study)), "utf-8"
+        )
     text = markup.as_latex(made, f"{study.title}. {CAPTION} {made.budgets}".strip(), study.name)
     (folder / "table.tex").write_text(text, encoding="utf-8")
     shown = {}

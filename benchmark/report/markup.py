@@ -51,6 +51,12 @@ def as_markdown(table: Table) -> str:
     return "\n".join(lines + (["", table.budgets] if table.budgets else [])) + "\n"
 
 
+def frame_as_markdown(texts: pd.DataFrame) -> str:
+    """A pipe table of texts."""
+    rows = [list(texts.columns), ["---"] * texts.shape[1], *texts.to_numpy().tolist()]
+    return "\n".join(map(_piped_line, rows)) + "\n"
+
+
 def verdicts_as_markdown(findings: Sequence[Mapping[str, Any]]) -> str:
     """The claims as a pipe table, from the texts of each finding."""
     heads = ["claim", "verdict", "estimate [95% interval]", "p (Holm)", "repetitions", "why"]

@@ -12,13 +12,13 @@ from markupsafe import Markup
 from benchmark.measures.columns import Column, columns_of
 from benchmark.measures.numbers import count, equals, spaced
 from benchmark.measures.result import Check
-from benchmark.report.collect import Outcome, Study, command_line
+from benchmark.report.collect import SEED, Outcome, Study, command_line
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import filter_attributes, sample_grids, victim_pictures
 from benchmark.report.sheet import Entry
-from benchmark.report.tables import CAPTION, study_cells, study_table
+from benchmark.report.tables import CAPTION, study_audits, study_cells, study_table
 from benchmark.show.html import page_environment
-from benchmark.show.texts import to_yaml
+from benchmark.show.texts import canary_texts, to_yaml
 
 FIGURES = {
     "auroc": "",
@@ -197,6 +197,7 @@ def study_section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
         "access": accesses,
         "attacks": [(attack, accesses[attack]) for attack in made.attacks],
         "numbers": made.numbers,
+        "audits": audit_texts(study),
         "budgets": made.budgets,
         "rows": [
             {
@@ -213,6 +214,17 @@ def study_section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
         "several": study.seeds > 1,
         "grids": sample_grids(study),
     }
+
+
+def audit_texts(study: Study) -> pd.DataFrame:
+    """What canaries showed, as texts: what differs between jobs, then the bounds."""
+    found = study_audits(study)
+    if found.empty:
+        return found
+    names = [*study.labels, *([SEED] if study.seeds > 1 else [])]
+    bounds = canary_texts(found.drop(columns=names).rename(columns={"count": "canaries"}))
+    own = found[names].astype(str)
+    return pd.concat([own, bounds.rename(columns={"canaries": "coins"})], axis=1)
 
 
 def _all_numbers(rows: pd.DataFrame) -> dict[str, Any]:

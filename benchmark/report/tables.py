@@ -17,7 +17,15 @@ from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import duration
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
-from benchmark.report.collect import ABSENT, Group, Outcome, Row, Study, victim_numbers
+from benchmark.report.collect import (
+    ABSENT,
+    SEED,
+    Group,
+    Outcome,
+    Row,
+    Study,
+    victim_numbers,
+)
 
 ROW = ["attack", "calibrated"]
 CAPTION = (
@@ -188,6 +196,23 @@ def mean_victim_numbers(study: Study) -> dict[Group, dict[str, VictimNumber]]:
             mean = float(np.mean([own.get(name, np.nan) for own in numbers]))
             found[group][heading] = VictimNumber(write(mean), mean)
     return found
+
+
+def study_audits(study: Study) -> pd.DataFrame:
+    """What canaries showed of the promises of private training: a row a job and attack.
+
+    Columns: `Study.labels`, seed, attack, count (of canaries) and those of
+    `benchmark.job.canaries.audit_canaries` behind it. Empty where no job was audited.
+    """
+    frames = [
+        found.rename(columns={"canaries": "count"}).assign(**study.coordinates(outcome.job))
+        for outcome in study.done
+        if outcome.record and not (found := outcome.record.result.canaries).empty
+    ]
+    if not frames:
+        return pd.DataFrame()
+    made, names = pd.concat(frames, ignore_index=True), [*study.labels, SEED]
+    return made[[*names, *(name for name in made.columns if name not in names)]]
 
 
 def _promise_terms(outcome: Outcome) -> dict[str, float]:
