@@ -28,6 +28,11 @@ SAMPLES, RECORDS = 50_000, 10_000
 CHUNK = 4096
 """Samples that are compared together."""
 
+TOGETHER = 256
+"""Rows whose distances to all records are in memory at once."""
+
+Neighbours = tuple[np.ndarray, np.ndarray]
+
 LARGE, COMPONENTS, FITTED = 2048, 256, 4000
 """Records of more than LARGE values are compared by COMPONENTS numbers, fitted to FITTED."""
 
@@ -50,7 +55,7 @@ def closest(view: FullBlackBox, queries: Queries, seed: int) -> Closest:
     records = compared.records
     k = min(NEIGHBOURS, len(records) - 1)
     samples = [compared.samples(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
-    near = [nearest(in_blocks(records), part, k, device=view.device) for part in samples]
+    near = [_search(records, part, k, view.device) for part in samples]
     others, apart = _among(records, k, view.device)
     cells = KMeans(min(CELLS, len(records)), n_init=3, random_state=seed % 2**32)
     with warnings.catch_warnings():  # of records that repeat one another there may be fewer cells
@@ -120,9 +125,19 @@ class _Compared:
         return torch.cat([inside, left.clamp(min=0).sqrt()[:, None]], 1)
 
 
+def _search(records: Tensor, rows: Tensor, k: int, device: torch.device) -> Neighbours:
+    """Squared distances to and numbers of the k records closest to each of these rows.
+
+    Few rows see all records at once: with k as large as here, blocks of records leave too many
+    candidates behind.
+    """
+    blocks = in_blocks(records, len(records))
+    return nearest(blocks, rows, k, device=device, query_rows=TOGETHER)
+
+
 def _among(records: Tensor, k: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of and distances to the k records closest to each, without itself."""
-    d2, index = nearest(in_blocks(records), records, k + 1, device=device)
+    d2, index = _search(records, records, k + 1, device)
     own = index == np.arange(len(index))[:, None]
     own[~own.any(1), -1] = True  # k others are as close
     kept = ~own
