@@ -100,7 +100,7 @@ def measured(work: str, span: float) -> float:
     from benchmark.config.build import build, composing
     from benchmark.config.commandline import register_resolvers
     from victims.access import WhiteBox
-    from victims.training.train import Training, fit
+    from victims.training.train import Training, fit_victim
 
     register_resolvers()
     with composing():
@@ -123,7 +123,7 @@ def measured(work: str, span: float) -> float:
         try:
             if work == "training":
                 folder = Path(name)
-                fit(
+                fit_victim(
                     victim,
                     read,
                     size=128,

@@ -36,7 +36,7 @@ def victim(config: DictConfig, shape: tuple[int, ...], micro: int | None) -> Vic
     if micro is not None:
         made.make_private()
         terms = {"epsilon": None, "noise_multiplier": 1.0, "accountant": "rdp"}
-        build(config.dp, "dp", **terms, micro_batch=micro).attach(made, RECORDS)
+        build(config.dp, "dp", **terms, micro_batch=micro).attach_mechanism(made, RECORDS)
     made.to(memory_format=torch.channels_last)  # as in benchmark/models/recipe.py
     optimizers = made.configure_optimizers()
     made.optimizers = lambda: optimizers  # type: ignore

@@ -30,7 +30,7 @@ from benchmark.config.commandline import register_resolvers
 from benchmark.data.dataset import read_dataset
 from benchmark.data.randhie import RandHieMixed
 from victims.schema import Column, Schema
-from victims.training.train import Training, fit, load
+from victims.training.train import Training, fit_victim, load_victim
 
 BINS = 5
 OURS = "ctgan", "tvae", "tab_ddpm"
@@ -66,7 +66,7 @@ def own(name: str, schema: Schema, rows: np.ndarray, epochs: int, folder: Path) 
     torch.manual_seed(0)
     data = torch.from_numpy(rows)
     victim = build(config, "victim", shape=rows.shape[1:], schema=schema)
-    fit(
+    fit_victim(
         victim,
         data.__getitem__,
         size=len(data),
@@ -75,10 +75,10 @@ def own(name: str, schema: Schema, rows: np.ndarray, epochs: int, folder: Path) 
         seed=0,
         training=Training(),
     )
-    victim = load(victim, folder)
+    victim = load_victim(victim, folder)
     outputs = [victim.generate(torch.randn(500, victim.z_dim)) for _ in range(len(rows) // 500)]
     every = torch.cat(outputs)
-    return schema.nearest(victim.publish(every, torch.rand(every.shape))).numpy()
+    return schema.nearest_records(victim.publish(every, torch.rand(every.shape))).numpy()
 
 
 def package(kind: str, schema: Schema, rows: np.ndarray, epochs: int) -> np.ndarray:
@@ -96,7 +96,7 @@ def package(kind: str, schema: Schema, rows: np.ndarray, epochs: int) -> np.ndar
     made = model.sample(len(rows))
     made = made.astype({c.name: float for c in schema.columns if c.kind == "binary"})
     stored = Schema([_as_stored(column) for column in schema.columns])
-    return schema.nearest(torch.from_numpy(stored.rows(made))).numpy()
+    return schema.nearest_records(torch.from_numpy(stored.rows_of_table(made))).numpy()
 
 
 def _as_stored(column: Column) -> Column:

@@ -27,7 +27,7 @@ from benchmark.config.commandline import register_resolvers
 from benchmark.sweep.compose import Files
 from victims.access import Shadow, View
 from victims.base import Adversarial, Victim
-from victims.training.train import Training, fit
+from victims.training.train import Training, fit_victim
 
 # absl (behind dp-accounting) closes the standard error that it was imported under, when a test lets
 # Hydra set up logging: that must not be pytest's own.
@@ -91,7 +91,7 @@ def fit_in(
     training: Training = TRAINING,
 ) -> None:
     """Train a victim in a folder of its own."""
-    fit(
+    fit_victim(
         victim,
         records,
         size=size,

@@ -140,7 +140,7 @@ class VariationApi(View):
     timesteps: int
 
 
-def _itself(x: Tensor) -> Tensor:
+def _identity_map(x: Tensor) -> Tensor:
     return x
 
 
@@ -157,7 +157,7 @@ class AccessibleDenoiser(View):
 
     denoise: Callable[[Tensor, Tensor], Tensor]
     signal: np.ndarray
-    encode: Callable[[Tensor], Tensor] = field(default=_itself, kw_only=True)
+    encode: Callable[[Tensor], Tensor] = field(default=_identity_map, kw_only=True)
 
     @property
     def timesteps(self) -> int:
@@ -202,7 +202,7 @@ class WeightGradientsWithShadows(WeightGradients, Auxiliary):
     shadows: tuple[Shadow, ...]
 
 
-def grant(
+def grant_view(
     parts: Mapping[str, Any], access: type[AnyView], missing: Mapping[str, str] | None = None
 ) -> AnyView:
     """A view of a model's parts: exactly the fields of `access`, nothing else.
@@ -210,14 +210,14 @@ def grant(
     parts: by the names of views' fields. missing: name -> why there is no such part.
     Raises NoAccess where one is not there.
     """
-    for name in names(access):
+    for name in parts_of_view(access):
         if name not in parts:
             raise NoAccess((missing or {}).get(name, f"no {name} is given"))
     known = {field.name for field in fields(access)} & {*parts}
     return access(**{name: parts[name] for name in known})
 
 
-def names(access: type[View]) -> list[str]:
+def parts_of_view(access: type[View]) -> list[str]:
     """The parts that a view needs."""
     return [field.name for field in fields(access) if field.default is MISSING]
 
@@ -228,20 +228,20 @@ def of_victim(access: type[View]) -> type[View]:
     return next(kind for kind in kinds if not issubclass(kind, Auxiliary))
 
 
-def ordered() -> list[tuple[str, str]]:
+def ordered_pairs() -> list[tuple[str, str]]:
     """Pairs (less, more) of settings: whoever has more can do all that less allows.
 
     Views with what the attacker brings along are left out: an attack that uses its records may well
     do worse than one that needs none.
     """
-    views = [view for view in _below(View) if not issubclass(view, Auxiliary)]
-    return [(setting(a), setting(b)) for a in views for b in views if a in b.__mro__[1:]]
+    views = [view for view in _views_below(View) if not issubclass(view, Auxiliary)]
+    return [(setting_of(a), setting_of(b)) for a in views for b in views if a in b.__mro__[1:]]
 
 
-def _below(access: type[View]) -> list[type[View]]:
-    return [view for own in access.__subclasses__() for view in (own, *_below(own))]
+def _views_below(access: type[View]) -> list[type[View]]:
+    return [view for own in access.__subclasses__() for view in (own, *_views_below(own))]
 
 
-def setting(access: type[View]) -> str:
+def setting_of(access: type[View]) -> str:
     """A view's name as it stands in tables: FullBlackBox -> full_black_box."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", access.__name__).lower()

@@ -33,11 +33,11 @@ FEW = (1.1, 1.3, 1.6, *range(2, 9), 10, 12, 16, 20, 24, 32, 48, 64, 128, 256, 51
 """Orders for a fast RDP bound; fractional ones are slow, and Opacus tries a hundred."""
 
 
-def epsilon(noise: float, steps: int, rate: float, delta: float, accountant: str) -> float:
+def epsilon_of_steps(noise: float, steps: int, rate: float, delta: float, accountant: str) -> float:
     """Epsilon of `steps` Gaussian mechanisms on Poisson samples; an upper bound, by Opacus.
 
     noise: in units of the sensitivity. rate: chance of each record to be in a batch.
-    The least of what bounds it: the accountant's figure, RDP's by FEW orders, and `unsampled`.
+    The least of its bounds: the accountant's figure, RDP's by FEW orders, `epsilon_unsampled`.
     RDP alone where it is the accountant and gives a number. The PRV accountant's own error, part of
     the figure, is about 5% of it up to 0.2, then 0.01, then 0.5%. It is not asked above LOOSE, nor
     below ERROR, where the figure may be several times the truth, but never below it.
@@ -46,25 +46,25 @@ def epsilon(noise: float, steps: int, rate: float, delta: float, accountant: str
         return 0.0
     bound = quick_bound(noise, steps, rate, delta, accountant)
     if accountant == "rdp":
-        bound = min(bound, rdp(noise, steps, rate, delta))
-        return bound if math.isfinite(bound) else unsampled(noise, steps, delta)
+        bound = min(bound, rdp_epsilon(noise, steps, rate, delta))
+        return bound if math.isfinite(bound) else epsilon_unsampled(noise, steps, delta)
     if bound > LOOSE or bound < ERROR:
         return bound
     try:
         error = max(ERROR, min(bound / 20, 0.01), min(bound / 200, 0.5))
-        found = _opacus(accountant, noise, steps, rate, delta, eps_error=error)
+        found = _ask_opacus(accountant, noise, steps, rate, delta, eps_error=error)
         return min(bound, found if math.isfinite(found) else bound)
     except (RuntimeError, ValueError):
         return bound
 
 
 def quick_bound(noise: float, steps: int, rate: float, delta: float, accountant: str) -> float:
-    """A bound on `epsilon` that takes milliseconds."""
-    bound = rdp(noise, steps, rate, delta, FEW)
-    return bound if accountant == "rdp" else min(bound, unsampled(noise, steps, delta))
+    """A bound on `epsilon_of_steps` that takes milliseconds."""
+    bound = rdp_epsilon(noise, steps, rate, delta, FEW)
+    return bound if accountant == "rdp" else min(bound, epsilon_unsampled(noise, steps, delta))
 
 
-def unsampled(noise: float, steps: int, delta: float) -> float:
+def epsilon_unsampled(noise: float, steps: int, delta: float) -> float:
     """Epsilon of Gaussian mechanisms that always see the record: exact, and a bound for samples.
 
     Together they are one with 1 / sqrt(steps) of the noise (Balle, Wang 2018, arXiv 1805.06530,
@@ -83,7 +83,7 @@ def unsampled(noise: float, steps: int, delta: float) -> float:
     return float(brentq(log_excess, 0.0, high, xtol=1e-12, rtol=1e-12))
 
 
-def rdp(
+def rdp_epsilon(
     noise: float, steps: int, rate: float, delta: float, orders: Sequence[float] | None = None
 ) -> float:
     """The RDP accountant's epsilon, an upper bound for any choice of orders (None: Opacus').
@@ -91,7 +91,7 @@ def rdp(
     Infinite where it overflows, or where its sums lose all digits.
     """
     try:
-        found = _opacus("rdp", noise, steps, rate, delta, alphas=orders)
+        found = _ask_opacus("rdp", noise, steps, rate, delta, alphas=orders)
     except (OverflowError, ValueError):
         return math.inf
     return found if found > 0 else math.inf
@@ -118,7 +118,7 @@ def noise_for(
     low = high
     while bound(low) <= target:
         low /= 2
-    high = _between(low, high, target, bound)
+    high = _search_noise(low, high, target, bound)
     log.info("dp.epsilon=%g: looking for the least noise, at most %.4g", target, high)
 
     def told(noise: float) -> float:
@@ -126,10 +126,10 @@ def noise_for(
         log.info("dp.epsilon=%g: noise %.4g gives epsilon %.4g", target, noise, price)
         return price
 
-    return _between(0.5 * high, high, target, told)
+    return _search_noise(0.5 * high, high, target, told)
 
 
-def affordable(target: float, cost: Callable[[int], float], steps: int) -> int:
+def affordable_steps(target: float, cost: Callable[[int], float], steps: int) -> int:
     """The largest number of steps up to `steps` whose cost is at most `target`."""
     if cost(steps) <= target:
         return steps
@@ -140,7 +140,7 @@ def affordable(target: float, cost: Callable[[int], float], steps: int) -> int:
     return low
 
 
-def _between(low: float, high: float, target: float, cost: Callable[[float], float]) -> float:
+def _search_noise(low: float, high: float, target: float, cost: Callable[[float], float]) -> float:
     """Search for a noise, from a high one that costs at most `target`; so does the result.
 
     Epsilon is nearly a power of the noise: after a step of bisection, guesses follow the ratio.
@@ -157,7 +157,7 @@ def _between(low: float, high: float, target: float, cost: Callable[[float], flo
     return high
 
 
-def _opacus(
+def _ask_opacus(
     accountant: str, noise: float, steps: int, rate: float, delta: float, **more: Any
 ) -> float:
     from opacus.accountants import create_accountant  # seconds

@@ -13,10 +13,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from victims.access import AnyView, View, grant, names, of_victim
+from victims.access import AnyView, View, grant_view, of_victim, parts_of_view
 from victims.errors import NoAccess, NonFiniteLoss, UserError
 from victims.planted import GradientCanaries
-from victims.private import Mechanism, Terms, independent
+from victims.private import Mechanism, Terms, make_independent
 from victims.training.batches import Batches, Records
 
 BANK = ("device", "batch_size", "released", "codes")
@@ -129,7 +129,7 @@ class Victim(pl.LightningModule):
         if self.mechanism is None:
             self.descend(optimizer, losses(*batch, *made).mean(), name)
             return
-        self.mechanism.step(self, optimizer, losses, batch)
+        self.mechanism.take_step(self, optimizer, losses, batch)
         if not all(weight.isfinite().all() for weight in self.parameters()):
             raise NonFiniteLoss(f"weights became infinite or not a number ({name})")
 
@@ -157,10 +157,10 @@ class Victim(pl.LightningModule):
                 f"dp=on: a {type(self).__name__} cannot be trained privately; use dp=off"
             )
         for name in self.reached:
-            setattr(self, name, independent(getattr(self, name)))
+            setattr(self, name, make_independent(getattr(self, name)))
         self.register_buffer("private_steps", torch.zeros((), dtype=torch.int64))
 
-    def terms(self, size: int) -> Terms:
+    def terms_of_steps(self, size: int) -> Terms:
         """How private steps on `size` training records add up.
 
         Those on one batch see the same records: if one is drawn, all of them leak. So they are one
@@ -219,12 +219,12 @@ class Victim(pl.LightningModule):
         self.refuse_unless_offered(access)
         parts = {name: getattr(self, name) for name in ("device", *self.grants)}
         bank = {"released": released, "codes": codes, "batch_size": batch_size}
-        return grant(parts | bank | auxiliary, access)
+        return grant_view(parts | bank | auxiliary, access)
 
     @classmethod
     def can_grant(cls, access: type[View]) -> bool:
         """Whether victims of this class have what `access` shows."""
-        return {*names(of_victim(access))} <= {*BANK, *cls.grants}
+        return {*parts_of_view(of_victim(access))} <= {*BANK, *cls.grants}
 
     @classmethod
     def refuse_unless_offered(cls, access: type[View]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
-from victims.accounting import affordable, epsilon, noise_for, quick_bound
+from victims.accounting import affordable_steps, epsilon_of_steps, noise_for, quick_bound
 from victims.base import Victim
 from victims.errors import UserError
 from victims.private import Mechanism
@@ -48,9 +48,9 @@ class Privacy:
         if self.epsilon is None and self.noise_multiplier is None:
             raise UserError("dp.epsilon and dp.noise_multiplier are null: at least one is needed")
 
-    def check(self, victim: Victim, size: int) -> None:
+    def check_victim(self, victim: Victim, size: int) -> None:
         """Raise UserError where `victim` cannot be trained privately on `size` records; cheap."""
-        if victim.terms(size).rate > 1:
+        if victim.terms_of_steps(size).rate > 1:
             raise UserError(
                 f"victim.batch_size={victim.batch_size}: private training draws each of the {size} "
                 "training records with chance batch_size / records; lower victim.batch_size"
@@ -61,18 +61,18 @@ class Privacy:
                 f"something below 1/{size}; lower dp.delta or leave it null"
             )
 
-    def ledger(self, victim: Victim, size: int) -> Ledger:
+    def open_ledger(self, victim: Victim, size: int) -> Ledger:
         """What `victim`'s steps on `size` records cost; for a target epsilon the noise is found."""
-        self.check(victim, size)
+        self.check_victim(victim, size)
         delta = default_delta(size) if self.delta is None else self.delta
-        terms, noise = victim.terms(size), self.noise_multiplier
+        terms, noise = victim.terms_of_steps(size), self.noise_multiplier
         times = -(-victim.steps // terms.batches)
         if noise is None:
             assert self.epsilon is not None
             price = times, terms.rate, delta
             noise = terms.sensitivity * noise_for(
                 self.epsilon,
-                lambda noise: epsilon(noise, *price, self.accountant),
+                lambda noise: epsilon_of_steps(noise, *price, self.accountant),
                 lambda noise: quick_bound(noise, *price, self.accountant),
             )
         return Ledger(
@@ -85,17 +85,17 @@ class Privacy:
             self.accountant,
         )
 
-    def attach(self, victim: Victim, size: int) -> Ledger:
+    def attach_mechanism(self, victim: Victim, size: int) -> Ledger:
         """Give a victim (after `make_private`) its mechanism, and as many steps as it may take."""
-        ledger, each = self.ledger(victim, size), victim.terms(size).batches
+        ledger, each = self.open_ledger(victim, size), victim.terms_of_steps(size).batches
         times = -(-victim.steps // each)
         if self.epsilon is not None and self.noise_multiplier is not None:
-            times = affordable(self.epsilon, ledger.epsilon, times)
+            times = affordable_steps(self.epsilon, ledger.epsilon_after, times)
             victim.steps = min(victim.steps, times * each)
             if victim.steps == 0:
                 raise UserError(
                     f"dp.epsilon={self.epsilon}: with dp.noise_multiplier={self.noise_multiplier} "
-                    f"one step already costs {ledger.epsilon(1):.3g}; raise one of the two"
+                    f"one step already costs {ledger.epsilon_after(1):.3g}; raise one of the two"
                 )
         victim.mechanism = Mechanism(
             ledger.noise_multiplier,
@@ -120,16 +120,16 @@ class Ledger:
     together: int
     accountant: str
 
-    def epsilon(self, times: int) -> float:
+    def epsilon_after(self, times: int) -> float:
         """Epsilon, at `delta`, of this many exposures; each is one batch for most victims."""
         noise = self.noise_multiplier / self.sensitivity
-        return epsilon(noise, times, self.sample_rate, self.delta, self.accountant)
+        return epsilon_of_steps(noise, times, self.sample_rate, self.delta, self.accountant)
 
-    def write(self, victim: Victim, folder: Path) -> None:
+    def write_spent(self, victim: Victim, folder: Path) -> None:
         """Note beside the weights what the steps that the victim has taken have spent."""
         steps = int(victim.private_steps)
         times = -(-steps // self.together)
-        facts = asdict(self) | {"private_steps": steps, "epsilon": self.epsilon(times)}
+        facts = asdict(self) | {"private_steps": steps, "epsilon": self.epsilon_after(times)}
         (folder / SPENT).write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 

@@ -14,10 +14,10 @@ from torch.optim import Adam, Optimizer
 
 from victims.base import Adversarial
 from victims.errors import UserError
-from victims.schema import Schema, picked
+from victims.schema import Schema, pick_places
 from victims.tabular import Transform, schema_of
-from victims.training.batches import Batches, Records, everything
-from victims.training.losses import gradient_penalty, mixing
+from victims.training.batches import Batches, Records, all_records
+from victims.training.losses import gradient_penalty, mixing_draws
 
 BETAS = 0.5, 0.9
 SLOPE = 0.2
@@ -74,7 +74,7 @@ class CTGAN(Adversarial):
         self.conditions = sum(self.sizes)
         self.generator = Generator(z_dim + self.conditions, widths, columns.width)
         seen = pack * (columns.width + self.conditions)
-        self.discriminator = _critic(seen, critic_widths)
+        self.discriminator = _build_critic(seen, critic_widths)
         frequency = torch.zeros(len(self.sizes), max(self.sizes, default=1))
         for row, size in zip(frequency, self.sizes, strict=True):
             row[:size] = 1 / size
@@ -87,9 +87,9 @@ class CTGAN(Adversarial):
 
     def begin(self, records: Records, size: int, seed: int) -> None:
         """Find the numbers' modes and how often levels occur."""
-        rows = everything(records, size)
-        self.columns.fit(rows, seed)
-        codes = self.columns.codes(torch.from_numpy(rows)).numpy()
+        rows = all_records(records, size)
+        self.columns.fit_modes(rows, seed)
+        codes = self.columns.codes_of(torch.from_numpy(rows)).numpy()
         for i, levels in enumerate(self.sizes):
             counts = np.bincount(codes[:, i], minlength=levels) / size
             self.frequency[i, :levels] = torch.from_numpy(counts).float()
@@ -98,7 +98,7 @@ class CTGAN(Adversarial):
         self, records: Records, size: int, first: int, last: int, seed: int
     ) -> ConditionalBatches | None:
         """Batches drawn by condition; ordinary ones where no column is discrete."""
-        codes = self.columns.codes(torch.from_numpy(everything(records, size))).numpy()
+        codes = self.columns.codes_of(torch.from_numpy(all_records(records, size))).numpy()
         return ConditionalBatches(records, codes, self.sizes, self.batch_size, first, last, seed)
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -113,48 +113,48 @@ class CTGAN(Adversarial):
         """One step of each network: real records (n, d), their conditions' columns and levels."""
         optimize_critic, optimize_g = self.optimizers()  # type: ignore[attr-defined]
         real, column, level = batch
-        condition = self.condition(column, level)
+        condition = self.conditions_of(column, level)
         with torch.no_grad():
             chances = torch.rand(len(real), len(self.columns.numbers)).to(real)
-            seen = self.packed(self.columns(real, chances), condition)
+            seen = self.pack_records(self.columns(real, chances), condition)
             order = torch.randperm(len(real), device=real.device)  # packs of others than the real
-            fake = self.packed(self.fake(condition[order])[1], condition[order])
+            fake = self.pack_records(self.make_fake(condition[order])[1], condition[order])
         losses = self.critic_losses(seen, fake)
         self.descend(optimize_critic, losses.mean(), "critic")
-        raw, made = self.fake(condition)
-        loss = -self.discriminator(self.packed(made, condition)).mean()
-        self.descend(optimize_g, loss + self.unfulfilled(raw, column, level), "generator")
+        raw, made = self.make_fake(condition)
+        loss = -self.discriminator(self.pack_records(made, condition)).mean()
+        self.descend(optimize_g, loss + self.condition_loss(raw, column, level), "generator")
 
-    def fake(self, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def make_fake(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Raw outputs (n, width) and records as the critic sees them, for conditions (n, c)."""
         noise = torch.randn(len(condition), self.noise).to(condition)
         raw = self.generator(torch.cat([noise, condition], 1)).float()
-        soft = gumbel_softmax(self.columns.logits(raw), TEMPERATURE)
+        soft = gumbel_softmax(self.columns.logits_of(raw), TEMPERATURE)
         return raw, self.columns.spread_out(raw, soft)
 
-    def condition(self, column: Tensor, level: Tensor) -> Tensor:
+    def conditions_of(self, column: Tensor, level: Tensor) -> Tensor:
         """Conditions (n, c) one-hot over all levels of all discrete columns."""
         if not self.conditions:
             return torch.zeros(len(column), 0, device=column.device)
         return one_hot(self.starts[column] + level, self.conditions).float()
 
-    def packed(self, seen: Tensor, condition: Tensor) -> Tensor:
+    def pack_records(self, seen: Tensor, condition: Tensor) -> Tensor:
         """Records (n, width) beside their conditions (n, c), `pack` of them in a row."""
         return torch.cat([seen, condition], 1).view(len(seen) // self.pack, -1)
 
     def critic_losses(self, real: Tensor, fake: Tensor) -> Tensor:
         """The critic's loss for each pack (n, pack * (width + c)), penalty included."""
         critic = lambda x: self.discriminator(x).squeeze(1)  # noqa: E731
-        slope = gradient_penalty(critic, real, fake, mixing(real))
+        slope = gradient_penalty(critic, real, fake, mixing_draws(real))
         return critic(fake) - critic(real) + self.penalty * slope
 
-    def unfulfilled(self, raw: Tensor, column: Tensor, level: Tensor) -> Tensor:
+    def condition_loss(self, raw: Tensor, column: Tensor, level: Tensor) -> Tensor:
         """Mean cross-entropy of the level that was asked for."""
         if not self.conditions:
             return raw.new_zeros(())
         group = len(self.columns.numbers) + column
         rows = torch.arange(len(raw), device=raw.device)
-        return -self.columns.logits(raw)[rows, group].log_softmax(-1)[rows, level].mean()
+        return -self.columns.logits_of(raw)[rows, group].log_softmax(-1)[rows, level].mean()
 
     # --- release ------------------------------------------------------------------------------
 
@@ -164,24 +164,24 @@ class CTGAN(Adversarial):
         condition = z.new_zeros(len(z), 0)
         if self.conditions:
             column = (rest[:, 0] * len(self.sizes)).long().clamp(max=len(self.sizes) - 1)
-            level = picked(self.frequency[column], rest[:, 1])
-            condition = self.condition(column, level)
+            level = pick_places(self.frequency[column], rest[:, 1])
+            condition = self.conditions_of(column, level)
         raw = self.generator(torch.cat([noise, condition.to(z)], 1))
-        return self.columns.records(raw, rest[:, 2:].detach())
+        return self.columns.to_records(raw, rest[:, 2:].detach())
 
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Levels drawn by their probabilities."""
-        return self.columns.schema.drawn(outputs, chances)
+        return self.columns.schema.draw_levels(outputs, chances)
 
     @torch.no_grad()
     def discriminate(self, x: Tensor) -> Tensor:
         """The critic's output (n,) for packs of each record alone, averaged over its conditions."""
         x = x.to(self.device, torch.float32)
-        seen, codes = self.columns(x), self.columns.codes(x)
+        seen, codes = self.columns(x), self.columns.codes_of(x)
         every: list[Tensor] = []
         for i in range(max(1, len(self.sizes))):
             column = torch.full((len(x),), i, device=x.device)
-            condition = self.condition(column, codes[:, i] if self.sizes else column)
+            condition = self.conditions_of(column, codes[:, i] if self.sizes else column)
             both = torch.cat([seen, condition], 1)
             every.append(self.discriminator(both.repeat(1, self.pack)).squeeze(1))
         return torch.stack(every).mean(0)
@@ -211,14 +211,14 @@ class ConditionalBatches(Batches):
     def __getitem__(self, i: int) -> Any:
         if i >= len(self):
             raise IndexError(i)
-        rows, column, level = self.drawn(self.first + i)
+        rows, column, level = self.draw_batch(self.first + i)
         return self.records(rows), torch.from_numpy(column), torch.from_numpy(level)
 
-    def drawn(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def draw_batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Row numbers, columns and levels, (batch_size,) each, of batch `step`."""
         nothing = np.zeros(self.batch_size, np.int64)
         if not self.counts:
-            return self.rows(step), nothing, nothing
+            return self.rows_of_batch(step), nothing, nothing
         own = np.random.default_rng([self.seed, step])
         column = own.integers(len(self.counts), size=self.batch_size)
         chances = own.random((2, self.batch_size))
@@ -252,7 +252,7 @@ class Generator(nn.Module):
         return self.last(x)
 
 
-def _critic(before: int, widths: list[int]) -> nn.Sequential:
+def _build_critic(before: int, widths: list[int]) -> nn.Sequential:
     found: list[nn.Module] = []
     for one, other in pairwise([before, *widths]):
         found += [nn.Linear(one, other), nn.LeakyReLU(SLOPE), nn.Dropout(DROPOUT)]

@@ -8,7 +8,7 @@ from torch.optim import Adam, Optimizer
 
 from victims.base import Adversarial, Momentum
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
-from victims.training.losses import passing, telling_apart
+from victims.training.losses import passing_losses, telling_apart
 
 
 class DCGAN(Adversarial):
@@ -62,7 +62,7 @@ class DCGAN(Adversarial):
 
         self.discriminator.requires_grad_(False)  # saves half of the generator step's backward pass
         on_fake = self.discriminator(fake)
-        self.descend(optimize_g, passing(on_fake).mean(), "generator")
+        self.descend(optimize_g, passing_losses(on_fake).mean(), "generator")
         self.discriminator.requires_grad_(True)
 
     def discriminator_losses(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -19,11 +19,11 @@ from torch.utils.checkpoint import checkpoint
 
 from victims.base import Victim
 from victims.errors import UserError
-from victims.gradients import norms
+from victims.gradients import norms_of_gradients
 from victims.memo import Memo
-from victims.networks import stages
-from victims.training.ema import averaged, follow
-from victims.variation import varied
+from victims.networks import stages_of
+from victims.training.ema import follow_model, make_average
+from victims.variation import vary_records
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -89,7 +89,7 @@ class DDPM(Victim):
         learning_rate: PositiveFloat,
         warmup: NonNegativeInt,
     ) -> None:
-        stages(shape)  # refuses tables
+        stages_of(shape)  # refuses tables
         super().__init__(shape, math.prod(shape), steps, batch_size)
         if sampling_steps > timesteps:
             raise UserError(
@@ -98,7 +98,7 @@ class DDPM(Victim):
         self.network: nn.Module = Denoiser(
             shape, patch, tuple(channels), layers, tuple(attention), groups, dropout
         )
-        self.average = averaged(self.network)
+        self.average = make_average(self.network)
         self.sampler: Any = DDIMScheduler(
             num_train_timesteps=timesteps,
             beta_schedule=SCHEDULES[schedule],
@@ -115,10 +115,10 @@ class DDPM(Victim):
     def configure_optimizers(self) -> Optimizer:
         """Adam, with the gradient clipped where privacy has not clipped it already."""
         optimizer = Adam(self.network.parameters(), self.learning_rate)
-        optimizer.register_step_pre_hook(lambda *_: self._clip())
+        optimizer.register_step_pre_hook(lambda *_: self._clip_gradients())
         return optimizer
 
-    def _clip(self) -> None:
+    def _clip_gradients(self) -> None:
         if self.mechanism is None:
             clip_grad_norm_(self.network.parameters(), LONGEST)
 
@@ -140,7 +140,7 @@ class DDPM(Victim):
             group["lr"] = self.learning_rate * min(1.0, (int(self.taken) + 1) / (self.warmup + 1))
         batch = real, *(drawn.to(real.device) for drawn in (t, noise, mirrored))
         self.learn(optimizer, self.losses_of_copies, batch, "denoising")
-        follow(self.average, self.network, self.decay)
+        follow_model(self.average, self.network, self.decay)
         self.taken += 1
 
     def losses_of_copies(self, real: Tensor, t: Tensor, noise: Tensor, mirrored: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ class DDPM(Victim):
 
     def freeze_for_release(self) -> Victim:
         """The model as it is given away; what another one answered is forgotten."""
-        self.denoise.clear()
+        self.denoise.forget_answers()
         return super().freeze_for_release()
 
     @property
@@ -197,7 +197,7 @@ class DDPM(Victim):
     def vary(self, x: Tensor, level: int, steps: int, seed: int) -> Tensor:
         """Images (n, *shape) noised to a level, by one draw for all, and denoised in even steps."""
         x = x.to(self.device, torch.float32)
-        return varied(self.told, self.signal.tolist(), x, level=level, steps=steps, seed=seed)
+        return vary_records(self.told, self.signal.tolist(), x, level=level, steps=steps, seed=seed)
 
     def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
         """Norms (n, tensors) of the gradient of each record's loss, a mean over its levels."""
@@ -205,20 +205,26 @@ class DDPM(Victim):
         shared = noise.to(self.device)[:, None].expand(-1, len(levels), *noise.shape[1:])
         losses = partial(self.denoising_losses, self.average)
         batch = x.to(self.device, torch.float32), t, shared
-        return norms(self, list(self.average.parameters()), losses, batch)
+        return norms_of_gradients(self, list(self.average.parameters()), losses, batch)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, c * h * w), which are x_T, to images (n, c, h, w)."""
-        return self.denoised(z.view(-1, *self.shape), self.sampler.timesteps).clamp(-1.0, 1.0)
+        return self.denoise_through(z.view(-1, *self.shape), self.sampler.timesteps).clamp(
+            -1.0, 1.0
+        )
 
-    def denoised(self, x: Tensor, times: Sequence[int] | Tensor) -> Tensor:
+    def denoise_through(self, x: Tensor, times: Sequence[int] | Tensor) -> Tensor:
         """Images (n, *shape) at level times[0] taken down to 0 by one DDIM step from each level."""
         for t in map(int, times):
             again = x.requires_grad  # a gradient through all steps needs the memory of one
-            x = checkpoint(self._step, x, t, use_reentrant=False) if again else self._step(x, t)
+            x = (
+                checkpoint(self._ddim_step, x, t, use_reentrant=False)
+                if again
+                else self._ddim_step(x, t)
+            )
         return x
 
-    def _step(self, x: Tensor, t: int) -> Tensor:
+    def _ddim_step(self, x: Tensor, t: int) -> Tensor:
         at = torch.full((len(x),), t, device=x.device)
         return self.sampler.step(self.average(x, at), t, x).prev_sample
 
@@ -237,7 +243,7 @@ class Denoiser(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        _refuse(shape, patch, channels, attention, groups)
+        _refuse_shape(shape, patch, channels, attention, groups)
         self.patch = patch
         depth = shape[0] * patch**2
         kinds = [level in attention for level in range(len(channels))]
@@ -263,7 +269,7 @@ class Denoiser(nn.Module):
         return pixel_shuffle(told, self.patch)
 
 
-def _refuse(
+def _refuse_shape(
     shape: tuple[int, ...],
     patch: int,
     channels: tuple[int, ...],

@@ -66,11 +66,11 @@ class DPGAN(WGANGP):
 
         Weights are private after their noise, so clipping them costs nothing.
         """
-        self.learn(optimizer, self.distances, (real, fake), "critic")
+        self.learn(optimizer, self.paired_losses, (real, fake), "critic")
         with torch.no_grad():
             for weight in self.discriminator.parameters():
                 weight.clamp_(-self.weight_limit, self.weight_limit)
 
-    def distances(self, real: Tensor, fake: Tensor) -> Tensor:
+    def paired_losses(self, real: Tensor, fake: Tensor) -> Tensor:
         """The critic's loss (n,) for each real record and its generated one."""
         return self.discriminator(fake) - self.discriminator(real)

@@ -13,7 +13,7 @@ TOGETHER = 2**24
 """Numbers of per-record gradients that are in memory at once, of one record at least."""
 
 
-def norms(
+def norms_of_gradients(
     victim: nn.Module, parameters: Sequence[nn.Parameter], losses: Losses, batch: Sequence[Tensor]
 ) -> Tensor:
     """Norms (n, tensors) of each record's gradient of its own loss, one a tensor of weights.

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 
 from victims.base import Victim
 from victims.private import Terms
-from victims.training.losses import mixing
+from victims.training.losses import mixing_draws
 from victims.wgan_gp import WGANGP
 
 
@@ -46,11 +46,11 @@ class GSWGAN(WGANGP):
         **wgan_gp: Any,
     ) -> None:
         super().__init__(shape=shape, critic=critic, **wgan_gp)
-        self.critics = nn.ModuleList([self.discriminator, *self._more(critic, parts - 1)])
+        self.critics = nn.ModuleList([self.discriminator, *self._more_critics(critic, parts - 1)])
         del self.discriminator
         self.parts = parts
 
-    def _more(self, critic: Callable[..., nn.Module], count: int) -> list[nn.Module]:
+    def _more_critics(self, critic: Callable[..., nn.Module], count: int) -> list[nn.Module]:
         return [critic(shape=self.shape) for _ in range(count)]
 
     def part(self, batch: int) -> int:
@@ -66,7 +66,7 @@ class GSWGAN(WGANGP):
         """Nothing changes but what passes from critics to the generator."""
         self.register_buffer("private_steps", torch.zeros((), dtype=torch.int64))
 
-    def terms(self, size: int) -> Terms:
+    def terms_of_steps(self, size: int) -> Terms:
         """Each record's critic has one turn in `parts` generator steps of n_critic batches."""
         return Terms(1.0, 2 * math.sqrt(self.batch_size), self.parts, self.parts * self.n_critic)
 
@@ -80,7 +80,7 @@ class GSWGAN(WGANGP):
     def critic_step(self, optimizer: Optimizer | Any, real: Tensor, fake: Tensor) -> None:
         """One step of a critic, without noise; none where its part has no record."""
         if len(real):
-            losses = self.critic_losses(real, fake[: len(real)], mixing(real))
+            losses = self.critic_losses(real, fake[: len(real)], mixing_draws(real))
             if self.mechanism is not None:  # a stop would tell that such a record is there
                 losses = losses[losses.isfinite()]
             if len(losses):
@@ -95,6 +95,6 @@ class GSWGAN(WGANGP):
         critic = self.critics[self.part(int(self.critic_steps) - 1)]  # whose turn has just ended
         (slope,) = torch.autograd.grad(-critic(seen).sum(), seen)
         if self.mechanism is not None:
-            slope = self.mechanism.sanitise(self, slope)
+            slope = self.mechanism.sanitise_gradients(self, slope)
         # A loss whose gradient at each generated record is that slope.
         self.descend(optimizer, (fake * slope).flatten(1).sum(1).mean(), "generator")

@@ -15,7 +15,7 @@ from torch.optim import Adam, Optimizer
 
 from victims.base import Adversarial
 from victims.errors import UserError
-from victims.training.losses import passing, telling_apart
+from victims.training.losses import passing_losses, telling_apart
 
 
 class MedGAN(Adversarial):
@@ -59,7 +59,7 @@ class MedGAN(Adversarial):
         weight_decay: float,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
-        refuse(shape, steps, pretrain_steps)
+        refuse_settings(shape, steps, pretrain_steps)
         last: nn.Module = nn.Tanh() if kind == "binary" else nn.ReLU()
         self.encoder = nn.Sequential(nn.Linear(shape[0], z_dim), last)
         self.decoder = nn.Linear(z_dim, shape[0])
@@ -102,13 +102,13 @@ class MedGAN(Adversarial):
         if adversarial_steps < 0:
             self.learn(optimize_a, self.autoencoder_losses, (real,), "autoencoder")
             return
-        self.discriminator.remember(real)
+        self.discriminator.remember_average(real)
         with torch.no_grad():
             fake = self.partners(self.decode(self.prior(self.batch_size)), real)
         self.learn(optimize_d, self.discriminator_losses, (real, fake), "discriminator")
         if (adversarial_steps + 1) % self.discriminator_steps == 0:
             on_fake = self.discriminator(self.decode(self.prior(self.batch_size)))
-            self.descend(optimize_g, passing(on_fake).mean(), "generator")
+            self.descend(optimize_g, passing_losses(on_fake).mean(), "generator")
 
     def autoencoder_losses(self, real: Tensor) -> Tensor:
         """Cross-entropies (n,) summed over binary columns, or mean squared errors of counts."""
@@ -160,7 +160,7 @@ class AveragingDiscriminator(nn.Module):
         self.register_buffer("average", torch.zeros(d))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
-    def remember(self, real: Tensor) -> None:
+    def remember_average(self, real: Tensor) -> None:
         """Take a real batch (n, d) into the stored average."""
         if not self.averaging:
             return
@@ -175,7 +175,7 @@ class AveragingDiscriminator(nn.Module):
         return self.layers(torch.cat([x, average.expand_as(x)], 1)).squeeze(1)
 
 
-def refuse(shape: tuple[int, ...], steps: int, pretrain_steps: int) -> None:
+def refuse_settings(shape: tuple[int, ...], steps: int, pretrain_steps: int) -> None:
     """Raise UserError for settings that make no MedGAN."""
     if len(shape) != 1:
         raise UserError(

@@ -22,9 +22,9 @@ class Memo:
 
     def __init__(self, ask: Callable[[Tensor, Tensor], Tensor], room: int = ROOM) -> None:
         self.ask, self.room = ask, room
-        self.clear()
+        self.forget_answers()
 
-    def clear(self) -> None:
+    def forget_answers(self) -> None:
         """Forget all answers: the network is another one now."""
         self.known: dict[bytes, Tensor] = {}
         self.used = self.asked = 0
@@ -33,9 +33,9 @@ class Memo:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """Answers (n, *shape) on the device of x for records (n, *shape) at steps (n,)."""
         x = x.to(torch.float32)
-        keys = [_key(row, step) for row, step in zip(x.cpu(), t.tolist(), strict=True)]
+        keys = [_key_of_row(row, step) for row, step in zip(x.cpu(), t.tolist(), strict=True)]
         places = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self.known}
-        fresh = self._answers(x, t, sorted(places.values()))
+        fresh = self._find_answers(x, t, sorted(places.values()))
         new = {keys[i]: answer for i, answer in fresh.items()}
         for key, answer in new.items():
             if (size := answer.nbytes) + self.used <= self.room:
@@ -44,12 +44,12 @@ class Memo:
         found = [new[key] if key in new else self.known[key] for key in keys]
         return torch.stack(found).to(x.device) if found else torch.empty_like(x)
 
-    def _answers(self, x: Tensor, t: Tensor, rows: list[int]) -> dict[int, Tensor]:
+    def _find_answers(self, x: Tensor, t: Tensor, rows: list[int]) -> dict[int, Tensor]:
         if not rows:
             return {}
         self.asked += len(rows)
         return dict(zip(rows, self.ask(x[rows], t[rows]).cpu().unbind(), strict=True))
 
 
-def _key(row: Tensor, step: int) -> bytes:
+def _key_of_row(row: Tensor, step: int) -> bytes:
     return blake2b(row.contiguous().numpy().tobytes(), digest_size=16).digest() + b"%d" % step

@@ -13,7 +13,7 @@ from victims.errors import UserError
 Norm = Callable[[int], nn.Module]
 
 
-def stages(shape: tuple[int, ...]) -> int:
+def stages_of(shape: tuple[int, ...]) -> int:
     """How many doublings lead from 4x4 to the resolution; raises UserError where none does."""
     if len(shape) != 3:
         raise UserError(
@@ -40,7 +40,7 @@ class ConvGenerator(nn.Module):
         self, shape: tuple[int, ...], z_dim: int, width: PositiveInt, norm: Norm = nn.BatchNorm2d
     ) -> None:
         super().__init__()
-        doublings = stages(shape)
+        doublings = stages_of(shape)
         channels = [width << (doublings - 1 - i) for i in range(doublings)]
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(z_dim, channels[0], 4, 1, 0, bias=False),
@@ -76,7 +76,7 @@ class ConvDiscriminator(nn.Module):
         outputs: int = 1,
     ) -> None:
         super().__init__()
-        doublings = stages(shape)
+        doublings = stages_of(shape)
         channels = [width << i for i in range(doublings)]
         layers: list[nn.Module] = [
             nn.Conv2d(shape[0], channels[0], 4, 2, 1),

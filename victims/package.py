@@ -17,10 +17,10 @@ from torch import Tensor
 
 from victims.base import Victim
 from victims.errors import UserError
-from victims.given.networks import named
+from victims.given.networks import call_named
 from victims.schema import Schema
-from victims.seeded import seeded
-from victims.training.batches import Records, everything
+from victims.seeded import seeded_generators
+from victims.training.batches import Records, all_records
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +68,14 @@ class Package(Victim):
     def begin(self, records: Records, size: int, seed: int) -> None:
         """Fit the generator to all training records and keep its samples."""
         log.info("%s: fitting %d records; this cannot be interrupted and resumed", self.make, size)
-        with seeded(seed), self._said("fit"):
-            generator = self._made(seed)
-            generator.fit(self._given(everything(records, size)), **self._discrete())
-        with seeded(seed + 1), self._said("sample"):
+        with seeded_generators(seed), self._errors_in_one_line("fit"):
+            generator = self._make_generator(seed)
+            generator.fit(
+                self._records_as_asked(all_records(records, size)), **self._discrete_columns()
+            )
+        with seeded_generators(seed + 1), self._errors_in_one_line("sample"):
             found = generator.sample(len(self.drawn))
-        self.drawn.copy_(torch.from_numpy(self._rows(found)))
+        self.drawn.copy_(torch.from_numpy(self._rows_of_sample(found)))
 
     def configure_optimizers(self) -> None:
         """There is nothing to optimise."""
@@ -96,40 +98,40 @@ class Package(Victim):
 
     # --- what is handed over ------------------------------------------------------------------
 
-    def _made(self, seed: int) -> Any:
-        made = named("victim.make", self.make, **(self._seed(seed) | self.arguments))
+    def _make_generator(self, seed: int) -> Any:
+        made = call_named("victim.make", self.make, **(self._seed_argument(seed) | self.arguments))
         for method in ("fit", "sample"):
             if not callable(getattr(made, method, None)):
                 raise UserError(f"victim.make={self.make}: it has no method {method}")
         return made
 
-    def _seed(self, seed: int) -> dict[str, int]:
+    def _seed_argument(self, seed: int) -> dict[str, int]:
         """The seed, under the name by which the constructor takes one."""
         with suppress(Exception):  # named says what is wrong
             known = inspect.signature(resolve_name(self.make)).parameters
             return {name: seed % 2**32 for name in ("random_state", "seed") if name in known}
         return {}
 
-    def _given(self, rows: np.ndarray) -> np.ndarray | pd.DataFrame:
+    def _records_as_asked(self, rows: np.ndarray) -> np.ndarray | pd.DataFrame:
         if self.records == "rows":
             return rows.astype(np.float64)
         assert self.columns is not None
-        return self.columns.table(rows)
+        return self.columns.table_of_rows(rows)
 
-    def _discrete(self) -> dict[str, list[str]]:
+    def _discrete_columns(self) -> dict[str, list[str]]:
         if self.discrete is None or self.columns is None:
             return {}
         kinds = ("category", "binary")
         return {self.discrete: [c.name for c in self.columns.columns if c.kind in kinds]}
 
-    def _rows(self, found: Any) -> np.ndarray:
+    def _rows_of_sample(self, found: Any) -> np.ndarray:
         """What sample gave as rows (samples, *shape) float32."""
         found = found[0] if isinstance(found, tuple) else found
         if isinstance(found, pd.DataFrame) and self.columns is not None:
             names = [column.name for column in self.columns.columns]
             if missing := [name for name in names if name not in found]:
                 raise UserError(f"victim.make={self.make}: sample gives no column {missing[0]!r}")
-            found = self.columns.rows(found)
+            found = self.columns.rows_of_table(found)
         rows = np.asarray(found, np.float32)
         if rows.shape != self.drawn.shape:
             raise UserError(
@@ -141,7 +143,7 @@ class Package(Victim):
         return rows
 
     @contextmanager
-    def _said(self, method: str) -> Iterator[None]:
+    def _errors_in_one_line(self, method: str) -> Iterator[None]:
         """Errors of anyone's code in one line."""
         try:
             yield

@@ -13,16 +13,16 @@ from torch.optim import Adam, Optimizer
 
 from victims.base import Adversarial, Momentum
 from victims.errors import UserError
-from victims.networks import stages
+from victims.networks import stages_of
 from victims.progressive import (
     GrowingCritic,
     GrowingGenerator,
     NoDeviation,
-    doubled,
-    halved,
+    double_side,
+    halve_side,
 )
-from victims.training.ema import averaged, follow
-from victims.training.losses import gradient_penalty, mixing
+from victims.training.ema import follow_model, make_average
+from victims.training.losses import gradient_penalty, mixing_draws
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -70,12 +70,12 @@ class PGGAN(Adversarial):
         beta2: float,
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
-        self.top = stages(shape)
+        self.top = stages_of(shape)
         self.stable_images, self.fade_images = stable_images, fade_images
         self._refuse_a_schedule_too_long()
         self.generator = GrowingGenerator(shape, z_dim, width, max_channels)
         self.discriminator = GrowingCritic(shape, width, max_channels)
-        self.average = averaged(self.generator)
+        self.average = make_average(self.generator)
         self.decay, self.penalty, self.drift = decay, penalty, drift
         self.learning_rate, self.betas = learning_rate, (beta1, beta2)
         # A buffer: stage and fade follow from it, also when training is resumed.
@@ -97,7 +97,7 @@ class PGGAN(Adversarial):
             for network in (self.discriminator, self.generator)
         ]
 
-    def growth(self, shown: int) -> tuple[int, float]:
+    def growth_after(self, shown: int) -> tuple[int, float]:
         """Stage (0 is 4x4) and share in [0, 1] of its newest layers after `shown` images."""
         if shown < self.stable_images:
             return 0, 1.0
@@ -110,35 +110,35 @@ class PGGAN(Adversarial):
     def training_step(self, real: Tensor, _: int) -> None:
         """One critic and one generator step on a batch (n, c, h, w) at the stage's resolution."""
         optimize_critic, optimize_g = self.optimizers()  # type: ignore[attr-defined]
-        stage, alpha = self.growth(int(self.images_shown))
+        stage, alpha = self.growth_after(int(self.images_shown))
         critic = partial(self.discriminator, stage=stage, alpha=alpha)
-        real = self.shrink(real, stage, alpha)
+        real = self.shrink_images(real, stage, alpha)
 
         with torch.no_grad():
             fake = self.generator(self.prior(self.batch_size), stage, alpha)
         self.discriminator.requires_grad_(False)
-        self.discriminator.used(stage, alpha).requires_grad_(True)
-        pairs = real, self.partners(fake, real), mixing(real)
+        self.discriminator.used_layers(stage, alpha).requires_grad_(True)
+        pairs = real, self.partners(fake, real), mixing_draws(real)
         self.learn(optimize_critic, partial(self.critic_losses, critic), pairs, "critic")
 
         self.discriminator.requires_grad_(False)  # saves half of the generator's backward pass
         fake = self.generator(self.prior(self.batch_size), stage, alpha)
         self.descend(optimize_g, -critic(fake).mean(), "generator")
         self.discriminator.requires_grad_(True)
-        follow(self.average, self.generator, self.decay)
+        follow_model(self.average, self.generator, self.decay)
         self.images_shown += self.batch_size
 
     def critic_losses(self, critic: Critic, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
         """The critic's loss (n,) for each real record and its generated one, penalty included."""
         on_real = critic(real)
-        self.discriminator.deviation.remember()
+        self.discriminator.deviation.remember_deviation()
         loss = critic(fake) - on_real + self.drift * on_real.square()
         return loss + self.penalty * gradient_penalty(critic, real, fake, share)
 
-    def shrink(self, real: Tensor, stage: int, alpha: float) -> Tensor:
+    def shrink_images(self, real: Tensor, stage: int, alpha: float) -> Tensor:
         """Full-size images (n, c, h, w) at a stage's resolution, as sharp as its fade-in allows."""
         real = avg_pool2d(real, 2 ** (self.top - stage))
-        return real if alpha == 1.0 else torch.lerp(doubled(halved(real)), real, alpha)
+        return real if alpha == 1.0 else torch.lerp(double_side(halve_side(real)), real, alpha)
 
     def _refuse_a_schedule_too_long(self) -> None:
         needed = self.top * (self.stable_images + self.fade_images)

@@ -68,7 +68,9 @@ class Mechanism:
     micro_batch: int
     limit: int
 
-    def step(self, victim: Any, optimizer: Any, losses: Losses, batch: Sequence[Tensor]) -> None:
+    def take_step(
+        self, victim: Any, optimizer: Any, losses: Losses, batch: Sequence[Tensor]
+    ) -> None:
         """One private step of `optimizer` down `losses`, counted in `victim.private_steps`.
 
         batch: tensors with a row for each of n >= 0 records. A record whose loss is not finite adds
@@ -76,18 +78,18 @@ class Mechanism:
         """
         if victim.private_steps >= self.limit:
             raise BudgetSpent(f"all {self.limit} private steps are taken")
-        private = self.optimizer(optimizer)
+        private = self.wrap_optimizer(optimizer)
         private.zero_grad(set_to_none=True)
         parts = list(zip(*(rows.split(self.micro_batch) for rows in batch), strict=True))
         change = self.plant(victim, private)
-        with still(victim):  # once a step: how many parts there are is secret
+        with still_spectral(victim):  # once a step: how many parts there are is secret
             for i, part in enumerate(parts):
                 gradients, value = per_record(victim, private.params, losses, part)
-                gradients = [bounded(gradient, value.isfinite()) for gradient in gradients]
+                gradients = [bound_gradients(gradient, value.isfinite()) for gradient in gradients]
                 for parameter, gradient in zip(private.params, change(gradients, i), strict=True):
                     parameter.grad_sample = gradient
                 private.signal_skip_step(i < len(parts) - 1)
-                with exact(value):
+                with full_precision(value):
                     private.step()
                 private.zero_grad(set_to_none=True)
         victim.private_steps += 1
@@ -112,7 +114,7 @@ class Mechanism:
         numbers = canaries.in_batch(batch).split(self.micro_batch)
         return lambda gradients, i: canaries.replace(gradients, numbers[i], self.max_grad_norm)
 
-    def sanitise(self, victim: Any, gradients: Tensor) -> Tensor:
+    def sanitise_gradients(self, victim: Any, gradients: Tensor) -> Tensor:
         """Gradients (n, ...) clipped row by row and noised, as one private step.
 
         Each row can change by twice max_grad_norm when what they come from does. Raises BudgetSpent
@@ -121,14 +123,14 @@ class Mechanism:
         if victim.private_steps >= self.limit:
             raise BudgetSpent(f"all {self.limit} private steps are taken")
         victim.private_steps += 1
-        gradients = bounded(gradients)
-        with exact(gradients):
+        gradients = bound_gradients(gradients)
+        with full_precision(gradients):
             norms = gradients.flatten(1).norm(dim=1).view(-1, *[1] * (gradients.ndim - 1))
             clipped = gradients * (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
             noise = self.noise_multiplier * self.max_grad_norm
             return clipped + noise * torch.randn_like(clipped)
 
-    def optimizer(self, optimizer: Any) -> DPOptimizer:
+    def wrap_optimizer(self, optimizer: Any) -> DPOptimizer:
         """Opacus' optimiser around a victim's; it has no state of its own to be kept."""
         from opacus.optimizers import DPOptimizer  # seconds
 
@@ -164,7 +166,7 @@ def per_record(
     return [gradients[names[id(parameter)]] for parameter in parameters], values
 
 
-def independent(network: nn.Module) -> nn.Module:
+def make_independent(network: nn.Module) -> nn.Module:
     """The network with group normalisation (Wu, He 2018) in place of batch's.
 
     Batch normalisation makes each record's gradient depend on all others: clipping it would bound
@@ -178,7 +180,7 @@ def independent(network: nn.Module) -> nn.Module:
         )
         return norm
     for name, child in network.named_children():
-        setattr(network, name, independent(child))
+        setattr(network, name, make_independent(child))
     return network
 
 
@@ -193,7 +195,7 @@ class _Call(nn.Module):
         return self.function(*tensors)
 
 
-def bounded(gradients: Tensor, used: Tensor | None = None) -> Tensor:
+def bound_gradients(gradients: Tensor, used: Tensor | None = None) -> Tensor:
     """Gradients (n, ...) in float32, with zero for each number that is infinite or none.
 
     used: (n,) bool, which records add anything; None for all.
@@ -205,13 +207,13 @@ def bounded(gradients: Tensor, used: Tensor | None = None) -> Tensor:
     return found if used is None else found * used.view(-1, *[1] * (found.ndim - 1))
 
 
-def exact(like: Tensor) -> torch.autocast:
+def full_precision(like: Tensor) -> torch.autocast:
     """Full precision on a tensor's device: in half of it a norm clipped to 1 came out at 1.0055."""
     return torch.autocast(like.device.type, enabled=False)
 
 
 @contextmanager
-def still(victim: nn.Module) -> Iterator[None]:
+def still_spectral(victim: nn.Module) -> Iterator[None]:
     """Spectral normalisation moves its vectors now, from weights alone, then not for a while.
 
     The vectors are released without noise of their own. They are functions of weights that have it

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, interpolate
 
-from victims.networks import stages
+from victims.networks import stages_of
 
 
-def doubled(x: Tensor) -> Tensor:
+def double_side(x: Tensor) -> Tensor:
     """Each pixel four times: (n, c, h, w) -> (n, c, 2h, 2w)."""
     return interpolate(x, scale_factor=2, mode="nearest")
 
 
-def halved(x: Tensor) -> Tensor:
+def halve_side(x: Tensor) -> Tensor:
     """Means of 2x2 pixels: (n, c, h, w) -> (n, c, h/2, w/2)."""
     return avg_pool2d(x, 2)
 
@@ -76,7 +76,7 @@ class MinibatchDeviation(nn.Module):
         self.latest = deviation.detach().float()
         return torch.cat([x, deviation.expand(len(x), 1, *x.shape[2:])], 1)
 
-    def remember(self, share: float = 0.01) -> None:
+    def remember_deviation(self, share: float = 0.01) -> None:
         """Move the running mean towards the latest batch's deviation."""
         self.typical.lerp_(self.latest, share)
 
@@ -88,7 +88,7 @@ class NoDeviation(nn.Module):
         """Append zeros to the features."""
         return torch.cat([x, torch.zeros_like(x[:, :1])], 1)
 
-    def remember(self) -> None:
+    def remember_deviation(self) -> None:
         """There is nothing to remember."""
 
 
@@ -100,16 +100,18 @@ class GrowingGenerator(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], z_dim: int, width: int, max_channels: int) -> None:
         super().__init__()
-        channels = _channels(shape, width, max_channels)
+        channels = _channels_by_stage(shape, width, max_channels)
         first = nn.Sequential(
             EqualisedConv(z_dim, 16 * channels[0], 1),
             nn.Flatten(),
             nn.Unflatten(1, (channels[0], 4, 4)),
             *(nn.LeakyReLU(0.2), PixelNorm()),
-            *_normed(channels[0], channels[0]),
+            *_normed_layers(channels[0], channels[0]),
         )
         later = [
-            nn.Sequential(nn.Upsample(scale_factor=2), *_normed(below, own), *_normed(own, own))
+            nn.Sequential(
+                nn.Upsample(scale_factor=2), *_normed_layers(below, own), *_normed_layers(own, own)
+            )
             for below, own in pairwise(channels)
         ]
         self.blocks = nn.ModuleList([first, *later])
@@ -124,7 +126,7 @@ class GrowingGenerator(nn.Module):
         image = self.to_image[stage](x)
         if alpha == 1.0:
             return image
-        return torch.lerp(doubled(self.to_image[stage - 1](below)), image, alpha)
+        return torch.lerp(double_side(self.to_image[stage - 1](below)), image, alpha)
 
 
 class GrowingCritic(nn.Module):
@@ -134,16 +136,18 @@ class GrowingCritic(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: int, max_channels: int) -> None:
         super().__init__()
-        channels = _channels(shape, width, max_channels)
-        self.from_image = nn.ModuleList(_leaky(shape[0], c, 1) for c in channels)
+        channels = _channels_by_stage(shape, width, max_channels)
+        self.from_image = nn.ModuleList(_leaky_layers(shape[0], c, 1) for c in channels)
         self.blocks = nn.ModuleList(
-            nn.Sequential(_leaky(own, own, 3, 1), _leaky(own, below, 3, 1), nn.AvgPool2d(2))
+            nn.Sequential(
+                _leaky_layers(own, own, 3, 1), _leaky_layers(own, below, 3, 1), nn.AvgPool2d(2)
+            )
             for below, own in pairwise(channels)
         )
         self.deviation = MinibatchDeviation()
         self.head = nn.Sequential(
-            _leaky(channels[0] + 1, channels[0], 3, 1),
-            _leaky(channels[0], channels[0], 4),
+            _leaky_layers(channels[0] + 1, channels[0], 3, 1),
+            _leaky_layers(channels[0], channels[0], 4),
             EqualisedConv(channels[0], 1, 1, gain=1.0),
             nn.Flatten(0),
         )
@@ -155,24 +159,24 @@ class GrowingCritic(nn.Module):
         for i in reversed(range(stage)):
             y = self.blocks[i](y)
             if i == stage - 1 and alpha < 1.0:
-                y = torch.lerp(self.from_image[i](halved(x)), y, alpha)
+                y = torch.lerp(self.from_image[i](halve_side(x)), y, alpha)
         return self.head(self.deviation(y))
 
-    def used(self, stage: int, alpha: float) -> nn.Module:
+    def used_layers(self, stage: int, alpha: float) -> nn.Module:
         """What `forward` uses: an optimiser that sees more would move the rest by noise alone."""
         images = self.from_image[stage if alpha == 1.0 else stage - 1 : stage + 1]
         return nn.ModuleList([*images, *self.blocks[:stage], self.head])
 
 
-def _channels(shape: tuple[int, ...], width: int, max_channels: int) -> list[int]:
+def _channels_by_stage(shape: tuple[int, ...], width: int, max_channels: int) -> list[int]:
     """Channels at every stage, 4x4 first."""
-    top = stages(shape)
+    top = stages_of(shape)
     return [min(max_channels, width << (top - stage)) for stage in range(top + 1)]
 
 
-def _leaky(before: int, after: int, kernel: int, padding: int = 0) -> nn.Sequential:
+def _leaky_layers(before: int, after: int, kernel: int, padding: int = 0) -> nn.Sequential:
     return nn.Sequential(EqualisedConv(before, after, kernel, padding), nn.LeakyReLU(0.2))
 
 
-def _normed(before: int, after: int) -> list[nn.Module]:
+def _normed_layers(before: int, after: int) -> list[nn.Module]:
     return [EqualisedConv(before, after, 3, 1), nn.LeakyReLU(0.2), PixelNorm()]

@@ -11,7 +11,7 @@ QUANTILES = 1000
 
 
 class Quantiles(nn.Module):
-    """Columns (n, k) to standard normal ones; even in [0, 1] before `fit`.
+    """Columns (n, k) to standard normal ones; even in [0, 1] before `fit_quantiles`.
 
     Source: scikit-learn's QuantileTransformer. A number that many records hold goes to the middle
     of its quantiles; there the smallest and the largest go to the ends, however many hold them.
@@ -23,7 +23,7 @@ class Quantiles(nn.Module):
         super().__init__()
         self.register_buffer("known", torch.linspace(0, 1, QUANTILES).repeat(k, 1))
 
-    def fit(self, values: np.ndarray) -> None:
+    def fit_quantiles(self, values: np.ndarray) -> None:
         """Find the quantiles of each column of (n, k)."""
         if values.size:
             found = np.quantile(values.astype(np.float64), np.linspace(0, 1, QUANTILES), axis=0)
@@ -43,7 +43,7 @@ class Quantiles(nn.Module):
         rank = torch.where(right > left, (left + right - 1) / 2, between) / last
         return torch.special.ndtri(rank.clamp(1e-7, 1 - 1e-7).double()).float().T.to(x)
 
-    def undo(self, normal: Tensor) -> Tensor:
+    def undo_scaling(self, normal: Tensor) -> Tensor:
         """Normal numbers (n, k) to numbers; differentiable."""
         rank = torch.special.ndtr(normal.T.contiguous()) * (QUANTILES - 1)
         low = rank.detach().floor().long().clamp(0, QUANTILES - 2)

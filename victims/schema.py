@@ -48,12 +48,12 @@ class Column:
         """How many numbers of a record it takes."""
         return len(self.levels) if self.kind == "category" else 1 + self.gaps
 
-    def stored(self, values: np.ndarray) -> np.ndarray:
+    def to_stored(self, values: np.ndarray) -> np.ndarray:
         """Numbers (n,) as they are stored; NaN stays. Before a logarithm negative ones are 0."""
         values = np.log1p(np.maximum(values, 0)) if self.log else values
         return (values - self.low) / (self.high - self.low)
 
-    def natural(self, values: np.ndarray) -> np.ndarray:
+    def to_natural(self, values: np.ndarray) -> np.ndarray:
         """Stored numbers (n,) in their own unit, whole where the column is, finite.
 
         A logarithm is of none that is negative.
@@ -119,7 +119,7 @@ class Schema:
         """How many states each discrete column has: 2 of a 0/1 place, then the categories'."""
         return [2] * len(self.switches) + [span.stop - span.start for span in self.categories]
 
-    def hot(self, rows: Tensor) -> Tensor:
+    def one_hot(self, rows: Tensor) -> Tensor:
         """The discrete columns of records (n, d), in the order of `levels`, one-hot."""
         import torch
 
@@ -134,11 +134,11 @@ class Schema:
 
     # --- records ------------------------------------------------------------------------------
 
-    def rows(self, table: Mapping[str, Any] | pd.DataFrame) -> np.ndarray:
+    def rows_of_table(self, table: Mapping[str, Any] | pd.DataFrame) -> np.ndarray:
         """A table (columns by name; NaN is missing, of categories "") as records (n, d) float32."""
-        return np.concatenate([_places(c, table[c.name]) for c in self.columns], 1)
+        return np.concatenate([_places_of_column(c, table[c.name]) for c in self.columns], 1)
 
-    def table(self, rows: np.ndarray) -> pd.DataFrame:
+    def table_of_rows(self, rows: np.ndarray) -> pd.DataFrame:
         """Records (n, d) as a table with numbers in their own units; NaN or "" is missing."""
         made: dict[str, Any] = {}
         for column, span in self.spans:
@@ -146,13 +146,13 @@ class Schema:
             if column.kind == "category":
                 made[column.name] = np.array(column.levels, object)[part.argmax(1)]
                 continue
-            values = column.natural(part[:, 0])
+            values = column.to_natural(part[:, 0])
             made[column.name] = (
                 np.where(part[:, 1] > 0.5, np.nan, values) if column.gaps else values
             )
         return pd.DataFrame(made)
 
-    def nearest(self, rows: Tensor) -> Tensor:
+    def nearest_records(self, rows: Tensor) -> Tensor:
         """The records (n, d) that outputs (n, d) come closest to: one level, whole numbers, 0/1."""
         import torch
 
@@ -162,33 +162,33 @@ class Schema:
         found[:, self.switches] = (rows[:, self.switches] > 0.5).to(rows)
         for column, span in self.spans:
             if column.kind == "integer":
-                whole = column.natural(rows[:, span.start].double().cpu().numpy())
-                found[:, span.start] = torch.from_numpy(column.stored(whole)).to(rows)
+                whole = column.to_natural(rows[:, span.start].double().cpu().numpy())
+                found[:, span.start] = torch.from_numpy(column.to_stored(whole)).to(rows)
             if column.gaps:
                 found[:, span.start] *= 1 - found[:, span.stop - 1]
         return found
 
-    def drawn(self, rows: Tensor, chances: Tensor) -> Tensor:
+    def draw_levels(self, rows: Tensor, chances: Tensor) -> Tensor:
         """Outputs (n, d) with levels and 0/1 drawn by the probabilities they hold in their places.
 
         chances: (n, d) uniform in [0, 1); a category uses that of its first place.
         """
         found = rows.clone()
         for span in self.categories:
-            level = picked(rows[:, span], chances[:, span.start])
+            level = pick_places(rows[:, span], chances[:, span.start])
             found[:, span] = one_hot(level, span.stop - span.start).to(rows)
         found[:, self.switches] = (chances < rows)[:, self.switches].to(rows)
         return found
 
     # --- kept ---------------------------------------------------------------------------------
 
-    def plain(self) -> list[dict[str, Any]]:
+    def as_plain(self) -> list[dict[str, Any]]:
         """As lists and texts, for JSON and keys."""
         return [asdict(column) | {"levels": list(column.levels)} for column in self.columns]
 
     @classmethod
     def of_plain(cls, columns: Sequence[Mapping[str, Any]]) -> Schema:
-        """What `plain` gave."""
+        """What `as_plain` gave."""
         return cls([Column(**{**column, "levels": tuple(column["levels"])}) for column in columns])
 
 
@@ -199,13 +199,13 @@ def one_hot(level: Tensor, levels: int) -> Tensor:
     return torch_one_hot(level, levels)
 
 
-def picked(probabilities: Tensor, chances: Tensor) -> Tensor:
+def pick_places(probabilities: Tensor, chances: Tensor) -> Tensor:
     """A place (n,) for each row of probabilities (n, k), drawn by a chance (n,) in [0, 1)."""
     sums = probabilities.cumsum(1)
     return (sums <= chances[:, None] * sums[:, -1:]).sum(1).clamp(max=probabilities.shape[1] - 1)
 
 
-def _places(column: Column, values: Any) -> np.ndarray:
+def _places_of_column(column: Column, values: Any) -> np.ndarray:
     """One column of a table as its places (n, k) float32."""
     if column.kind == "category":
         codes = pd.Index(column.levels).get_indexer(pd.Index(np.asarray(values, object)))
@@ -217,6 +217,6 @@ def _places(column: Column, values: Any) -> np.ndarray:
     missing = np.isnan(numbers)
     if missing.any() and not column.gaps:
         raise UserError(f"column {column.name!r}: a number is missing")
-    found = np.where(missing, 0.0, column.stored(np.where(missing, 0.0, numbers)))
+    found = np.where(missing, 0.0, column.to_stored(np.where(missing, 0.0, numbers)))
     parts = [found, missing] if column.gaps else [found]
     return np.stack(parts, 1).astype(np.float32)

@@ -11,7 +11,7 @@ import torch
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded_generators(seed: int) -> Iterator[None]:
     """Global generators of random numbers at a seed, and afterwards as they were before."""
     before = random.getstate(), np.random.get_state()  # noqa: NPY002  packages draw from them
     with torch.random.fork_rng(devices=[]):

@@ -15,10 +15,10 @@ from torch.optim import AdamW, Optimizer
 from victims.base import Momentum, Victim
 from victims.errors import UserError
 from victims.quantiles import Quantiles
-from victims.schema import Schema, picked
+from victims.schema import Schema, pick_places
 from victims.tabular import schema_of
-from victims.training.batches import Records, everything
-from victims.training.ema import averaged, follow
+from victims.training.batches import Records, all_records
+from victims.training.ema import follow_model, make_average
 
 EMBEDDED = 128
 """Dimensions of a level's embedding."""
@@ -74,7 +74,7 @@ class TabDDPM(Victim):
         self.columns, self.times = columns, (timesteps, sampling_steps)
         self.quantiles = Quantiles(self.k)
         self.network: nn.Module = Perceptron(self.k + sum(self.levels), widths)
-        self.average = averaged(self.network)
+        self.average = make_average(self.network)
         self.rates, self.decay = (learning_rate, weight_decay), decay
         t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
         curve = torch.cos((t + 0.008) / 1.008 * math.pi / 2).square()
@@ -86,7 +86,7 @@ class TabDDPM(Victim):
 
     def begin(self, records: Records, size: int, seed: int) -> None:
         """Find the numbers' quantiles."""
-        self.quantiles.fit(everything(records, size)[:, self.numbers])
+        self.quantiles.fit_quantiles(all_records(records, size)[:, self.numbers])
 
     def configure_optimizers(self) -> Optimizer:
         """AdamW for the network."""
@@ -103,11 +103,13 @@ class TabDDPM(Victim):
         signal = self.signal[t][:, None]
         numbers = signal.sqrt() * self.quantiles(real[:, self.numbers])
         numbers = numbers + (1 - signal).sqrt() * noise
-        clean = self.columns.hot(real)
-        redrawn = self.redrawn(clean, signal, torch.rand(len(real), len(self.levels)).to(real))
+        clean = self.columns.one_hot(real)
+        redrawn = self.redraw_levels(
+            clean, signal, torch.rand(len(real), len(self.levels)).to(real)
+        )
         batch = torch.cat([numbers, redrawn], 1), t, noise, clean
         self.learn(optimizer, self.losses_of, batch, "denoising")
-        follow(self.average, self.network, self.decay)
+        follow_model(self.average, self.network, self.decay)
         self.taken += 1
 
     def losses_of(self, noised: Tensor, t: Tensor, noise: Tensor, clean: Tensor) -> Tensor:
@@ -116,18 +118,18 @@ class TabDDPM(Victim):
         errors = (told[:, : self.k] - noise).square().mean(1) if self.k else 0.0
         if not self.levels:
             return errors + noised.new_zeros(len(noised))
-        signal, before = self.signal[t], self.before(t)
+        signal, before = self.signal[t], self.signal_before(t)
         divergence = noised.new_zeros(len(noised))
         for span in self.spans:
             own = slice(span.start - self.k, span.stop - self.k)
             guessed = told[:, span].softmax(1)
-            true = posterior(noised[:, span], clean[:, own], signal, before)
-            found = posterior(noised[:, span], guessed, signal, before)
+            true = posterior_of_levels(noised[:, span], clean[:, own], signal, before)
+            found = posterior_of_levels(noised[:, span], guessed, signal, before)
             logs = (true + 1e-12).log() - (found + 1e-12).log()
             divergence = divergence + (true * logs).sum(1)
         return errors + self.times[0] * divergence / len(self.levels)
 
-    def before(self, t: Tensor) -> Tensor:
+    def signal_before(self, t: Tensor) -> Tensor:
         """The share of signal (n,) one level before t (n,)."""
         return torch.where(
             t > 0, self.signal[(t - 1).clamp(min=0)], torch.ones_like(self.signal[t])
@@ -141,13 +143,13 @@ class TabDDPM(Victim):
         ends = [self.k + sum(self.levels[:i]) for i in range(len(self.levels) + 1)]
         return [slice(a, b) for a, b in pairwise(ends)]
 
-    def redrawn(self, clean: Tensor, signal: Tensor, chances: Tensor) -> Tensor:
+    def redraw_levels(self, clean: Tensor, signal: Tensor, chances: Tensor) -> Tensor:
         """Levels (one-hot or probable) kept with the chance `signal` (n, 1), else drawn evenly."""
         parts = [clean]
         for i, span in enumerate(self.spans):
             own = slice(span.start - self.k, span.stop - self.k)
             chance = signal * clean[:, own] + (1 - signal) / self.levels[i]
-            parts.append(one_hot(picked(chance, chances[:, i]), self.levels[i]).to(clean))
+            parts.append(one_hot(pick_places(chance, chances[:, i]), self.levels[i]).to(clean))
         return torch.cat(parts[1:], 1) if self.levels else clean
 
     # --- release ------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ class TabDDPM(Victim):
         numbers, own = z[:, : self.k], z[:, self.k :]
         steps = torch.linspace(self.times[0] - 1, 0, self.times[1]).round().long().tolist()
         even = torch.ones(len(z), sum(self.levels), device=z.device)
-        levels = self.redrawn(even, self.signal.new_zeros(len(z), 1), chances_of(own, 0))
+        levels = self.redraw_levels(even, self.signal.new_zeros(len(z), 1), chances_of(own, 0))
         for i, (t, s) in enumerate(pairwise([*steps, -1]), 1):
             at = torch.full((len(z),), t, device=z.device)
             told = self.average(torch.cat([numbers, levels], 1), at).float()
@@ -169,11 +171,11 @@ class TabDDPM(Victim):
             numbers = before.sqrt()[:, None] * clean + (1 - before).sqrt()[:, None] * noise
             guessed = [told[:, span].softmax(1) for span in self.spans]
             if s < 0:
-                return self._records(numbers, guessed)
-            levels = self._earlier(levels, guessed, signal, before, chances_of(own, i))
+                return self._as_records(numbers, guessed)
+            levels = self._earlier_levels(levels, guessed, signal, before, chances_of(own, i))
         raise AssertionError("there is a last step")
 
-    def _earlier(
+    def _earlier_levels(
         self,
         levels: Tensor,
         guessed: list[Tensor],
@@ -184,14 +186,14 @@ class TabDDPM(Victim):
         parts = [levels[:, :0]]
         for i, span in enumerate(self.spans):
             now = levels[:, span.start - self.k : span.stop - self.k]
-            chance = posterior(now, guessed[i], signal, before).detach()
-            parts.append(one_hot(picked(chance, chances[:, i]), self.levels[i]).to(levels))
+            chance = posterior_of_levels(now, guessed[i], signal, before).detach()
+            parts.append(one_hot(pick_places(chance, chances[:, i]), self.levels[i]).to(levels))
         return torch.cat(parts, 1)
 
-    def _records(self, numbers: Tensor, guessed: list[Tensor]) -> Tensor:
+    def _as_records(self, numbers: Tensor, guessed: list[Tensor]) -> Tensor:
         """Normal numbers (n, k) and probabilities of levels as records' places (n, d)."""
         places = [*self.numbers, *self.switches]
-        parts = [self.quantiles.undo(numbers)]
+        parts = [self.quantiles.undo_scaling(numbers)]
         parts += [chance[:, 1:] for chance in guessed[: len(self.switches)]]
         for span in self.columns.categories:
             places += range(span.start, span.stop)
@@ -202,7 +204,7 @@ class TabDDPM(Victim):
 
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Levels drawn by their probabilities."""
-        return self.columns.drawn(outputs, chances)
+        return self.columns.draw_levels(outputs, chances)
 
 
 class Perceptron(nn.Module):
@@ -225,7 +227,7 @@ class Perceptron(nn.Module):
         return self.layers(self.first(x) + self.level(torch.cat([angles.cos(), angles.sin()], 1)))
 
 
-def posterior(now: Tensor, clean: Tensor, signal: Tensor, before: Tensor) -> Tensor:
+def posterior_of_levels(now: Tensor, clean: Tensor, signal: Tensor, before: Tensor) -> Tensor:
     """Chances (n, K) of a column's level at an earlier time, from that now and the clean ones.
 
     now: (n, K) one-hot; clean: (n, K) probabilities; signal, before: (n,), shares now and then.

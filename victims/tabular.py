@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from victims.errors import UserError
-from victims.schema import Schema, picked
+from victims.schema import Schema, pick_places
 
 FITTED = 10_000
 """Records that the modes are fitted to at most, drawn by the seed."""
@@ -39,7 +39,7 @@ class Transform(nn.Module):
 
     First come the places within modes, one a number; then groups of which one place holds 1: the
     modes of each number, the two states of each 0/1 place, the levels of each category.
-    Before `fit` a number has one mode, of [0, 1].
+    Before `fit_modes` a number has one mode, of [0, 1].
     """
 
     centre: Tensor
@@ -71,7 +71,7 @@ class Transform(nn.Module):
         """The groups of 0/1 places and categories among the networks' places."""
         return self.groups[len(self.numbers) :]
 
-    def fit(self, rows: np.ndarray, seed: int) -> None:
+    def fit_modes(self, rows: np.ndarray, seed: int) -> None:
         """Find the modes of each number in records (n, d)."""
         from sklearn.mixture import BayesianGaussianMixture
 
@@ -105,35 +105,35 @@ class Transform(nn.Module):
         """Records (n, d) as networks see them; chances: (n, k) that draw the modes, or None."""
         values = x[:, self.numbers]
         of = self.chances_of(values).flatten(0, 1)
-        mode = of.argmax(1) if chances is None else picked(of, chances.flatten())
+        mode = of.argmax(1) if chances is None else pick_places(of, chances.flatten())
         hot = nn.functional.one_hot(mode, self.modes).view(*values.shape, self.modes).to(x)
         within = ((values[..., None] - self.centre) / (4 * self.spread) * hot).sum(-1)
-        return torch.cat([within.clamp(-REACH, REACH), hot.flatten(1), self.schema.hot(x)], 1)
+        return torch.cat([within.clamp(-REACH, REACH), hot.flatten(1), self.schema.one_hot(x)], 1)
 
-    def codes(self, x: Tensor) -> Tensor:
+    def codes_of(self, x: Tensor) -> Tensor:
         """Which state or level each discrete column holds: (n, groups) int64."""
         found = [(x[:, place] > 0.5).long() for place in self.switches]
         found += [x[:, span].argmax(1) for span in self.schema.categories]
         return torch.stack(found, 1) if found else x.new_zeros(len(x), 0, dtype=torch.int64)
 
-    def logits(self, raw: Tensor) -> Tensor:
+    def logits_of(self, raw: Tensor) -> Tensor:
         """Outputs (n, width) by group: (n, groups, places), NEVER where there is no such place."""
         absent = self.index < 0
         absent[: len(self.numbers), : self.modes] |= self.weight == 0
         return raw[:, self.index.clamp(min=0)].masked_fill(absent, NEVER)
 
     def spread_out(self, raw: Tensor, soft: Tensor) -> Tensor:
-        """Places within modes of raw outputs (n, width) after a tanh, with groups (as `logits`)."""
+        """Places within modes of raw outputs (n, width) after tanh, beside the groups."""
         within = raw[:, : len(self.numbers)].tanh()
         return torch.cat([within, soft[:, self.index >= 0]], 1)
 
-    def records(self, raw: Tensor, chances: Tensor | None = None) -> Tensor:
+    def to_records(self, raw: Tensor, chances: Tensor | None = None) -> Tensor:
         """Raw outputs (n, width) as numbers and probabilities (n, d); chances: (n, k) for modes."""
         raw = raw.float()
-        soft = self.logits(raw).softmax(-1)
+        soft = self.logits_of(raw).softmax(-1)
         k = len(self.numbers)
         of = soft[:, :k, : self.modes].flatten(0, 1)
-        mode = of.argmax(1) if chances is None else picked(of, chances.flatten())
+        mode = of.argmax(1) if chances is None else pick_places(of, chances.flatten())
         hot = nn.functional.one_hot(mode, self.modes).view(len(raw), k, self.modes).to(raw)
         within = raw[:, :k, None].tanh()
         found = raw.new_zeros(len(raw), self.schema.width)
@@ -146,7 +146,7 @@ class Transform(nn.Module):
             parts.append(soft[:, i, : span.stop - span.start])
         return found.index_copy(1, torch.tensor(places, device=raw.device), torch.cat(parts, 1))
 
-    def unit(self, values: Tensor) -> Tensor:
+    def mode_unit(self, values: Tensor) -> Tensor:
         """Four deviations of the likeliest mode at each of the numbers (n, k)."""
         mode = self.chances_of(values).argmax(-1, keepdim=True)
         spread = self.spread.expand(len(values), -1, -1)

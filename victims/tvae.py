@@ -11,8 +11,8 @@ from torch.optim import Adam, Optimizer
 
 from victims.schema import Schema
 from victims.tabular import Transform, schema_of
-from victims.training.batches import Records, everything
-from victims.vae import Encoding, code, kl
+from victims.training.batches import Records, all_records
+from victims.vae import Encoding, draw_code, kl_from_prior
 
 LEAST, MOST = 0.01, 1.0
 """Bounds of the deviations of numbers within their mode."""
@@ -53,14 +53,16 @@ class TVAE(Encoding):
     ) -> None:
         super().__init__(shape, z_dim, steps, batch_size)
         self.columns = Transform(schema_of(shape, schema, "tvae"), modes)
-        self.encoder = nn.Sequential(*_layers(self.columns.width, width, width, 2 * z_dim))
+        self.encoder = nn.Sequential(
+            *_perceptron_layers(self.columns.width, width, width, 2 * z_dim)
+        )
         self.decoder = Decoder(z_dim, width, self.columns)
         self.factor = factor
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
 
     def begin(self, records: Records, size: int, seed: int) -> None:
         """Find the numbers' modes."""
-        self.columns.fit(everything(records, size), seed)
+        self.columns.fit_modes(all_records(records, size), seed)
 
     def configure_optimizers(self) -> Optimizer:
         """One Adam for encoder and decoder."""
@@ -78,13 +80,13 @@ class TVAE(Encoding):
     def losses_of(self, seen: Tensor, noise: Tensor) -> Tensor:
         """The bound (n,), negative, for records as the network sees them (n, width)."""
         mean, log_variance = self.encoder(seen).chunk(2, 1)
-        raw = self.decoder(code(mean, log_variance, noise)).float()
+        raw = self.decoder(draw_code(mean, log_variance, noise)).float()
         k = len(self.columns.numbers)
         apart = (seen[:, :k] - raw[:, :k].tanh()) / self.decoder.deviation
         numbers = (0.5 * apart.square() + self.decoder.deviation.log()).sum(1)
         wanted = seen[:, self.columns.index.clamp(min=0)] * (self.columns.index >= 0)
-        levels = -(wanted * self.columns.logits(raw).log_softmax(-1)).sum((1, 2))
-        divergence = kl(mean, log_variance)
+        levels = -(wanted * self.columns.logits_of(raw).log_softmax(-1)).sum((1, 2))
+        divergence = kl_from_prior(mean, log_variance)
         self.note(reconstruction=numbers + levels, divergence=divergence)
         return self.factor * (numbers + levels) + divergence
 
@@ -95,12 +97,12 @@ class TVAE(Encoding):
 
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, z_dim) to numbers and probabilities (n, d)."""
-        return self.columns.records(self.decoder(z))
+        return self.columns.to_records(self.decoder(z))
 
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Levels drawn by their probabilities, numbers with the likelihood's noise."""
-        found, places = self.columns.schema.drawn(outputs, chances), self.columns.numbers
-        spread = self.decoder.deviation.cpu() * self.columns.cpu().unit(outputs[:, places])
+        found, places = self.columns.schema.draw_levels(outputs, chances), self.columns.numbers
+        spread = self.decoder.deviation.cpu() * self.columns.cpu().mode_unit(outputs[:, places])
         noise = torch.special.ndtri(chances[:, places].clamp(1e-7, 1 - 1e-7))
         found[:, places] = outputs[:, places] + spread * noise
         self.columns.to(self.device)
@@ -112,7 +114,7 @@ class Decoder(nn.Module):
 
     def __init__(self, z_dim: PositiveInt, width: int, columns: Transform) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*_layers(z_dim, width, width, columns.width))
+        self.layers = nn.Sequential(*_perceptron_layers(z_dim, width, width, columns.width))
         self.deviation = nn.Parameter(torch.full((len(columns.numbers),), 0.1))
 
     def forward(self, z: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ class Decoder(nn.Module):
         return self.layers(z)
 
 
-def _layers(*sizes: int) -> list[nn.Module]:
+def _perceptron_layers(*sizes: int) -> list[nn.Module]:
     """Linear layers with ReLUs between them."""
     found: list[nn.Module] = []
     for before, after in pairwise(sizes):

@@ -13,7 +13,7 @@ from torch.optim import Adam, Optimizer
 
 from victims.base import Victim
 from victims.errors import UserError
-from victims.gradients import norms
+from victims.gradients import norms_of_gradients
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
 
 
@@ -38,7 +38,7 @@ class Encoding(Victim):
         """
         noise = torch.randn(self.z_dim, generator=torch.Generator().manual_seed(seed))
         mean, log_variance = self.encode(x.to(self.device, torch.float32))
-        return self.decode(code(mean, log_variance, noise.to(self.device)))
+        return self.decode(draw_code(mean, log_variance, noise.to(self.device)))
 
 
 class VAE(Encoding):
@@ -94,7 +94,7 @@ class VAE(Encoding):
             self.encoder = ConvDiscriminator(shape, width, outputs=2 * z_dim).apply(dcgan_init)
             self.decoder: nn.Module = ConvGenerator(shape, z_dim, width).apply(dcgan_init)
         else:
-            self.encoder, self.decoder = perceptrons(shape[0], z_dim, width)
+            self.encoder, self.decoder = build_perceptrons(shape[0], z_dim, width)
             self.columns = Standardise(shape[0]) if likelihood == "gaussian" else None
         self.likelihood, self.sigma, self.learning_rate = likelihood, sigma, learning_rate
 
@@ -112,7 +112,7 @@ class VAE(Encoding):
         output = self.decoder(z)
         if self.likelihood == "bernoulli":
             return output.sigmoid()
-        return self.columns.undo(output) if self.columns else output
+        return self.columns.undo_scaling(output) if self.columns else output
 
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Zeros and ones drawn with a Bernoulli likelihood's probabilities."""
@@ -150,21 +150,21 @@ class VAE(Encoding):
         """Norms (n, tensors) of the gradient of each record's bound; it has one level."""
         batch = x.to(self.device, torch.float32), noise.to(self.device)
         weights = [*self.encoder.parameters(), *self.decoder.parameters()]
-        return norms(self, weights, self._bounds, batch)
+        return norms_of_gradients(self, weights, self._lower_bounds, batch)
 
     def negative_elbos(self, real: Tensor, noise: Tensor) -> Tensor:
         """Minus the evidence lower bound (n,) of each record, its code drawn with its noise."""
-        reconstruction, divergence = self._bound(real, noise)
+        reconstruction, divergence = self._bound_and_mean(real, noise)
         self.note(reconstruction=reconstruction, divergence=divergence)
         return reconstruction + divergence
 
-    def _bounds(self, real: Tensor, noise: Tensor) -> Tensor:
-        return sum(self._bound(real, noise), torch.zeros(()))
+    def _lower_bounds(self, real: Tensor, noise: Tensor) -> Tensor:
+        return sum(self._bound_and_mean(real, noise), torch.zeros(()))
 
-    def _bound(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _bound_and_mean(self, real: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.encode(real)
-        reconstruction = self.reconstruction_loss(code(mean, log_variance, noise), real)
-        return reconstruction, kl(mean, log_variance)
+        reconstruction = self.reconstruction_loss(draw_code(mean, log_variance, noise), real)
+        return reconstruction, kl_from_prior(mean, log_variance)
 
 
 class Standardise(nn.Module):
@@ -196,22 +196,22 @@ class Standardise(nn.Module):
             self.variance += (x.var(0, correction=0) - self.variance) / self.batches
         return (x - self.mean) / self.deviation
 
-    def undo(self, x: Tensor) -> Tensor:
+    def undo_scaling(self, x: Tensor) -> Tensor:
         """Standardised records to records."""
         return x * self.deviation + self.mean
 
 
-def perceptrons(d: int, z_dim: int, width: int) -> tuple[nn.Module, nn.Module]:
+def build_perceptrons(d: int, z_dim: int, width: int) -> tuple[nn.Module, nn.Module]:
     """Encoder (n, d) -> (n, 2 z_dim) and decoder (n, z_dim) -> (n, d) with one hidden layer."""
     encoder = nn.Sequential(nn.Linear(d, width), nn.Tanh(), nn.Linear(width, 2 * z_dim))
     return encoder, nn.Sequential(nn.Linear(z_dim, width), nn.Tanh(), nn.Linear(width, d))
 
 
-def code(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
+def draw_code(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     """Codes (n, z_dim) drawn from N(mean, exp(log_variance)) with standard normal noise."""
     return mean + (0.5 * log_variance).exp() * noise
 
 
-def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+def kl_from_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL divergence (n,) of N(mean, exp(log_variance)), (n, z_dim) each, from the prior N(0, 1)."""
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)

@@ -11,8 +11,8 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from victims.base import Adversarial
 from victims.networks import ConvDiscriminator, ConvGenerator, dcgan_init
-from victims.training.losses import passing, telling_apart
-from victims.vae import Encoding, code, kl
+from victims.training.losses import passing_losses, telling_apart
+from victims.vae import Encoding, draw_code, kl_from_prior
 
 
 class VAEGAN(Encoding, Adversarial):
@@ -58,7 +58,9 @@ class VAEGAN(Encoding, Adversarial):
         super().__init__(shape, z_dim, steps, batch_size)
         self.encoder = ConvDiscriminator(shape, width, outputs=2 * z_dim).apply(dcgan_init)
         self.generator = ConvGenerator(shape, z_dim, width).apply(dcgan_init)
-        self.discriminator = spectral(ConvDiscriminator(shape, width, norm=None).apply(dcgan_init))
+        self.discriminator = normalise_spectrum(
+            ConvDiscriminator(shape, width, norm=None).apply(dcgan_init)
+        )
         self.code_discriminator = nn.Sequential(
             nn.Linear(z_dim, code_width),
             nn.LeakyReLU(0.01),
@@ -100,14 +102,14 @@ class VAEGAN(Encoding, Adversarial):
 
     def autoencode(self, real: Tensor, noise: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (n, z_dim) of records, and (2n, ...) reconstructions, then samples from `prior`."""
-        codes = code(*self.encode(real), noise)
+        codes = draw_code(*self.encode(real), noise)
         return codes, self.generator(torch.cat([codes, prior]))
 
     def discriminator_losses(self, real: Tensor, reconstruction: Tensor, sample: Tensor) -> Tensor:
         """The image discriminator's loss (n,) for each record and what was generated for it."""
         on_real = self.discriminator(real)
         on_fake = self.discriminator(torch.cat([reconstruction, sample]))
-        return hinge(on_real, on_fake, self.margin)
+        return hinge_losses(on_real, on_fake, self.margin)
 
     def code_losses(self, prior: Tensor, codes: Tensor) -> Tensor:
         """The code discriminator's loss (n,) for each draw from the prior and record's code."""
@@ -120,7 +122,7 @@ class VAEGAN(Encoding, Adversarial):
         error = (real - in_blocks(fake, real)[0]).abs().flatten(1).sum(1)
         self.note(reconstruction=error)
         on_fake = in_blocks(self.discriminator(fake), real).mean(0)
-        return passing(on_codes) + self.reconstruction * error - on_fake
+        return passing_losses(on_codes) + self.reconstruction * error - on_fake
 
 
 class LarsenVAEGAN(Encoding, Adversarial):
@@ -176,7 +178,7 @@ class LarsenVAEGAN(Encoding, Adversarial):
         optimize_d, optimize_e, optimize_g = self.optimizers()  # type: ignore[attr-defined]
         noise, prior = self.prior(len(real)), self.prior(len(real))
         encoded = self.encode(real)
-        codes = code(*encoded, noise)
+        codes = draw_code(*encoded, noise)
         both = torch.cat([codes.detach(), prior])
         fake = self.generator(both)  # reconstructions, then samples
 
@@ -184,7 +186,7 @@ class LarsenVAEGAN(Encoding, Adversarial):
         self.learn(optimize_d, self.discriminator_losses, judged, "discriminator")
 
         self.discriminator.requires_grad_(False)
-        target = self.target(real)
+        target = self.target_features(real)
         self.generator.requires_grad_(False)  # the encoder's step leaves the generator alone
         made = *encoded, codes, target
         self.learn(optimize_e, self.encoder_losses, (real, noise), "encoder", made=made)
@@ -195,7 +197,7 @@ class LarsenVAEGAN(Encoding, Adversarial):
         self.discriminator.requires_grad_(True)
 
     @torch.no_grad()
-    def target(self, real: Tensor) -> Tensor:
+    def target_features(self, real: Tensor) -> Tensor:
         """The features (n, ...) of real records that reconstructions should have."""
         return self.discriminator.features(real)
 
@@ -208,18 +210,21 @@ class LarsenVAEGAN(Encoding, Adversarial):
         """The encoder's loss (n,) for each record; `made`: its encoding, code and target."""
         if not made:
             encoded = self.encode(real)
-            made = *encoded, code(*encoded, noise), self.target(real)
+            made = *encoded, draw_code(*encoded, noise), self.target_features(real)
         mean, log_variance, codes, target = made
         error = feature_errors(self.discriminator.features(self.generator(codes)), target)
-        return error + kl(mean, log_variance)
+        return error + kl_from_prior(mean, log_variance)
 
     def generator_losses(self, real: Tensor, codes: Tensor, prior: Tensor, *made: Tensor) -> Tensor:
         """The generator's loss (n,) for each record; `made`: what was generated, its target."""
-        fake, target = made or (self.generator(torch.cat([codes, prior])), self.target(real))
+        fake, target = made or (
+            self.generator(torch.cat([codes, prior])),
+            self.target_features(real),
+        )
         features = self.discriminator.features(fake)
         on_fake = self.discriminator.head(features).flatten()
         loss = self.gamma * feature_errors(in_blocks(features, real)[0], target)
-        return loss + in_blocks(passing(on_fake), real).mean(0)
+        return loss + in_blocks(passing_losses(on_fake), real).mean(0)
 
 
 def in_blocks(values: Tensor, real: Tensor) -> Tensor:
@@ -227,7 +232,7 @@ def in_blocks(values: Tensor, real: Tensor) -> Tensor:
     return values.unflatten(0, (2, len(real)))
 
 
-def hinge(on_real: Tensor, on_fake: Tensor, margin: float) -> Tensor:
+def hinge_losses(on_real: Tensor, on_fake: Tensor, margin: float) -> Tensor:
     """The discriminator's hinge losses (n,), zero once real > margin and fake < -margin.
 
     on_real: (n,). on_fake: (2n,), two generated records to a real one; their mean counts.
@@ -240,7 +245,7 @@ def feature_errors(features: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (features - target).square().flatten(1).sum(1)
 
 
-def spectral(network: ConvDiscriminator) -> ConvDiscriminator:
+def normalise_spectrum(network: ConvDiscriminator) -> ConvDiscriminator:
     """The network with every convolution's weight divided by its largest singular value.
 
     Source: Miyato, Kataoka, Koyama, Yoshida 2018, arXiv 1802.05957.

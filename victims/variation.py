@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def varied(
+def vary_records(
     told: Callable[[Tensor, Tensor], Tensor],
     signal: Sequence[float],
     x: Tensor,

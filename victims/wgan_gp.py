@@ -13,8 +13,8 @@ from torch.optim import Adam, Optimizer
 
 from victims.base import Adversarial, Momentum
 from victims.errors import UserError
-from victims.networks import Norm, stages
-from victims.training.losses import gradient_penalty, mixing
+from victims.networks import Norm, stages_of
+from victims.training.losses import gradient_penalty, mixing_draws
 
 
 class WGANGP(Adversarial):
@@ -96,7 +96,7 @@ class WGANGP(Adversarial):
 
     def critic_step(self, optimizer: Optimizer | Any, real: Tensor, fake: Tensor) -> None:
         """One step of the critic on real and generated records (n, *shape)."""
-        self.learn(optimizer, self.critic_losses, (real, fake, mixing(real)), "critic")
+        self.learn(optimizer, self.critic_losses, (real, fake, mixing_draws(real)), "critic")
 
     def critic_losses(self, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
         """The critic's loss (n,) for each real record and its generated one, penalty included."""
@@ -117,12 +117,17 @@ class Residual(nn.Module):
         return self.main(x) + self.shortcut(x)
 
 
-def residual(before: int, after: int, norm: Norm, up: bool) -> Residual:
+def residual_block(before: int, after: int, norm: Norm, up: bool) -> Residual:
     """A pre-activation residual block of two 3x3 convolutions; doubles or halves the side."""
     inner = after if up else before
     resize: nn.Module = nn.Upsample(scale_factor=2) if up else nn.AvgPool2d(2)
-    first = [norm(before), nn.ReLU(), *([resize] if up else []), _conv(before, inner, bias=False)]
-    second = [norm(inner), nn.ReLU(), _conv(inner, after), *([] if up else [resize])]
+    first = [
+        norm(before),
+        nn.ReLU(),
+        *([resize] if up else []),
+        _conv_layer(before, inner, bias=False),
+    ]
+    second = [norm(inner), nn.ReLU(), _conv_layer(inner, after), *([] if up else [resize])]
     narrow = nn.Conv2d(before, after, 1)
     # A 1x1 convolution commutes with the resizing: it runs on the smaller of the two maps.
     return Residual(
@@ -146,14 +151,14 @@ class ResidualGenerator(nn.Module):
         norm: Norm = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
-        channels = _channels(shape, width)[::-1]
+        channels = _channels_to_map(shape, width)[::-1]
         self.layers = nn.Sequential(
             nn.Linear(z_dim, 16 * channels[0]),
             nn.Unflatten(1, (channels[0], 4, 4)),
-            *(residual(before, after, norm, up=True) for before, after in pairwise(channels)),
+            *(residual_block(before, after, norm, up=True) for before, after in pairwise(channels)),
             norm(width),
             nn.ReLU(),
-            _conv(width, shape[0]),
+            _conv_layer(width, shape[0]),
             nn.Tanh(),
         )
 
@@ -170,12 +175,12 @@ class ResidualCritic(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: PositiveInt) -> None:
         super().__init__()
-        channels = _channels(shape, width)
+        channels = _channels_to_map(shape, width)
         layer_norm: Norm = lambda c: nn.GroupNorm(1, c)  # noqa: E731
         self.layers = nn.Sequential(
-            _conv(shape[0], width),
+            _conv_layer(shape[0], width),
             *(
-                residual(before, after, layer_norm, up=False)
+                residual_block(before, after, layer_norm, up=False)
                 for before, after in pairwise(channels)
             ),
             nn.Flatten(),
@@ -199,7 +204,9 @@ class MLPGenerator(nn.Module):
         self, shape: tuple[int, ...], z_dim: PositiveInt, width: PositiveInt, output: nn.Module
     ) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*_mlp(z_dim, width, _columns(shape), nn.ReLU), output)
+        self.layers = nn.Sequential(
+            *_mlp_layers(z_dim, width, _count_columns(shape), nn.ReLU), output
+        )
 
     def forward(self, z: Tensor) -> Tensor:
         """Latent codes to records."""
@@ -211,14 +218,16 @@ class MLPCritic(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], width: PositiveInt) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*_mlp(_columns(shape), width, 1, lambda: nn.LeakyReLU(0.2)))
+        self.layers = nn.Sequential(
+            *_mlp_layers(_count_columns(shape), width, 1, lambda: nn.LeakyReLU(0.2))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Records to outputs."""
         return self.layers(x).squeeze(1)
 
 
-def _mlp(
+def _mlp_layers(
     before: int, width: int, after: int, activation: Callable[[], nn.Module]
 ) -> list[nn.Module]:
     return [
@@ -228,19 +237,19 @@ def _mlp(
     ]
 
 
-def _columns(shape: tuple[int, ...]) -> int:
+def _count_columns(shape: tuple[int, ...]) -> int:
     if len(shape) != 1:
         raise UserError(f"this victim makes table rows, but a record has shape {shape}")
     return shape[0]
 
 
-def _channels(shape: tuple[int, ...], width: int) -> list[int]:
+def _channels_to_map(shape: tuple[int, ...], width: int) -> list[int]:
     """Channels from the image to the 4x4 map; the last step keeps the width."""
-    doublings = stages(shape)
+    doublings = stages_of(shape)
     return [width << min(i, doublings - 1) for i in range(doublings + 1)]
 
 
-def _conv(before: int, after: int, bias: bool = True) -> nn.Conv2d:
+def _conv_layer(before: int, after: int, bias: bool = True) -> nn.Conv2d:
     """A 3x3 convolution with He's initialisation."""
     conv = nn.Conv2d(before, after, 3, 1, 1, bias=bias)
     nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")

@@ -24,7 +24,7 @@ from benchmark.measures.numbers import count
 from benchmark.measures.result import NO_ACCESS, JobResult, Strip
 from benchmark.scores.closest import PAIRS, closest, pictures
 from benchmark.store.seeds import sub_seed
-from victims.access import FullBlackBox, ordered
+from victims.access import FullBlackBox, ordered_pairs
 
 MAX_SHIFT = 0.5
 """Difference of mean pixels that is no longer put down to a bad generator: a quarter of the range.
@@ -145,7 +145,7 @@ def checks_of(
         real = case.data["non_members"].values  # repeated ones too, as among the released records
         found += checks.mode_collapse(released.values, real, seed)
         found += _brightness(case, checks.some(released.values, seed), checks.some(real, seed))
-    accesses = {access for pair in ordered() for access in pair}
+    accesses = {access for pair in ordered_pairs() for access in pair}
     chain = rows.loc[rows["access"].isin(accesses), "attack"]
     compared = pairs.compare(scores[scores["attack"].isin(chain)])
     return found + checks.of_rows(rows, scores, compared)

@@ -35,7 +35,7 @@ from benchmark.store.folders import refuse_another, with_home
 from benchmark.store.keys import plain
 from benchmark.store.provenance import provenance
 from victims.errors import UserError
-from victims.given.networks import kept, networks_of
+from victims.given.networks import kept_as_before, networks_of
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def audit(
         "fit": fit,
         "data": data,
     }
-    with kept([generator, discriminator, *networks_of(diffusion)]):
+    with kept_as_before([generator, discriminator, *networks_of(diffusion)]):
         return run(composed(settings), {n: own for n, own in given.items() if own is not None})
 
 

@@ -21,7 +21,7 @@ from benchmark.measures.checks import FAILED
 from benchmark.scores.rows import Raw, Table, with_budgets
 from benchmark.scores.target import Attacker, attackers, scores_of
 from benchmark.store.entries import Store
-from victims.access import AccessibleDenoiser, PartialBlackBox, VariationApi, setting
+from victims.access import AccessibleDenoiser, PartialBlackBox, VariationApi, setting_of
 from victims.errors import Unsuited, UserError
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def plan(asked: Attacks, case: Case) -> list[Step]:
 
 
 def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
-    access = setting(attack.access)
+    access = setting_of(attack.access)
     try:
         view = case.view(attack.access)
         if isinstance(attack, Particular):

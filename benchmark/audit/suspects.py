@@ -45,7 +45,7 @@ from benchmark.store.keys import plain
 from benchmark.store.provenance import provenance
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
-from victims.given.networks import kept, networks_of
+from victims.given.networks import kept_as_before, networks_of
 
 WORDS = ("used", "not shown", "inconclusive")
 WHAT = "suspects= are records that may have been used, unseen= others that certainly were not"
@@ -182,7 +182,7 @@ def audit_set(
         "reference": reference,
         "data": data,
     }
-    with kept([generator, discriminator, *networks_of(diffusion)]):
+    with kept_as_before([generator, discriminator, *networks_of(diffusion)]):
         return run(composed(settings), {n: own for n, own in given.items() if own is not None})
 
 

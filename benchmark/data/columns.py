@@ -84,7 +84,7 @@ def column_of(
         raise UserError(f"data.log: column {name!r} has negative values")
     if how != "unit":
         return column
-    ends = column.stored(np.array([present.min(), present.max()]))
+    ends = column.to_stored(np.array([present.min(), present.max()]))
     low, high = float(ends[0]), float(ends[1])
     if zero_one and high > low:
         return column
@@ -119,7 +119,7 @@ def bin_columns(columns: Sequence[Cells], bins: int) -> tuple[Schema, np.ndarray
     if not parts:
         raise UserError("data.encode=bins: every column has a single value")
     schema = Schema([column for column, _ in parts])
-    rows = schema.rows({column.name: values for column, values in parts})
+    rows = schema.rows_of_table({column.name: values for column, values in parts})
     return schema, rows, {"bins": edges}
 
 

@@ -111,7 +111,7 @@ def write_records(
         np.save(folder / "identities.npy", np.asarray(identities, np.int64))
     (folder / "facts.json").write_text(json.dumps(facts or {}, indent=1))
     if schema is not None:
-        (folder / "schema.json").write_text(json.dumps(schema.plain(), indent=1))
+        (folder / "schema.json").write_text(json.dumps(schema.as_plain(), indent=1))
 
 
 def new_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:

@@ -138,18 +138,18 @@ class Table:
         for column in found:
             if column.kind in ("numeric", "integer"):
                 values = given[column.name][~np.isnan(given[column.name])]
-                self._refuse_merged(column.name, values, column.stored(values))
+                self._refuse_merged(column.name, values, column.to_stored(values))
         ends = {"smallest": "low", "largest": "high"} if self.encode == "unit" else {}
         numbers = [column for column in found if column.kind != "category"]
         facts = {name: [getattr(c, end) for c in numbers] for name, end in ends.items()}
-        return schema, schema.rows(given), facts
+        return schema, schema.rows_of_table(given), facts
 
     def _take_logarithm(self, cells: Cells) -> Cells:
         """A column whose bins are found: after its logarithm, where one is asked for."""
         if cells.name not in self.log or cells.numbers is None:
             return cells
         column = column_of(cells, "none", True, None, False)
-        return Cells(cells.name, cells.texts, column.stored(cells.numbers), cells.faulty)
+        return Cells(cells.name, cells.texts, column.to_stored(cells.numbers), cells.faulty)
 
     def _refuse_merged(self, name: str, values: np.ndarray, stored: np.ndarray) -> None:
         if merged_by_float32(values, stored):

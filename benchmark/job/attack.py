@@ -9,7 +9,7 @@ from benchmark.models.recipe import Model
 from benchmark.scores import knowledge
 from benchmark.scores.rows import Raw
 from benchmark.scores.target import Attacker, Trained, scores_of
-from victims.access import View, setting
+from victims.access import View, setting_of
 from victims.errors import Unsuited
 
 
@@ -39,7 +39,7 @@ def _raw(
 ) -> Raw:
     """Raw scores of one attack; where a model's samples do not suffice for it, others go on."""
     access = attacker.access
-    raw = Raw(setting(access))
+    raw = Raw(setting_of(access))
     if not is_granted(access, victim.model, trial):
         return raw
     try:

@@ -16,7 +16,7 @@ from scipy.spatial.distance import pdist
 from attacks.base import some_rows
 from benchmark.measures import metrics, pairs
 from benchmark.measures.result import NO_ACCESS, Check
-from victims.access import ordered
+from victims.access import ordered_pairs
 
 MAX_TIED = 0.05
 """Share of the scores that may equal one of the other group. A continuous score has none. At 5% the
@@ -68,7 +68,7 @@ def of_rows(rows: pd.DataFrame, scores: pd.DataFrame, compared: pd.DataFrame) ->
     """What a reader should doubt of a table, whether of a job or of an audit.
 
     rows, scores: as in `JobResult`. compared: as `pairs.compare` gives it, at least of the rows
-    whose access is more or less than another's (`victims.access.ordered`).
+    whose access is more or less than another's (`victims.access.ordered_pairs`).
     """
     every = [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
     whole = [row for row in every if row["status"] == "ok"]
@@ -145,7 +145,7 @@ def weaker_beats_stronger(
     tried = [
         (weak, strong, _beats(weak, strong, p_values))
         for calibrated in dict.fromkeys(kind for kind, _ in places)
-        for less, more in ordered()
+        for less, more in ordered_pairs()
         if (strong := places.get((calibrated, more)))
         for weak in places.get((calibrated, less), [])
     ]

@@ -26,7 +26,7 @@ def refuse_privacy(recipe: Recipe, network: Victim) -> None:
     if recipe.blueprint.dp is None:
         return
     try:
-        recipe.blueprint.dp.made.check(network, len(recipe.rows))
+        recipe.blueprint.dp.made.check_victim(network, len(recipe.rows))
     except UserError as error:
         raise UserError(f"{recipe.title}: {error}") from error
 

@@ -27,7 +27,7 @@ from victims.access import View
 from victims.base import Victim
 from victims.budget import SPENT, Ledger, Privacy
 from victims.planted import GradientCanaries
-from victims.training.train import Training, fit, load, skip, training_bar
+from victims.training.train import Training, fit_victim, load_victim, skip_steps, training_bar
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Recipe:
         """What a victim is told about the columns, if it listens."""
         if dataset.schema is None or not self.blueprint.victim.takes("schema"):
             return {}
-        return {"schema": key({"columns": dataset.schema.plain()})}
+        return {"schema": key({"columns": dataset.schema.as_plain()})}
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Model:
         """Training batches it took: fewer than asked for where its privacy budget was spent."""
         if not self.privacy:
             return self.victim.steps
-        terms = self.victim.terms(len(self.recipe.rows))
+        terms = self.victim.terms_of_steps(len(self.recipe.rows))
         return self.privacy["private_steps"] * terms.batches / terms.together
 
 
@@ -179,7 +179,7 @@ def obtain_model(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) ->
     folder = store.get("victim", config, train, workshop.note)
     victim = _build_initial(recipe, dataset, machine.accelerator)
     parameters = sum(weight.numel() for weight in victim.parameters() if weight.requires_grad)
-    victim = load(victim, folder).to(machine.device)  # type: ignore[assignment]
+    victim = load_victim(victim, folder).to(machine.device)  # type: ignore[assignment]
     form = Form(dataset)
 
     def sample(folder: Path) -> None:
@@ -205,7 +205,7 @@ def _train_model(recipe: Recipe, workshop: Workshop, folder: Path, bar: tqdm | N
     precision = recipe.blueprint.precision
     training = Training(machine.accelerator, precision, machine.checkpoint_every_s)
     ledger = _made_private(recipe, victim)
-    fit(
+    fit_victim(
         victim,
         lambda rows: dataset.records(recipe.rows[rows]),
         size=len(recipe.rows),
@@ -217,8 +217,8 @@ def _train_model(recipe: Recipe, workshop: Workshop, folder: Path, bar: tqdm | N
         bar=bar,
     )
     if ledger is not None:
-        ledger.write(victim, folder)
-    _write_grid(load(victim, folder), folder / "samples.png", recipe.seed)
+        ledger.write_spent(victim, folder)
+    _write_grid(load_victim(victim, folder), folder / "samples.png", recipe.seed)
 
 
 def build_untrained(recipe: Recipe, dataset: Dataset) -> Victim:
@@ -243,7 +243,7 @@ def obtain_all(recipes: Sequence[Recipe], workshop: Workshop) -> list[Model]:
             before = bar.n
             models.append(obtain_model(recipe, workshop, bar))
             if is_missing:  # unless it was trained here, another process made it meanwhile
-                skip(bar, int(before + steps - bar.n))
+                skip_steps(bar, int(before + steps - bar.n))
     return models
 
 
@@ -269,7 +269,7 @@ def _made_private(recipe: Recipe, victim: Victim) -> Ledger | None:
     if recipe.blueprint.dp is None:
         return None
     privacy, steps = recipe.blueprint.dp.made, victim.steps
-    ledger = privacy.attach(victim, len(recipe.rows))
+    ledger = privacy.attach_mechanism(victim, len(recipe.rows))
     log.info("%s: private, noise multiplier %.3g", recipe.title, ledger.noise_multiplier)
     if victim.steps < steps:
         log.warning(

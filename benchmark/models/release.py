@@ -57,7 +57,7 @@ class Form:
             return {}
         kinds = {"whole": self.whole_columns.tolist(), "binary": self.binary_columns.tolist()}
         schema = self.dataset.schema
-        mixed = {"schema": schema.plain()} if schema is not None and schema.mixed else {}
+        mixed = {"schema": schema.as_plain()} if schema is not None and schema.mixed else {}
         return {"released": key(kinds | mixed)}
 
     def records_from(self, victim: Victim, outputs: Tensor, chances: np.ndarray) -> Tensor:
@@ -68,7 +68,7 @@ class Form:
         found = victim.publish(outputs, torch.from_numpy(chances).float())
         schema = self.dataset.schema
         if schema is not None and schema.mixed:
-            return schema.nearest(found)
+            return schema.nearest_records(found)
         found = torch.where(torch.from_numpy(self.whole_columns), found.round(), found)
         return torch.where(torch.from_numpy(self.binary_columns), found.clamp(0, 1), found)
 

@@ -20,7 +20,7 @@ from benchmark.measures.metrics import auroc_errors
 from benchmark.measures.numbers import count
 from benchmark.measures.rates import FPR_COLUMNS
 from benchmark.report.collect import Group, Outcome, Row, Study, victim_numbers
-from victims.access import ordered
+from victims.access import ordered_pairs
 
 Score = Literal["auroc", "tpr_at_1"]
 
@@ -223,7 +223,7 @@ def attack_for(outcome: Outcome, access: str, score: Score) -> str:
 
 def accesses_within(access: str) -> tuple[str, ...]:
     """The accesses that one allows: who has the generator's gradient can do all that needs less."""
-    return (*(less for less, more in ordered() if more == access), access)
+    return (*(less for less, more in ordered_pairs() if more == access), access)
 
 
 def frechet_distance(outcome: Outcome) -> Number | None:

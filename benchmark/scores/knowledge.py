@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
-from victims.access import Shadow, View, WeightGradients, WeightGradientsWithShadows, names
+from victims.access import Shadow, View, WeightGradients, WeightGradientsWithShadows, parts_of_view
 from victims.errors import NoAccess, Unsuited
 
 if TYPE_CHECKING:  # with it comes Lightning, which audits need not wait for
@@ -103,4 +103,4 @@ def _known_rows(access: type[View], split: Split) -> dict[str, np.ndarray]:
     """Row numbers for each field that the attacker brings along; members are never queries."""
     unqueried = split.members[~np.isin(split.members, split.queried)]
     known = {"reference": split.reference, "members": unqueried}
-    return {name: known[name] for name in names(access) if name in known}
+    return {name: known[name] for name in parts_of_view(access) if name in known}

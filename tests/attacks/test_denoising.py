@@ -37,7 +37,7 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def view(victim: Any, access: Any = AccessibleDenoiser, batch_size: int = 2) -> Any:
-    victim.denoise.clear()
+    victim.denoise.forget_answers()
     empty = np.zeros((1, 1))
     return victim.view(access, empty, empty, batch_size)
 

@@ -32,7 +32,7 @@ SCHEMA = Schema(
 
 def rows(n: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return SCHEMA.rows(
+    return SCHEMA.rows_of_table(
         {
             "city": rng.choice(["Bonn", "Oslo", "Rome"], n),
             "age": np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 90, n)),

@@ -23,7 +23,7 @@ from benchmark.job import run
 from benchmark.store.entries import META, Store, key, read_meta
 from victims.base import Victim
 from victims.errors import NonFiniteLoss, UserError
-from victims.training.train import CHECKPOINT, EARLIER, WEIGHTS, Training, load
+from victims.training.train import CHECKPOINT, EARLIER, WEIGHTS, Training, load_victim
 
 Config = Callable[..., DictConfig]
 DATA = digits(0, 24)
@@ -66,7 +66,7 @@ def train(victim: Victim, folder: Path, stop: int | None = None) -> torch.Tensor
     often = Training(checkpoint_every_s=0)
     fit_in(folder, victim, read, size=len(DATA), seed=5, training=often)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
-    return load(victim, folder).generate(codes)
+    return load_victim(victim, folder).generate(codes)
 
 
 def truncate(path: Path) -> None:
@@ -159,7 +159,7 @@ def test_weights_of_another_version_are_one_clear_line(
     train(fresh(), tmp_path)
     wider = build(config("victim=dcgan", "victim.width=6").victim, "victim", shape=(1, 32, 32))
     with pytest.raises(UserError, match=r"weights\.safetensors: these are no weights of this") as e:
-        load(wider, tmp_path)
+        load_victim(wider, tmp_path)
     assert "\n" not in str(e.value)
 
 

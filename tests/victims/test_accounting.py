@@ -13,7 +13,14 @@ from opacus.accountants import PRVAccountant, RDPAccountant
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from victims.accounting import ERROR, FEW, epsilon, noise_for, quick_bound, unsampled
+from victims.accounting import (
+    ERROR,
+    FEW,
+    epsilon_of_steps,
+    epsilon_unsampled,
+    noise_for,
+    quick_bound,
+)
 from victims.errors import UserError
 
 
@@ -28,10 +35,14 @@ def _few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_noise_has_a_finite_price_that_falls(accountant: str) -> None:
     """Accountants overflow at little noise and lose their digits at much: Infinity is no JSON."""
     for steps in (1, 20, 1500):
-        prices = [epsilon(n, steps, 0.25, 1e-3, accountant) for n in (1e-5, 0.001, 0.052, 1e9)]
+        prices = [
+            epsilon_of_steps(n, steps, 0.25, 1e-3, accountant) for n in (1e-5, 0.001, 0.052, 1e9)
+        ]
         assert np.isfinite(prices).all()
         assert prices == sorted(prices, reverse=True)
-    assert epsilon(0.052, 1, 0.25, 1e-3, accountant) < 254  # RDP's bound by few orders: 253.9
+    assert (
+        epsilon_of_steps(0.052, 1, 0.25, 1e-3, accountant) < 254
+    )  # RDP's bound by few orders: 253.9
 
 
 @pytest.mark.parametrize(
@@ -47,10 +58,10 @@ def test_noise_is_found_soon_for_any_promise(target: float, steps: int, delta: f
 
     def cost(noise: float) -> float:
         asked.append(noise)
-        return epsilon(noise, *price, "prv")
+        return epsilon_of_steps(noise, *price, "prv")
 
     noise = noise_for(target, cost, lambda noise: quick_bound(noise, *price, "prv"))
-    assert 0.99 * target <= epsilon(noise, *price, "prv") <= target
+    assert 0.99 * target <= epsilon_of_steps(noise, *price, "prv") <= target
     assert len(asked) <= 12
 
 
@@ -63,7 +74,7 @@ def test_what_rdp_cannot_show_is_refused_at_once() -> None:
 def test_without_sampling_epsilon_is_that_of_one_gaussian_mechanism() -> None:
     for noise, steps, delta in ((1.0, 1, 1e-5), (5.0, 9, 1e-3)):
         theirs = dp_accounting.get_epsilon_gaussian(noise / math.sqrt(steps), delta)
-        assert unsampled(noise, steps, delta) == pytest.approx(theirs, rel=1e-6)
+        assert epsilon_unsampled(noise, steps, delta) == pytest.approx(theirs, rel=1e-6)
 
 
 def exact(noise: float, rate: float, delta: float) -> float:
@@ -86,7 +97,7 @@ def test_epsilon_is_never_below_the_truth_and_near_it_however_small(noise: float
     """PRV's own error of 0.01 was a third of an epsilon of 0.03, and noise went with it."""
     rate, delta = 0.1, 1e-3
     truth = exact(noise, rate, delta)
-    assert truth <= epsilon(noise, 1, rate, delta, "prv") <= 1.1 * truth + 2 * ERROR
+    assert truth <= epsilon_of_steps(noise, 1, rate, delta, "prv") <= 1.1 * truth + 2 * ERROR
 
 
 SETTINGS = [(5.0, 300, 0.25, 4e-4), (0.8, 500, 0.0032, 5e-6), (2.0, 20, 1.0, 1e-3)]
@@ -105,9 +116,9 @@ def test_epsilon_is_that_of_opacus_and_nearly_that_of_dp_accounting(
         ("prv", PRVAccountant(), PLDAccountant()),
         ("rdp", RDPAccountant(), RdpAccountant()),
     ):
-        ours = epsilon(*settings, accountant)
+        ours = epsilon_of_steps(*settings, accountant)
         opacus.history = [(noise, rate, steps)]
-        bound = epsilon(*settings, "rdp")
+        bound = epsilon_of_steps(*settings, "rdp")
         error = {"eps_error": max(0.01, bound / 200)} if accountant == "prv" else {}
         assert ours == pytest.approx(opacus.get_epsilon(delta, **error), rel=1e-2)
         assert ours == pytest.approx(theirs.compose(event).get_epsilon(delta), rel=0.02)

@@ -41,7 +41,9 @@ def make(config: Config, name: str, *overrides: str, **dp: Any) -> tuple[Victim,
     settings = config(f"victim={name}", "dp=on", *overrides)
     victim: Victim = build(settings.victim, "victim", shape=(1, 32, 32))
     victim.make_private()
-    build(settings.dp, "dp", **({"epsilon": None, "noise_multiplier": 1.0} | dp)).attach(victim, 24)
+    build(settings.dp, "dp", **({"epsilon": None, "noise_multiplier": 1.0} | dp)).attach_mechanism(
+        victim, 24
+    )
     return victim, digits(0, 24)
 
 
@@ -77,9 +79,9 @@ def test_bad_settings_are_one_clear_line(changes: dict[str, Any], message: str) 
 def test_settings_that_do_not_fit_the_records(config: Config) -> None:
     victim, _ = make(config, "dcgan")
     with pytest.raises(UserError, match=r"victim\.batch_size=8"):
-        privacy().check(victim, 7)
+        privacy().check_victim(victim, 7)
     with pytest.raises(UserError, match=r"dp.delta=0.2.*1/8"):
-        privacy(delta=0.2).check(victim, 8)
+        privacy(delta=0.2).check_victim(victim, 8)
 
     class Other(Victim):
         pass
@@ -94,10 +96,12 @@ def test_noise_is_found_for_a_promise_and_kept(
     config: Config, accountant: str, tmp_path: Path
 ) -> None:
     victim, data = make(config, "dcgan", epsilon=4.0, noise_multiplier=None, accountant=accountant)
-    ledger = privacy(epsilon=4.0, noise_multiplier=None, accountant=accountant).ledger(victim, 24)
+    ledger = privacy(epsilon=4.0, noise_multiplier=None, accountant=accountant).open_ledger(
+        victim, 24
+    )
     assert victim.mechanism.noise_multiplier == ledger.noise_multiplier
     fit_in(tmp_path, victim, data.__getitem__, size=24, seed=5)
-    ledger.write(victim, tmp_path)
+    ledger.write_spent(victim, tmp_path)
     spent = json.loads((tmp_path / SPENT).read_text())
     assert 0.99 * 4.0 <= spent["epsilon"] <= 4.0
     assert spent["delta"] < 1 / 24
@@ -107,10 +111,10 @@ def test_noise_is_found_for_a_promise_and_kept(
 @quick
 def test_training_stops_before_the_promise_is_broken(config: Config) -> None:
     victim, _ = make(config, "dcgan", "victim.steps=100", epsilon=5.0, noise_multiplier=2.0)
-    ledger = privacy(noise_multiplier=2.0).ledger(victim, 24)
+    ledger = privacy(noise_multiplier=2.0).open_ledger(victim, 24)
     assert 0 < victim.steps < 100
     assert victim.mechanism.limit == victim.steps
-    assert ledger.epsilon(victim.steps) <= 5.0 < ledger.epsilon(victim.steps + 1)
+    assert ledger.epsilon_after(victim.steps) <= 5.0 < ledger.epsilon_after(victim.steps + 1)
     with pytest.raises(UserError, match="one step already costs"):
         make(config, "dcgan", epsilon=0.1, noise_multiplier=0.5)
 
@@ -119,18 +123,18 @@ def test_training_stops_before_the_promise_is_broken(config: Config) -> None:
 def test_several_private_steps_on_one_batch_are_not_several_batches(config: Config) -> None:
     """Three steps on one batch are dearer than three on batches of their own."""
     victim, _ = make(config, "vaegan")
-    ledger = privacy(noise_multiplier=2.0).ledger(victim, 24)
-    alone = privacy(noise_multiplier=2.0).ledger(make(config, "vae")[0], 24)
+    ledger = privacy(noise_multiplier=2.0).open_ledger(victim, 24)
+    alone = privacy(noise_multiplier=2.0).open_ledger(make(config, "vae")[0], 24)
     assert (ledger.together, ledger.sensitivity) == (3, pytest.approx(3**0.5))
-    assert ledger.epsilon(10) > alone.epsilon(30) > alone.epsilon(10)
+    assert ledger.epsilon_after(10) > alone.epsilon_after(30) > alone.epsilon_after(10)
 
 
 @quick
 def test_the_price_of_three_steps_on_one_batch_is_their_joint_privacy_loss(config: Config) -> None:
     """By simulation: all three outputs shift together when the record is in the batch."""
-    ledger = privacy(noise_multiplier=2.0, delta=0.01).ledger(make(config, "vaegan")[0], 24)
+    ledger = privacy(noise_multiplier=2.0, delta=0.01).open_ledger(make(config, "vaegan")[0], 24)
     rate, noise = ledger.sample_rate, ledger.noise_multiplier
-    promised = ledger.epsilon(1)
+    promised = ledger.epsilon_after(1)
     generator = np.random.default_rng(0)
     drawn = generator.random(400_000) < rate
     outputs = drawn[:, None] + noise * generator.normal(size=(400_000, 3))
@@ -139,7 +143,11 @@ def test_the_price_of_three_steps_on_one_batch_is_their_joint_privacy_loss(confi
     )  # with the record or without
     delta = np.maximum(0, 1 - np.exp(promised) / ratio).mean()
     assert 0.9 * ledger.delta < delta < 1.02 * ledger.delta
-    naive = privacy(noise_multiplier=2.0, delta=0.01).ledger(make(config, "vae")[0], 24).epsilon(3)
+    naive = (
+        privacy(noise_multiplier=2.0, delta=0.01)
+        .open_ledger(make(config, "vae")[0], 24)
+        .epsilon_after(3)
+    )
     assert np.maximum(0, 1 - np.exp(naive) / ratio).mean() > 1.5 * ledger.delta
 
 
@@ -186,7 +194,11 @@ class Quiet(DPOptimizer):
 @cache
 def noise_for_two() -> float:
     """The noise for epsilon 2 on 500 records: not searched for in every run."""
-    return Privacy(2.0, None, 1.0, 1e-5, "rdp", 1000).ledger(Sum(), CANARIES // 2).noise_multiplier
+    return (
+        Privacy(2.0, None, 1.0, 1e-5, "rdp", 1000)
+        .open_ledger(Sum(), CANARIES // 2)
+        .noise_multiplier
+    )
 
 
 def audited(seed: int, folder: Path) -> tuple[float, float, float]:
@@ -199,7 +211,7 @@ def audited(seed: int, folder: Path) -> tuple[float, float, float]:
     victim = Sum()
     victim.make_private()
     terms = Privacy(None, noise_for_two(), 1.0, 1e-5, "rdp", 1000)
-    promise = terms.attach(victim, len(records)).epsilon(victim.steps)
+    promise = terms.attach_mechanism(victim, len(records)).epsilon_after(victim.steps)
     folder.mkdir()
     fit_in(folder, victim, records.__getitem__, size=len(records), seed=seed)
     scores = victim.network.weight.detach().numpy()[0]
@@ -233,7 +245,7 @@ def test_a_broken_mechanism_is_caught(
             expected_batch_size=self.batch_size,
         )
 
-    monkeypatch.setattr(Mechanism, "optimizer", optimizer)
+    monkeypatch.setattr(Mechanism, "wrap_optimizer", optimizer)
     for seed in range(3):
         promise, canaries, scores = audited(seed, tmp_path / str(seed))
         assert canaries > promise

@@ -118,7 +118,7 @@ def test_a_question_is_asked_once() -> None:
     memo(x[:1], torch.tensor([8]))
     memo(x[:1], torch.tensor([8]))
     assert memo.asked == 7  # the room was for five answers
-    memo.clear()
+    memo.forget_answers()
     memo(x, t)
     assert memo.asked == 3
 

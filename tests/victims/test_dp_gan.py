@@ -28,7 +28,9 @@ def test_the_critics_weights_stay_in_their_limits(
     victim = make(config, "victim.learning_rate=0.5", "victim.weight_limit=0.03")
     if private:
         victim.make_private()
-        build(config("dp=on").dp, "dp", epsilon=None, noise_multiplier=1.0).attach(victim, 24)
+        build(config("dp=on").dp, "dp", epsilon=None, noise_multiplier=1.0).attach_mechanism(
+            victim, 24
+        )
     data = digits(0, 24)
     fit_in(tmp_path, victim, data.__getitem__, size=24, seed=5)
     weights = torch.cat([weight.flatten() for weight in victim.discriminator.parameters()])
@@ -39,7 +41,7 @@ def test_the_critics_weights_stay_in_their_limits(
 def test_the_loss_is_the_distance_between_real_and_generated(config: Config) -> None:
     victim, real, fake = make(config), digits(0, 6), digits(1, 6)
     expected = victim.discriminate(fake) - victim.discriminate(real)
-    torch.testing.assert_close(victim.distances(real, fake), expected)
+    torch.testing.assert_close(victim.paired_losses(real, fake), expected)
 
 
 def test_a_limit_of_zero_is_refused(config: Config) -> None:

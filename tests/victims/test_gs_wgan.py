@@ -16,7 +16,7 @@ from benchmark.config.build import build
 from benchmark.job.request import open_request
 from benchmark.models.recipe import Model, Recipe
 from victims.access import AccessibleDiscriminator
-from victims.accounting import epsilon
+from victims.accounting import epsilon_of_steps
 from victims.budget import SPENT
 from victims.errors import NoAccess, UserError
 from victims.gs_wgan import GSWGAN
@@ -32,7 +32,7 @@ def make(config: Config, *overrides: str, **dp: Any) -> tuple[GSWGAN, Any]:
     victim = build(settings.victim, "victim", shape=(1, 32, 32))
     victim.make_private()
     terms = {"epsilon": None, "noise_multiplier": 1.0, "accountant": "rdp"} | dp
-    return victim, build(settings.dp, "dp", **terms).attach(victim, 24)
+    return victim, build(settings.dp, "dp", **terms).attach_mechanism(victim, 24)
 
 
 def train(victim: GSWGAN, data: Tensor, folder: Path) -> None:
@@ -59,13 +59,13 @@ def test_clipping_and_noise_have_the_sizes_that_are_accounted() -> None:
     victim.register_buffer("private_steps", torch.zeros((), dtype=torch.int64))
     gradients = torch.zeros(2000, 3, 10)
     gradients[:1000, 0, 0], gradients[1000:, 0, 0] = 30.0, 0.5
-    found = mechanism.sanitise(victim, gradients)
+    found = mechanism.sanitise_gradients(victim, gradients)
     assert found[:1000, 0, 0].mean().item() == pytest.approx(2.0, abs=0.15)  # clipped
     assert found[1000:, 0, 0].mean().item() == pytest.approx(0.5, abs=0.15)  # as it was
     assert found[:, 1:].std().item() == pytest.approx(1.0, abs=0.02)
-    mechanism.sanitise(victim, gradients)
+    mechanism.sanitise_gradients(victim, gradients)
     with pytest.raises(BudgetSpent):
-        mechanism.sanitise(victim, gradients)
+        mechanism.sanitise_gradients(victim, gradients)
 
 
 def test_the_generator_learns_nothing_but_what_is_sanitised(config: Config, tmp_path: Path) -> None:
@@ -102,17 +102,19 @@ def test_a_record_pays_for_its_critic_s_turns_alone(config: Config, tmp_path: Pa
     victim, ledger = make(config, *overrides, noise_multiplier=50.0)
     train(victim, digits(0, 24), tmp_path)
     assert victim.private_steps == 7
-    ledger.write(victim, tmp_path)
+    ledger.write_spent(victim, tmp_path)
     spent = json.loads((tmp_path / SPENT).read_text())
     noise = 50.0 / (2 * np.sqrt(victim.batch_size))
-    assert spent["epsilon"] == pytest.approx(epsilon(noise, 3, 1.0, ledger.delta, "rdp"))
+    assert spent["epsilon"] == pytest.approx(epsilon_of_steps(noise, 3, 1.0, ledger.delta, "rdp"))
 
 
 def test_a_promise_is_kept_and_the_critics_are_not_given_away(
     config: Config, tmp_path: Path
 ) -> None:
     victim, ledger = make(config, epsilon=3.0, noise_multiplier=None)
-    assert 0.98 * 3.0 < ledger.epsilon(1) <= 3.0  # 4 batches, 2 generator steps, a turn at most
+    assert (
+        0.98 * 3.0 < ledger.epsilon_after(1) <= 3.0
+    )  # 4 batches, 2 generator steps, a turn at most
     with pytest.raises(NoAccess):
         victim.view(AccessibleDiscriminator, np.zeros(1), np.zeros(1), 8)
 

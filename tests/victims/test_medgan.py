@@ -17,7 +17,7 @@ from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import NoAccess, UserError
 from victims.medgan import AveragingDiscriminator, MedGAN, Shortcut
-from victims.training.train import load
+from victims.training.train import load_victim
 
 SETTINGS: dict[str, Any] = {
     "z_dim": 8,
@@ -73,7 +73,7 @@ def test_it_reloads_to_the_same_samples_and_phase(tmp_path: Path) -> None:
     victim = make()
     train(victim, records(), tmp_path)
     victim.freeze_for_release()
-    again = load(make(), tmp_path)
+    again = load_victim(make(), tmp_path)
     codes = torch.randn(5, 8)
     assert torch.equal(victim.generate(codes), again.generate(codes))
     assert torch.equal(victim.discriminate(records()), again.discriminate(records()))  # type: ignore[operator]
@@ -91,7 +91,7 @@ def test_in_evaluation_it_is_judged_beside_the_training_average() -> None:
     torch.manual_seed(0)
     network, x = AveragingDiscriminator(5, (6,)), torch.rand(12, 5)
     for batch in x.split(4):
-        network.remember(batch)
+        network.remember_average(batch)
     torch.testing.assert_close(network.average, x.mean(0))
     network.eval()
     pairs = torch.cat([x, x.mean(0).expand_as(x)], 1)
@@ -119,7 +119,7 @@ def test_a_shortcut_adds_its_input() -> None:
 def test_released_records_are_in_range(kind: str, tmp_path: Path) -> None:
     victim = make(kind=kind)
     train(victim, records() * (1 if kind == "binary" else 5), tmp_path)
-    load(victim, tmp_path)
+    load_victim(victim, tmp_path)
     x = victim.generate(torch.randn(50, 8))
     assert (x >= 0).all()
     assert (x <= 1).all() or kind == "count"
@@ -135,7 +135,7 @@ def test_it_learns_the_marginals(tmp_path: Path) -> None:
     codes = torch.randn(1000, 16, generator=torch.Generator().manual_seed(2))
     untrained = (make(z_dim=16).eval().generate(codes).mean(0) - data.mean(0)).abs().mean()
     train(victim, data, tmp_path)
-    load(victim, tmp_path)
+    load_victim(victim, tmp_path)
     error = (victim.generate(codes).mean(0) - data.mean(0)).abs().mean()
     assert error < 0.1
     assert error < untrained / 2

@@ -16,7 +16,7 @@ from victims.access import FullBlackBox, PartialBlackBox
 from victims.errors import NoAccess, UserError
 from victims.package import Package
 from victims.schema import Column, Schema
-from victims.training.train import load
+from victims.training.train import load_victim
 
 SCHEMA = Schema([Column("city", "category", ("Oslo", "Rome")), Column("age", "integer", high=100)])
 TABLE = {"city": ["Oslo", "Rome", "Oslo", "Oslo"], "age": [30, 41, 52, 63]}
@@ -49,7 +49,7 @@ def made(records: str = "table", fails: str = "", samples: int = 9) -> Package:
 
 
 def trained(victim: Package, folder: Path) -> None:
-    data = torch.from_numpy(SCHEMA.rows(TABLE))
+    data = torch.from_numpy(SCHEMA.rows_of_table(TABLE))
     folder.mkdir(exist_ok=True)
     fit_in(folder, victim, data.__getitem__, size=len(data), seed=3)
 
@@ -57,13 +57,15 @@ def trained(victim: Package, folder: Path) -> None:
 @pytest.mark.parametrize("records", ["rows", "table"])
 def test_its_samples_are_kept_and_each_is_released_once(records: str, tmp_path: Path) -> None:
     trained(made(records), tmp_path)
-    victim = load(made(records), tmp_path)
+    victim = load_victim(made(records), tmp_path)
     released = victim.emit(torch.zeros(9, 1), 0)
-    known = torch.from_numpy(SCHEMA.rows(TABLE))
+    known = torch.from_numpy(SCHEMA.rows_of_table(TABLE))
     assert all((row == known).all(1).any() for row in released)
     assert torch.equal(victim.emit(torch.zeros(4, 1), 5), released[5:])
     trained(made(records), tmp_path / "again")
-    assert torch.equal(load(made(records), tmp_path / "again").emit(torch.zeros(9, 1), 0), released)
+    assert torch.equal(
+        load_victim(made(records), tmp_path / "again").emit(torch.zeros(9, 1), 0), released
+    )
     with pytest.raises(UserError, match=r"victim\.samples=9: fewer than bank\.size"):
         victim.emit(torch.zeros(9, 1), 1)
 

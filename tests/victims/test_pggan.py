@@ -15,11 +15,11 @@ from victims.progressive import (
     GrowingGenerator,
     MinibatchDeviation,
     PixelNorm,
-    doubled,
-    halved,
+    double_side,
+    halve_side,
 )
-from victims.training.ema import averaged, follow
-from victims.training.train import load
+from victims.training.ema import follow_model, make_average
+from victims.training.train import load_victim
 
 SHAPE = (1, 16, 16)
 
@@ -46,7 +46,7 @@ def images(n: int = 12) -> torch.Tensor:
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_finished_generator_is_the_next_one_at_the_start_of_its_fade(stage):
     generator, z = GrowingGenerator(SHAPE, 3, 4, 8), torch.randn(5, 3)
-    finished = doubled(generator(z, stage - 1, 1.0))
+    finished = double_side(generator(z, stage - 1, 1.0))
     torch.testing.assert_close(generator(z, stage, 0.0), finished, rtol=0, atol=0)
     assert not torch.allclose(generator(z, stage, 1.0), finished)
 
@@ -54,7 +54,7 @@ def test_a_finished_generator_is_the_next_one_at_the_start_of_its_fade(stage):
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_finished_critic_is_the_next_one_at_the_start_of_its_fade(stage):
     critic, x = GrowingCritic(SHAPE, 4, 8), torch.randn(6, 1, 4 << stage, 4 << stage)
-    finished = critic(halved(x), stage - 1, 1.0)
+    finished = critic(halve_side(x), stage - 1, 1.0)
     torch.testing.assert_close(critic(x, stage, 0.0), finished, rtol=0, atol=0)
     assert not torch.allclose(critic(x, stage, 1.0), finished)
 
@@ -76,10 +76,15 @@ def test_the_default_stage_is_the_full_resolution():
 def test_growth_by_images_shown():
     """4 stable at 4x4, then 8 fading and 4 stable for 8x8 and for 16x16."""
     victim = make()
-    assert [victim.growth(n) for n in (0, 3)] == [(0, 1.0)] * 2
-    assert [victim.growth(n) for n in (4, 6, 12, 15)] == [(1, 0.0), (1, 0.25), (1, 1.0), (1, 1.0)]
-    assert [victim.growth(n) for n in (16, 20, 24)] == [(2, 0.0), (2, 0.5), (2, 1.0)]
-    assert [victim.growth(n) for n in (28, 10**9)] == [(2, 1.0)] * 2
+    assert [victim.growth_after(n) for n in (0, 3)] == [(0, 1.0)] * 2
+    assert [victim.growth_after(n) for n in (4, 6, 12, 15)] == [
+        (1, 0.0),
+        (1, 0.25),
+        (1, 1.0),
+        (1, 1.0),
+    ]
+    assert [victim.growth_after(n) for n in (16, 20, 24)] == [(2, 0.0), (2, 0.5), (2, 1.0)]
+    assert [victim.growth_after(n) for n in (28, 10**9)] == [(2, 1.0)] * 2
 
 
 def test_a_schedule_longer_than_the_training_is_refused():
@@ -93,11 +98,11 @@ def test_a_schedule_longer_than_the_training_is_refused():
 def test_training_images_are_as_sharp_as_the_stage():
     victim, x = make(), images()
     by_hand = x.reshape(12, 1, 4, 4, 4, 4).mean((3, 5))
-    torch.testing.assert_close(victim.shrink(x, 0, 1.0), by_hand)
+    torch.testing.assert_close(victim.shrink_images(x, 0, 1.0), by_hand)
     blocks = x.reshape(12, 1, 8, 2, 8, 2).mean((3, 5)).repeat_interleave(2, 2)
     blocks = blocks.repeat_interleave(2, 3)
-    torch.testing.assert_close(victim.shrink(x, 2, 0.25), 0.25 * x + 0.75 * blocks)
-    assert torch.equal(victim.shrink(x, 2, 1.0), x)
+    torch.testing.assert_close(victim.shrink_images(x, 2, 0.25), 0.25 * x + 0.75 * blocks)
+    assert torch.equal(victim.shrink_images(x, 2, 1.0), x)
 
 
 # --- layers -------------------------------------------------------------------------------------
@@ -133,8 +138,8 @@ def test_minibatch_deviation():
 def test_minibatch_deviation_of_evaluation_is_the_running_mean_of_training():
     layer, x = MinibatchDeviation(), torch.randn(6, 3, 4, 4)
     observed = layer(x)[0, 3, 0, 0].item()
-    layer.remember(0.25)
-    layer.remember(0.25)
+    layer.remember_deviation(0.25)
+    layer.remember_deviation(0.25)
     layer.eval()
     assert layer(5 * x)[0, 3, 0, 0].item() == pytest.approx(observed * (1 - 0.75**2), rel=1e-5)
 
@@ -149,13 +154,13 @@ def test_pixel_norm():
 def test_moving_average_has_its_closed_form():
     """After k calls towards a constant c from a: c + (a - c) decay^k."""
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-    average = averaged(model)
+    average = make_average(model)
     start = average[0].weight.clone()
     with torch.no_grad():
         model[0].weight.fill_(3.0)
         model[1].running_mean.fill_(2.0)
     for _ in range(4):
-        follow(average, model, 0.9)
+        follow_model(average, model, 0.9)
     torch.testing.assert_close(average[0].weight, 3.0 + (start - 3.0) * 0.9**4)
     assert torch.equal(average[1].running_mean, torch.full((2,), 2.0))
     assert not any(p.requires_grad for p in average.parameters())
@@ -169,7 +174,7 @@ def test_two_steps_and_a_reload_sample_identically(tmp_path):
     untrained = make().freeze_for_release().generate(z)
     victim = make(steps=2, stable_images=2, fade_images=2)
     train(victim, images(), tmp_path)
-    again = load(make(steps=2, stable_images=2, fade_images=2), tmp_path)
+    again = load_victim(make(steps=2, stable_images=2, fade_images=2), tmp_path)
     samples = victim.freeze_for_release().generate(z)
     assert torch.equal(again.generate(z), samples)
     assert samples.shape == (5, *SHAPE)

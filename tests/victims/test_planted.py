@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmark.config.build import build
 from benchmark.measures import epsilon, gaussian
-from victims.accounting import epsilon as price
+from victims.accounting import epsilon_of_steps as price
 from victims.base import Victim
 from victims.errors import UserError
 from victims.planted import LENGTH, GradientCanaries
@@ -48,14 +48,16 @@ def audited(
     victim = Tiny(GradientCanaries(numbers, COUNT, seed), queries)
     x = torch.randn(len(numbers), 40)
     batches = PoissonBatches(x.__getitem__, len(x), rate, 0, steps, seed)
-    victim.canaries.drawn = batches.rows
+    victim.canaries.drawn = batches.rows_of_batch
     mechanism = Mechanism(noise, 0.5, rate, 20, 300, limit=steps * queries)
     optimizer = torch.optim.Adam(victim.parameters(), 0.01)
     torch.manual_seed(seed)
     for step in range(steps):
         for _ in range(queries):
             batch = (batches[step],)
-            mechanism.step(victim, optimizer, lambda x: victim.network(x).square().sum(1), batch)
+            mechanism.take_step(
+                victim, optimizer, lambda x: victim.network(x).square().sum(1), batch
+            )
     return victim.canaries.evidence.numpy(), coins
 
 
@@ -188,7 +190,7 @@ def test_a_broken_mechanism_is_told(
     if noise_steps_rate[2] > 0.1:
         monkeypatch.setattr(DPOptimizer, "add_noise", quiet)
     else:
-        monkeypatch.setattr(PoissonBatches, "rows", everybody)
+        monkeypatch.setattr(PoissonBatches, "rows_of_batch", everybody)
     assert min(bounds()) > promise
 
 

@@ -19,7 +19,7 @@ from torch.nn.functional import mse_loss
 from benchmark.config.build import build
 from victims import private
 from victims.base import NonFiniteLoss, Victim
-from victims.private import BudgetSpent, Mechanism, independent, per_record
+from victims.private import BudgetSpent, Mechanism, make_independent, per_record
 from victims.training.batches import PoissonBatches
 
 Config = Callable[..., DictConfig]
@@ -34,7 +34,9 @@ def make(config: Config, name: str, *overrides: str, **dp: Any) -> tuple[Victim,
     torch.manual_seed(1)
     victim: Victim = build(settings.victim, "victim", shape=tuple(data.shape[1:]))
     victim.make_private()
-    build(settings.dp, "dp", **({"epsilon": None, "noise_multiplier": 1.0} | dp)).attach(victim, 24)
+    build(settings.dp, "dp", **({"epsilon": None, "noise_multiplier": 1.0} | dp)).attach_mechanism(
+        victim, 24
+    )
     return victim, data
 
 
@@ -123,7 +125,7 @@ def test_how_many_records_a_batch_holds_leaves_no_trace_but_through_private_step
     monkeypatch.setattr(DPOptimizer, "add_noise", seeded)
     states = []
     for n in (0, 4, 5, 11):
-        monkeypatch.setattr(PoissonBatches, "rows", lambda self, step, n=n: np.arange(n))
+        monkeypatch.setattr(PoissonBatches, "rows_of_batch", lambda self, step, n=n: np.arange(n))
         victim, data = make(config, name, noise_multiplier=1e20, max_grad_norm=1e-20, micro_batch=4)
         (tmp_path / str(n)).mkdir()
         train(victim, data, tmp_path / str(n))
@@ -179,7 +181,7 @@ def test_the_noised_sum_is_that_of_opacus_own_hooks(micro_batch: int) -> None:
     mechanism = Mechanism(0.7, 2.0, 0.5, 8, micro_batch, 1)
     losses = lambda x, y: (ours.network(x) - y).square().mean(1)  # noqa: E731
     torch.manual_seed(0)
-    mechanism.step(ours, torch.optim.SGD(ours.parameters(), 0.1), losses, (x, y))
+    mechanism.take_step(ours, torch.optim.SGD(ours.parameters(), 0.1), losses, (x, y))
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
@@ -191,14 +193,14 @@ def test_the_limit_holds_and_a_record_of_bad_loss_adds_nothing() -> None:
     losses = lambda x: victim.network(x).squeeze(1)  # noqa: E731
     x = torch.randn(4, 2)
     x[3] = torch.inf
-    mechanism.step(victim, optimizer, losses, (x,))
+    mechanism.take_step(victim, optimizer, losses, (x,))
     with_it = optimizer.kept
-    mechanism.step(victim, optimizer, losses, (x[:3],))
+    mechanism.take_step(victim, optimizer, losses, (x[:3],))
     assert torch.equal(with_it, optimizer.kept)
     assert with_it.norm() > 0
     assert victim.private_steps == 2
     with pytest.raises(BudgetSpent):
-        mechanism.step(victim, optimizer, losses, (x[:3],))
+        mechanism.take_step(victim, optimizer, losses, (x[:3],))
 
 
 class Kept(torch.optim.SGD):
@@ -218,8 +220,10 @@ def test_mixed_precision_clips_and_noises_in_full(records: int) -> None:
     x = torch.randn(1, 300).expand(records, 300)
     mechanism = Mechanism(0.0, 1.0, 0.5, 1, 2, limit=9)
     with torch.autocast("cpu", torch.bfloat16):
-        mechanism.step(victim, optimizer, lambda x: 99 * victim.network(x).sum(1).float(), (x,))
-        rows = mechanism.sanitise(victim, 99 * x)
+        mechanism.take_step(
+            victim, optimizer, lambda x: 99 * victim.network(x).sum(1).float(), (x,)
+        )
+        rows = mechanism.sanitise_gradients(victim, 99 * x)
     assert optimizer.kept.dtype == rows.dtype == torch.float32
     assert 0.999 * records < optimizer.kept.norm() <= records * (1 + 1e-6)
     assert rows.norm(dim=1).max() <= 1 + 1e-6
@@ -230,14 +234,14 @@ def test_a_gradient_that_is_not_finite_stays_within_its_bound(wrong: float) -> N
     """sqrt(0) has a finite value and an infinite slope: one such record must not spoil the sum."""
     rows = torch.full((2, 5), 9.0)
     rows[1, 3] = wrong
-    clipped = Mechanism(0.0, 1.0, 0.5, 1, 2, limit=1).sanitise(Plain(net()), rows)
+    clipped = Mechanism(0.0, 1.0, 0.5, 1, 2, limit=1).sanitise_gradients(Plain(net()), rows)
     assert clipped.norm(dim=1).max() <= 1 + 1e-6
     victim = Plain(nn.Linear(1, 1, bias=False))
     optimizer = Kept(victim.parameters(), 0.1)
     mechanism = Mechanism(0.0, 1.0, 0.5, 1, 4, limit=1)
     x = torch.tensor([[0.0], [4.0]])
     losses = lambda x: victim.network(x).abs().sqrt().sum(1)  # noqa: E731
-    mechanism.step(victim, optimizer, losses, (x,))
+    mechanism.take_step(victim, optimizer, losses, (x,))
     assert optimizer.kept.isfinite().all()
     assert 0 < optimizer.kept.norm() <= 1 + 1e-6
 
@@ -260,7 +264,7 @@ def test_only_weights_that_are_not_finite_stop_private_training(
 def test_group_instead_of_batch_normalisation_keeps_scale_and_shift() -> None:
     norm = nn.BatchNorm2d(32)
     nn.init.normal_(norm.weight)
-    group = independent(nn.Sequential(nn.Conv2d(1, 32, 3), norm))[1]
+    group = make_independent(nn.Sequential(nn.Conv2d(1, 32, 3), norm))[1]
     assert isinstance(group, nn.GroupNorm)
     assert torch.equal(group.weight, norm.weight)
     assert group.num_groups == 2

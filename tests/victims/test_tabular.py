@@ -18,9 +18,9 @@ from victims.ctgan import ConditionalBatches
 from victims.errors import UserError
 from victims.quantiles import Quantiles
 from victims.schema import Column, Schema
-from victims.tab_ddpm import chances_of, posterior
+from victims.tab_ddpm import chances_of, posterior_of_levels
 from victims.tabular import Transform
-from victims.training.train import load
+from victims.training.train import load_victim
 
 SCHEMA = Schema(
     [
@@ -35,7 +35,7 @@ SCHEMA = Schema(
 def rows(n: int = 600) -> np.ndarray:
     rng = np.random.default_rng(0)
     rich = rng.random(n) < 0.3
-    return SCHEMA.rows(
+    return SCHEMA.rows_of_table(
         {
             "city": rng.choice(["Bonn", "Oslo", "Rome"], n, p=[0.9, 0.09, 0.01]),
             "visits": np.where(rng.random(n) < 0.1, np.nan, rng.integers(0, 10, n)),
@@ -47,15 +47,15 @@ def rows(n: int = 600) -> np.ndarray:
 
 def test_modes_are_found_and_records_come_back() -> None:
     transform, real = Transform(SCHEMA, 4), torch.from_numpy(rows())
-    transform.fit(real.numpy(), 0)
+    transform.fit_modes(real.numpy(), 0)
     income = SCHEMA.numbers.index(SCHEMA.width - 2)
     kept = transform.weight[income] > 0.05
     np.testing.assert_allclose(transform.centre[income][kept].sort().values, [0, 5], atol=0.05)
     seen = transform(real)
     assert seen.shape == (600, transform.width)
     inverse = torch.cat([seen[:, :2].atanh(), (seen[:, 2:] - 0.5) * 100], 1)
-    torch.testing.assert_close(transform.records(inverse), real, atol=2e-2, rtol=0)
-    assert torch.equal(transform.codes(real)[:, -1], real[:, :3].argmax(1))
+    torch.testing.assert_close(transform.to_records(inverse), real, atol=2e-2, rtol=0)
+    assert torch.equal(transform.codes_of(real)[:, -1], real[:, :3].argmax(1))
 
 
 def test_modes_are_drawn_by_their_probability() -> None:
@@ -69,11 +69,11 @@ def test_modes_are_drawn_by_their_probability() -> None:
 
 def test_rare_levels_are_asked_for_more_often_and_held_by_the_records() -> None:
     transform, real = Transform(SCHEMA, 2), torch.from_numpy(rows(2000))
-    codes = transform.codes(real).numpy()
+    codes = transform.codes_of(real).numpy()
     sizes = [span.stop - span.start for span in transform.discrete]
     batches = ConditionalBatches(lambda at: real[at], codes, sizes, 500, 0, 4, 1)
     record, column, level = batches[2]
-    held = transform.codes(record).gather(1, column[:, None])[:, 0]
+    held = transform.codes_of(record).gather(1, column[:, None])[:, 0]
     assert torch.equal(held, level)
     rome = (level[column == len(sizes) - 1] == 2).float().mean()
     shares = np.log1p(np.bincount(codes[:, -1]))
@@ -98,7 +98,10 @@ def test_training_on_mixed_records_goes_on_where_it_stopped(name: str, tmp_path:
     victim = made(name, tmp_path)
     fit_in(whole, victim, data.__getitem__, size=60, seed=7)
     stopped_at_batch_three(lambda: made(name, tmp_path), data, tmp_path / "stopped")
-    found = [load(made(name, tmp_path), at).generate(codes) for at in (whole, tmp_path / "stopped")]
+    found = [
+        load_victim(made(name, tmp_path), at).generate(codes)
+        for at in (whole, tmp_path / "stopped")
+    ]
     assert torch.equal(*found)
     assert torch.isfinite(found[0]).all()
 
@@ -125,11 +128,11 @@ def test_columns_and_their_relation_are_learnt(name: str, tmp_path: Path) -> Non
     }[name] + (["learning_rate=0.001"] if name == "ctgan" else [])
     victim = made(name, tmp_path, *(f"victim.{size}" for size in sizes))
     fit_in(tmp_path, victim, lambda at: real[at], size=1000, seed=5)
-    victim = load(victim, tmp_path)
+    victim = load_victim(victim, tmp_path)
     generator = torch.Generator().manual_seed(2)
     found = victim.generate(torch.randn(2000, victim.z_dim, generator=generator))
     found = victim.publish(found, torch.rand(found.shape, generator=generator))
-    found = SCHEMA.nearest(found).numpy()
+    found = SCHEMA.nearest_records(found).numpy()
     np.testing.assert_allclose(found[:, :3].mean(0), data[:, :3].mean(0), atol=0.12)
     assert abs((found[:, -2] > 2).mean() - 0.3) < 0.12
     assert ((found[:, -2] > 2) == found[:, -1]).mean() > 0.8
@@ -144,12 +147,12 @@ def test_quantiles_agree_with_scikit_learn_and_come_back() -> None:
     values = np.stack([rng.normal(size=5000), np.maximum(rng.normal(size=5000), 0)], 1)
     values = values.astype(np.float32)
     quantiles = Quantiles(2)
-    quantiles.fit(values)
+    quantiles.fit_quantiles(values)
     peer = QuantileTransformer(n_quantiles=1000, output_distribution="normal", subsample=10**9)
     found = quantiles(torch.from_numpy(values)).numpy()
     np.testing.assert_allclose(found[:, 0], peer.fit_transform(values)[:, 0], atol=0.05)
     assert abs(found[values[:, 1] == 0, 1][0] - norm.ppf(0.25)) < 0.05  # half of them are 0
-    back = quantiles.undo(torch.from_numpy(found)).numpy()
+    back = quantiles.undo_scaling(torch.from_numpy(found)).numpy()
     np.testing.assert_allclose(back, values, atol=0.02)
     assert (back[values == 0] == 0).mean() > 0.99
 
@@ -161,7 +164,7 @@ def test_levels_at_an_earlier_time_have_the_chances_of_bayes() -> None:
     early = np.where(rng.random(len(clean)) < 0.8, clean, rng.integers(0, 3, len(clean)))
     late = np.where(rng.random(len(clean)) < 0.5, early, rng.integers(0, 3, len(clean)))
     now, known = torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0]])
-    chances = posterior(now, known, torch.tensor([0.4]), torch.tensor([0.8]))[0]
+    chances = posterior_of_levels(now, known, torch.tensor([0.4]), torch.tensor([0.8]))[0]
     held = early[(clean == 0) & (late == 1)]
     np.testing.assert_allclose(chances, np.bincount(held) / len(held), atol=0.01)
 

@@ -16,8 +16,8 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import NoAccess, UserError
-from victims.training.train import load
-from victims.vae import VAE, Standardise, code, kl
+from victims.training.train import load_victim
+from victims.vae import VAE, Standardise, draw_code, kl_from_prior
 
 
 def table(likelihood: str, d: int = 20, **settings: float) -> VAE:
@@ -28,7 +28,7 @@ def table(likelihood: str, d: int = 20, **settings: float) -> VAE:
 
 def train(victim: VAE, data: Tensor, folder: Path) -> VAE:
     fit_in(folder, victim, lambda rows: data[rows], size=len(data), seed=5)
-    load(victim, folder)
+    load_victim(victim, folder)
     return victim
 
 
@@ -42,14 +42,14 @@ def counts(n: int, d: int) -> Tensor:
 def test_the_divergence_is_that_of_torch_distributions() -> None:
     mean, log_variance = torch.randn(2, 7, 5)
     expected = kl_divergence(Normal(mean, (0.5 * log_variance).exp()), Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(kl(mean, log_variance), expected)
-    assert torch.equal(kl(torch.zeros(3, 5), torch.zeros(3, 5)), torch.zeros(3))
+    torch.testing.assert_close(kl_from_prior(mean, log_variance), expected)
+    assert torch.equal(kl_from_prior(torch.zeros(3, 5), torch.zeros(3, 5)), torch.zeros(3))
 
 
 def test_codes_have_the_encoded_mean_and_variance() -> None:
     mean, log_variance = torch.tensor([1.0, -2.0]), torch.tensor([0.0, 2.0])
     noise = torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0))
-    z = code(mean, log_variance, noise)
+    z = draw_code(mean, log_variance, noise)
     torch.testing.assert_close(z.mean(0), mean, atol=0.03, rtol=0)
     torch.testing.assert_close(z.var(0), log_variance.exp(), atol=0, rtol=0.02)
 
@@ -79,7 +79,7 @@ def test_standardised_columns_and_back() -> None:
     torch.testing.assert_close(columns.variance, expected)
     columns.eval()
     assert torch.isfinite(columns(data)).all()
-    torch.testing.assert_close(columns.undo(columns(data)), data, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(columns.undo_scaling(columns(data)), data, rtol=1e-4, atol=1e-4)
 
 
 def test_counts_on_different_scales_are_learned_in_their_units(tmp_path: Path) -> None:

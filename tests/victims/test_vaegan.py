@@ -17,8 +17,8 @@ from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import UserError
 from victims.networks import ConvDiscriminator
-from victims.training.train import load
-from victims.vaegan import VAEGAN, LarsenVAEGAN, feature_errors, hinge, spectral
+from victims.training.train import load_victim
+from victims.vaegan import VAEGAN, LarsenVAEGAN, feature_errors, hinge_losses, normalise_spectrum
 
 BOTH = pytest.mark.parametrize("name", ["vaegan", "vaegan_larsen"])
 Victims = VAEGAN | LarsenVAEGAN
@@ -44,8 +44,8 @@ def changed(victim: Victims, before: dict[str, torch.Tensor]) -> set[str]:
 def test_the_hinge_loss_is_its_closed_form() -> None:
     on_real, on_fake = torch.tensor([0.2, 0.9]), torch.tensor([-0.7, 0.1, 0.3, -0.6])
     expected = torch.tensor([0.3 + (0.0 + 0.8) / 2, 0.0 + (0.6 + 0.0) / 2])
-    torch.testing.assert_close(hinge(on_real, on_fake, 0.5), expected)
-    assert (hinge(torch.full((3,), 0.6), torch.full((6,), -0.6), 0.5) == 0).all()
+    torch.testing.assert_close(hinge_losses(on_real, on_fake, 0.5), expected)
+    assert (hinge_losses(torch.full((3,), 0.6), torch.full((6,), -0.6), 0.5) == 0).all()
 
 
 def test_the_feature_error_is_a_gaussian_likelihood() -> None:
@@ -58,7 +58,7 @@ def test_the_feature_error_is_a_gaussian_likelihood() -> None:
 
 def test_spectral_normalisation_makes_largest_singular_values_one() -> None:
     torch.manual_seed(0)
-    network = spectral(ConvDiscriminator((1, 32, 32), 8, norm=None))
+    network = normalise_spectrum(ConvDiscriminator((1, 32, 32), 8, norm=None))
     for _ in range(200):  # each pass in training mode is a step of the power iteration
         network(torch.zeros(1, 1, 32, 32))
     weights = [m.weight for m in network.eval().modules() if isinstance(m, nn.Conv2d)]
@@ -76,7 +76,7 @@ def test_every_network_learns_and_reloads_to_the_same_samples(
     train(victim, tmp_path)
     assert changed(victim, before) == {n.split(".")[0] for n in before}
     codes, data = torch.randn(4, victim.z_dim), digits(1, 4)
-    again = load(make(config, name, "victim.steps=2"), tmp_path)
+    again = load_victim(make(config, name, "victim.steps=2"), tmp_path)
     victim.freeze_for_release()
     assert torch.equal(victim.generate(codes), again.generate(codes))
     assert torch.equal(victim.reconstruct(data, 1), again.reconstruct(data, 1))  # type: ignore[operator]

@@ -15,11 +15,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmark.config.build import build
-from victims.access import AccessibleDiscriminator, WhiteBox, ordered
+from victims.access import AccessibleDiscriminator, WhiteBox, ordered_pairs
 from victims.base import NonFiniteLoss, Victim
 from victims.errors import NoAccess, UserError
 from victims.training.batches import Batches
-from victims.training.train import CHECKPOINT, WEIGHTS, Training, load
+from victims.training.train import CHECKPOINT, WEIGHTS, Training, load_victim
 from victims.wgan_gp import WGANGP
 
 OFTEN = Training(checkpoint_every_s=0)
@@ -58,7 +58,7 @@ def maker(
         if settings.dp:
             made.make_private()
             noise = build(settings.dp, "dp", epsilon=None, noise_multiplier=1.0)
-            noise.attach(made, len(data))
+            noise.attach_mechanism(made, len(data))
         return made
 
     return victim, data
@@ -70,7 +70,7 @@ def train(victim: Victim, data: Tensor, folder: Path, training: Training = OFTEN
 
 def samples(victim: Victim, folder: Path) -> Tensor:
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
-    return load(victim, folder).generate(codes)
+    return load_victim(victim, folder).generate(codes)
 
 
 def test_it_trains_and_reloads_to_the_same_samples(
@@ -124,7 +124,9 @@ def test_mixed_precision_trains_weights_that_stay_float32(
     fresh, data = make
     victim = fresh()
     train(victim, data, tmp_path, Training(precision="bf16-mixed", checkpoint_every_s=1e9))
-    assert all(v.dtype != torch.bfloat16 for v in load(fresh(), tmp_path).state_dict().values())
+    assert all(
+        v.dtype != torch.bfloat16 for v in load_victim(fresh(), tmp_path).state_dict().values()
+    )
     mixed = samples(fresh(), tmp_path)
     assert mixed.dtype == torch.float32
     assert torch.isfinite(mixed).all()
@@ -182,7 +184,7 @@ def test_the_papers_sizes_build_and_take_a_step(
     data = rows.round() if name in TABLES else 2 * rows - 1
     before = victim.generate(torch.ones(2, victim.z_dim))
     fit_in(tmp_path, victim, lambda at: data[at], size=len(data), seed=5)
-    after = load(victim, tmp_path).generate(torch.ones(2, victim.z_dim))
+    after = load_victim(victim, tmp_path).generate(torch.ones(2, victim.z_dim))
     assert after.shape == (2, *shape)
     assert torch.isfinite(after).all()
     assert np.isfinite(list(victim.losses.values())).all()
@@ -194,7 +196,7 @@ def test_a_row_does_not_depend_on_the_other_rows(
 ) -> None:
     fresh, data = either
     train(fresh(), data, tmp_path)
-    victim = load(fresh(), tmp_path)
+    victim = load_victim(fresh(), tmp_path)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
     # Diffusion divides its first step's rounding by sqrt(abar_T), 0.006.
     whole, part = victim.generate(codes)[2:4], victim.generate(codes[2:4])
@@ -211,7 +213,7 @@ def test_the_white_box_gradient_is_that_of_the_generator(
 ) -> None:
     fresh, data = make
     train(fresh(), data, tmp_path)
-    victim = load(fresh(), tmp_path)
+    victim = load_victim(fresh(), tmp_path)
     codes = np.zeros((1, victim.z_dim), np.float32)
     view = victim.view(WhiteBox, codes, codes, 8)
     z = torch.randn(2, victim.z_dim, requires_grad=True)
@@ -316,7 +318,7 @@ def test_a_view_that_extends_another_is_more_access() -> None:
     class Inverted(WhiteBox):
         """A new one, which stands in no list."""
 
-    found = ordered()
+    found = ordered_pairs()
     for less in ("full_black_box", "partial_black_box", "white_box"):
         assert (less, "inverted") in found
     assert ("full_black_box", "white_box") in found

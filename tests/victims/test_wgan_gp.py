@@ -10,8 +10,8 @@ from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import NoAccess, UserError
 from victims.networks import ConvDiscriminator, ConvGenerator
-from victims.training.losses import gradient_penalty, mixing
-from victims.training.train import load
+from victims.training.losses import gradient_penalty, mixing_draws
+from victims.training.train import load_victim
 from victims.wgan_gp import WGANGP, MLPCritic, MLPGenerator, ResidualCritic, ResidualGenerator
 
 NETWORKS = {
@@ -56,7 +56,7 @@ def test_two_trainings_and_a_reload_sample_identically(networks, tmp_path):
     untrained = make(networks).freeze_for_release().generate(z)
     victim = make(networks)
     train(victim, data, tmp_path)
-    again = load(make(networks), tmp_path)
+    again = load_victim(make(networks), tmp_path)
     samples = victim.freeze_for_release().generate(z)
     assert torch.equal(again.generate(z), samples)
     assert samples.shape == (5, *victim.shape)
@@ -85,7 +85,7 @@ def test_the_generator_steps_once_in_n_critic(monkeypatch):
 def test_penalty_of_a_linear_critic_has_a_closed_form():
     weight = torch.tensor([3.0, -4.0, 12.0])
     real, fake = torch.randn(7, 3), torch.randn(7, 3)
-    penalty = gradient_penalty(lambda x: x @ weight, real, fake, mixing(real))
+    penalty = gradient_penalty(lambda x: x @ weight, real, fake, mixing_draws(real))
     torch.testing.assert_close(penalty, torch.full((7,), (13.0 - 1.0) ** 2))
 
 
@@ -93,7 +93,7 @@ def test_penalty_and_its_weight_gradient_match_one_record_at_a_time():
     torch.manual_seed(3)
     critic = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 1), nn.Flatten(0)).double()
     real, fake = torch.randn(5, 4).double(), torch.randn(5, 4).double()
-    share = mixing(real)
+    share = mixing_draws(real)
     penalty = gradient_penalty(critic, real, fake, share).mean()
     between = fake + share * (real - fake)
 

@@ -51,27 +51,27 @@ def load_program(where: str, path: Path) -> Any:
 
     where: the setting, for messages. Raises UserError for pickles, damaged and other files.
     """
-    names = _entries(where, path)
+    names = _list_entries(where, path)
     kinds = {name.split("/", 1)[-1] for name in names}
     try:
         if EXPORT in kinds:
-            return _exported(where, path, names)
+            return _load_exported(where, path, names)
         if "constants.pkl" in kinds and any(kind.startswith("code/") for kind in kinds):
-            return _scripted(path)
+            return _load_scripted(path)
     except UserError:
         raise
     except Exception as error:  # torch raises whatever it met inside
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{where}={path}: the model file is damaged ({reason[0]})") from error
     if any(kind.endswith("data.pkl") for kind in kinds):
-        raise _pickle(where, path)
+        raise _refused_pickle(where, path)
     raise UserError(
         f"{where}={path}: this archive is no model; allowed are TorchScript (torch.jit.save), "
         f"torch.export.save and ONNX files"
     )
 
 
-def _entries(where: str, path: Path) -> list[str]:
+def _list_entries(where: str, path: Path) -> list[str]:
     try:
         with ZipFile(path) as archive:
             if torn := archive.testzip():  # torch would load whatever stands there
@@ -79,7 +79,7 @@ def _entries(where: str, path: Path) -> list[str]:
             return archive.namelist()
     except (BadZipFile, NotImplementedError, zlib.error) as error:
         if starts_as_pickle(path):
-            raise _pickle(where, path) from error
+            raise _refused_pickle(where, path) from error
         raise UserError(
             f"{where}={path}: the model file is damaged or of another kind; allowed are "
             f"TorchScript (torch.jit.save), torch.export.save and ONNX files"
@@ -95,7 +95,7 @@ def starts_as_pickle(path: Path) -> bool:
     return start[:1] == b"\x80" and start[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
-def _pickle(where: str, path: Path) -> UserError:
+def _refused_pickle(where: str, path: Path) -> UserError:
     return UserError(
         f"{where}={path}: it is a pickle (torch.save), which can run code when it is opened, and "
         f"is refused; save the model with torch.export.save or torch.jit.save, or name your own "
@@ -103,18 +103,18 @@ def _pickle(where: str, path: Path) -> UserError:
     )
 
 
-def _scripted(path: Path) -> Any:
+def _load_scripted(path: Path) -> Any:
     with warnings.catch_warnings():  # torch prefers torch.export by now
         warnings.simplefilter("ignore")
         return torch.jit.load(str(path), map_location="cpu").eval()
 
 
-def _exported(where: str, path: Path, names: list[str]) -> Any:
+def _load_exported(where: str, path: Path, names: list[str]) -> Any:
     odd = [name for name in names if not PLAIN.fullmatch(name.split("/", 1)[-1])]
     with ZipFile(path) as archive:
         texts = {n: archive.read(n).decode() for n in names if n.endswith(".json")}
     for name, text in texts.items():
-        odd += [f"{value!r} in {name}" for value in _suspect(json.loads(text))]
+        odd += [f"{value!r} in {name}" for value in _suspect_values(json.loads(text))]
     if odd:
         raise UserError(
             f"{where}={path}: the archive holds {odd[0][:80]}, which could run code when it is "
@@ -124,7 +124,7 @@ def _exported(where: str, path: Path, names: list[str]) -> Any:
         return torch.export.load(stream).module(check_guards=False)
 
 
-def _suspect(tree: Any) -> Iterator[str]:
+def _suspect_values(tree: Any) -> Iterator[str]:
     """Values in an export's JSON that torch would unpickle or evaluate."""
     if isinstance(tree, dict):
         if tree.get("use_pickle"):
@@ -138,7 +138,7 @@ def _suspect(tree: Any) -> Iterator[str]:
         tree = list(tree.values())
     if isinstance(tree, list):
         for branch in tree:
-            yield from _suspect(branch)
+            yield from _suspect_values(branch)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from victims.errors import UserError
 from victims.given.generators import TRIED, check_model
-from victims.given.networks import ENTRY, as_network, named, on_device, ready
+from victims.given.networks import ENTRY, as_network, call_named, make_ready, on_device
 from victims.given.pipelines import Pipeline, of_object, open_folder
-from victims.variation import varied
+from victims.variation import vary_records
 
 
 class Diffusion:
@@ -37,8 +37,8 @@ class Diffusion:
         name: str = "diffusion",
     ) -> None:
         self.name, self.range = name, range
-        self.pipeline = _pipeline(name, source, schedule)
-        self.signal = _signal(name, self.pipeline.signal)
+        self.pipeline = _open_pipeline(name, source, schedule)
+        self.signal = _check_signal(name, self.pipeline.signal)
         self.network = as_network(self.pipeline.network)
         self.vae: Any = self.pipeline.vae
         self.device = torch.device("cpu")
@@ -47,7 +47,7 @@ class Diffusion:
         """Move it to a device, ready for attacks."""
         self.device = device
         self.network = self.network.to(device)
-        self.vae = None if self.vae is None else on_device(ready(self.vae), device)
+        self.vae = None if self.vae is None else on_device(make_ready(self.vae), device)
 
     @torch.no_grad()
     def told(self, x: Tensor, t: Tensor) -> Tensor:
@@ -76,22 +76,26 @@ class Diffusion:
             return x
         found = self.vae.encode(x)
         latents = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latents
-        return (latents - self._shift()) * self.vae.config["scaling_factor"]
+        return (latents - self._shift_of_latents()) * self.vae.config["scaling_factor"]
 
     @torch.no_grad()
     def decode(self, x: Tensor) -> Tensor:
         """The inverse of `encode`, as far as there is one."""
         if self.vae is None:
             return x
-        return self.vae.decode(x / self.vae.config["scaling_factor"] + self._shift()).sample
+        return self.vae.decode(
+            x / self.vae.config["scaling_factor"] + self._shift_of_latents()
+        ).sample
 
-    def _shift(self) -> float:
+    def _shift_of_latents(self) -> float:
         return float(self.vae.config.get("shift_factor") or 0.0)
 
     def vary(self, x: Tensor, level: int, steps: int, seed: int) -> Tensor:
         """Images (n, c, h, w) noised to a level by one draw for all, and denoised in even steps."""
         signal, latents = self.signal.tolist(), self.encode(x)
-        return self.decode(varied(self.told, signal, latents, level=level, steps=steps, seed=seed))
+        return self.decode(
+            vary_records(self.told, signal, latents, level=level, steps=steps, seed=seed)
+        )
 
     def check(self, x: Tensor) -> None:
         """Try it on a few images (n, c, h, w), pixels as it knows them; raises UserError."""
@@ -126,7 +130,7 @@ class Diffusion:
             )
 
 
-def _pipeline(name: str, source: Any, schedule: Any) -> Pipeline:
+def _open_pipeline(name: str, source: Any, schedule: Any) -> Pipeline:
     """What a folder, an entry or an object stands for."""
     if isinstance(source, str | Path):
         if Path(source).is_dir():
@@ -138,7 +142,7 @@ def _pipeline(name: str, source: Any, schedule: Any) -> Pipeline:
             )
         if not ENTRY.fullmatch(str(source)):
             raise UserError(f"{name}={source}: there is no such folder")
-        source = named(name, str(source))
+        source = call_named(name, str(source))
     if isinstance(source, Diffusion):
         return source.pipeline
     if hasattr(source, "unet") and hasattr(source, "scheduler"):
@@ -156,7 +160,7 @@ def _pipeline(name: str, source: Any, schedule: Any) -> Pipeline:
     return Pipeline(source, np.asarray(getattr(schedule, "alphas_cumprod", schedule)))
 
 
-def _signal(name: str, values: np.ndarray) -> np.ndarray:
+def _check_signal(name: str, values: np.ndarray) -> np.ndarray:
     """A schedule (T,) as float64. Raises UserError for what is none."""
     signal = np.asarray(values, np.float64)
     if signal.ndim != 1 or len(signal) < 2 or not np.isfinite(signal).all():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from victims.errors import UserError
-from victims.given.networks import Network, as_network, resolve
+from victims.given.networks import Network, as_network, resolve_model
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +55,18 @@ class Generator:
         if prior not in PRIORS:
             raise UserError(f"{name}.prior={prior}: allowed are {', '.join(PRIORS)}")
         self.name, self.range, self.prior = name, range, prior
-        found = resolve(name, source)
+        found = resolve_model(name, source)
         self.sample = None if _takes_codes(found, z) else getattr(found, "sample", found)
         self.network = Network(_no_codes) if self.sample else as_network(found)
         self.z_shape = () if self.sample else self._z_shape(found, z)
-        self.labels = None if labels is None else _labels(f"{name}.labels", labels)
+        self.labels = None if labels is None else _labels_to_draw(f"{name}.labels", labels)
         self.z_dim = int(np.prod(self.z_shape)) + (self.labels is not None)
         self.shape: tuple[int, ...] | None = None
         self.notes: list[str] = []
 
     def _z_shape(self, found: Any, z: int | Sequence[int] | None) -> tuple[int, ...]:
         if z is not None:
-            shape = _whole(f"{self.name}.z", z, 1)
+            shape = _whole_numbers(f"{self.name}.z", z, 1)
         else:
             own = getattr(found, "z_dim", None)
             shape = self.network.inputs or (() if own is None else (int(own),))
@@ -93,9 +93,9 @@ class Generator:
         made = self.network(z.reshape(len(z), *self.z_shape), *more)
         return made if self.shape is None else as_records(made, self.shape)
 
-    def differentiable(self) -> bool:
+    def is_differentiable(self) -> bool:
         """Whether a gradient reaches the latent code, with finite entries that are not all zero."""
-        z = _codes(TRIED, self.z_dim).requires_grad_(True)
+        z = _draw_codes(TRIED, self.z_dim).requires_grad_(True)
         try:
             with torch.enable_grad():
                 total = self(z).sum()
@@ -109,7 +109,7 @@ class Generator:
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Try the model; shape: of the records that it must make. Raises UserError."""
-        z = _codes(TRIED, self.z_dim)
+        z = _draw_codes(TRIED, self.z_dim)
         self.shape = shape
         self.network = dataclasses.replace(self.network, size=int(np.prod(shape)))
         advice = f"is {self.name}.z={list(self.z_shape)} the shape of its latent code?"
@@ -139,7 +139,7 @@ class Discriminator:
         self, source: Any, range: str | Sequence[float] = "auto", name: str = "discriminator"
     ) -> None:
         self.name, self.range = name, range
-        self.network = dataclasses.replace(as_network(resolve(name, source)), size=1)
+        self.network = dataclasses.replace(as_network(resolve_model(name, source)), size=1)
 
     def to(self, device: torch.device) -> None:
         """Move it to a device, ready for attacks."""
@@ -208,7 +208,7 @@ def as_records(made: Tensor, shape: tuple[int, ...]) -> Tensor:
     return made.reshape(len(made), *shape) if flat or grey else made
 
 
-def _whole(setting: str, value: Any, least: int) -> tuple[int, ...]:
+def _whole_numbers(setting: str, value: Any, least: int) -> tuple[int, ...]:
     """A whole number, 16.0 among them, or a list of such, as a tuple."""
     entries = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     good = (isinstance(v, int | float) and not isinstance(v, bool) and v == v // 1 for v in entries)
@@ -220,23 +220,23 @@ def _whole(setting: str, value: Any, least: int) -> tuple[int, ...]:
     return tuple(int(entry) for entry in entries)
 
 
-def _labels(setting: str, labels: Any) -> tuple[int, ...]:
+def _labels_to_draw(setting: str, labels: Any) -> tuple[int, ...]:
     """The labels to draw from: those of a list, or as many as a number says, from 0 on."""
     if isinstance(labels, Sequence):
-        return _whole(setting, labels, 0)
-    (count,) = _whole(setting, labels, 1)
+        return _whole_numbers(setting, labels, 0)
+    (count,) = _whole_numbers(setting, labels, 1)
     return tuple(range(count))
 
 
 @torch.no_grad()
 def _only_batch(model: Callable[[Tensor], Tensor], z: Tensor) -> int | None:
     """The only batch size that a model takes, None if it takes any or none: a traced one has it."""
-    if _works(model, z) and _works(model, z[:3]):
+    if _accepts_codes(model, z) and _accepts_codes(model, z[:3]):
         return None
-    return next((n for n in BATCHES if _works(model, z[torch.arange(n) % len(z)])), None)
+    return next((n for n in BATCHES if _accepts_codes(model, z[torch.arange(n) % len(z)])), None)
 
 
-def _works(model: Callable[[Tensor], Tensor], z: Tensor) -> bool:
+def _accepts_codes(model: Callable[[Tensor], Tensor], z: Tensor) -> bool:
     try:
         return len(model(z)) == len(z)
     except Exception as error:  # anyone's code
@@ -255,5 +255,5 @@ def _no_codes(x: Tensor) -> Tensor:
     raise UserError("generator: it gives samples only, no latent code can be chosen")
 
 
-def _codes(n: int, z_dim: int) -> Tensor:
+def _draw_codes(n: int, z_dim: int) -> Tensor:
     return torch.from_numpy(np.random.default_rng(0).standard_normal((n, z_dim))).float()

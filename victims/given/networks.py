@@ -46,7 +46,7 @@ class Network:
         """The same model on a device, ready for attacks; what is no torch module stays as it is."""
         if self.module is None:
             return self
-        module = on_device(ready(self.module), device)
+        module = on_device(make_ready(self.module), device)
         call = _module_call(module)
         return dataclasses.replace(self, call=lambda *x: call(*(v.to(device) for v in x)))
 
@@ -56,21 +56,21 @@ class Network:
         more: what a conditional model takes beside x, (n, ...) each.
         """
         if self.batch is None:
-            return self._one(self.call(x, *more), len(x))
+            return self._record_tensor(self.call(x, *more), len(x))
         parts = []
         for rows in torch.arange(len(x), device=x.device).split(self.batch):
             full = rows[torch.arange(self.batch, device=x.device) % len(rows)]
             found = self.call(x[full], *(values[full] for values in more))
-            parts.append(self._one(found, self.batch)[: len(rows)])
+            parts.append(self._record_tensor(found, self.batch)[: len(rows)])
         return torch.cat(parts)
 
-    def _one(self, output: Any, n: int) -> Tensor:
+    def _record_tensor(self, output: Any, n: int) -> Tensor:
         """The tensor among what a model gives that has the size of a record, as float32."""
-        found = _tensors(output)
+        found = _tensors_within(output)
         if len(found) > 1 and self.size is not None:
             found = [tensor for tensor in found if tensor.numel() == n * self.size]
         if len(found) != 1:
-            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(output))
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors_within(output))
             raise TypeError(
                 f"its output, a {type(output).__name__}, holds {shapes or 'no tensor'}; one tensor "
                 f"is needed"
@@ -78,18 +78,18 @@ class Network:
         return found[0].float()
 
 
-def resolve(name: str, source: Any) -> Any:
+def resolve_model(name: str, source: Any) -> Any:
     """The model that a path or an entry names, or the object itself."""
     if not isinstance(source, str | Path):
         return source
     if not Path(source).exists() and ENTRY.fullmatch(str(source)):
-        return named(name, str(source))
+        return call_named(name, str(source))
     path = Path(source)
     if not path.is_file():
         raise UserError(
             f"{name}={source}: there is no such file; a Python entry is my_module:function"
         )
-    return _onnx(name, path) if path.suffix == ".onnx" else load_program(name, path)
+    return _load_onnx(name, path) if path.suffix == ".onnx" else load_program(name, path)
 
 
 def as_network(model: Any) -> Network:
@@ -117,7 +117,7 @@ def on_device(module: nn.Module, device: torch.device) -> nn.Module:
     return module if here <= {device.type} else copy.deepcopy(module).to(device)
 
 
-def ready(model: nn.Module) -> nn.Module:
+def make_ready(model: nn.Module) -> nn.Module:
     """The model in evaluation mode, its parameters without gradients."""
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -139,7 +139,7 @@ def networks_of(model: Any) -> list[Any]:
 
 
 @contextmanager
-def kept(models: Iterable[Any]) -> Iterator[None]:
+def kept_as_before(models: Iterable[Any]) -> Iterator[None]:
     """Afterwards torch modules are as before, also on errors: mode, gradients, device, values."""
     owned = [getattr(getattr(model, "network", model), "module", model) for model in models]
     modules = [model for model in owned if isinstance(model, nn.Module)]
@@ -168,14 +168,14 @@ def kept(models: Iterable[Any]) -> Iterator[None]:
                 setattr(part, name, buffer)
 
 
-def named(name: str, entry: str, *given: Any, **more: Any) -> Any:
+def call_named(name: str, entry: str, *given: Any, **more: Any) -> Any:
     """What MODULE:FUNCTION gives when it is called; modules of the working folder count too."""
-    function = imported(name, entry)
+    function = import_function(name, entry)
     with _own_modules(name, entry):
         return function(*given, **more)
 
 
-def imported(name: str, entry: str) -> Any:
+def import_function(name: str, entry: str) -> Any:
     """The function that MODULE:FUNCTION names."""
     module, colon, function = entry.partition(":")
     if not (module and colon and function):
@@ -197,7 +197,7 @@ def _own_modules(name: str, entry: str) -> Iterator[None]:
         sys.path.remove("")
 
 
-def _onnx(name: str, path: Path) -> Network:
+def _load_onnx(name: str, path: Path) -> Network:
     try:
         import onnxruntime
     except ImportError as error:
@@ -230,7 +230,7 @@ def _onnx(name: str, path: Path) -> Network:
     return Network(call, tuple(sides[1:]) if known else None, batch)
 
 
-def _tensors(output: Any) -> list[Tensor]:
+def _tensors_within(output: Any) -> list[Tensor]:
     """All tensors in what a model gives: itself, or within tuples, lists and dicts."""
     if isinstance(output, np.ndarray):
         return [torch.from_numpy(output)]
@@ -238,5 +238,5 @@ def _tensors(output: Any) -> list[Tensor]:
         return [output]
     parts = output.values() if isinstance(output, Mapping) else output
     if isinstance(output, Mapping | tuple | list):
-        return [tensor for part in parts for tensor in _tensors(part)]
+        return [tensor for part in parts for tensor in _tensors_within(part)]
     return []

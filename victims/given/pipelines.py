@@ -49,19 +49,19 @@ class Pipeline:
 def open_folder(where: str, folder: Path) -> Pipeline:
     """A pipeline's folder, or that of a U-Net with its scheduler. Raises UserError, one line."""
     home = folder / "unet" if (folder / "unet").is_dir() else folder
-    config = _config(where, home / "config.json", "the network's settings")
+    config = _read_config(where, home / "config.json", "the network's settings")
     _refuse_conditional(f"{where}={home}", config)
     schedulers = (folder / "scheduler", folder, home)
     files = [own / "scheduler_config.json" for own in schedulers]
     schedule = next((file for file in files if file.is_file()), files[0])
-    levels = _config(where, schedule, "the noise levels")
+    levels = _read_config(where, schedule, "the noise levels")
     vaes = [name for name in VAES if (folder / name).is_dir()]
-    network = _opened(where, home, UNET)
-    return made(
+    network = _open_network(where, home, UNET)
+    return make_pipeline(
         f"{where}={folder}",
         network,
         levels,
-        _opened(where, folder / vaes[0], VAES[vaes[0]]) if vaes else None,
+        _open_network(where, folder / vaes[0], VAES[vaes[0]]) if vaes else None,
     )
 
 
@@ -70,10 +70,12 @@ def of_object(where: str, pipeline: Any) -> Pipeline:
     network = pipeline.unet
     _refuse_conditional(where, {**network.config, "_class_name": type(network).__name__})
     vae = getattr(pipeline, "vae", None) or getattr(pipeline, "vqvae", None)
-    return made(where, network, dict(pipeline.scheduler.config), vae)
+    return make_pipeline(where, network, dict(pipeline.scheduler.config), vae)
 
 
-def made(where: str, network: Any, levels: Mapping[str, Any], vae: nn.Module | None) -> Pipeline:
+def make_pipeline(
+    where: str, network: Any, levels: Mapping[str, Any], vae: nn.Module | None
+) -> Pipeline:
     """A pipeline of its parts; levels: the scheduler's settings."""
     prediction = str(levels.get("prediction_type", "epsilon"))
     if prediction not in PREDICTIONS:
@@ -81,7 +83,7 @@ def made(where: str, network: Any, levels: Mapping[str, Any], vae: nn.Module | N
             f"{where}: its scheduler says prediction_type={prediction}; known are "
             f"{', '.join(PREDICTIONS)}"
         )
-    signal, config = _signal(where, levels), network.config
+    signal, config = _signal_of_levels(where, levels), network.config
     known = config.get("num_train_timesteps")
     if known is not None and known < len(signal):
         raise UserError(
@@ -99,7 +101,7 @@ def made(where: str, network: Any, levels: Mapping[str, Any], vae: nn.Module | N
     )
 
 
-def _signal(where: str, levels: Mapping[str, Any]) -> np.ndarray:
+def _signal_of_levels(where: str, levels: Mapping[str, Any]) -> np.ndarray:
     """abar (T,) of a scheduler's settings."""
     if levels.get("beta_schedule") is None and levels.get("trained_betas") is None:
         raise UserError(
@@ -115,7 +117,7 @@ def _signal(where: str, levels: Mapping[str, Any]) -> np.ndarray:
         raise UserError(f"{where}: its schedule cannot be made: {error}") from error
 
 
-def _config(where: str, path: Path, what: str) -> dict[str, Any]:
+def _read_config(where: str, path: Path, what: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -145,7 +147,7 @@ def _refuse_conditional(where: str, config: Mapping[str, Any]) -> None:
         )
 
 
-def _opened(where: str, folder: Path, kind: str) -> Any:
+def _open_network(where: str, folder: Path, kind: str) -> Any:
     """A network of diffusers from safetensors alone."""
     if not [*folder.glob(f"{WEIGHTS}*.safetensors")]:
         pickles = [*folder.glob(f"{WEIGHTS}*.bin")]

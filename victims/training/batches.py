@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 Records = Callable[[np.ndarray], Tensor]
 
 
-def everything(records: Records, size: int) -> np.ndarray:
+def all_records(records: Records, size: int) -> np.ndarray:
     """All training records (size, *shape), for a victim that looks at them before it begins."""
     return records(np.arange(size)).numpy()
 
@@ -36,9 +36,9 @@ class Batches(Dataset[Tensor]):
     def __getitem__(self, i: int) -> Tensor:
         if i >= len(self):
             raise IndexError(i)
-        return self.records(self.rows(self.first + i))
+        return self.records(self.rows_of_batch(self.first + i))
 
-    def rows(self, step: int) -> np.ndarray:
+    def rows_of_batch(self, step: int) -> np.ndarray:
         """Row numbers (batch_size,) of the training records in batch `step`."""
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs, places = np.divmod(positions, self.size)
@@ -61,7 +61,7 @@ class PoissonBatches(Batches):
         super().__init__(records, size, 0, first, last, seed)
         self.rate = rate
 
-    def rows(self, step: int) -> np.ndarray:
+    def rows_of_batch(self, step: int) -> np.ndarray:
         """Row numbers (n,), n >= 0, of the training records in batch `step`, in order."""
         (own,) = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)
         from opacus.utils.uniform_sampler import UniformWithReplacementSampler  # seconds
@@ -97,7 +97,7 @@ class PartBatches(Batches):
         self.members = [np.flatnonzero(own == i) for i in range(parts)]
         self.part = part
 
-    def rows(self, step: int) -> np.ndarray:
+    def rows_of_batch(self, step: int) -> np.ndarray:
         """Row numbers (batch_size,), or (0,), of the training records in batch `step`."""
         members = self.members[self.part(step)]
         if not len(members):

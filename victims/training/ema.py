@@ -11,13 +11,13 @@ from torch import nn
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
-def averaged(model: AnyModule) -> AnyModule:
-    """A copy of `model` that no optimiser trains; `follow` moves it."""
+def make_average(model: AnyModule) -> AnyModule:
+    """A copy of `model` that no optimiser trains; `follow_model` moves it."""
     return copy.deepcopy(model).requires_grad_(False)
 
 
 @torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow_model(average: nn.Module, model: nn.Module, decay: float) -> None:
     """average <- decay * average + (1 - decay) * model, for weights; buffers are copied.
 
     decay: in [0, 1); the average looks back over about 1 / (1 - decay) calls.

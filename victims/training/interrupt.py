@@ -11,13 +11,14 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class HeldSignals:
-    """Holds signals back from `hold` to `release`, so that none falls into a half-done step.
+    """Holds signals back, so that none falls into a half-done step.
 
-    The work asks `arrived` at every point where it can be kept, keeps itself, and calls `deliver`:
-    then the signal does what it would have done when this object was made. Ctrl-C raises
-    KeyboardInterrupt, SIGTERM ends the process, a cluster's handler puts the job back into the
-    queue. A second Ctrl-C does not wait; what the process ignores stays ignored. Outside the main
-    thread, where Python allows no handlers, nothing is held.
+    That lasts from `hold_signals` to `release_signals`. The work asks `arrived` at every point
+    where it can be kept, keeps itself, and calls `deliver_signal`: then the signal does what it
+    would have done when this object was made. Ctrl-C raises KeyboardInterrupt, SIGTERM ends the
+    process, a cluster's handler puts the job back into the queue. A second Ctrl-C does not wait;
+    what the process ignores stays ignored. Outside the main thread, where Python allows no
+    handlers, nothing is held.
     """
 
     def __init__(self) -> None:
@@ -28,26 +29,26 @@ class HeldSignals:
             before = {}
         self._before = {n: h for n, h in before.items() if h not in (signal.SIG_IGN, None)}
 
-    def hold(self) -> None:
+    def hold_signals(self) -> None:
         """From now on, note signals."""
         for number in self._before:
-            signal.signal(number, self._note)
+            signal.signal(number, self._note_signal)
 
-    def release(self) -> None:
+    def release_signals(self) -> None:
         """Put the handlers back that were there before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def deliver(self) -> None:
+    def deliver_signal(self) -> None:
         """Let the signal that arrived take effect; if the process outlives it, hold the next."""
-        self.release()
+        self.release_signals()
         arrived, self.arrived = self.arrived, None
         if arrived is not None:
             signal.raise_signal(arrived)
-        self.hold()
+        self.hold_signals()
 
-    def _note(self, arrived: int, _: FrameType | None) -> None:
+    def _note_signal(self, arrived: int, _: FrameType | None) -> None:
         impatient = self.arrived == arrived == signal.SIGINT
         self.arrived = arrived
         if impatient:
-            self.deliver()
+            self.deliver_signal()

@@ -24,12 +24,12 @@ def telling_apart(on_real: Tensor, on_fake: Tensor) -> Tensor:
     return real + fake.view(-1, len(on_real)).mean(0)
 
 
-def passing(on_fake: Tensor) -> Tensor:
+def passing_losses(on_fake: Tensor) -> Tensor:
     """A generator's non-saturating losses on the discriminator's logits (n,) (same source)."""
     return cross_entropy(on_fake, torch.ones_like(on_fake), reduction="none")
 
 
-def mixing(real: Tensor) -> Tensor:
+def mixing_draws(real: Tensor) -> Tensor:
     """Uniform draws (n, 1, ...) for `gradient_penalty`, one a record of (n, *shape).
 
     Drawn on the CPU, so that every device trains on the same ones.
@@ -44,7 +44,7 @@ def gradient_penalty(
 
     (||gradient of the critic|| - 1)^2 at one point on the line from each generated record to its
     real one, `share` of the way; differentiable in the critic's weights, also inside torch.func.
-    real, fake: (n, *shape), without gradient. share: (n, 1, ...) in [0, 1], see `mixing`.
+    real, fake: (n, *shape), without gradient. share: (n, 1, ...) in [0, 1], see `mixing_draws`.
     Source: Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv 1704.00028.
     """
     between = torch.lerp(fake.to(real), real, share)  # a fake may be bfloat16

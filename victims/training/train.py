@@ -65,9 +65,9 @@ class Progress(pl.Callback):
         self.signals = HeldSignals()
         self.by_hand = False
 
-    def restore(self, victim: Victim) -> None:
+    def restore_victim(self, victim: Victim) -> None:
         """Give the victim the checkpoint's weights, unless they are another version's."""
-        if self.resumed and not _fits(self.resumed["weights"], victim):
+        if self.resumed and not _weights_fit(self.resumed["weights"], victim):
             log.warning("%s does not fit; training starts from step 0", self.path)
             self.resumed, self.done, self.history = None, 0, []
         if self.resumed:
@@ -84,9 +84,9 @@ class Progress(pl.Callback):
             self.resumed = None
         steps = self.done + int(trainer.num_training_batches)
         self.bar = training_bar(self.title, steps) if self.shared is None else self.shared
-        skip(self.bar, self.done)
+        skip_steps(self.bar, self.done)
         self.log_every = max(1, steps // 200)
-        self.signals.hold()
+        self.signals.hold_signals()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int
@@ -103,12 +103,12 @@ class Progress(pl.Callback):
             self.history.append({"step": self.done, **module.losses})
         told = self.signals.arrived is not None
         if told or time.monotonic() - self.written >= self.training.checkpoint_every_s:
-            self.save(trainer, module)
+            self.save_checkpoint(trainer, module)
         if told:
             log.warning("%s: stopped after step %d, which is kept", self.title, self.done)
-            self.signals.deliver()
+            self.signals.deliver_signal()
 
-    def save(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Replace the checkpoint, atomically."""
         state = {
             "done": self.done,
@@ -131,12 +131,12 @@ class Progress(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         """Let signals through again and close the bar, unless others go on with it."""
-        self.signals.release()
+        self.signals.release_signals()
         if hasattr(self, "bar") and self.shared is None:
             self.bar.close()
 
 
-def fit(
+def fit_victim(
     victim: Victim,
     records: Records,
     *,
@@ -159,7 +159,7 @@ def fit(
     """
     work.mkdir(parents=True, exist_ok=True)
     progress = Progress(work, seed, training, title, bar)
-    progress.restore(victim)
+    progress.restore_victim(victim)
     if progress.done == 0 and victim.mechanism is None:
         victim.begin(records, size, seed)
     if progress.done < victim.steps:
@@ -172,11 +172,11 @@ def fit(
         elif victim.mechanism is not None:
             batches = PoissonBatches(records, size, victim.mechanism.sample_rate, *span)
             if victim.canaries is not None:
-                victim.canaries.drawn = batches.rows
+                victim.canaries.drawn = batches.rows_of_batch
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*does not have many workers.*")
             warnings.filterwarnings("ignore", ".*srun.*")  # on a login node; we start no processes
-            trainer = _trainer(training, progress)
+            trainer = _build_trainer(training, progress)
             try:
                 trainer.fit(victim, DataLoader(batches, batch_size=None))
             except SystemExit:
@@ -187,13 +187,13 @@ def fit(
     pd.DataFrame(progress.history).to_csv(folder / LOSSES, index=False)
 
 
-def load(victim: Victim, folder: Path) -> Victim:
-    """Give `victim` the weights that `fit` wrote, frozen for release; no code is executed.
+def load_victim(victim: Victim, folder: Path) -> Victim:
+    """Give `victim` the weights that `fit_victim` wrote, frozen for release; no code is executed.
 
     Raises UserError where another version of its class wrote them.
     """
     weights = load_file(folder / WEIGHTS)
-    if not _fits(weights, victim):
+    if not _weights_fit(weights, victim):
         raise UserError(
             f"{folder / WEIGHTS}: these are no weights of this version's {type(victim).__name__}; "
             f"delete the folder {folder} and run again"
@@ -207,7 +207,7 @@ def training_bar(title: str, steps: int) -> tqdm:
     return tqdm(total=steps, desc=title, unit="step", mininterval=1.0)
 
 
-def skip(bar: tqdm, steps: int) -> None:
+def skip_steps(bar: tqdm, steps: int) -> None:
     """Advance a bar by steps that were done earlier: they count, but not for its speed."""
     if not bar.disable:
         bar.initial += steps
@@ -216,7 +216,7 @@ def skip(bar: tqdm, steps: int) -> None:
         bar.refresh()
 
 
-def _trainer(training: Training, progress: Progress) -> pl.Trainer:
+def _build_trainer(training: Training, progress: Progress) -> pl.Trainer:
     """A Lightning trainer that only loops: checkpoints, bar and logs are ours."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     return pl.Trainer(
@@ -233,7 +233,7 @@ def _trainer(training: Training, progress: Progress) -> pl.Trainer:
     )
 
 
-def _fits(weights: Mapping[str, Tensor], victim: Victim) -> bool:
+def _weights_fit(weights: Mapping[str, Tensor], victim: Victim) -> bool:
     """Whether names and shapes are the victim's: a misfit would be noticed half-way through."""
     own = victim.state_dict()
     return {k: v.shape for k, v in weights.items()} == {k: v.shape for k, v in own.items()}
@@ -244,13 +244,13 @@ def _load_checkpoint(path: Path) -> dict[str, Any] | None:
     for candidate in (path, path.with_name(EARLIER)):
         if candidate.exists():
             try:
-                return _read(candidate)
+                return _read_checkpoint(candidate)
             except Exception as error:  # whatever is wrong with it, an earlier one may be whole
                 log.warning("checkpoint %s is damaged: %s", candidate, str(error).split("\n")[0])
     return None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_checkpoint(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:  # torch.load looks at no checksum
         if damaged := archive.testzip():
             raise ValueError(f"{damaged} has changed")

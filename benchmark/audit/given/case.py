@@ -14,7 +14,7 @@ from benchmark.audit.given.selection import LeftOut
 from benchmark.audit.given.space import ImageSpace, TableSpace
 from benchmark.data.dataset import Dataset
 from benchmark.data.queries import Queries
-from victims.access import PartialBlackBox, View, grant
+from victims.access import PartialBlackBox, View, grant_view
 
 Space = ImageSpace | TableSpace
 BLOCK = 1024
@@ -47,7 +47,7 @@ class Strangers:
 
     def view(self, access: type[View]) -> Any:
         """The records."""
-        return grant(self.parts, access)
+        return grant_view(self.parts, access)
 
     def filed_under(self, access: type[View]) -> dict[str, Any]:
         """A hash of the records."""
@@ -84,7 +84,7 @@ class Case:
     def view(self, access: type[View]) -> Any:
         """Grant a view: exactly its fields. Raises NoAccess naming what was not handed in."""
         parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
-        return grant(parts, access, WITHOUT | self.missing)
+        return grant_view(parts, access, WITHOUT | self.missing)
 
     def retrained(self, run: Run) -> Case:
         """The case in which that run of `fit` made what was released."""

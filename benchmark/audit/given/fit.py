@@ -25,8 +25,8 @@ from benchmark.data.dataset import as_float, in_memory
 from benchmark.store.entries import Store
 from victims.errors import UserError
 from victims.given.generators import as_records
-from victims.given.networks import imported
-from victims.seeded import seeded
+from victims.given.networks import import_function
+from victims.seeded import seeded_generators
 
 Run = tuple[np.ndarray, int]
 """Row numbers of the records to train on, and a seed."""
@@ -50,7 +50,7 @@ class Fit:
         self.function: Callable[[Any, int], Any]
         if isinstance(source, str | Path):
             self.name = str(source)
-            self.function = imported("fit", self.name)
+            self.function = import_function("fit", self.name)
             self.code: str | None = _code_of(self.function)
         else:
             self.name, self.function, self.code = str(name_of(source)), source, None
@@ -119,7 +119,7 @@ class Fit:
         filed = self._filed(rows, seed)
 
         def make(folder: Path) -> None:
-            with seeded(seed):
+            with seeded_generators(seed):
                 _write(folder, self._called(rows, seed))
 
         found = _read(self.store.get("retrained", filed, make))
@@ -128,7 +128,7 @@ class Fit:
     def _filed(self, rows: np.ndarray, seed: int) -> dict[str, Any]:
         """What determines a run; what one run gives stands for a function without a file."""
         if self.code is None:
-            with seeded(0):
+            with seeded_generators(0):
                 self.code = _content(self._called(np.arange(self.members), 0))
         return {
             "fit": self.name,

@@ -227,7 +227,7 @@ def _generator_parts(generator: Generator, space: Space) -> dict[str, Any]:
         return space.from_model(generator(z.float()))
 
     parts: dict[str, Any] = {"generate": generate}
-    if generator.differentiable():
+    if generator.is_differentiable():
         parts["differentiate"] = lambda z: space.from_model(generator(z.float()))
     return parts
 

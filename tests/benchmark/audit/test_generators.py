@@ -21,7 +21,7 @@ from victims.access import WhiteBox
 from victims.errors import NoAccess, UserError
 from victims.given.archives import load_program
 from victims.given.generators import Discriminator, Generator
-from victims.given.networks import as_network, resolve
+from victims.given.networks import as_network, resolve_model
 
 Z = torch.from_numpy(np.random.default_rng(5).standard_normal((7, 12))).float()
 
@@ -95,7 +95,7 @@ def test_every_format_generates_the_same_and_knows_whether_it_is_differentiable(
     assert generator.z_dim == 12
     expected = Small()(Z).detach()
     torch.testing.assert_close(generator(Z).detach(), expected, atol=1e-6, rtol=1e-5)
-    assert generator.differentiable() == (not kind.startswith("ONNX"))
+    assert generator.is_differentiable() == (not kind.startswith("ONNX"))
 
 
 @pytest.mark.parametrize("moment", ["forward", "backward"])
@@ -117,7 +117,7 @@ def test_a_generator_that_fails_with_gradients_is_not_differentiable(moment: str
                 raise RuntimeError("in place")
             return Fails.apply(z)
 
-    assert not Generator(Network(), z=4).differentiable()
+    assert not Generator(Network(), z=4).is_differentiable()
 
 
 def test_codes_have_the_shape_and_prior_that_the_generator_wants() -> None:
@@ -372,5 +372,5 @@ def test_a_pickle_hidden_in_an_archive_does_not_run(
 
 
 def test_a_whole_program_still_loads(tmp_path: Path) -> None:
-    network = as_network(resolve("generator", exported(Small(), tmp_path / "g.pt2")))
+    network = as_network(resolve_model("generator", exported(Small(), tmp_path / "g.pt2")))
     assert network.inputs == (12,)

@@ -197,12 +197,12 @@ def test_columns_of_every_kind_go_to_records_and_back(tmp_path, ending):
     assert data.shape == (3 + 2 + 1 + 2 + 2,)
     assert data.facts["kind"] == "mixed"
     assert set(data.facts["measured"]) == {"city", "age", "income", "code"}
-    back = data.schema.table(data.values)
+    back = data.schema.table_of_rows(data.values)
     assert back["city"].tolist() == ["Rome", "", "Oslo", "Rome"]
     assert back["code"].tolist() == ["007", "012", "007", "012"]
     np.testing.assert_array_equal(back["age"], [30, 41, np.nan, 35])
     np.testing.assert_allclose(back["income"], [5.5, np.nan, 7.25, np.nan], rtol=1e-6)
-    np.testing.assert_array_equal(data.schema.rows(back), data.values)
+    np.testing.assert_array_equal(data.schema.rows_of_table(back), data.values)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_randhie_mixed_has_columns_of_every_kind(tmp_path):
     assert len(data.values) == len(reference) == 20190
     kinds = {c.name: c.kind for c in data.schema.columns}
     assert {"numeric", "integer", "binary", "category"} == set(kinds.values())
-    back = data.schema.table(data.values)
+    back = data.schema.table_of_rows(data.values)
     assert back["plan"].astype(int).tolist() == reference["plan"].tolist()
     for column in ("inpdol", "ghindx", "mdvis", "income"):
         np.testing.assert_allclose(back[column], reference[column], rtol=1e-4, atol=1e-2)

@@ -25,7 +25,7 @@ from benchmark.store.entries import Store
 from benchmark.store.seeds import sub_seed
 from victims.dcgan import DCGAN
 from victims.errors import UserError
-from victims.training.train import skip, training_bar
+from victims.training.train import skip_steps, training_bar
 
 Config = Callable[..., DictConfig]
 BLUEPRINT = Blueprint(Factory(DCGAN, {}, "victim"), bank=10)
@@ -115,8 +115,8 @@ def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None
     more = ("attack=[full_black_box]", "calibration=[rmia_online]", "distance=l2", "blind=none")
     again = run.run(config("reference=halves", *more, "ensemble=logistic"))
     assert len(list(Store(settings.machine.store).find("victim"))) == 5
-    assert list(again.rows["attack"]) == ["full_black_box", "full_black_box", "ensemble"]
-    assert (again.rows["status"] == "ok").all()
+    assert list(again.rows_of_table["attack"]) == ["full_black_box", "full_black_box", "ensemble"]
+    assert (again.rows_of_table["status"] == "ok").all()
     assert list(result.rows["calibrated"]) == ["none", "lira_online", "difference"]
     assert (result.rows["status"] == "ok").all()
 
@@ -160,7 +160,7 @@ def test_sizes_that_cannot_be_are_named(make: Callable[[], Any], says: str) -> N
 def test_steps_done_earlier_do_not_count_as_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tqdm, "__init__", SHOW_BAR)  # other tests' jobs may have hidden it
     bar = training_bar("x", 100)
-    skip(bar, 60)
+    skip_steps(bar, 60)
     bar.update(10)
     assert bar.n == 70
     bar.start_t -= 10  # ten seconds ago

@@ -74,7 +74,7 @@ def mixed() -> Dataset:
         "smokes": rng.integers(0, 2, 40),
         "income": rng.lognormal(size=40),
     }
-    return dataclasses.replace(in_memory(schema.rows(table)), schema=schema)
+    return dataclasses.replace(in_memory(schema.rows_of_table(table)), schema=schema)
 
 
 @pytest.mark.parametrize("victim", ["ctgan", "tab_ddpm", "tvae", "vae_table", "wgan_gp_table"])
@@ -84,8 +84,8 @@ def test_of_mixed_columns_whole_records_are_released(config: Config, victim: str
     made = model(config, victim, dataset)
     released = torch.from_numpy(np.array(made.released))
     assert dataset.schema is not None
-    assert torch.equal(dataset.schema.nearest(released), released)
-    again = dataset.schema.rows(dataset.schema.table(released.numpy()))
+    assert torch.equal(dataset.schema.nearest_records(released), released)
+    again = dataset.schema.rows_of_table(dataset.schema.table_of_rows(released.numpy()))
     np.testing.assert_allclose(again, released, atol=1e-6)
     assert Form(dataset).key_part() != Form(in_memory(dataset.values)).key_part()
 

@@ -13,7 +13,7 @@ from benchmark.data.dataset import in_memory
 from benchmark.data.queries import Queries
 from benchmark.scores.target import Attacker, scores_of
 from benchmark.store.entries import Store
-from victims.access import FullBlackBox, View, grant
+from victims.access import FullBlackBox, View, grant_view
 from victims.errors import NoAccess
 
 RECORDS = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
@@ -37,7 +37,9 @@ class Samples:
         self.filed = filed
 
     def view(self, access: type[View]) -> Any:
-        return grant({"device": torch.device("cpu"), "batch_size": 4, "released": RECORDS}, access)
+        return grant_view(
+            {"device": torch.device("cpu"), "batch_size": 4, "released": RECORDS}, access
+        )
 
     def filed_under(self, access: type[View]) -> dict[str, Any]:
         return self.filed
@@ -88,9 +90,9 @@ def test_only_edited_code_is_run_again_where_that_is_asked(
 def test_a_view_is_its_fields_or_nothing() -> None:
     parts = {"device": torch.device("cpu"), "batch_size": 4, "released": RECORDS, "secret": 1}
     given = {"device", "batch_size", "released", "schema"}  # a schema tells what records look like
-    assert set(vars(grant(parts, FullBlackBox))) == given
+    assert set(vars(grant_view(parts, FullBlackBox))) == given
     del parts["released"]
     with pytest.raises(NoAccess, match="no released is given"):
-        grant(parts, FullBlackBox)
+        grant_view(parts, FullBlackBox)
     with pytest.raises(NoAccess, match="because"):
-        grant(parts, FullBlackBox, {"released": "because"})
+        grant_view(parts, FullBlackBox, {"released": "because"})

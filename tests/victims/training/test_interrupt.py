@@ -16,7 +16,7 @@ from torch import Tensor
 from benchmark.config.build import build
 from victims.base import Victim
 from victims.training.interrupt import NAMES, HeldSignals
-from victims.training.train import CHECKPOINT, Training, load
+from victims.training.train import CHECKPOINT, Training, load_victim
 
 DATA = digits(0, 24)
 SELDOM = Training(checkpoint_every_s=1e9)
@@ -46,7 +46,7 @@ def train(victim: Victim, folder: Path) -> Tensor:
     folder.mkdir(exist_ok=True)
     fit_in(folder, victim, DATA.__getitem__, size=len(DATA), seed=5, training=SELDOM)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
-    return load(victim, folder).generate(codes)
+    return load_victim(victim, folder).generate(codes)
 
 
 def told_between_the_networks(victim: Victim, signum: int, step: int) -> Victim:
@@ -100,11 +100,11 @@ def test_a_signal_that_the_process_outlives_does_not_end_training(
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
     held = HeldSignals()
-    held.hold()
+    held.hold_signals()
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    held.release()
+    held.release_signals()
 
 
 def test_weights_that_were_trained_but_not_yet_written_are_not_lost(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from victims.errors import UserError
 from victims.given.generators import Discriminator, Generator
-from victims.given.networks import kept
+from victims.given.networks import kept_as_before
 
 SHAPE = (3, 4, 5)
 
@@ -55,7 +55,7 @@ def test_outputs_of_every_form_are_the_same_records(form: str) -> None:
     z = torch.randn(5, 6)
     generator = checked(Net(FORMS[form]), z=6)
     torch.testing.assert_close(generator(z).detach(), expected(z))
-    assert generator.differentiable()
+    assert generator.is_differentiable()
 
 
 @pytest.mark.parametrize(("kind", "close"), [(torch.float64, 1e-6), (torch.bfloat16, 0.1)])
@@ -115,7 +115,7 @@ def test_a_module_is_left_as_it_was_on_errors_too() -> None:
     buffer = model.norm.running_mean
 
     def audit() -> None:
-        with kept([model, None, Discriminator(model)]):
+        with kept_as_before([model, None, Discriminator(model)]):
             checked(model, z=6)
             assert not model.training
             model.double()
