@@ -132,7 +132,7 @@ def main(seeds: int, names: list[str]) -> None:
             start = time.monotonic()
             found = run(fit, planted, seed)
             words[f"{found.verdict.word}, {min(1, len(found.verdict.recognised))} recognised"] += 1
-            told = found.worst.told(found.verdict.level)
+            told = found.worst.list_told(found.verdict.level)
             last = [t for t in told if planted and t.id == "999" and t.by.startswith("closest")]
             shown = f"planted {last[0].auroc:.3f} [{last[0].low:.3f}, " if last else ""
             print(

@@ -17,9 +17,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from benchmark.audit.again import restored
+from benchmark.audit.again import restore_settings
 from benchmark.audit.arguments import SET, as_overrides
-from benchmark.audit.many import note
+from benchmark.audit.many import leave_note
 from benchmark.config.build import CONF
 from benchmark.config.commandline import one_line, register_resolvers, run
 from benchmark.store.folders import claim
@@ -33,7 +33,7 @@ def command(config: DictConfig) -> None:
     """Audit, print, write the page. In a sweep, an audit that fails does not end the others."""
     many = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
-        code, line = _audit(config)
+        code, line = _run_audit(config)
     except (UserError, OmegaConfBaseException) as error:
         code, line = 2, one_line(error)
         print(f"error: {line}", file=sys.stderr)
@@ -43,22 +43,22 @@ def command(config: DictConfig) -> None:
         code, line = 1, f"{type(error).__name__}: {one_line(error)}"
         log.exception("this audit failed")
     if many:
-        note(code, line)
+        leave_note(code, line)
     elif code:
         sys.exit(code)
 
 
-def _audit(config: DictConfig) -> tuple[int, str]:
+def _run_audit(config: DictConfig) -> tuple[int, str]:
     """The exit code, and what came out in one line."""
     from benchmark.audit import run as report
     from benchmark.audit import suspects
     from benchmark.show import terminal  # torch takes seconds to import; --help needs none of it
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    config = restored(config, HydraConfig.get().overrides.task)
+    config = restore_settings(config, HydraConfig.get().overrides.task)
     given = {str(name): path for name, path in config.given.items() if path is not None}
     lock = claim(folder, report.with_places(config, given))
-    run_one = suspects.run if SET.keys() & given.keys() else report.run
+    run_one = suspects.run_set_audit if SET.keys() & given.keys() else report.run_audit
     found = run_one(config, given, terminal.wide_console())
     found.print()
     page = found.write(folder)

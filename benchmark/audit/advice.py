@@ -42,8 +42,9 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
         steps.append("Find out why an attack failed (see its row), and audit again.")
     if verdict.word == "inconclusive" and verdict.upper > verdict.thresholds["small"]["value"]:
         steps.append(
-            f"Give more records: about {_needed(verdict):,} members and as many non-members would "
-            f"rule out (or find) an AUROC above {verdict.thresholds['small']['value']:g}."
+            f"Give more records: about {_records_needed(verdict):,} members and as many "
+            "non-members would rule out (or find) an AUROC above "
+            f"{verdict.thresholds['small']['value']:g}."
         )
     elif verdict.word == "inconclusive" and not verdict.failed:
         steps.append(
@@ -97,7 +98,7 @@ def _needed_found(verdict: Verdict) -> int:
     return int(1000 / rate)
 
 
-def _needed(verdict: Verdict) -> int:
+def _records_needed(verdict: Verdict) -> int:
     """Records a side for the interval of a guessing attack to end at the threshold `small`.
 
     From the variance (m + n + 1) / (12 m n) of a guess's AUROC (Mann and Whitney 1947).

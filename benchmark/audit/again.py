@@ -20,7 +20,7 @@ FOLLOWED = ("seed", "distance")
 """Settings of the whole audit that attacks refer to; the file holds what they were then."""
 
 
-def restored(config: DictConfig, words: Sequence[str]) -> DictConfig:
+def restore_settings(config: DictConfig, words: Sequence[str]) -> DictConfig:
     """The settings of the earlier audit that `again` names, with those of `words` in their place.
 
     config: composed from words, the overrides of this command; returned as it is without `again`.
@@ -28,7 +28,7 @@ def restored(config: DictConfig, words: Sequence[str]) -> DictConfig:
     """
     if config.again is None:
         return config
-    file, earlier = _earlier(config.again)
+    file, earlier = _read_earlier(config.again)
     if odd := set(earlier) ^ set(config):
         raise UserError(
             f"{file}: it is no config of an audit, or another version of the benchmark wrote it "
@@ -46,20 +46,20 @@ def restored(config: DictConfig, words: Sequence[str]) -> DictConfig:
     for name in (*given, *PRESENT):
         OmegaConf.update(earlier, name, OmegaConf.select(config, name), merge=False, force_add=True)
     for name, old in before.items():
-        _follow(earlier.attack, name, old, earlier[name])
+        _follow_change(earlier.attack, name, old, earlier[name])
     return earlier
 
 
-def _follow(tree: DictConfig, name: str, old: Any, new: Any) -> None:
+def _follow_change(tree: DictConfig, name: str, old: Any, new: Any) -> None:
     """Give attacks the present value of what they have from the whole audit, as conf/ does."""
     for key in tree:
         if key == name and tree[key] == old:
             tree[key] = new
         elif isinstance(tree[key], DictConfig):
-            _follow(tree[key], name, old, new)
+            _follow_change(tree[key], name, old, new)
 
 
-def _earlier(named: str) -> tuple[Path, DictConfig]:
+def _read_earlier(named: str) -> tuple[Path, DictConfig]:
     path = home(named)
     file = path / CONFIG if path.is_dir() else path
     try:

@@ -20,10 +20,10 @@ SOURCES = ("members", "non_members", *SET, "data", *ATTACKED, "reference")
 
 def as_overrides(words: Sequence[str]) -> list[str]:
     """Command-line words with `NAME=PATH` of SOURCES as Hydra overrides `given.NAME='PATH'`."""
-    return [_override(word) for word in words]
+    return [_as_override(word) for word in words]
 
 
-def _override(word: str) -> str:
+def _as_override(word: str) -> str:
     name, equals, value = word.partition("=")
     if name not in (*SOURCES, "again") or not equals:
         return word

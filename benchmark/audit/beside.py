@@ -21,11 +21,11 @@ AVERAGE_AND_WORST = (
 """What the two kinds of numbers of an audit with `fit` mean."""
 
 
-def single(verdict: Verdict, worst: Worst) -> list[str]:
+def told_of_records(verdict: Verdict, worst: Worst) -> list[str]:
     """What was told of single records, where the generator was trained anew for them."""
     if not worst.games or verdict.word == "invalid":
         return []
-    told, many = worst.told(verdict.level), len(worst.games)
+    told, many = worst.list_told(verdict.level), len(worst.games)
     best, highest = told[0], max(t.high for t in told)
     if not verdict.recognised:
         return [
@@ -42,7 +42,7 @@ def single(verdict: Verdict, worst: Worst) -> list[str]:
     ]
 
 
-def measures(verdict: Verdict, measured: pd.DataFrame) -> list[str]:
+def told_of_measures(verdict: Verdict, measured: pd.DataFrame) -> list[str]:
     """What is often taken for a proof of privacy, beside the strongest attack on the same release.
 
     measured: as `measures.copies.table` gives it, or empty.

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.audit.given.case import Case
-from benchmark.audit.given.selection import contents
+from benchmark.audit.given.selection import content_values
 from benchmark.measures.copies import more_often
 
 CHANCE = 1e-4
@@ -66,7 +66,7 @@ class Copies:
         """Members of which one copy is proof; 0 where non-members of that kind are copied too."""
         return 0 if self.telling_non_members else self.telling_members
 
-    def proven(self, level: float) -> int:
+    def count_proven(self, level: float) -> int:
         """Copied members that neither chance nor what non-members show explains, at a level."""
         if self.certain and 1 - level > CHANCE:
             return self.certain
@@ -83,9 +83,9 @@ def copies_of(case: Case) -> Copies:
     members, non_members = int(member.sum()), int((~member).sum())
     if released is None:
         return Copies(members, non_members)
-    copied = np.isin(contents(queries.digests), contents(released.digests))
+    copied = np.isin(content_values(queries.digests), content_values(released.digests))
     telling = np.zeros_like(copied)
-    telling[copied] = _telling(case, np.flatnonzero(copied))
+    telling[copied] = _is_telling(case, np.flatnonzero(copied))
     return Copies(
         members,
         non_members,
@@ -97,14 +97,14 @@ def copies_of(case: Case) -> Copies:
     )
 
 
-def _telling(case: Case, places: np.ndarray) -> np.ndarray:
+def _is_telling(case: Case, places: np.ndarray) -> np.ndarray:
     """Whether each of these queries (p,) has a content that no accident repeats.
 
     Of a table: a record falls among like ones with a chance of NEIGHBOURS / q, and the digits that
-    are left agree by `_together`; that, for all queries and released records, is under CHANCE. Of
-    images: pixels of GREYS different values. This rule is the benchmark's own. Nothing is telling
-    where the given records repeat one another: then released records that are real ones of other
-    people may repeat them too.
+    are left agree by `_chance_together`; that, for all queries and released records, is under
+    CHANCE. Of images: pixels of GREYS different values. This rule is the benchmark's own. Nothing
+    is telling where the given records repeat one another: then released records that are real ones
+    of other people may repeat them too.
     """
     left_out = case.left_out
     if left_out.members + left_out.non_members + left_out.repeated or not len(places):
@@ -124,14 +124,16 @@ def _telling(case: Case, places: np.ndarray) -> np.ndarray:
     if not columns:
         return np.zeros(len(places), bool)
     shares = [
-        _shares(pool[column].to_numpy(float), table.table[column].to_numpy(float), places)
+        _chances_of_values(
+            pool[column].to_numpy(float), table.table[column].to_numpy(float), places
+        )
         for column in columns
     ]
-    chances = _together(np.stack(shares), pool[columns].rank().corr().abs().to_numpy())
+    chances = _chance_together(np.stack(shares), pool[columns].rank().corr().abs().to_numpy())
     return chances * NEIGHBOURS / len(pool) < CHANCE / (len(pool) * len(table))
 
 
-def _together(shares: np.ndarray, related: np.ndarray) -> np.ndarray:
+def _chance_together(shares: np.ndarray, related: np.ndarray) -> np.ndarray:
     """Chance (p,) that all columns agree by accident with records that are alike.
 
     shares (c, p): of each column alone; related (c, c): rank correlations. The smallest count, at
@@ -147,7 +149,7 @@ def _together(shares: np.ndarray, related: np.ndarray) -> np.ndarray:
     return found
 
 
-def _shares(values: np.ndarray, released: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _chances_of_values(values: np.ndarray, released: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Chance that a record nearby has the same value in this column, for the queries at `places`.
 
     values (q,): of all queries; released (r,): of the released records. It is the unit of the last
@@ -158,23 +160,23 @@ def _shares(values: np.ndarray, released: np.ndarray, places: np.ndarray) -> np.
     found = np.ones(len(places))
     for i, value in enumerate(values[places]):
         if np.isfinite(value) and (values == value).sum() == 1:
-            found[i] = max(_share(known, value) for known in around)
+            found[i] = max(_chance_of_value(known, value) for known in around)
     return found
 
 
-def _share(known: np.ndarray, value: float) -> float:
+def _chance_of_value(known: np.ndarray, value: float) -> float:
     """The value's unit over the width of its neighbours in a sorted column."""
     others = known[known != value]
     if len(others) <= NEIGHBOURS:
         return 1.0
-    unit = max(_unit(value), DIGITS * abs(value), DIGITS * float(np.std(others)))
+    unit = max(_unit_of_last_digit(value), DIGITS * abs(value), DIGITS * float(np.std(others)))
     middle = int(np.searchsorted(others, value)) - NEIGHBOURS // 2
     start = min(max(middle, 0), len(others) - NEIGHBOURS - 1)
     width = float(others[start + NEIGHBOURS] - others[start])
     return min(1.0, unit / max(width, unit))
 
 
-def _unit(value: float) -> float:
+def _unit_of_last_digit(value: float) -> float:
     """Unit of the last decimal digit that is not zero: 0.1 for 12.5, 100 for 1200."""
     if value == 0:
         return float("inf")

@@ -93,17 +93,19 @@ class Evidence:
 def evidence_of(result: JobResult, confidence: float, fpr: float, others: int) -> list[Evidence]:
     """Every row's evidence. others: statements made beside those of the rows."""
     rows = [(row, scores[member], scores[~member]) for row, scores, member in result.scored()]
-    made = others + sum(statements(len(non_members), fpr) for _, _, non_members in rows)
+    made = others + sum(count_statements(len(non_members), fpr) for _, _, non_members in rows)
     level = 1 - (1 - confidence) / made
-    return [_evidence(*row, fpr, level) for row in rows]
+    return [_evidence_of_row(*row, fpr, level) for row in rows]
 
 
-def statements(non_members: int, fpr: float) -> int:
+def count_statements(non_members: int, fpr: float) -> int:
     """How many statements a row makes with so many non-members."""
     return 2 + sum(rate * non_members >= 1 for rate in (fpr, STRICTER * fpr))
 
 
-def _evidence(row: pd.Series, x: np.ndarray, y: np.ndarray, fpr: float, level: float) -> Evidence:
+def _evidence_of_row(
+    row: pd.Series, x: np.ndarray, y: np.ndarray, fpr: float, level: float
+) -> Evidence:
     low, high = metrics.auroc_interval(x, y, level)
     found_low, found_high = rates.tpr_interval(x, y, fpr, level)
     first = int((x > y.max()).sum())

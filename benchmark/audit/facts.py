@@ -13,7 +13,7 @@ from attacks.search.nearest import nearest
 from benchmark.audit.copies import Copies, copies_of
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
-from benchmark.audit.given.denoiser import doubts
+from benchmark.audit.given.denoiser import check_denoiser
 from benchmark.audit.verdict import Verdict
 from benchmark.config.build import build
 from benchmark.data.queries import Queries
@@ -132,26 +132,28 @@ def checks_of(
     config: DictConfig, case: Case, facts: Facts, rows: pd.DataFrame, scores: pd.DataFrame
 ) -> list[Check]:
     """Everything a reader should doubt, beside the numbers."""
-    found = case.left_out.checks(config.thresholds.overlap.value)
+    found = case.left_out.list_checks(config.thresholds.overlap.value)
     found += checks.too_few_queries(facts.members, facts.non_members, "give more records")
-    found += _copies(facts.copies)
-    found += _blind(config, case.queries)
+    found += _check_copies(facts.copies)
+    found += _check_blind(config, case.queries)
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
-    found += _strangers(case) + doubts(case)
+    found += _check_strangers(case) + check_denoiser(case)
     if (released := case.released) is not None:
         seed = sub_seed(config.seed, "audit", "mode collapse")
         real = case.data["non_members"].values  # repeated ones too, as among the released records
         found += checks.mode_collapse(released.values, real, seed)
-        found += _brightness(case, checks.some(released.values, seed), checks.some(real, seed))
+        found += _check_brightness(
+            case, checks.some(released.values, seed), checks.some(real, seed)
+        )
     accesses = {access for pair in ordered_pairs() for access in pair}
     chain = rows.loc[rows["access"].isin(accesses), "attack"]
     compared = pairs.compare(scores[scores["attack"].isin(chain)])
     return found + checks.of_rows(rows, scores, compared)
 
 
-def _copies(counted: Copies) -> list[Check]:
+def _check_copies(counted: Copies) -> list[Check]:
     """Non-members were released word for word, and no member: were the two swapped?
 
     Only where no accident repeats such a record. Of others, members are copied less often than
@@ -166,7 +168,7 @@ def _copies(counted: Copies) -> list[Check]:
     return [Check("copied non-members", "error", message)]
 
 
-def _strangers(case: Case) -> list[Check]:
+def _check_strangers(case: Case) -> list[Check]:
     """Columns of categories in which no released value occurs among members and non-members."""
     found = []
     for column in getattr(case.space, "levels", {}) if "samples" in case.given else ():
@@ -183,7 +185,7 @@ def _strangers(case: Case) -> list[Check]:
     return found
 
 
-def _blind(config: DictConfig, queries: Queries) -> list[Check]:
+def _check_blind(config: DictConfig, queries: Queries) -> list[Check]:
     """Members and non-members differ by themselves: a classifier that sees nothing else says so."""
     member = queries.is_member
     baseline: Blind | None = build(config.blind, "blind") if config.blind else None
@@ -196,7 +198,7 @@ def _blind(config: DictConfig, queries: Queries) -> list[Check]:
     return checks.split_leaks([row])
 
 
-def _brightness(case: Case, released: np.ndarray, real: np.ndarray) -> list[Check]:
+def _check_brightness(case: Case, released: np.ndarray, real: np.ndarray) -> list[Check]:
     """Released images are far brighter or darker than non-members: is it the range?"""
     shift = float(np.mean(released) - np.mean(real))
     if not case.given["members"].is_image or abs(shift) < MAX_SHIFT:
@@ -222,8 +224,10 @@ def exposed_of(
     best = best[member[best]]
     others = np.sort(scores[~member])
     above = (len(others) - np.searchsorted(others, scores[best], side="left")) / len(others)
-    near, distance = _closest(case, places[best])
-    shown = [_shown(config, case, int(p), int(n)) for p, n in zip(places[best], near, strict=True)]
+    near, distance = _closest_released(case, places[best])
+    shown = [
+        _pair_to_show(config, case, int(p), int(n)) for p, n in zip(places[best], near, strict=True)
+    ]
     return [
         Exposed(
             str(case.queries.ids[places[i]]),
@@ -237,7 +241,7 @@ def exposed_of(
     ]
 
 
-def _closest(case: Case, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _closest_released(case: Case, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Row and distance of the released record next to each of these queries; -1 without any."""
     if "released" not in case.parts:
         return np.full(len(places), -1), np.full(len(places), np.nan)
@@ -246,7 +250,7 @@ def _closest(case: Case, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return indices[:, 0], np.sqrt(squared[:, 0])
 
 
-def _shown(config: DictConfig, case: Case, place: int, near: int) -> tuple[Any, Any]:
+def _pair_to_show(config: DictConfig, case: Case, place: int, near: int) -> tuple[Any, Any]:
     """A query and the released record next to it as they were read, only where that is asked."""
     if not config.show_records:
         return None, None

@@ -69,12 +69,14 @@ class Found:
     @property
     def headline(self) -> list[str]:
         """The finding in a few sentences."""
-        return words.headline(self.verdict, self.facts) + beside.single(self.verdict, self.worst)
+        return words.write_headline(self.verdict, self.facts) + beside.told_of_records(
+            self.verdict, self.worst
+        )
 
     @property
     def beside(self) -> list[str]:
         """Other measures of the same release, and what they do not prove."""
-        return beside.measures(self.verdict, self.result.copies)
+        return beside.told_of_measures(self.verdict, self.result.copies)
 
     def summary(self) -> dict[str, Any]:
         """The verdict as plain numbers and text: the content of audit.json."""
@@ -112,10 +114,10 @@ class Found:
                     "recognised": verdict.recognised,
                     "records": [
                         asdict(told) | {"proven": told.proven}
-                        for told in self.worst.told(verdict.level)
+                        for told in self.worst.list_told(verdict.level)
                     ],
                 },
-                "assumed": words.assumed(self.steps, self.worst),
+                "assumed": words.list_assumptions(self.steps, self.worst),
                 "not_tried": words.not_tried(self.steps, self.unselected, self.worst),
                 "next_steps": next_steps(verdict, self.facts),
                 "provenance": self.result.provenance,

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 OUTCOMES = ".outcomes"
 
 
-def note(code: int, line: str) -> None:
+def leave_note(code: int, line: str) -> None:
     """Leave what became of this audit where the sweep finds it, whichever process it runs in."""
     hydra = HydraConfig.get()
     folder = Path(hydra.sweep.dir) / OUTCOMES

@@ -33,7 +33,7 @@ CURVES = 4
 """ROC curves on the page."""
 
 
-def render(audit: Found) -> str:
+def render_audit(audit: Found) -> str:
     """The page as HTML; every text in it is escaped."""
     verdict, result = audit.verdict, audit.result
     template = page_environment().get_template("audit.html.j2")
@@ -50,14 +50,14 @@ def render(audit: Found) -> str:
         closest=closest_pictures(result.closest),
         row_pairs=[_row_pair(pair) for pair in audit.closest],
         beside=audit.beside,
-        meaning=words.meaning(verdict, audit.facts),
+        meaning=words.write_meaning(verdict, audit.facts),
         next_steps=next_steps(verdict, audit.facts),
         table=attack_table(result.rows[result.rows["status"] == "ok"]),
         not_run=_not_run(result),
-        curve=inline_figure(figures.draw_roc(_strongest(result), log=True), "roc-log"),
-        assumed=words.assumed(audit.steps, audit.worst),
+        curve=inline_figure(figures.draw_roc(_strongest_rows(result), log=True), "roc-log"),
+        assumed=words.list_assumptions(audit.steps, audit.worst),
         not_tried=words.not_tried(audit.steps, audit.unselected, audit.worst),
-        told=[_told(told) for told in audit.worst.told(verdict.level)],
+        told=[_texts_of_statement(told) for told in audit.worst.list_told(verdict.level)],
         kinds_of_case=AVERAGE_AND_WORST,
         strongest=verdict.strongest.name,
         statements=verdict.statements,
@@ -69,7 +69,7 @@ def render(audit: Found) -> str:
             "Configuration": to_yaml(result.config),
             "Provenance": to_yaml(result.provenance),
         },
-        **_exposed(audit.exposed),
+        **_texts_of_exposed(audit.exposed),
     )
 
 
@@ -92,7 +92,7 @@ def render_set(
     )
 
 
-def _told(told: Told) -> dict[str, str]:
+def _texts_of_statement(told: Told) -> dict[str, str]:
     """One statement about a single record as texts."""
     return {
         "id": told.id,
@@ -114,27 +114,27 @@ def _not_run(result: JobResult) -> dict[str, list[str]]:
     return found
 
 
-def _strongest(result: JobResult) -> JobResult:
+def _strongest_rows(result: JobResult) -> JobResult:
     """The rows whose curves are drawn: more would hide each other."""
-    return replace(result, rows=_furthest(result.ok))
+    return replace(result, rows=_furthest_rows(result.ok))
 
 
-def _furthest(rows: pd.DataFrame) -> pd.DataFrame:
+def _furthest_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows furthest from guessing, on either side."""
     return rows.loc[(rows["auroc"] - 0.5).abs().nlargest(CURVES).index]
 
 
-def _exposed(records: list[Exposed]) -> dict[str, Any]:
+def _texts_of_exposed(records: list[Exposed]) -> dict[str, Any]:
     """Texts of the most exposed records, and their pictures or cells where they may be shown."""
     pictures = any(isinstance(record.record, np.ndarray) for record in records)
     tables = [record for record in records if isinstance(record.record, dict)]
     cells: list[tuple[str, list[str]]] = []
     for record in tables:
-        cells.append((record.id, _texts(record.record)))
+        cells.append((record.id, _texts_of_cells(record.record)))
         if record.match is not None:
-            cells.append(("closest released", _texts(record.match)))
+            cells.append(("closest released", _texts_of_cells(record.match)))
     return {
-        "exposed": [_record(record) for record in records],
+        "exposed": [_texts_of_record(record) for record in records],
         "pictures": pictures,
         "shown": pictures or bool(tables),
         "columns": list(tables[0].record) if tables else [],
@@ -144,7 +144,7 @@ def _exposed(records: list[Exposed]) -> dict[str, Any]:
 
 def _row_pair(pair: RowPair) -> dict[str, Any]:
     """Texts of two rows, column by column, and whether they differ."""
-    ours, theirs = _texts(pair.record), _texts(pair.sample)
+    ours, theirs = _texts_of_cells(pair.record), _texts_of_cells(pair.sample)
     return {
         "title": "member" if pair.member else "non-member",
         "distance": number(pair.distance),
@@ -153,7 +153,7 @@ def _row_pair(pair: RowPair) -> dict[str, Any]:
     }
 
 
-def _record(record: Exposed) -> dict[str, Any]:
+def _texts_of_record(record: Exposed) -> dict[str, Any]:
     picture = None
     if isinstance(record.record, np.ndarray):
         sheet = record.record[None]
@@ -170,5 +170,5 @@ def _record(record: Exposed) -> dict[str, Any]:
     }
 
 
-def _texts(cells: dict[str, Any]) -> list[str]:
+def _texts_of_cells(cells: dict[str, Any]) -> list[str]:
     return [f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in cells.values()]

@@ -18,8 +18,8 @@ from omegaconf import DictConfig
 from attacks.calibration.difference import Calibration, suffices
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
-from benchmark.audit.steps import CHUNK, Attacks, Step, reason
-from benchmark.audit.worst import LEAST_RUNS, NONE, Worst, draw_runs, play, targets
+from benchmark.audit.steps import CHUNK, Attacks, Step, reason_of
+from benchmark.audit.worst import LEAST_RUNS, NONE, Worst, choose_targets, draw_runs, play_games
 from benchmark.config.build import build_all
 from benchmark.scores.rows import Raw, Table, with_budgets
 from benchmark.scores.target import scores_of
@@ -32,7 +32,7 @@ LEAST = 4
 without it."""
 
 
-def retrain(
+def retrain_and_score(
     config: DictConfig,
     asked: Attacks,
     case: Case,
@@ -46,19 +46,19 @@ def retrain(
     rows, scores = found
     if case.fit is None:
         return rows, scores, NONE
-    runs = halves(case, config.fit.references, config.seed)
+    runs = runs_on_halves(case, config.fit.references, config.seed)
     case.fit.refuse_idle(runs[0], runs[1])
-    case.fit.ahead(runs)
+    case.fit.train_ahead(runs)
     more = reference_rows(asked, case, steps, runs, calibrations_of(config))
     rows = pd.concat([rows, more[0]], ignore_index=True)
     scores = pd.concat([scores, more[1]], ignore_index=True)
     left = config.fit.runs - config.fit.references
     if left < LEAST_RUNS:
         return rows, scores, Worst(references=len(runs))
-    chosen = targets(case, rows, scores, config.fit.records)
+    chosen = choose_targets(case, rows, scores, config.fit.records)
     games = draw_runs(case, chosen, left, config.seed)
-    case.fit.ahead(games)
-    told = play(case, chosen, games, config.seed)
+    case.fit.train_ahead(games)
+    told = play_games(case, chosen, games, config.seed)
     return rows, scores, Worst(told, len(games), len(runs))
 
 
@@ -77,7 +77,7 @@ def calibrations_of(config: DictConfig) -> dict[str, Calibration]:
     return build_all(config.fit.calibration, "fit.calibration")
 
 
-def halves(case: Case, count: int, seed: int) -> list[Run]:
+def runs_on_halves(case: Case, count: int, seed: int) -> list[Run]:
     """Runs 2j and 2j + 1 train on two parts of one random division of all records.
 
     Members and non-members alike, no label is used. A part is as large as the members, or half of
@@ -115,8 +115,8 @@ def reference_rows(
     ran = [step for step in steps if step.places is not None and _of_samples(asked, step)]
     if not ran:
         return pd.DataFrame(), pd.DataFrame()
-    others = [case.retrained(run) for run in runs]
-    raws = {step.name: _raw(asked, case, step, others) for step in ran}
+    others = [case.case_of_run(run) for run in runs]
+    raws = {step.name: _raw_scores(asked, case, step, others) for step in ran}
     rows, scores = Table(case.queries, inside, kept, {}).build(raws)
     attacks = {name: attacker.attack for name, attacker in asked.attacks.items()}
     rows = with_budgets(rows[rows["calibrated"] != "none"], attacks)
@@ -129,14 +129,14 @@ def _of_samples(asked: Attacks, step: Step) -> bool:
     return issubclass(access, FullBlackBox) and not issubclass(access, PartialBlackBox)
 
 
-def _raw(asked: Attacks, case: Case, step: Step, others: Sequence[Case]) -> Raw:
+def _raw_scores(asked: Attacks, case: Case, step: Step, others: Sequence[Case]) -> Raw:
     """Scores of the queries under what was released (stored already), and under other releases."""
     attacker, raw = asked.attacks[step.name], Raw(step.access)
     try:
         scores, seconds = scores_of(attacker, case, case.queries, asked.store, CHUNK)
         found = [scores_of(attacker, o, case.queries, asked.store, CHUNK) for o in others]
     except Exception as error:  # of any attack
-        return raw._replace(refused=reason(step.name, error))
+        return raw._replace(refused=reason_of(step.name, error))
     return raw._replace(
         victim=scores,
         references=np.array([values for values, _ in found]),

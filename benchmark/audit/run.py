@@ -15,16 +15,16 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from benchmark.audit.again import restored
+from benchmark.audit.again import restore_settings
 from benchmark.audit.arguments import ATTACKED, SOURCES
 from benchmark.audit.facts import checks_of, exposed_of, facts_of, near_copies_of
 from benchmark.audit.found import Found
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.gather import open_case
 from benchmark.audit.given.inputs import name_of, place_of
-from benchmark.audit.retrain import calibrations_of, retrain
-from benchmark.audit.steps import Attacks, Step, attack, choose, plan
-from benchmark.audit.verdict import SET_LIMIT, check_settings, judge
+from benchmark.audit.retrain import calibrations_of, retrain_and_score
+from benchmark.audit.steps import Attacks, Step, choose_attacks, plan_steps, run_attacks
+from benchmark.audit.verdict import SET_LIMIT, check_settings, judge_audit
 from benchmark.config.build import choices, composing
 from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
 from benchmark.config.machine import machine_of
@@ -52,9 +52,13 @@ class Audit(Found):
 
         Raises UserError where the folder holds another result; this audit's own is written anew.
         """
-        from benchmark.audit.page import render  # matplotlib: not needed for the numbers alone
+        from benchmark.audit.page import (
+            render_audit,  # matplotlib: not needed for the numbers alone
+        )
 
-        return write_found(self.result, self.config, Path(folder), render(self), self.summary())
+        return write_found(
+            self.result, self.config, Path(folder), render_audit(self), self.summary()
+        )
 
 
 def print_found(
@@ -118,10 +122,12 @@ def audit(
         "data": data,
     }
     with kept_as_before([generator, discriminator, *networks_of(diffusion)]):
-        return run(composed(settings), {n: own for n, own in given.items() if own is not None})
+        return run_audit(
+            compose_audit(settings), {n: own for n, own in given.items() if own is not None}
+        )
 
 
-def composed(settings: Sequence[str]) -> DictConfig:
+def compose_audit(settings: Sequence[str]) -> DictConfig:
     """The config with these settings. Raises UserError for what it does not have."""
     if isinstance(settings, str) or not all(isinstance(word, str) for word in settings):
         raise UserError(f"settings={settings!r}: a list of texts is needed, such as ['seed=1']")
@@ -130,12 +136,14 @@ def composed(settings: Sequence[str]) -> DictConfig:
     refuse_nothing(words)
     try:
         with composing():
-            return restored(compose("audit", words), words)
+            return restore_settings(compose("audit", words), words)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"settings: {one_line(error)}") from error
 
 
-def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None = None) -> Audit:
+def run_audit(
+    config: DictConfig, sources: Mapping[str, Any], console: Console | None = None
+) -> Audit:
     """One audit. sources: name -> path or object, see SOURCES; config: as conf/audit.yaml.
 
     Raises UserError, one line, before any attack for whatever cannot be used.
@@ -144,11 +152,11 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         raise UserError(f"fail_if.{SET_LIMIT}: leave it out, it is a limit of suspects= alone")
     if "fit" in sources:
         calibrations_of(config)
-    asked, case, steps, rows, scores = attacked(config, sources, console)
-    rows, scores, worst = retrain(config, asked, case, steps, (rows, scores))
+    asked, case, steps, rows, scores = attack_case(config, sources, console)
+    rows, scores, worst = retrain_and_score(config, asked, case, steps, (rows, scores))
     facts, (near, closest, rows_beside) = facts_of(case), near_copies_of(config, case)
     result = JobResult(
-        title=f"Audit of {subject(sources)}: {facts.members} members, {facts.non_members} "
+        title=f"Audit of {name_subject(sources)}: {facts.members} members, {facts.non_members} "
         f"non-members",
         config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
         provenance=provenance(),
@@ -158,7 +166,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         closest=closest,
         checks=checks_of(config, case, facts, rows, scores),
     )
-    verdict = judge(result, result.checks, config, facts.copies, worst)
+    verdict = judge_audit(result, result.checks, config, facts.copies, worst)
     exposed = exposed_of(config, case, result, verdict)
     unselected = [name for name in choices("attack") if name not in asked.attacks]
     return Audit(
@@ -184,13 +192,13 @@ class Attacked(NamedTuple):
     scores: pd.DataFrame
 
 
-def attacked(
+def attack_case(
     config: DictConfig,
     sources: Mapping[str, Any],
     console: Console | None,
     said_of: Callable[[str], str] = str,
 ) -> Attacked:
-    """Read and check what was handed in, print the plan, and run it. See `run`.
+    """Read and check what was handed in, print the plan, and run it. See `run_audit`.
 
     said_of: how a sentence about members and non-members is to be said.
     """
@@ -200,17 +208,17 @@ def attacked(
     check_settings(config)
     store = Store(Path(config.machine.store))
     store.check()
-    asked = choose(config, store, sources)
+    asked = choose_attacks(config, store, sources)
     case = open_case(config, sources, store)
-    steps = plan(asked, case)
+    steps = plan_steps(asked, case)
     if console is not None:
-        left_out = case.left_out.checks(config.thresholds.overlap.value)
+        left_out = case.left_out.list_checks(config.thresholds.overlap.value)
         said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
         said += [f"{step.name.replace('_', ' ')}: {step.what}" for step in steps]
         console.print("Plan:")
         for sentence in said:
             console.print(f"  {said_of(sentence)}", markup=False, soft_wrap=True)
-    rows, scores, steps = attack(asked, case, steps)
+    rows, scores, steps = run_attacks(asked, case, steps)
     return Attacked(asked, case, steps, rows, scores)
 
 
@@ -219,7 +227,7 @@ def with_places(config: DictConfig, sources: Mapping[str, Any]) -> dict[str, Any
     return plain(config) | {"given": {name: place_of(sources.get(name)) for name in SOURCES}}
 
 
-def subject(sources: Mapping[str, Any]) -> str:
+def name_subject(sources: Mapping[str, Any]) -> str:
     """What is attacked, by its names."""
     names = [name_of(sources[n]) for n in ATTACKED if n in sources]
     return ", ".join(str(name) for name in names if name)

@@ -63,7 +63,7 @@ class Attacks:
     searched: int
 
 
-def choose(config: DictConfig, store: Store, given: Collection[str]) -> Attacks:
+def choose_attacks(config: DictConfig, store: Store, given: Collection[str]) -> Attacks:
     """Build the attacks and calibrations that were selected; raises UserError.
 
     given: names of what was handed in. Attacks on diffusion models are asked for where one is
@@ -91,15 +91,15 @@ def choose(config: DictConfig, store: Store, given: Collection[str]) -> Attacks:
     )
 
 
-def plan(asked: Attacks, case: Case) -> list[Step]:
+def plan_steps(asked: Attacks, case: Case) -> list[Step]:
     """What each attack will do; raises UserError where none can run."""
-    steps = [_step(name, own.attack, asked, case) for name, own in asked.attacks.items()]
+    steps = [_plan_step(name, own.attack, asked, case) for name, own in asked.attacks.items()]
     if all(step.places is None for step in steps):
         raise _none_of(steps)
     return steps
 
 
-def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
+def _plan_step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
     access = setting_of(attack.access)
     try:
         view = case.view(attack.access)
@@ -115,22 +115,22 @@ def _step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
         return Step(name, access, f"not run: it needs {needed} samples, there are {released}", None)
     places = np.arange(len(case.queries))
     if issubclass(attack.access, PartialBlackBox):
-        places = _first(case.queries.is_member, asked.searched)
+        places = _first_places(case.queries.is_member, asked.searched)
     member = case.queries.is_member[places]
     against = f" against {released} released samples" if released else ""
     what = f"{member.sum()} members and {(~member).sum()} non-members{against}"
-    if _calibrates(asked, case, name):
+    if _can_calibrate(asked, case, name):
         what += f", with and without {len(case.parts['reference'])} reference records"
     return Step(name, access, what, places)
 
 
-def _first(is_member: np.ndarray, count: int) -> np.ndarray:
+def _first_places(is_member: np.ndarray, count: int) -> np.ndarray:
     """Places of the first members and as many first non-members; the queries are shuffled."""
     chosen = [np.flatnonzero(is_member)[:count], np.flatnonzero(~is_member)[:count]]
     return np.sort(np.concatenate(chosen))
 
 
-def attack(
+def run_attacks(
     asked: Attacks, case: Case, steps: list[Step]
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[Step]]:
     """Rows and scores as in `JobResult`, and the plan as it was carried out.
@@ -140,7 +140,7 @@ def attack(
     selected. "failed: ..." where it was meant to work: then no absence of a leak is claimed.
     Raises UserError where none ran.
     """
-    raws = {step.name: _raw(asked, case, step) for step in steps}
+    raws = {step.name: _raw_scores(asked, case, step) for step in steps}
     unseen = np.zeros((1, len(case.queries)), bool)
     rows, scores = Table(case.queries, unseen, asked.calibrations, {}).build(raws)
     refused = {name: raw.refused for name, raw in raws.items() if raw.refused}
@@ -157,17 +157,17 @@ def _none_of(steps: list[Step]) -> UserError:
     return UserError(f"no attack can run: {reasons}")
 
 
-def _raw(asked: Attacks, case: Case, step: Step) -> Raw:
+def _raw_scores(asked: Attacks, case: Case, step: Step) -> Raw:
     """Raw scores of one attack and, where it can be calibrated, of the nearest reference record."""
     if step.places is None:
         return Raw(step.access, refused=step.what, compared=False)
     attacker, queries = asked.attacks[step.name], case.queries.take(step.places)
-    raw = Raw(step.access, places=step.places, compared=_calibrates(asked, case, step.name))
+    raw = Raw(step.access, places=step.places, compared=_can_calibrate(asked, case, step.name))
     together = SEARCHED if issubclass(attacker.access, PartialBlackBox) else CHUNK
     try:
         scores, seconds = scores_of(attacker, case, queries, asked.store, together)
     except Exception as error:  # of any attack, and of anyone's generator
-        return raw._replace(refused=reason(step.name, error))
+        return raw._replace(refused=reason_of(step.name, error))
     raw = raw._replace(victim=scores, seconds=seconds)
     if not raw.compared:
         return raw
@@ -175,11 +175,11 @@ def _raw(asked: Attacks, case: Case, step: Step) -> Raw:
         nearest = _nearest_reference(asked, case)
         other, seconds = scores_of(nearest, case.strangers, queries, asked.store, CHUNK)
     except Exception as error:
-        return raw._replace(alone=reason(step.name, error))
+        return raw._replace(alone=reason_of(step.name, error))
     return raw._replace(references=other[None], reference_seconds=seconds)
 
 
-def reason(name: str, error: Exception) -> str:
+def reason_of(name: str, error: Exception) -> str:
     """What a row says of an error."""
     if isinstance(error, Unsuited):
         return f"not run: {error}"
@@ -187,7 +187,7 @@ def reason(name: str, error: Exception) -> str:
     return f"{FAILED}: {one_line(error) or type(error).__name__}"
 
 
-def _calibrates(asked: Attacks, case: Case, name: str) -> bool:
+def _can_calibrate(asked: Attacks, case: Case, name: str) -> bool:
     """Whether an attack's scores can be set beside those of the reference records."""
     reconstructs = isinstance(asked.attacks[name].attack, Reconstructs)
     return bool(asked.calibrations) and "reference" in case.parts and reconstructs

@@ -24,10 +24,10 @@ from benchmark.audit.arguments import SET, SOURCES
 from benchmark.audit.found import SCHEMA, without_nan
 from benchmark.audit.given.inputs import name_of
 from benchmark.audit.run import (
-    attacked,
-    composed,
+    attack_case,
+    compose_audit,
+    name_subject,
     print_found,
-    subject,
     with_places,
     write_found,
 )
@@ -183,11 +183,15 @@ def audit_set(
         "data": data,
     }
     with kept_as_before([generator, discriminator, *networks_of(diffusion)]):
-        return run(composed(settings), {n: own for n, own in given.items() if own is not None})
+        return run_set_audit(
+            compose_audit(settings), {n: own for n, own in given.items() if own is not None}
+        )
 
 
-def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None = None) -> SetAudit:
-    """One audit of a set; see `benchmark.audit.run.run`."""
+def run_set_audit(
+    config: DictConfig, sources: Mapping[str, Any], console: Console | None = None
+) -> SetAudit:
+    """One audit of a set; see `benchmark.audit.run.run_audit`."""
     for name in SET:
         if sources.get(name) is None:
             raise UserError(f"{name}= is missing: {WHAT}")
@@ -200,13 +204,13 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
         raise UserError(f"fail_if.{others[0]}: of suspects= there is only fail_if.{SET_LIMIT}")
     renamed = {SET.get(name, name): source for name, source in sources.items()}
     with _of_suspects():
-        _, case, _, rows, scores = attacked(config, renamed, console, of_suspects)
-        finding = find(config, case.queries, scores)
-    found = case.left_out.checks(config.thresholds.overlap.value)
+        _, case, _, rows, scores = attack_case(config, renamed, console, of_suspects)
+        finding = find_in_suspects(config, case.queries, scores)
+    found = case.left_out.list_checks(config.thresholds.overlap.value)
     statuses = rows[["attack", "status"]].itertuples(index=False, name=None)
     found += checks.failed_attacks({"attack": a, "status": status} for a, status in statuses)
     result = JobResult(
-        title=f"Were {finding.suspects} suspects used? Audit of {subject(sources)}",
+        title=f"Were {finding.suspects} suspects used? Audit of {name_subject(sources)}",
         config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
         provenance=provenance(),
         rows=rows,
@@ -216,7 +220,7 @@ def run(config: DictConfig, sources: Mapping[str, Any], console: Console | None 
     return SetAudit(result, with_places(config, sources), finding)
 
 
-def find(config: DictConfig, queries: Queries, scores: pd.DataFrame) -> Finding:
+def find_in_suspects(config: DictConfig, queries: Queries, scores: pd.DataFrame) -> Finding:
     """Test suspects, the members among the queries, against the others, with and without a model.
 
     Attacks that search the latent space score some of the records only; where such ran, these are
@@ -229,10 +233,10 @@ def find(config: DictConfig, queries: Queries, scores: pd.DataFrame) -> Finding:
     if min(sizes) < 2:
         raise UserError(f"{sizes[0]} suspects and {sizes[1]} unseen records: at least 2 are needed")
     seed = sub_seed(config.seed, "suspects")
-    asked = queries.take(np.flatnonzero(np.isin(queries.numbers, _numbers(scores, judged))))
+    asked = queries.take(np.flatnonzero(np.isin(queries.numbers, _judged_queries(scores, judged))))
     return Finding(
         p_value=set_p_value(features[judged & member], features[judged & ~member], seed),
-        blind_p_value=_blind(config, asked, seed),
+        blind_p_value=_blind_p_value(config, asked, seed),
         suspects=sizes[0],
         unseen=sizes[1],
         features=tuple(" + ".join(row).removesuffix(" + none") for row in columns),
@@ -240,12 +244,12 @@ def find(config: DictConfig, queries: Queries, scores: pd.DataFrame) -> Finding:
     )
 
 
-def _numbers(scores: pd.DataFrame, judged: np.ndarray) -> np.ndarray:
+def _judged_queries(scores: pd.DataFrame, judged: np.ndarray) -> np.ndarray:
     """Numbers of the queries that are judged; in the order of `scores_by_row`."""
     return np.unique(scores["query"].to_numpy())[judged]
 
 
-def _blind(config: DictConfig, queries: Queries, seed: int) -> float:
+def _blind_p_value(config: DictConfig, queries: Queries, seed: int) -> float:
     """P-value of the same test on what the records are like; NaN where that was not asked for."""
     baseline: Blind | None = build(config.blind, "blind") if config.blind else None
     if baseline is None:

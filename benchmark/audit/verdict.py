@@ -118,7 +118,7 @@ def check_settings(config: DictConfig) -> None:
             raise UserError(f"fail_if.{title}={value}: allowed are null and numbers in [0, 1]")
 
 
-def judge(
+def judge_audit(
     result: JobResult, checks: list[Check], config: DictConfig, copies: Copies, worst: Worst = NONE
 ) -> Verdict:
     """The verdict on a table of attacks; all thresholds come from the config."""
@@ -129,7 +129,7 @@ def judge(
     level = found[0].level
     named = {check.name for check in checks}
     doubtful, failed = SPLIT_LEAKS in named, FAILED_ATTACK in named
-    copied = copies.proven(level) if copies.released else 0
+    copied = copies.count_proven(level) if copies.released else 0
     nearly = int(np.ceil(excess(result.copies, "near copies", level) * copies.members))
     spared = copies.released and copies.p_swapped < 1 - level
     resolved = [e for e in found if not np.isnan(e.found)]
@@ -137,9 +137,9 @@ def judge(
     found_upper = max((e.found_high for e in resolved), default=np.nan)
     turns = bool(config.blind) and not doubtful  # else the groups may differ by themselves
     proven = list(dict.fromkeys(e.access for e in found if e.proves or (turns and e.turned)))
-    word = _word(
+    word = _word_of(
         error=any(check.level == "error" for check in checks),
-        leak=bool(proven or copied or nearly or worst.recognised(level) or (turns and spared)),
+        leak=bool(proven or copied or nearly or worst.list_recognised(level) or (turns and spared)),
         turned=spared or any(e.turned for e in found),
         bounded=upper <= values["small"] and found_upper <= values["few"] and not failed,
     )
@@ -159,16 +159,16 @@ def judge(
         found_upper=found_upper,
         level=level,
         statements=round((1 - values["confidence"]) / (1 - level)),
-        exceeded=_exceeded(limits, measured, word, failed),
+        exceeded=_limits_exceeded(limits, measured, word, failed),
         thresholds=thresholds,
         limits=limits,
         doubtful=doubtful,
         failed=failed,
-        recognised=tuple(worst.recognised(level)),
+        recognised=tuple(worst.list_recognised(level)),
     )
 
 
-def _word(*, error: bool, leak: bool, turned: bool, bounded: bool) -> str:
+def _word_of(*, error: bool, leak: bool, turned: bool, bounded: bool) -> str:
     if error:
         return "invalid"
     if leak:
@@ -178,7 +178,7 @@ def _word(*, error: bool, leak: bool, turned: bool, bounded: bool) -> str:
     return "no leak found" if bounded else "inconclusive"
 
 
-def _exceeded(
+def _limits_exceeded(
     limits: Mapping[str, float | None], measured: Mapping[str, float], word: str, failed: bool
 ) -> dict[str, str]:
     """Limits that are exceeded, or cannot be judged: what cannot be ruled out fails."""

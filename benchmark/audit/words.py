@@ -51,11 +51,11 @@ BELIEFS = (0.5, 0.01)
 """What somebody may have thought before: the chance that a record was used for training."""
 
 
-def headline(verdict: Verdict, facts: Facts) -> list[str]:
+def write_headline(verdict: Verdict, facts: Facts) -> list[str]:
     """The finding: how much better than guessing, with which access, how many records are found."""
     if verdict.word == "invalid":
-        return [_finding(verdict)]
-    sentences = [_finding(verdict), _ranking(verdict.strongest)]
+        return [_say_finding(verdict)]
+    sentences = [_say_finding(verdict), _say_ranking(verdict.strongest)]
     if verdict.strongest.turned or verdict.spared:
         sentences.append(FILTERED)
     if verdict.word == "leak" and verdict.doubtful:
@@ -64,23 +64,23 @@ def headline(verdict: Verdict, facts: Facts) -> list[str]:
             "may win by that alone."
         )
     if verdict.word == "leak" and verdict.unproven:
-        sentences.append(f"No leak is proven for {_listed(verdict.unproven)}.")
+        sentences.append(f"No leak is proven for {_list_accesses(verdict.unproven)}.")
     if verdict.word in ("no leak found", "inconclusive"):
         sentences.append(
             f"Attacks stronger than AUROC {verdict.upper:.3f} are ruled out for the kinds that "
             f"were run, and for nothing else."
         )
-    sentences.append(_found(verdict))
+    sentences.append(_say_found(verdict))
     if verdict.first.finds_first:
-        sentences.append(_first(verdict.first))
+        sentences.append(_say_first(verdict.first))
     if facts.copies.copied_members or facts.copies.copied_non_members:
-        sentences.append(_copies(verdict, facts.copies))
+        sentences.append(_say_copies(verdict, facts.copies))
     if verdict.nearly > verdict.copied:
         sentences.append(_near_copies(verdict))
     return sentences
 
 
-def _finding(verdict: Verdict) -> str:
+def _say_finding(verdict: Verdict) -> str:
     """The verdict in one sentence: what gives members away."""
     if verdict.word == "leak":
         if verdict.copied and not verdict.proven:
@@ -103,11 +103,11 @@ def _finding(verdict: Verdict) -> str:
     }[verdict.word]
 
 
-def _listed(accesses: Sequence[str]) -> str:
+def _list_accesses(accesses: Sequence[str]) -> str:
     return ", ".join(access.replace("_", " ") for access in accesses)
 
 
-def _ranking(best: Evidence) -> str:
+def _say_ranking(best: Evidence) -> str:
     area, low, high = best.gain
     compared = "better than guessing" if low > 0.5 else "which guessing explains"
     anew = ("lira", "rmia")  # by reference models, which only `fit` makes
@@ -120,7 +120,7 @@ def _ranking(best: Evidence) -> str:
     )
 
 
-def _found(verdict: Verdict) -> str:
+def _say_found(verdict: Verdict) -> str:
     rate, best = verdict.thresholds["false_alarms"]["value"], verdict.sharpest
     if np.isnan(best.found):
         return (
@@ -138,14 +138,14 @@ def _found(verdict: Verdict) -> str:
     )
 
 
-def _first(best: Evidence) -> str:
+def _say_first(best: Evidence) -> str:
     return (
         f"{round(best.first * best.members)} of {best.members} members score above every "
         f"non-member by {best.name}: they are found without a false alarm."
     )
 
 
-def _copies(verdict: Verdict, copies: Copies) -> str:
+def _say_copies(verdict: Verdict, copies: Copies) -> str:
     counts = (
         f"{copies.copied_members} of {copies.members} members and {copies.copied_non_members} of "
         f"{copies.non_members} non-members stand among the released records word for word"
@@ -166,7 +166,7 @@ def _near_copies(verdict: Verdict) -> str:
     )
 
 
-def meaning(verdict: Verdict, facts: Facts) -> list[str]:
+def write_meaning(verdict: Verdict, facts: Facts) -> list[str]:
     """What the numbers mean for one record of this data set."""
     if verdict.word == "invalid":
         return ["Nothing: they are not valid."]
@@ -182,13 +182,13 @@ def meaning(verdict: Verdict, facts: Facts) -> list[str]:
             "certain, by anybody who knows the record: no attack and no threshold is needed."
         )
     if verdict.first.finds_first:
-        sentences.append(_surest(verdict.first))
-    return [*sentences, *_alarms(verdict)]
+        sentences.append(_say_surest(verdict.first))
+    return [*sentences, *_say_alarms(verdict)]
 
 
-def _surest(best: Evidence) -> str:
+def _say_surest(best: Evidence) -> str:
     """How far an alarm may be believed where no false one was seen."""
-    even, rare = (_posterior(prior, best.first_low, best.alarms_high) for prior in BELIEFS)
+    even, rare = (_posterior_chance(prior, best.first_low, best.alarms_high) for prior in BELIEFS)
     return (
         f"A record that {best.name} scores above all {best.members} others of this test was "
         f"used with a probability of at least {even:.0%} for somebody who thought {BELIEFS[0]:.0%} "
@@ -197,7 +197,7 @@ def _surest(best: Evidence) -> str:
     )
 
 
-def _alarms(verdict: Verdict) -> list[str]:
+def _say_alarms(verdict: Verdict) -> list[str]:
     """What an alarm at the page's false alarm rate means."""
     sharp, rate = verdict.sharpest, verdict.thresholds["false_alarms"]["value"]
     if np.isnan(sharp.found):
@@ -212,7 +212,7 @@ def _alarms(verdict: Verdict) -> list[str]:
     sentences = []
     for prior in BELIEFS:
         low, middle, high = (
-            _posterior(prior, share, rate)
+            _posterior_chance(prior, share, rate)
             for share in (sharp.found_low, sharp.found, sharp.found_high)
         )
         sentences.append(
@@ -223,12 +223,12 @@ def _alarms(verdict: Verdict) -> list[str]:
     return sentences
 
 
-def _posterior(prior: float, found: float, alarms: float) -> float:
+def _posterior_chance(prior: float, found: float, alarms: float) -> float:
     """Bayes: the chance of a member among the records with an alarm."""
     return prior * found / (prior * found + (1 - prior) * alarms)
 
 
-def assumed(steps: Sequence[Step], worst: Worst) -> list[str]:
+def list_assumptions(steps: Sequence[Step], worst: Worst) -> list[str]:
     """What the attackers of the table were given beforehand."""
     ran = dict.fromkeys(step.access for step in steps if step.places is not None)
     sentences = [

@@ -106,7 +106,7 @@ class Worst:
         """How many statements are made about single records."""
         return sum(len(game.tests) for game in self.games)
 
-    def told(self, level: float) -> list[Told]:
+    def list_told(self, level: float) -> list[Told]:
         """Every statement, the surest first; level: of each, so that all of the page hold together.
 
         The intervals hold for all together, so the record that looks worst may be picked by them.
@@ -119,9 +119,9 @@ class Worst:
                 found.append(Told(game.id, game.why, by, area, *ends))
         return sorted(found, key=lambda told: (-told.low, -told.auroc))
 
-    def recognised(self, level: float) -> list[str]:
+    def list_recognised(self, level: float) -> list[str]:
         """The records whose presence is told better than by guessing, after correction."""
-        return list(dict.fromkeys(told.id for told in self.told(level) if told.proven))
+        return list(dict.fromkeys(told.id for told in self.list_told(level) if told.proven))
 
 
 NONE = Worst()
@@ -130,7 +130,9 @@ NONE = Worst()
 # --- which records, which runs --------------------------------------------------------------------
 
 
-def targets(case: Case, rows: pd.DataFrame, scores: pd.DataFrame, count: int) -> tuple[Target, ...]:
+def choose_targets(
+    case: Case, rows: pd.DataFrame, scores: pd.DataFrame, count: int
+) -> tuple[Target, ...]:
     """Half of the records far from all others, half the most exposed by the strongest attack.
 
     rows, scores: of the audit so far; of its attacks the one whose AUROC is furthest from 0.5.
@@ -138,7 +140,7 @@ def targets(case: Case, rows: pd.DataFrame, scores: pd.DataFrame, count: int) ->
     """
     member = np.flatnonzero(case.queries.is_member)
     count = min(count, len(member), int((~case.queries.is_member).sum()))
-    far = member[np.argsort(-_remoteness(case, member), kind="stable")][: (count + 1) // 2]
+    far = member[np.argsort(-_mean_distances(case, member), kind="stable")][: (count + 1) // 2]
     exposed = [place for place in _by_exposure(rows, scores) if place not in set(far)]
     chosen = [(p, FAR) for p in far] + [(p, EXPOSED) for p in exposed[: count - len(far)]]
     return tuple(
@@ -147,7 +149,7 @@ def targets(case: Case, rows: pd.DataFrame, scores: pd.DataFrame, count: int) ->
     )
 
 
-def _remoteness(case: Case, places: np.ndarray) -> np.ndarray:
+def _mean_distances(case: Case, places: np.ndarray) -> np.ndarray:
     """Mean distance (p,) of members to the NEIGHBOURS nearest others."""
     records = case.data["members"].records(np.arange(len(case.data["members"].values))).flatten(1)
     many = min(NEIGHBOURS + 1, len(records))
@@ -190,18 +192,20 @@ def draw_runs(case: Case, chosen: Sequence[Target], count: int, seed: int) -> tu
 # --- what is told ---------------------------------------------------------------------------------
 
 
-def play(case: Case, chosen: Sequence[Target], runs: Sequence[Run], seed: int) -> tuple[Game, ...]:
+def play_games(
+    case: Case, chosen: Sequence[Target], runs: Sequence[Run], seed: int
+) -> tuple[Game, ...]:
     """Which runs had which record, told from what they released; the runs are in the store."""
     inside = np.array([[target.row in set(rows) for target in chosen] for rows, _ in runs])
     records = case.queries.records(np.array([target.place for target in chosen])).flatten(1)
     closeness, seen = [], []
     for run in runs:
-        released = torch.from_numpy(case.retrained(run).parts["released"]).float().flatten(1)
+        released = torch.from_numpy(case.case_of_run(run).parts["released"]).float().flatten(1)
         squared, _ = nearest(in_blocks(released), records, 1)
         closeness.append(-np.sqrt(squared[:, 0]))
         seen.append(released[:, :0] if case.given["members"].is_image else released)
     own = np.array(closeness)
-    features = summaries([block.numpy() for block in seen])
+    features = summarise_releases([block.numpy() for block in seen])
     half = len(runs) // 2
     games = []
     for i, target in enumerate(chosen):
@@ -214,7 +218,7 @@ def play(case: Case, chosen: Sequence[Target], runs: Sequence[Run], seed: int) -
     return tuple(games)
 
 
-def summaries(releases: Sequence[np.ndarray]) -> np.ndarray:
+def summarise_releases(releases: Sequence[np.ndarray]) -> np.ndarray:
     """Features (r, f) of r releases (k, d): what Groundhog's attacker looks at.
 
     Mean, median and variance of each column, its histogram between the ends of all releases, and
@@ -222,10 +226,10 @@ def summaries(releases: Sequence[np.ndarray]) -> np.ndarray:
     """
     low = np.min([release.min(0) for release in releases], axis=0) if releases[0].size else []
     high = np.max([release.max(0) for release in releases], axis=0) if releases[0].size else []
-    return np.array([_summary(release, low, high) for release in releases])
+    return np.array([_summarise_release(release, low, high) for release in releases])
 
 
-def _summary(release: np.ndarray, low: Any, high: Any) -> np.ndarray:
+def _summarise_release(release: np.ndarray, low: Any, high: Any) -> np.ndarray:
     parts = [release.mean(0), np.median(release, 0), release.var(0)]
     for column, start, end in zip(release.T, low, high, strict=True):
         if end > start:

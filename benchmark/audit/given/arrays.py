@@ -49,8 +49,9 @@ def load_array(name: str, path: Path, array: str | None = None) -> np.ndarray:
                 array = found.files[0]
             if array not in found.files:
                 raise UserError(
-                    f"{name}={path}: it holds {len(found.files)} arrays ({some(found.files)}), "
-                    f"none of them is {array}; name one: {name}={path}:{[*found.files, 'NAME'][0]}"
+                    f"{name}={path}: it holds {len(found.files)} arrays "
+                    f"({first_few(found.files)}), none of them is {array}; "
+                    f"name one: {name}={path}:{[*found.files, 'NAME'][0]}"
                 )
             return found[array]
     except (OSError, ValueError, EOFError, BadZipFile, KeyError) as error:
@@ -68,11 +69,11 @@ def read_ids(name: str, source: Any) -> list[str]:
         return [str(id) for id in source]
     path = home(source)
     if array := in_archive(name, path):
-        return _numbers(name, path, load_array(name, *array))
+        return _check_numbers(name, path, load_array(name, *array))
     if not path.is_file():
         raise UserError(f"{name}={path}: with data=..., this is an index file; there is none")
     if path.suffix.lower() in ARRAYS:
-        return _numbers(name, path, load_array(name, path))
+        return _check_numbers(name, path, load_array(name, path))
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -80,13 +81,13 @@ def read_ids(name: str, source: Any) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def _numbers(name: str, path: Path, numbers: np.ndarray) -> list[str]:
+def _check_numbers(name: str, path: Path, numbers: np.ndarray) -> list[str]:
     if numbers.ndim != 1 or numbers.dtype.kind not in "iub":
         raise UserError(f"{name}={path}: an index file holds a list of whole numbers, or a mask")
     return [str(number) for number in numbers.tolist()]
 
 
-def some(names: Sequence[Any] | pd.Index) -> str:
+def first_few(names: Sequence[Any] | pd.Index) -> str:
     """The first few of some names."""
     shown = [str(name) for name in list(names)[:5]]
     return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

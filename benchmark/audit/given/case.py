@@ -51,7 +51,7 @@ class Strangers:
 
     def filed_under(self, access: type[View]) -> dict[str, Any]:
         """A hash of the records."""
-        return {"reference": content(self.parts["released"])}
+        return {"reference": hash_content(self.parts["released"])}
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ class Case:
         parts = self.parts | (self.bank if issubclass(access, PartialBlackBox) else {})
         return grant_view(parts, access, WITHOUT | self.missing)
 
-    def retrained(self, run: Run) -> Case:
+    def case_of_run(self, run: Run) -> Case:
         """The case in which that run of `fit` made what was released."""
         assert self.fit is not None
-        released = self.space.records(self.fit.run(*run)).values
+        released = self.space.records(self.fit.train_on(*run)).values
         return replace(self, parts=self.parts | {"released": released}, bank={})
 
     @property
@@ -109,11 +109,13 @@ class Case:
         given noise for the denoiser.
         """
         parts = vars(self.view(access))
-        arrays = {n: content(part) for n, part in parts.items() if isinstance(part, np.ndarray)}
+        arrays = {
+            n: hash_content(part) for n, part in parts.items() if isinstance(part, np.ndarray)
+        }
         return arrays | {n: own for n, own in self.stands.items() if n in parts}
 
 
-def content(array: np.ndarray) -> str:
+def hash_content(array: np.ndarray) -> str:
     """Hash (64 hex digits) of an array's entries, a block at a time."""
     digest = sha256()
     for start in range(0, len(array), BLOCK):

@@ -19,11 +19,11 @@ from benchmark.audit.given.notation import (
     UNKNOWN,
     Written,
     check_format,
-    dates,
-    days,
     decimal_comma,
-    names,
-    numbers,
+    list_names,
+    read_dates,
+    read_numbers,
+    to_days,
 )
 from benchmark.config.quoting import pasted
 from victims.errors import UserError
@@ -39,7 +39,7 @@ CELLS = str, bool, int, float, np.generic, Decimal, pd.Interval
 TIMES = datetime.date, datetime.time, datetime.timedelta, pd.Period
 
 
-def convert(
+def convert_columns(
     frames: Mapping[str, pd.DataFrame], how: Written
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Inputs with equal columns as numbers (float64, NaN is missing) and text ("" is missing).
@@ -52,19 +52,24 @@ def convert(
         raise UserError(f"records.categorical: no column is named {', '.join(unknown)}")
     check_format(how.dates)
     cells = {
-        column: {name: _cells(name, column, frame[column], how) for name, frame in frames.items()}
+        column: {
+            name: _read_cells(name, column, frame[column], how) for name, frame in frames.items()
+        }
         for column in first.columns
     }
     comma = decimal_comma(cells, how)
     made: dict[str, dict[str, Any]] = {name: {} for name in frames}
     said: dict[str, list[str]] = {}
     for column, inputs in cells.items():
-        values, what = _decided(column, inputs, how, comma)
+        values, what = _decide_column(column, inputs, how, comma)
         said.setdefault(what, []).append(column)
         for name in frames:
             made[name][column] = values[name]
     tables = {name: pd.DataFrame(columns, columns=first.columns) for name, columns in made.items()}
-    return tables, [*(f"{what}: {names(of)}" for what, of in said.items()), *_gaps(tables)]
+    return tables, [
+        *(f"{what}: {list_names(of)}" for what, of in said.items()),
+        *_count_missing(tables),
+    ]
 
 
 def as_text(values: pd.Series) -> pd.Series:
@@ -73,15 +78,15 @@ def as_text(values: pd.Series) -> pd.Series:
         known = {value: _text_of(value) for value in values.unique()}
     else:
         if values.dtype == object:
-            values = values.map(lambda value: None if _none(value) else value)
-        known = {value: _canonical(_text_of(value)) for value in values.unique()}
+            values = values.map(lambda value: None if _is_missing(value) else value)
+        known = {value: _canonical_code(_text_of(value)) for value in values.unique()}
     return values.map(known).fillna("").astype(object)
 
 
 # --- cells ----------------------------------------------------------------------------------------
 
 
-def _cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarray:
+def _read_cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarray:
     """Cells as float64, datetime64 (us), or text (object), "" where one is missing."""
     where = f"{name}, column {column!r}"
     kind = values.dtype
@@ -89,32 +94,34 @@ def _cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarra
         text = as_text(
             values if not isinstance(kind, pd.CategoricalDtype) else values.astype(object)
         )
-        return _blanked(text.to_numpy(object), how)
+        return _blank_missing(text.to_numpy(object), how)
     if pd.api.types.is_numeric_dtype(kind):  # booleans too
         if pd.api.types.is_complex_dtype(kind):
             raise UserError(f"{where}: it holds values that are not finite numbers")
-        return _exact(where, values)
+        return _exact_numbers(where, values)
     if isinstance(kind, pd.DatetimeTZDtype) or kind.kind == "M":
         return pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
     if kind.kind == "m":
         return values.dt.total_seconds().to_numpy(np.float64) / 86400
     plain = values.astype(object) if not isinstance(kind, pd.StringDtype) else values
     if not isinstance(kind, pd.StringDtype):
-        if odd := [type(v) for v in plain if not isinstance(v, (*CELLS, *TIMES)) and not _none(v)]:
+        if odd := [
+            type(v) for v in plain if not isinstance(v, (*CELLS, *TIMES)) and not _is_missing(v)
+        ]:
             raise UserError(
                 f"{where}: it holds a {odd[0].__name__}; give numbers or text, or "
                 f"{pasted('records.ignore', column)}"
             )
-        plain = plain.map(lambda value: None if _none(value) else value)
+        plain = plain.map(lambda value: None if _is_missing(value) else value)
         present = [value for value in plain if value is not None]
         if present and all(isinstance(value, datetime.timedelta) for value in present):
             seconds = [np.nan if value is None else value.total_seconds() for value in plain]
             return np.array(seconds) / 86400
     known = {value: _text_of(value).strip() for value in plain.unique()}
-    return _blanked(plain.map(known).fillna("").to_numpy(object), how)
+    return _blank_missing(plain.map(known).fillna("").to_numpy(object), how)
 
 
-def _exact(where: str, values: pd.Series) -> np.ndarray:
+def _exact_numbers(where: str, values: pd.Series) -> np.ndarray:
     """Numbers as float64; raises UserError for infinite ones, and integers that it would merge."""
     numbers = values.to_numpy(np.float64, na_value=np.nan)
     if np.isinf(numbers).any():
@@ -128,7 +135,7 @@ def _exact(where: str, values: pd.Series) -> np.ndarray:
     return numbers
 
 
-def _none(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     if isinstance(value, Decimal):  # a signalling NaN fails where it is compared
         return value.is_nan()
     return value is None or value is pd.NaT or value is pd.NA or value != value
@@ -136,7 +143,7 @@ def _none(value: Any) -> bool:
 
 def _text_of(value: Any) -> str:
     """One cell as text, the same however its column is stored."""
-    if _none(value):
+    if _is_missing(value):
         return ""
     if isinstance(value, pd.Interval):
         return f"[{value.left}, {value.right}]"
@@ -149,7 +156,7 @@ def _text_of(value: Any) -> str:
     return str(value)
 
 
-def _canonical(text: str) -> str:
+def _canonical_code(text: str) -> str:
     """A code that one file has as 7 and another as 7.0; leading zeros are kept."""
     text = text.strip()
     if re.fullmatch(r"-?(0|[1-9][0-9]*)\.[0-9]+", text):
@@ -157,7 +164,7 @@ def _canonical(text: str) -> str:
     return "" if text in MISSING else text
 
 
-def _blanked(text: np.ndarray, how: Written) -> np.ndarray:
+def _blank_missing(text: np.ndarray, how: Written) -> np.ndarray:
     gone = MISSING | {str(marker).strip() for marker in how.missing}
     return np.array(["" if value in gone else value for value in text], object)
 
@@ -165,7 +172,7 @@ def _blanked(text: np.ndarray, how: Written) -> np.ndarray:
 # --- decisions ------------------------------------------------------------------------------------
 
 
-def _decided(
+def _decide_column(
     column: str, inputs: Mapping[str, np.ndarray], how: Written, comma: bool
 ) -> tuple[dict[str, np.ndarray], str]:
     """The column in each input, and what it was taken for."""
@@ -177,18 +184,18 @@ def _decided(
     if len(kinds) > 1:
         raise UserError(f"column {column!r} holds dates in one input but numbers in another")
     if not present:
-        return {name: days(cells) for name, cells in inputs.items()}, (
+        return {name: to_days(cells) for name, cells in inputs.items()}, (
             "dates (in days)" if "M" in kinds else "numbers"
         )
     different = sorted(set().union(*(set(cells) for cells in present.values())) - {""})
-    if "f" not in kinds and (found := dates(column, different, how, "M" in kinds)):
-        return {name: _through(found[0], cells) for name, cells in inputs.items()}, found[1]
-    known, what = numbers(column, different, comma)
+    if "f" not in kinds and (found := read_dates(column, different, how, "M" in kinds)):
+        return {name: _look_up(found[0], cells) for name, cells in inputs.items()}, found[1]
+    known, what = read_numbers(column, different, comma)
     known |= {UNKNOWN: np.nan}
     odd = [text for text in different if text not in known]
     codes = [text for text in different if CODE.fullmatch(text)]
     if not codes and not odd:
-        made = {name: _through(known, cells) for name, cells in inputs.items()}
+        made = {name: _look_up(known, cells) for name, cells in inputs.items()}
         if infinite := [name for name, values in made.items() if np.isinf(values).any()]:
             raise UserError(
                 f"{infinite[0]}, column {column!r}: it holds values that are not finite numbers"
@@ -196,9 +203,11 @@ def _decided(
         return made, what
     if kinds:
         other = "numbers" if "f" in kinds else "dates"
+        elsewhere = list_names([n for n in inputs if n not in texts])
+        shown = list_names([repr(t) for t in odd or codes])
         raise UserError(
-            f"column {column!r} holds {other} in {names([n for n in inputs if n not in texts])} "
-            f"but text in {names(list(present))} ({names([repr(t) for t in odd or codes])}); "
+            f"column {column!r} holds {other} in {elsewhere} "
+            f"but text in {list_names(list(present))} ({shown}); "
             f"mend one, or {pasted('records.categorical', column)}; records.missing=[...] names "
             f"cells that are missing"
         )
@@ -217,7 +226,7 @@ def _refuse_mostly_numbers(
         text = [name for name, values in present.items() if np.isin(values, odd).any()]
         raise UserError(
             f"column {column!r}: {len(cells) - strange.sum()} of {len(cells)} cells are numbers, "
-            f"the others text in {names(text)} ({names([repr(t) for t in odd])}): "
+            f"the others text in {list_names(text)} ({list_names([repr(t) for t in odd])}): "
             f"{pasted('records.missing', odd[0])} reads it as missing, "
             f"{pasted('records.categorical', column)} reads all as categories"
         )
@@ -230,16 +239,16 @@ def _refuse_mostly_numbers(
         )
 
 
-def _through(known: Mapping[str, float], cells: np.ndarray) -> np.ndarray:
+def _look_up(known: Mapping[str, float], cells: np.ndarray) -> np.ndarray:
     if cells.dtype != object:
-        return days(cells)
+        return to_days(cells)
     return np.array([np.nan if text == "" else known[text] for text in cells], np.float64)
 
 
 # --- words ----------------------------------------------------------------------------------------
 
 
-def _gaps(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+def _count_missing(tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """How many cells are missing, by input."""
     counts = {n: int((t.isna() | (t == "")).to_numpy().sum()) for n, t in tables.items()}
     gaps = [f"{count} in {name}" for name, count in counts.items() if count]

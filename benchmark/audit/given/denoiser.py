@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.audit.given.case import Case, Space, content
-from benchmark.audit.given.pictures import declared
+from benchmark.audit.given.case import Case, Space, hash_content
+from benchmark.audit.given.pictures import declared_range
 from benchmark.audit.given.space import ImageSpace
 from benchmark.data.queries import Queries
 from benchmark.measures.result import Check
@@ -35,7 +35,7 @@ class Denoiser:
     notes: list[str]
 
 
-def granted(model: Diffusion | None, space: Space, queries: Queries) -> Denoiser:
+def grant_denoiser(model: Diffusion | None, space: Space, queries: Queries) -> Denoiser:
     """A diffusion model's parts for records of this space. Raises UserError where it fails."""
     if model is None:
         return Denoiser({}, {}, [])
@@ -46,7 +46,7 @@ def granted(model: Diffusion | None, space: Space, queries: Queries) -> Denoiser
         )
     own = ImageSpace(space.shape)
     if model.range != "auto":
-        own = ImageSpace(space.shape, *declared(model.name, model.range))
+        own = ImageSpace(space.shape, *declared_range(model.name, model.range))
     tried = queries.records(np.flatnonzero(~queries.is_member)[:TRIED])
     model.check(own.to_model(tried))
 
@@ -59,7 +59,7 @@ def granted(model: Diffusion | None, space: Space, queries: Queries) -> Denoiser
     parts: dict[str, Any] = {"denoise": Memo(model.told), "signal": model.signal, "encode": encode}
     parts |= {"vary": vary, "timesteps": len(model.signal)}
     inner = tuple(encode(tried[:1]).shape[1:])
-    hashed = content(_answers(model, inner))
+    hashed = hash_content(_sample_answers(model, inner))
     notes = [f"{model.name}: {len(model.signal)} noise levels"]
     if model.vae is not None:
         sides = "x".join(map(str, inner))
@@ -67,7 +67,7 @@ def granted(model: Diffusion | None, space: Space, queries: Queries) -> Denoiser
     return Denoiser(parts, {"denoise": hashed, "vary": hashed}, notes)
 
 
-def _answers(model: Diffusion, inner: tuple[int, ...]) -> np.ndarray:
+def _sample_answers(model: Diffusion, inner: tuple[int, ...]) -> np.ndarray:
     """What the model tells of fixed noises at even levels, and its schedule, (1, k)."""
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((PROBES, *inner))).float()
     t = torch.arange(PROBES) * (len(model.signal) - 1) // (PROBES - 1)
@@ -75,7 +75,7 @@ def _answers(model: Diffusion, inner: tuple[int, ...]) -> np.ndarray:
     return np.concatenate([told, model.signal])[None]
 
 
-def doubts(case: Case) -> list[Check]:
+def check_denoiser(case: Case) -> list[Check]:
     """A denoiser that tells noise no better than who tells none: its schedule may be another's."""
     try:
         view: AccessibleDenoiser = case.view(AccessibleDenoiser)

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmark.audit.given.columns import as_text
-from benchmark.audit.given.inputs import Records, name_of, some
+from benchmark.audit.given.inputs import Records, first_few, name_of
 from benchmark.data.dataset import as_float, in_memory
 from benchmark.store.entries import Store
 from victims.errors import UserError
@@ -65,71 +65,71 @@ class Fit:
         else:
             table = pd.concat([part.table for part in inputs], ignore_index=True)
             self.pool = table.astype(
-                {column: np.int64 for column in table if _whole(table[column])}
+                {column: np.int64 for column in table if _is_whole(table[column])}
             )
             self.contents = pd.util.hash_pandas_object(table, index=False).to_numpy()
 
     # --- runs ---------------------------------------------------------------------------------
 
-    def release(self, seed: int) -> Records:
+    def train_on_members(self, seed: int) -> Records:
         """What training on the members releases; later runs must give as many records."""
-        found = self._run(np.arange(self.members), seed)
+        found = self._train_or_load(np.arange(self.members), seed)
         self.size = len(found)
         return found
 
-    def run(self, rows: np.ndarray, seed: int) -> Records:
+    def train_on(self, rows: np.ndarray, seed: int) -> Records:
         """What training on these rows (n,) releases, as many records as `size`.
 
         Raises UserError where there are fewer.
         """
-        found = self._run(rows, seed)
+        found = self._train_or_load(rows, seed)
         if len(found) < self.size:
             raise UserError(
                 f"fit={self.name}: it gives {len(found)} records where {self.size} were released; "
                 f"give as many whatever it is trained on, or return an object with sample(n)"
             )
-        return found.take(np.arange(self.size), "fit")
+        return found.take_rows(np.arange(self.size), "fit")
 
     def refuse_idle(self, first: Run, second: Run) -> None:
         """Raise UserError where the records, or the seed, change nothing: one more run tells."""
-        other = self._run(first[0], second[1])
-        if _equal(other, self._run(*first)):
+        other = self._train_or_load(first[0], second[1])
+        if _are_equal(other, self._train_or_load(*first)):
             raise UserError(
                 f"fit={self.name}: with two seeds it gives the same records; let the seed decide "
                 f"what is drawn, and give as many records as will be released"
             )
-        if _equal(other, self._run(*second)):
+        if _are_equal(other, self._train_or_load(*second)):
             raise UserError(
                 f"fit={self.name}: trained on two different sets of records it gives the same; it "
                 f"must be trained on the records that it is given"
             )
 
-    def ahead(self, runs: Sequence[Run]) -> None:
+    def train_ahead(self, runs: Sequence[Run]) -> None:
         """Train what is not in the store yet, behind a bar, in an order of this process's own.
 
         Raises UserError for the run that fails; those before it are kept.
         """
-        missing = [run for run in runs if not self.store.has("retrained", self._filed(*run))]
+        missing = [run for run in runs if not self.store.has("retrained", self._filed_under(*run))]
         random.Random(os.getpid()).shuffle(missing)
         for run in tqdm(missing, desc="training anew", unit="run", leave=False):
-            self.run(*run)
+            self.train_on(*run)
 
-    def _run(self, rows: np.ndarray, seed: int) -> Records:
+    def _train_or_load(self, rows: np.ndarray, seed: int) -> Records:
         """All that training on these rows (n,) gives: from the store, or made now."""
-        filed = self._filed(rows, seed)
+        filed = self._filed_under(rows, seed)
 
         def make(folder: Path) -> None:
             with seeded_generators(seed):
-                _write(folder, self._called(rows, seed))
+                _write_records(folder, self._call_function(rows, seed))
 
-        found = _read(self.store.get("retrained", filed, make))
+        found = _read_records(self.store.get("retrained", filed, make))
         return Records("fit", np.arange(len(found)).astype(str), _content_of(found))
 
-    def _filed(self, rows: np.ndarray, seed: int) -> dict[str, Any]:
+    def _filed_under(self, rows: np.ndarray, seed: int) -> dict[str, Any]:
         """What determines a run; what one run gives stands for a function without a file."""
         if self.code is None:
             with seeded_generators(0):
-                self.code = _content(self._called(np.arange(self.members), 0))
+                self.code = _hash_records(self._call_function(np.arange(self.members), 0))
         return {
             "fit": self.name,
             "code": self.code,
@@ -139,7 +139,7 @@ class Fit:
             "size": self.size,
         }
 
-    def _called(self, rows: np.ndarray, seed: int) -> pd.DataFrame | np.ndarray:
+    def _call_function(self, rows: np.ndarray, seed: int) -> pd.DataFrame | np.ndarray:
         """One call of the function, and its result in the audit's own form."""
         is_table = isinstance(self.pool, pd.DataFrame)
         records = self.pool.iloc[rows].reset_index(drop=True) if is_table else self.pool[rows]
@@ -160,11 +160,11 @@ class Fit:
                 f"{where}: it gives a {type(found).__name__}; records, an object with sample(n) or "
                 f"a function of n are needed"
             )
-        return self._table(where, found) if is_table else self._images(where, found)
+        return self._as_table(where, found) if is_table else self._as_images(where, found)
 
     # --- what it gave -------------------------------------------------------------------------
 
-    def _table(self, where: str, found: pd.DataFrame | np.ndarray) -> pd.DataFrame:
+    def _as_table(self, where: str, found: pd.DataFrame | np.ndarray) -> pd.DataFrame:
         columns = list(self.pool.columns)
         if isinstance(found, np.ndarray):
             if found.ndim != 2 or found.shape[1] != len(columns):
@@ -178,12 +178,13 @@ class Fit:
             [c for c in a if c not in b] for a, b in ((columns, theirs), (theirs, columns))
         )
         if missing or more or len(theirs) != len(columns):
-            said = f"without {some(missing)}" if missing else f"with {some(more or theirs)} besides"
+            said = f"with {first_few(more or theirs)} besides"
+            said = f"without {first_few(missing)}" if missing else said
             raise UserError(f"{where}: it gives other columns than it was given, {said}")
         found = found.set_axis(theirs, axis=1)[columns].reset_index(drop=True)
-        return pd.DataFrame({column: self._column(where, found[column]) for column in columns})
+        return pd.DataFrame({column: self._as_column(where, found[column]) for column in columns})
 
-    def _column(self, where: str, values: pd.Series) -> np.ndarray:
+    def _as_column(self, where: str, values: pd.Series) -> np.ndarray:
         """A column as numbers or text, as the inputs have it."""
         tables = [records.table[values.name] for records in self.given.values()]
         if not pd.api.types.is_numeric_dtype(self.pool[values.name]):
@@ -191,8 +192,8 @@ class Fit:
             known = set().union(*(part.unique() for part in tables))
             if odd := sorted(set(text.unique()) - known):
                 raise UserError(
-                    f"{where}: column {values.name!r} holds {some([repr(o) for o in odd])}, which "
-                    f"no input has"
+                    f"{where}: column {values.name!r} holds {first_few([repr(o) for o in odd])}, "
+                    f"which no input has"
                 )
             return text.to_numpy(object)
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
@@ -207,7 +208,7 @@ class Fit:
             )
         return numbers
 
-    def _images(self, where: str, found: pd.DataFrame | np.ndarray) -> np.ndarray:
+    def _as_images(self, where: str, found: pd.DataFrame | np.ndarray) -> np.ndarray:
         shape = self.pool.shape[1:]
         if isinstance(found, np.ndarray) and found.dtype.kind in "fiu":
             found = as_records(as_float(found.astype(np.float32)), shape).numpy()
@@ -220,7 +221,7 @@ class Fit:
         return found.clip(-1, 1)
 
 
-def _whole(values: pd.Series) -> bool:
+def _is_whole(values: pd.Series) -> bool:
     return bool(pd.api.types.is_numeric_dtype(values) and (values % 1 == 0).all())
 
 
@@ -233,11 +234,11 @@ def _code_of(function: Any) -> str:
         return ""
 
 
-def _equal(one: Records, other: Records) -> bool:
-    return _content(one.content) == _content(other.content)
+def _are_equal(one: Records, other: Records) -> bool:
+    return _hash_records(one.content) == _hash_records(other.content)
 
 
-def _content(found: Any) -> str:
+def _hash_records(found: Any) -> str:
     """Hash of records, whatever form they have."""
     if isinstance(found, pd.DataFrame):
         return sha256(
@@ -251,13 +252,13 @@ def _content_of(found: pd.DataFrame | np.ndarray) -> Any:
     return found if isinstance(found, pd.DataFrame) else in_memory(found)
 
 
-def _write(folder: Path, found: pd.DataFrame | np.ndarray) -> None:
+def _write_records(folder: Path, found: pd.DataFrame | np.ndarray) -> None:
     if isinstance(found, pd.DataFrame):
         found.to_parquet(folder / "records.parquet", index=False)
     else:
         np.save(folder / "records.npy", found)
 
 
-def _read(folder: Path) -> pd.DataFrame | np.ndarray:
+def _read_records(folder: Path) -> pd.DataFrame | np.ndarray:
     table = folder / "records.parquet"
     return pd.read_parquet(table) if table.exists() else np.load(folder / "records.npy")

@@ -13,26 +13,26 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from benchmark.audit.given.case import Case, Space
-from benchmark.audit.given.denoiser import granted
+from benchmark.audit.given.denoiser import grant_denoiser
 from benchmark.audit.given.fit import Fit
 from benchmark.audit.given.inputs import (
     Reading,
     Records,
     by_index,
+    first_few,
     open_input,
-    settle,
-    some,
+    settle_inputs,
 )
 from benchmark.audit.given.models import Bank, Models, draw_samples, open_models, try_generator
-from benchmark.audit.given.pictures import declared
+from benchmark.audit.given.pictures import declared_range
 from benchmark.audit.given.refusals import (
     refuse_equal,
     refuse_idle,
     refuse_same_file,
     refuse_too_little,
 )
-from benchmark.audit.given.selection import LeftOut, choose_queries, strangers
-from benchmark.audit.given.space import ImageSpace, TableSpace, agree
+from benchmark.audit.given.selection import LeftOut, choose_queries, is_stranger
+from benchmark.audit.given.space import ImageSpace, TableSpace, agree_on_columns
 from benchmark.config.machine import machine_of
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.joined import join_datasets
@@ -61,37 +61,37 @@ def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> C
     machine = machine_of(config.machine)
     models = open_models(config, sources, machine.device)
     refuse_idle(config, sources, models.generator)
-    inputs = _read(config, sources, store=store, generator=models.generator)
-    inputs, fit = _trained(config, sources, store=store, inputs=inputs)
+    inputs = _read_inputs(config, sources, store=store, generator=models.generator)
+    inputs, fit = _open_fit(config, sources, store=store, inputs=inputs)
     bank = try_generator(models.generator, inputs.records, config=config, rows=machine.batch_size)
     own = {"device": machine.device, "batch_size": machine.batch_size}
-    return replace(_place(inputs, models, bank=bank, parts=own, seed=config.seed), fit=fit)
+    return replace(_place_in_space(inputs, models, bank=bank, parts=own, seed=config.seed), fit=fit)
 
 
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _read(
+def _read_inputs(
     config: DictConfig, sources: Mapping[str, Any], *, store: Store, generator: Generator | None
 ) -> Inputs:
     """Read and check the records; a generator that is asked for samples gives some."""
     refuse_same_file(sources)
-    reading = _reading(config)
+    reading = _reading_of(config)
     opened = _open_inputs(reading, sources, store)
     ranges = {}
     if generator is not None and generator.sample is not None and "samples" not in opened:
         drawn = draw_samples(generator, config.bank.size)
         samples = open_input("samples", drawn, _without_id(reading), store)
         opened, ranges = {**opened, "samples": samples}, {"samples": generator.range}
-    given, notes = settle(agree(opened), reading, store, ranges)
+    given, notes = settle_inputs(agree_on_columns(opened), reading, store, ranges)
     if "data" in given:
         every = given["data"]
         picked = {n: by_index(every, n, sources[n]) for n in ("members", "non_members")}
         given = picked | {name: records for name, records in given.items() if name != "data"}
-    return Inputs(agree(given), notes)
+    return Inputs(agree_on_columns(given), notes)
 
 
-def _trained(
+def _open_fit(
     config: DictConfig, sources: Mapping[str, Any], *, store: Store, inputs: Inputs
 ) -> tuple[Inputs, Fit | None]:
     """The training function, if there is one; what it makes of the members joins the inputs where
@@ -103,7 +103,7 @@ def _trained(
     fit = Fit(sources["fit"], given, store, size)
     if "samples" in given or sources.get("generator") is not None:
         return inputs, fit
-    released = fit.release(sub_seed(config.seed, "release") % 2**32)
+    released = fit.train_on_members(sub_seed(config.seed, "release") % 2**32)
     return replace(inputs, records={**given, "samples": replace(released, name="samples")}), fit
 
 
@@ -116,11 +116,11 @@ def _open_inputs(reading: Reading, sources: Mapping[str, Any], store: Store) -> 
             given[name] = open_input(name, sources[name], own, store)
     found = {column for records in given.values() for column in records.left_out}
     if unknown := [column for column in reading.ignore if column not in found]:
-        raise UserError(f"records.ignore: no input has a column named {some(unknown)}")
+        raise UserError(f"records.ignore: no input has a column named {first_few(unknown)}")
     return given
 
 
-def _reading(config: DictConfig) -> Reading:
+def _reading_of(config: DictConfig) -> Reading:
     records = plain(config.records)
     for name in ("ignore", "categorical", "missing"):  # one may be given without brackets
         one = not isinstance(records[name], list)
@@ -136,16 +136,16 @@ def _without_id(reading: Reading) -> Reading:
 # --- placing --------------------------------------------------------------------------------------
 
 
-def _place(
+def _place_in_space(
     inputs: Inputs, models: Models, *, bank: Bank | None, parts: dict[str, Any], seed: int
 ) -> Case:
     """Everything in one space: the queries are drawn, and what attackers may touch is granted."""
     given = _with_generated(inputs.records, bank)
-    space = _space(given, models, bank)
+    space = _choose_space(given, models, bank)
     data = {name: space.records(records) for name, records in given.items()}
     refuse_equal(data)
-    queries, left_out = _queries(given, data, seed)
-    own = granted(models.diffusion, space, queries)
+    queries, left_out = _draw_queries(given, data, seed)
+    own = grant_denoiser(models.diffusion, space, queries)
     parts = {**parts, **own.parts}
     shown: dict[str, np.ndarray] = {}
     if bank is not None and models.generator is not None:
@@ -154,10 +154,10 @@ def _place(
         shown = {"released": data["generated"].values, "codes": bank.codes}
         parts |= _generator_parts(models.generator, space)
     if models.discriminator is not None:
-        parts["discriminate"] = _discriminate(models.discriminator, space, queries)
+        parts["discriminate"] = _wrap_discriminator(models.discriminator, space, queries)
     missing = {}
     if "reference" in data:
-        kept = strangers(data["reference"].digests, queries.digests)
+        kept = is_stranger(data["reference"].digests, queries.digests)
         left_out = replace(left_out, reference=int((~kept).sum()))
         if kept.any():  # attacks hold them in memory
             parts["reference"] = np.array(data["reference"].values)[kept]
@@ -191,26 +191,26 @@ def _with_generated(given: Mapping[str, Records], bank: Bank | None) -> dict[str
     return {**given, "generated": Records("generator", ids, frame)}
 
 
-def _space(given: Mapping[str, Records], models: Models, bank: Bank | None) -> Space:
+def _choose_space(given: Mapping[str, Records], models: Models, bank: Bank | None) -> Space:
     """The space of all records, and of what models take and make."""
     members = given["members"]
     if members.is_image:
         return ImageSpace(members.images.shape, *(bank.ends if bank else (-1.0, 1.0)))
-    space = TableSpace(dict(given), _basis(given))
+    space = TableSpace(dict(given), _choose_basis(given))
     for model in (models.generator, models.discriminator):
         if model is not None and getattr(model, "sample", None) is None:
             space.refuse_categories(model.name)
     return space
 
 
-def _basis(given: Mapping[str, Records]) -> str:
+def _choose_basis(given: Mapping[str, Records]) -> str:
     """The input that standardises the columns: not the members, and none of equal rows only."""
     possible = (name for name in ("reference", "samples", "generated") if name in given)
     varied = (name for name in possible if (given[name].table.nunique() > 1).any())
     return next(varied, "non_members")
 
 
-def _queries(
+def _draw_queries(
     given: Mapping[str, Records], data: Mapping[str, Dataset], seed: int
 ) -> tuple[Queries, LeftOut]:
     """The records that are asked about, and what was left out."""
@@ -232,10 +232,10 @@ def _generator_parts(generator: Generator, space: Space) -> dict[str, Any]:
     return parts
 
 
-def _discriminate(discriminator: Discriminator, space: Space, queries: Queries) -> Any:
+def _wrap_discriminator(discriminator: Discriminator, space: Space, queries: Queries) -> Any:
     """The discriminator on records of the space, tried on non-members."""
     if isinstance(space, ImageSpace) and discriminator.range != "auto":
-        space = ImageSpace(space.shape, *declared(discriminator.name, discriminator.range))
+        space = ImageSpace(space.shape, *declared_range(discriminator.name, discriminator.range))
 
     @torch.no_grad()
     def discriminate(x: Tensor) -> Tensor:

@@ -14,8 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.audit.given.arrays import ARRAYS, as_array, in_archive, load_array, read_ids, some
-from benchmark.audit.given.columns import Written, as_text, convert
+from benchmark.audit.given.arrays import (
+    ARRAYS,
+    as_array,
+    first_few,
+    in_archive,
+    load_array,
+    read_ids,
+)
+from benchmark.audit.given.columns import Written, as_text, convert_columns
 from benchmark.audit.given.pictures import from_arrays, from_folder
 from benchmark.audit.given.tables import TABLES, read_table
 from benchmark.data.dataset import Dataset
@@ -49,7 +56,7 @@ class Reading:
 class Records:
     """One input. name: its setting; ids: (n,) str; content: a table, or images in [-1, 1].
 
-    Before `settle` content is the table as it is written, or an array of images as it was given.
+    Before `settle_inputs` content is the table as it is written, or an array of images as given.
     left_out: columns that it had and that were to be ignored. written: the table as it was written.
     notes: what was read and what was not.
     """
@@ -86,7 +93,7 @@ class Records:
         found = (self.table if self.written is None else self.written).iloc[place]
         return {str(column): cell for column, cell in found.items()}
 
-    def take(self, rows: np.ndarray, name: str) -> Records:
+    def take_rows(self, rows: np.ndarray, name: str) -> Records:
         """These rows under another name."""
         if isinstance(self.content, pd.DataFrame):
             written = None if self.written is None else self.written.iloc[rows]
@@ -98,8 +105,8 @@ class Records:
 
 
 def read_input(name: str, source: Any, reading: Reading, store: Store) -> Records:
-    """One input that is read for itself, see `open_input` and `settle`."""
-    return settle({name: open_input(name, source, reading, store)}, reading, store)[0][name]
+    """One input that is read for itself, see `open_input` and `settle_inputs`."""
+    return settle_inputs({name: open_input(name, source, reading, store)}, reading, store)[0][name]
 
 
 def open_input(name: str, source: Any, reading: Reading, store: Store) -> Records:
@@ -108,12 +115,12 @@ def open_input(name: str, source: Any, reading: Reading, store: Store) -> Record
     Raises UserError with one line that names the setting and what is wrong.
     """
     if isinstance(source, pd.DataFrame):
-        return _table(name, source, reading)
+        return _records_of_table(name, source, reading)
     if not isinstance(source, str | Path):
-        return _array(name, as_array(name, source), reading)
+        return _records_of_array(name, as_array(name, source), reading)
     path = home(source)
     if array := in_archive(name, path):
-        return _array(name, load_array(name, *array), reading)
+        return _records_of_array(name, load_array(name, *array), reading)
     if not path.exists():
         raise UserError(f"{name}={path}: there is no such file or folder")
     if path.is_dir():
@@ -121,16 +128,16 @@ def open_input(name: str, source: Any, reading: Reading, store: Store) -> Record
         return Records(name, ids, images, notes=tuple(notes))
     kind = path.name.lower()
     if kind.endswith(TABLES):
-        return _table(name, read_table(name, path), reading)
+        return _records_of_table(name, read_table(name, path), reading)
     if kind.endswith(ARRAYS):
-        return _array(name, load_array(name, path), reading)
+        return _records_of_array(name, load_array(name, path), reading)
     raise UserError(
         f"{name}={path}: what kind of file is this? Allowed are a folder of images, "
         f"{' '.join((*TABLES, *ARRAYS))}"
     )
 
 
-def settle(
+def settle_inputs(
     given: Mapping[str, Records], reading: Reading, store: Store, ranges: Mapping[str, Any] = {}
 ) -> tuple[dict[str, Records], list[str]]:
     """The inputs in one form, decided from all of them together, and what was decided.
@@ -153,7 +160,7 @@ def settle(
     if not frames:
         return dict(given), notes
     how = Written(reading.categorical, reading.missing, reading.decimal, reading.dates)
-    tables, more = convert(frames, how)
+    tables, more = convert_columns(frames, how)
     return {
         name: replace(given[name], content=table, written=frames[name])
         for name, table in tables.items()
@@ -193,7 +200,7 @@ def by_index(data: Records, name: str, source: Any) -> Records:
         rows = np.flatnonzero([id.lower() == "true" for id in wanted])
         if len(rows) == 0:
             raise UserError(f"{name}={source}: the mask selects no record")
-        return data.take(rows, name)
+        return data.take_rows(rows, name)
     row_of = {str(id): row for row, id in enumerate(data.ids)}
     unknown = [id for id in wanted if id not in row_of]
     if unknown:
@@ -202,7 +209,7 @@ def by_index(data: Records, name: str, source: Any) -> Records:
             f"the first is {unknown[0]!r}; ids in data look like {str(data.ids[0])!r}"
         )
     check_unique(f"{name}={source}", np.asarray(wanted))
-    return data.take(np.array([row_of[id] for id in wanted]), name)
+    return data.take_rows(np.array([row_of[id] for id in wanted]), name)
 
 
 def check_unique(where: str, ids: np.ndarray) -> None:
@@ -218,7 +225,7 @@ def check_unique(where: str, ids: np.ndarray) -> None:
 # --- tables and arrays --------------------------------------------------------------------------
 
 
-def _table(name: str, frame: pd.DataFrame, reading: Reading) -> Records:
+def _records_of_table(name: str, frame: pd.DataFrame, reading: Reading) -> Records:
     """Columns as text, ids, and no cell that cannot be compared."""
     frame = frame.set_axis([str(column).strip() for column in frame.columns], axis=1)
     if twice := frame.columns[frame.columns.duplicated()].tolist():
@@ -233,7 +240,7 @@ def _table(name: str, frame: pd.DataFrame, reading: Reading) -> Records:
     else:
         raise UserError(
             f"records.id={reading.id}: {name} has no such column; "
-            f"its columns are {some(frame.columns)}"
+            f"its columns are {first_few(frame.columns)}"
         )
     left_out = [c for c in (reading.id, *reading.ignore) if c in frame.columns]
     frame = frame.drop(columns=left_out)
@@ -242,7 +249,7 @@ def _table(name: str, frame: pd.DataFrame, reading: Reading) -> Records:
     return Records(name, ids, frame.reset_index(drop=True), tuple(map(str, left_out)))
 
 
-def _array(name: str, values: np.ndarray, reading: Reading) -> Records:
+def _records_of_array(name: str, values: np.ndarray, reading: Reading) -> Records:
     if values.dtype.kind not in "biuf":
         raise UserError(f"{name}: the array holds {values.dtype}, numbers are needed")
     if values.ndim not in (2, 3, 4) or 0 in values.shape:
@@ -256,7 +263,7 @@ def _array(name: str, values: np.ndarray, reading: Reading) -> Records:
                 f"records.id={reading.id}: {name} is an array, whose columns have no names; its "
                 f"records are named by row number"
             )
-        return _table(name, pd.DataFrame(np.array(values)), reading)
+        return _records_of_table(name, pd.DataFrame(np.array(values)), reading)
     return Records(name, np.arange(len(values)).astype(str).astype(object), values)
 
 

@@ -74,8 +74,8 @@ def try_generator(
         return None
     members = given["members"]
     generator.check(_raw_shape(members))
-    codes = _prior(config.seed, config.bank.size, generator.z_dim)
-    outputs = _generate(generator, codes, rows)
+    codes = _prior_codes(config.seed, config.bank.size, generator.z_dim)
+    outputs = _generate_all(generator, codes, rows)
     if not members.is_image:
         return Bank(codes, outputs, (-1.0, 1.0), [*generator.notes])
     ranges = [records.images.facts.get("range") for records in given.values()]
@@ -111,13 +111,13 @@ def _raw_shape(members: Records) -> tuple[int, ...]:
     return members.images.shape if members.is_image else (members.table.shape[1],)
 
 
-def _prior(seed: int, n: int, z_dim: int) -> np.ndarray:
+def _prior_codes(seed: int, n: int, z_dim: int) -> np.ndarray:
     draw = np.random.default_rng(sub_seed(seed, "audit", "bank")).standard_normal((n, z_dim))
     return draw.astype(np.float32)
 
 
 @torch.no_grad()
-def _generate(generator: Generator, codes: np.ndarray, rows: int) -> np.ndarray:
+def _generate_all(generator: Generator, codes: np.ndarray, rows: int) -> np.ndarray:
     """Raw outputs for all codes; raises UserError where one is not finite."""
     blocks = torch.from_numpy(codes).split(rows)
     bank = torch.cat([generator(block).cpu() for block in blocks]).numpy()

@@ -51,7 +51,7 @@ class Written:
     dates: str | None = None
 
 
-def names(some: Sequence[str]) -> str:
+def list_names(some: Sequence[str]) -> str:
     """The first few of some names."""
     return ", ".join(some[:5]) + (", ..." if len(some) > 5 else "")
 
@@ -59,7 +59,7 @@ def names(some: Sequence[str]) -> str:
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def _bare(text: str) -> str:
+def _bare_number(text: str) -> str:
     """A number without its currency or per cent sign, brackets as in accounts as a minus."""
     text = text.replace("\u2212", "-")
     text = re.sub(r"[\u00a0\u202f\u2009]", " ", text).strip()
@@ -73,18 +73,18 @@ def _bare(text: str) -> str:
     return sign + rest
 
 
-def _value(text: str, comma: bool) -> float | None:
+def _parse_value(text: str, comma: bool) -> float | None:
     """A text as a number, None where it is none; comma: whether that is the decimal sign."""
     lowered = text.lower()
     if lowered in ("true", "false"):
         return float(lowered == "true")
     if match := INTERVAL.fullmatch(text):
-        ends = [_value(end, comma) for end in match.groups()]
+        ends = [_parse_value(end, comma) for end in match.groups()]
         if None in ends:
             return None
         finite = [end for end in ends if end is not None and np.isfinite(end)]
         return float(np.mean(finite)) if finite else None
-    text = _bare(text)
+    text = _bare_number(text)
     plain, grouped = (COMMA, COMMA_GROUPED) if comma else (PLAIN, GROUPED)
     if not plain.fullmatch(text) and not grouped.fullmatch(text):
         return None
@@ -92,18 +92,18 @@ def _value(text: str, comma: bool) -> float | None:
     return float(text.replace(",", "."))
 
 
-def _signs(texts: Sequence[str]) -> set[str]:
+def _collect_signs(texts: Sequence[str]) -> set[str]:
     """Currency and per cent signs; "" where a number has none."""
     return {
         next((c for c in text if c == "%" or unicodedata.category(c) == "Sc"), "") for text in texts
     }
 
 
-def numbers(column: str, texts: Sequence[str], comma: bool) -> tuple[dict[str, float], str]:
+def read_numbers(column: str, texts: Sequence[str], comma: bool) -> tuple[dict[str, float], str]:
     """Text -> number for those that are numbers, and in words how they are written."""
-    found = {text: _value(text, comma) for text in texts}
+    found = {text: _parse_value(text, comma) for text in texts}
     known = {text: value for text, value in found.items() if value is not None}
-    signs = _signs(list(known))
+    signs = _collect_signs(list(known))
     if len(signs - {""}) > 1 or ("%" in signs and "" in signs):
         raise UserError(
             f"column {column!r} holds numbers with and without {' '.join(sorted(signs - {''}))}, "
@@ -130,8 +130,8 @@ def decimal_comma(cells: Mapping[str, Mapping[str, np.ndarray]], how: Written) -
             continue
         different = set().union(*(set(t) for t in texts)) - {"", UNKNOWN}
         marked = [text for text in different if "," in text or "." in text]
-        point = [text for text in marked if _value(text, False) is None]
-        comma = [text for text in marked if _value(text, True) is None]
+        point = [text for text in marked if _parse_value(text, False) is None]
+        comma = [text for text in marked if _parse_value(text, True) is None]
         if len(point) < len(marked) and not point and comma:
             evidence[False] = column
         if len(comma) < len(marked) and not comma and point:
@@ -147,7 +147,7 @@ def decimal_comma(cells: Mapping[str, Mapping[str, np.ndarray]], how: Written) -
 # --- dates ----------------------------------------------------------------------------------------
 
 
-def dates(
+def read_dates(
     column: str, texts: Sequence[str], how: Written, sure: bool
 ) -> tuple[dict[str, float], str] | None:
     """Text -> days since 1970 and the format, if the column holds dates; sure: others do."""
@@ -155,13 +155,13 @@ def dates(
     dated = [text for text in texts if re.search(r"[0-9].*[-/.: ].*[0-9]", text)]
     if not texts or len(dated) < MOSTLY * len(texts):
         return None
-    if not sure and any(_value(dated[0], comma) is not None for comma in (True, False)):
+    if not sure and any(_parse_value(dated[0], comma) is not None for comma in (True, False)):
         return None
     formats = FORMATS if how.dates is None else (how.dates,)
-    formats = tuple(f for f in formats if sum(_parsed(dated[:3], f).notna()))
+    formats = tuple(f for f in formats if sum(_parse_dates(dated[:3], f).notna()))
     known = set(dated)
     is_dated = [text in known for text in texts]  # -1 is a year to pandas, and no date
-    parsed = {f: _parsed(texts, f).where(np.array(is_dated)) for f in formats}
+    parsed = {f: _parse_dates(texts, f).where(np.array(is_dated)) for f in formats}
     if not parsed:
         return None
     whole = {f: found for f, found in parsed.items() if found.notna().all()}
@@ -172,7 +172,7 @@ def dates(
             return None
         raise UserError(
             f"column {column!r} holds dates ({best}), but not only "
-            f"({names([repr(t) for t in odd])}): write all alike, or "
+            f"({list_names([repr(t) for t in odd])}): write all alike, or "
             f"{pasted('records.missing', odd[0])}, or {pasted('records.categorical', column)}"
         )
     first = next(iter(whole))
@@ -181,25 +181,28 @@ def dates(
             f"column {column!r}: {texts[0]!r} may be a date written {first} or {other}; "
             f"records.dates={first} says which"
         )
-    since = days(whole[first].dt.tz_localize(None).to_numpy("datetime64[us]"))
+    since = to_days(whole[first].dt.tz_localize(None).to_numpy("datetime64[us]"))
     found = dict(zip(texts, since.tolist(), strict=True)) | {UNKNOWN: np.nan}
     return found, f"dates written {first} (in days; records.dates)"
 
 
 def check_format(how: str | None) -> None:
     """Raise UserError for a format that dates cannot have."""
-    if how is not None and not _parsed([datetime(2020, 1, 31).strftime(how)], how).notna().all():
+    if (
+        how is not None
+        and not _parse_dates([datetime(2020, 1, 31).strftime(how)], how).notna().all()
+    ):
         raise UserError(f"records.dates={how}: it is no format of dates, such as %d/%m/%Y")
 
 
-def _parsed(texts: Sequence[str], how: str) -> pd.Series:
+def _parse_dates(texts: Sequence[str], how: str) -> pd.Series:
     try:
         return pd.to_datetime(pd.Series(texts, dtype=object), format=how, errors="coerce", utc=True)
     except ValueError as error:
         raise UserError(f"records.dates={how}: it is no format of dates ({error})") from error
 
 
-def days(cells: np.ndarray) -> np.ndarray:
+def to_days(cells: np.ndarray) -> np.ndarray:
     """Days since 1970 of dates; numbers as they are; text that is missing throughout as NaN."""
     if cells.dtype.kind == "M":
         since = cells.astype("datetime64[us]").astype(np.int64) / 86400e6

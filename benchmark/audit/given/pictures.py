@@ -46,7 +46,7 @@ def from_folder(
 
     def prepare(folder: Path) -> None:
         raw = folder / "raw"
-        load = _loader(shape, strict=channels is None)
+        load = _build_loader(shape, strict=channels is None)
         write_images(raw, files, load, shape, "raise", {"name": name})
         _write_floats(folder, np.load(raw / "values.npy", mmap_mode="r"), (0.0, 255.0))
         for file in raw.iterdir():
@@ -65,13 +65,13 @@ def from_folder(
     except UserError as error:
         raise UserError(f"{name}={root}: {str(error).split('; data.on_error')[0]}") from error
     images = read_dataset(entry)
-    notes = [f"{len(files)} images of {_size(images.shape)} from a folder"]
+    notes = [f"{len(files)} images of {_size_in_words(images.shape)} from a folder"]
     notes += [f"left out: {left_out}"] if left_out else []
-    notes += _lost(files, shape[0])
+    notes += _list_losses(files, shape[0])
     return np.array(list(files), dtype=object), images, notes
 
 
-def _lost(files: Mapping[str, Path], channels: int) -> list[str]:
+def _list_losses(files: Mapping[str, Path], channels: int) -> list[str]:
     """What of the images is not used: further pages, transparency, colour."""
     counts = dict.fromkeys(("further pages", "transparency", "colours"), 0)
     for path in files.values():
@@ -83,7 +83,7 @@ def _lost(files: Mapping[str, Path], channels: int) -> list[str]:
     return [f"{what} of {count} images are left out" for what, count in counts.items() if count]
 
 
-def _size(shape: Sequence[int]) -> str:
+def _size_in_words(shape: Sequence[int]) -> str:
     return f"{'x'.join(map(str, shape))} (channels x height x width)"
 
 
@@ -100,12 +100,14 @@ def from_arrays(
     (c, h, w) of other inputs. Raises UserError for what is ambiguous.
     """
     for name, values in arrays.items():
-        if bad := sum(int((~np.isfinite(block)).sum()) for block in _blocks(values)):
+        if bad := sum(int((~np.isfinite(block)).sum()) for block in _blocks_of(values)):
             raise UserError(f"{name}: {bad} pixels are NaN or infinite")
     _refuse_sequences(arrays, folders)
     images = {name: _channels_first(values) for name, values in arrays.items()}
     single = {n: r for n, r in ranges.items() if n in images and r != "auto"}
-    spans = {name: _span(name, values, single.get(name, wanted)) for name, values in images.items()}
+    spans = {
+        name: _find_span(name, values, single.get(name, wanted)) for name, values in images.items()
+    }
     common = {n: span.ends for n, span in spans.items() if not span.sure and n not in single}
     if len(set(common.values())) > 1:
         said = ", ".join(f"{name} in [{a:g}, {b:g}]" for name, (a, b) in common.items())
@@ -116,17 +118,19 @@ def from_arrays(
     made, notes = {}, []
     for name, values in images.items():
         (low, high), said = spans[name].ends, spans[name].said
-        notes.append(f"{name}: {len(values)} images of {_size(values.shape[1:])} from an array")
+        notes.append(
+            f"{name}: {len(values)} images of {_size_in_words(values.shape[1:])} from an array"
+        )
         notes.append(f"{name}: pixels in [{low:g}, {high:g}]{said}")
-        stored = _stored(values, (low, high), store)
+        stored = _store_images(values, (low, high), store)
         facts = {} if spans[name].sure else {"range": (low, high)}
         made[name] = replace(stored, facts=facts)
     return made, notes
 
 
-def _stored(images: np.ndarray, ends: tuple[float, float], store: Store) -> Dataset:
+def _store_images(images: np.ndarray, ends: tuple[float, float], store: Store) -> Dataset:
     digest = sha256(f"{images.shape} {images.dtype}".encode())
-    for block in _blocks(images):
+    for block in _blocks_of(images):
         digest.update(np.ascontiguousarray(block).tobytes())
     config = {"name": "audit array", "content": digest.hexdigest(), "range": list(ends)}
     return read_dataset(store.get("data", config, lambda to: _write_floats(to, images, ends)))
@@ -162,20 +166,22 @@ class Span:
     said: str = ""
 
 
-def _span(name: str, images: np.ndarray, wanted: str | Sequence[float]) -> Span:
+def _find_span(name: str, images: np.ndarray, wanted: str | Sequence[float]) -> Span:
     """The first of the ranges in which these pixels lie; raises UserError where none fits."""
-    ends = [(float(block.min()), float(block.max())) for block in _blocks(images)]
+    ends = [(float(block.min()), float(block.max())) for block in _blocks_of(images)]
     low, high = min(e[0] for e in ends), max(e[1] for e in ends)
     if images.dtype == np.uint8 and wanted == "auto" and high > 1:
         return Span((0.0, 255.0), sure=True)
-    candidates = RANGES if wanted == "auto" else (declared(name, wanted),)
+    candidates = RANGES if wanted == "auto" else (declared_range(name, wanted),)
     for a, b in candidates:
         width = b - a
         if low < a - OVERSHOOT * width or high > b + OVERSHOOT * width:
             continue
         if low >= a and high <= b:
             return Span((a, b))
-        share = [_beyond(images, a - slack * width, b + slack * width) for slack in (0, SLACK)]
+        share = [
+            _share_beyond(images, a - slack * width, b + slack * width) for slack in (0, SLACK)
+        ]
         if share[1] <= BEYOND:
             said = (
                 f"; {share[0]:.2%} of them lie outside, in [{low:.4g}, {high:.4g}], and are clipped"
@@ -188,8 +194,8 @@ def _span(name: str, images: np.ndarray, wanted: str | Sequence[float]) -> Span:
     )
 
 
-def _beyond(images: np.ndarray, low: float, high: float) -> float:
-    outside = sum(int(((block < low) | (block > high)).sum()) for block in _blocks(images))
+def _share_beyond(images: np.ndarray, low: float, high: float) -> float:
+    outside = sum(int(((block < low) | (block > high)).sum()) for block in _blocks_of(images))
     return outside / images.size
 
 
@@ -203,7 +209,7 @@ def pixel_range(
 
     Raises UserError where values lie outside, or where both ranges are possible.
     """
-    span = _span(name, images, wanted)
+    span = _find_span(name, images, wanted)
     narrow = {span.ends, others} == {(0.0, 1.0), (-1.0, 1.0)}
     if wanted == "auto" and narrow:
         a, b = span.ends
@@ -226,7 +232,7 @@ def _first_shape(name: str, path: Path, channels: int | None) -> tuple[int, int,
     return channels or (1 if grey else 3), height, width
 
 
-def _loader(shape: tuple[int, int, int], strict: bool) -> Callable[[Path], np.ndarray]:
+def _build_loader(shape: tuple[int, int, int], strict: bool) -> Callable[[Path], np.ndarray]:
     """Reads one image of this shape; strict: colour where the first image is grey is an error."""
     channels, height, width = shape
 
@@ -253,7 +259,7 @@ def _channels_first(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values, 3, 1) if last else values
 
 
-def declared(name: str, wanted: str | Sequence[float]) -> tuple[float, float]:
+def declared_range(name: str, wanted: str | Sequence[float]) -> tuple[float, float]:
     """(low, high) as the user gave it; raises UserError for anything else."""
     try:
         low, high = (float(end) for end in wanted)
@@ -268,12 +274,12 @@ def _write_floats(folder: Path, images: np.ndarray, ends: tuple[float, float]) -
     low, high = ends
 
     def scaled() -> Iterator[np.ndarray]:
-        for block in _blocks(images):
+        for block in _blocks_of(images):
             yield ((block.astype(np.float32) - low) * (2 / (high - low)) - 1).clip(-1, 1)
 
     write_records(folder, scaled(), len(images), facts={"name": "audit"})
 
 
-def _blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks_of(values: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(values), BLOCK):
         yield values[start : start + BLOCK]

@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from benchmark.audit.arguments import ATTACKED
-from benchmark.audit.given.selection import contents
+from benchmark.audit.given.selection import content_values
 from benchmark.data.dataset import Dataset
 from benchmark.store.keys import plain
 from victims.errors import UserError
@@ -65,7 +65,7 @@ def refuse_equal(data: Mapping[str, Dataset]) -> None:
     for other in ("reference", "non_members"):
         if "samples" not in data or other not in data:
             continue
-        ours, theirs = (contents(data[name].digests) for name in ("samples", other))
+        ours, theirs = (content_values(data[name].digests) for name in ("samples", other))
         many = len(np.unique(ours)) > len(ours) / 2  # coarse columns may agree by chance
         if len(ours) == len(theirs) and (
             (ours == theirs).all() or (many and (np.sort(ours) == np.sort(theirs)).all())

@@ -36,12 +36,12 @@ class LeftOut:
     p_value: float
     reference: int = 0
 
-    def checks(self, allowed: float) -> list[Check]:
+    def list_checks(self, allowed: float) -> list[Check]:
         """What a reader must know of it. allowed: the largest excess that is not refused."""
         found = []
         if self.members:
             refused = self.excess > allowed and self.p_value < SIGNIFICANT
-            message = self._overlap() + (f". {self._beyond_chance()}" if refused else "")
+            message = self._describe_overlap() + (f". {self._beyond_chance()}" if refused else "")
             found.append(Check("overlap", "error" if refused else "warning", message))
         if self.repeated:
             message = (
@@ -58,7 +58,7 @@ class LeftOut:
             found.append(Check("reference overlap", "warning", message))
         return found
 
-    def _overlap(self) -> str:
+    def _describe_overlap(self) -> str:
         return (
             f"{count(self.members, 'members')} and {count(self.non_members, 'non-members')} "
             f"({(self.members + self.non_members) / self.given:.1%} of all) were left out: their "
@@ -73,7 +73,7 @@ class LeftOut:
         )
 
 
-def contents(digests: np.ndarray) -> np.ndarray:
+def content_values(digests: np.ndarray) -> np.ndarray:
     """Digests (n, bytes) as one comparable value each, (n,)."""
     return np.ascontiguousarray(digests).view(f"V{digests.shape[1]}").ravel()
 
@@ -89,7 +89,7 @@ def choose_queries(
     larger input is more likely to hold all, so its queries would be the more common contents.
     Raises UserError where no member or no non-member is left.
     """
-    pool = contents(np.concatenate([members, non_members]))
+    pool = content_values(np.concatenate([members, non_members]))
     _, group, times = np.unique(pool, return_inverse=True, return_counts=True)
     inside = np.arange(len(pool)) < len(members)
     as_member = np.bincount(group, inside, len(times)).astype(int)
@@ -137,7 +137,7 @@ def _beyond_chance(
     return float(excess), float(p_value)
 
 
-def strangers(reference: np.ndarray, *queries: np.ndarray) -> np.ndarray:
+def is_stranger(reference: np.ndarray, *queries: np.ndarray) -> np.ndarray:
     """Which reference records (r,) have the content of no query; arguments: digests (n, bytes).
 
     The members' and the non-members' contents go alike, so what remains depends on the contents of
@@ -145,5 +145,5 @@ def strangers(reference: np.ndarray, *queries: np.ndarray) -> np.ndarray:
     or worse than guessing by the overlap alone. Were they kept, a query among them would look far
     from the generator, and most often only one kind of query is among them: the non-members.
     """
-    known = np.concatenate([contents(digests) for digests in queries])
-    return ~np.isin(contents(reference), known)
+    known = np.concatenate([content_values(digests) for digests in queries])
+    return ~np.isin(content_values(reference), known)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark.audit.given.columns import as_text
-from benchmark.audit.given.inputs import Records, some
+from benchmark.audit.given.inputs import Records, first_few
 from benchmark.config.quoting import pasted
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.files import merged_by_float32
@@ -68,9 +68,9 @@ class TableSpace:
     def __init__(self, given: Mapping[str, Records], basis: str):
         frames = {name: records.table for name, records in given.items()}
         columns = list(frames[basis].columns)
-        self.kinds = {c: _kind(c, frames, basis) for c in columns}
+        self.kinds = {c: _kind_of_column(c, frames, basis) for c in columns}
         self.levels = {
-            c: _levels(c, frames) for c, kind in self.kinds.items() if kind == "category"
+            c: _levels_of_column(c, frames) for c, kind in self.kinds.items() if kind == "category"
         }
         numeric = [c for c, kind in self.kinds.items() if kind in ("numeric", "binary")]
         for column in numeric:
@@ -128,18 +128,19 @@ class TableSpace:
         """Raise UserError where a network cannot know the columns: it sees numbers only."""
         if self.levels:
             raise UserError(
-                f"{what}: a network sees numbers, but {some(list(self.levels))} hold categories; "
-                f"encode the data as the network sees it, or hand in its samples instead"
+                f"{what}: a network sees numbers, but {first_few(list(self.levels))} hold "
+                "categories; encode the data as the network sees it, or hand in its samples "
+                "instead"
             )
         if texts := [c for c, value in self.constants.items() if not _is_number(value)]:
             raise UserError(
-                f"{what}: a network sees numbers, but {some(texts)} holds one value that is none; "
-                f"{pasted('records.ignore', texts[0])} leaves it out"
+                f"{what}: a network sees numbers, but {first_few(texts)} holds one value that is "
+                f"none; {pasted('records.ignore', texts[0])} leaves it out"
             )
         if self.gaps:
             raise UserError(
-                f"{what}: a network sees numbers, but in {some(self.gaps)} values are missing; "
-                f"fill them as the network sees them, or hand in its samples instead"
+                f"{what}: a network sees numbers, but in {first_few(self.gaps)} values are "
+                f"missing; fill them as the network sees them, or hand in its samples instead"
             )
 
 
@@ -147,7 +148,7 @@ def _is_number(value: Any) -> bool:
     return bool((pd.api.types.is_number(value) or pd.api.types.is_bool(value)) and value == value)
 
 
-def agree(given: Mapping[str, Records]) -> dict[str, Records]:
+def agree_on_columns(given: Mapping[str, Records]) -> dict[str, Records]:
     """The inputs, tables with their columns in one order; raises UserError where they differ."""
     names = list(given)
     first = given[names[0]]
@@ -181,14 +182,14 @@ def _same_columns(first: Records, other: Records) -> None:
     ours, theirs = list(first.table.columns), list(other.table.columns)
     missing, extra = [c for c in ours if c not in theirs], [c for c in theirs if c not in ours]
     if missing or extra:
-        parts = [f"{other.name} has no column {some(missing)}"] if missing else []
-        parts += [f"{first.name} has no column {some(extra)}"] if extra else []
+        parts = [f"{other.name} has no column {first_few(missing)}"] if missing else []
+        parts += [f"{first.name} has no column {first_few(extra)}"] if extra else []
         raise UserError(
             f"columns differ: {' and '.join(parts)}; records.ignore=[...] leaves columns out"
         )
 
 
-def _kind(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> str:
+def _kind_of_column(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> str:
     if frames[basis][column].nunique(dropna=False) == 1:
         return "constant"
     if not all(pd.api.types.is_numeric_dtype(frame[column]) for frame in frames.values()):
@@ -201,7 +202,7 @@ def _kind(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> str:
     return "category" if two else "numeric"  # no, yes or missing
 
 
-def _levels(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
+def _levels_of_column(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
     """All values of a category, sorted; more than MAX_CATEGORIES are none."""
     levels = sorted(set().union(*(as_text(frame[column]).unique() for frame in frames.values())))
     if len(levels) > MAX_CATEGORIES:

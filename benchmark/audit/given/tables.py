@@ -35,7 +35,7 @@ def read_table(name: str, path: Path) -> pd.DataFrame:
     try:
         if _check_rows(name, path, separator) == 1:  # pandas takes an empty cell for no row
             found = pd.DataFrame([cells for _, cells in csv_rows(path, separator)], dtype=str)
-            return _named(found)
+            return _name_columns(found)
         with open_binary(path) as stream:
             found = pd.read_csv(
                 stream,  # type: ignore[arg-type]
@@ -47,20 +47,20 @@ def read_table(name: str, path: Path) -> pd.DataFrame:
                 encoding="utf-8-sig",
             )
     except UnicodeDecodeError as error:
-        raise UserError(_encoding(name, path)) from error
+        raise UserError(_find_encoding(name, path)) from error
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{name}={path}: the file cannot be read ({reason})") from error
-    return _named(found)
+    return _name_columns(found)
 
 
-def _named(found: pd.DataFrame) -> pd.DataFrame:
+def _name_columns(found: pd.DataFrame) -> pd.DataFrame:
     """The rows below the first, under its cells as names."""
     names = [str(cell).strip() or f"Unnamed: {i}" for i, cell in enumerate(found.iloc[0])]
     return found.iloc[1:].set_axis(names, axis=1).reset_index(drop=True)
 
 
-def _encoding(name: str, path: Path) -> str:
+def _find_encoding(name: str, path: Path) -> str:
     return (
         f"{name}={path}: the file is not UTF-8; save it in that encoding, and the others too, "
         f"so that equal values are told to be equal (Excel calls it 'CSV UTF-8')"
@@ -77,7 +77,7 @@ def _check_rows(name: str, path: Path, separator: str) -> int:
         wrong = [(line, len(cells)) for line, cells in rows if len(cells) != len(header)]
     except UserError as error:
         if isinstance(error.__cause__, UnicodeDecodeError):
-            raise UserError(_encoding(name, path)) from error
+            raise UserError(_find_encoding(name, path)) from error
         text = str(error)
         raise UserError(text if text.startswith(f"{name}=") else f"{name}={text}") from error
     if wrong:

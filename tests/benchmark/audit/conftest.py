@@ -39,6 +39,6 @@ def audited(audit_config: Callable[..., DictConfig]) -> Callable[..., report.Aud
     """Run an audit of objects or paths."""
 
     def run(*overrides: str, **sources: Any) -> report.Audit:
-        return report.run(audit_config(*overrides), sources)
+        return report.run_audit(audit_config(*overrides), sources)
 
     return run

@@ -12,7 +12,7 @@ import pytest
 from audit_models import Decoder, table
 from conftest import digits
 
-from benchmark.audit.page import render
+from benchmark.audit.page import render_audit
 from benchmark.audit.run import Audit
 from benchmark.measures.result import JobResult
 from benchmark.show import page as job_page
@@ -31,7 +31,7 @@ def addresses(page: str) -> list[str]:
 
 
 def test_the_page_says_everything_and_loads_nothing(audited: Audited, inputs) -> None:
-    page = render(audited("fail_if.auroc_upper=0.6", **inputs))
+    page = render_audit(audited("fail_if.auroc_upper=0.6", **inputs))
     for heading in (
         "Limits", "What this means for one record", "Next steps", "Attacks that were run",
         "What was assumed", "What was not tried", "Most exposed records", "Thresholds",
@@ -52,7 +52,7 @@ def test_names_and_cells_are_escaped(audited: Audited, inputs) -> None:
     }
     spoilt["members"] = spoilt["members"].assign(town="other")
     spoilt["samples"] = spoilt["samples"].assign(town=[evil, "other"] * 60)
-    page = render(audited("records.id=key", "show_records=true", **spoilt))
+    page = render_audit(audited("records.id=key", "show_records=true", **spoilt))
     assert "<script" not in page
     assert page.count("&lt;script&gt;") > 20
 
@@ -60,7 +60,9 @@ def test_names_and_cells_are_escaped(audited: Audited, inputs) -> None:
 def test_records_are_shown_only_where_that_is_asked(audited: Audited, inputs) -> None:
     private = inputs["members"].assign(town="secret-town")
     given = inputs | {"members": private, "samples": private.assign(age=private["age"] + 0.1)}
-    quiet, open_ = (render(audited(f"show_records={yes}", **given)) for yes in ("false", "true"))
+    quiet, open_ = (
+        render_audit(audited(f"show_records={yes}", **given)) for yes in ("false", "true")
+    )
     assert "secret-town" not in quiet
     assert "show_records=true shows them" in quiet
     assert open_.count("secret-town") >= 10
@@ -77,7 +79,7 @@ def test_pictures_are_shown_only_where_that_is_asked(audited: Audited, show: str
         f"show_records={show}", "attack=[full_black_box]", "bank.size=100", "exposed=4",
         members=members.numpy(), non_members=digits(1, 30).numpy(), generator=Decoder(members),
     )  # fmt: skip
-    page = render(found)
+    page = render_audit(found)
     assert page.count('alt="record and the closest released one"') == (4 if show == "true" else 0)
     beside = 0 if found.result.closest is None else len(found.result.closest.losses)
     assert page.count('alt="record and closest sample"') == page.count("<img") - page.count(
@@ -115,7 +117,7 @@ def test_no_table_is_cut(
     inputs["non_members"]["a_long_name_of_a_column"] = 0.5
     inputs["samples"]["a_long_name_of_a_column"] = np.arange(len(inputs["samples"])) / 3
     pages = {
-        "audit": render(audited("show_records=true", **inputs)),
+        "audit": render_audit(audited("show_records=true", **inputs)),
         "job": job_page.render_job(result),
     }
     for name, text in pages.items():
@@ -129,7 +131,7 @@ def test_no_table_is_cut(
 def test_attacks_that_did_not_run_are_a_line_each_reason_below_the_table(
     audited: Audited, inputs
 ) -> None:
-    page = render(audited(**inputs))
+    page = render_audit(audited(**inputs))
     table, below = page.split("</table>", 1)
     assert "no generator is given" not in table
     assert len(re.findall(r"<li>Without numbers: partial black box, white box", below)) == 1

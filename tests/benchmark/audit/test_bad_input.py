@@ -100,7 +100,7 @@ def refused(
 
     def run(files: Files, *overrides: str) -> str:
         with pytest.raises(UserError) as raised:
-            report.run(audit_config("bank.size=64", *overrides), files.words, wide_console())
+            report.run_audit(audit_config("bank.size=64", *overrides), files.words, wide_console())
         assert "Plan:" not in capsys.readouterr().out  # before any attack
         message = str(raised.value)
         assert "\n" not in message

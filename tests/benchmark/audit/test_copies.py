@@ -11,8 +11,8 @@ from audit_models import table
 from conftest import digits
 from scipy.stats import fisher_exact
 
-from benchmark.audit.copies import Copies, _unit
-from benchmark.audit.page import render
+from benchmark.audit.copies import Copies, _unit_of_last_digit
+from benchmark.audit.page import render_audit
 from benchmark.audit.run import Audit
 
 Audited = Callable[..., Audit]
@@ -95,7 +95,7 @@ def test_near_copies_are_a_leak_unless_non_members_have_as_many(audited: Audited
     assert found.verdict.word == "leak"
     assert (found.verdict.copied, found.verdict.nearly) == (0, 24)
     assert "24 members, more than chance explains" in " ".join(found.summary()["headline"])
-    assert "near copies" in render(found)
+    assert "near copies" in render_audit(found)
     both = audited(**given, samples=pd.concat([fresh, *near]))
     assert both.verdict.nearly == 0
 
@@ -104,8 +104,8 @@ def test_near_copies_are_a_leak_unless_non_members_have_as_many(audited: Audited
     ("value", "unit"), [(12.5, 0.1), (1200, 100), (7, 1), (0.037, 0.001), (-3.25, 0.01)]
 )
 def test_the_unit_of_a_value_is_that_of_its_last_digit(value: float, unit: float) -> None:
-    assert _unit(value) == pytest.approx(unit)
+    assert _unit_of_last_digit(value) == pytest.approx(unit)
 
 
 def test_a_zero_has_no_digits() -> None:
-    assert _unit(0.0) == np.inf
+    assert _unit_of_last_digit(0.0) == np.inf

@@ -15,8 +15,8 @@ from conftest import digits
 
 from benchmark.audit import suspects
 from benchmark.audit.__main__ import main
-from benchmark.audit.run import Audit, composed
-from benchmark.audit.worst import Game, Worst, summaries
+from benchmark.audit.run import Audit, compose_audit
+from benchmark.audit.worst import Game, Worst, summarise_releases
 from victims.errors import UserError
 
 Audited = Callable[..., Audit]
@@ -104,7 +104,7 @@ def test_a_stopped_audit_goes_on(audited: Audited, inputs, tmp_path: Path, monke
     again = audited(*SMALL, **inputs, fit="mine:fit")
     assert len(list(calls.iterdir())) == 23
     pd.testing.assert_frame_equal(found.result.scores, again.result.scores)
-    assert found.worst.told(0.95) == again.worst.told(0.95)
+    assert found.worst.list_told(0.95) == again.worst.list_told(0.95)
 
 
 def changed(column: str, value: Any) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
@@ -188,7 +188,7 @@ def test_a_set_of_suspects_takes_no_training(inputs, tmp_path: Path) -> None:
     words = [f"machine.store={tmp_path}"]
     sources = {"suspects": inputs["members"], "unseen": inputs["non_members"], "fit": resampled}
     with pytest.raises(UserError, match="fit= has no effect beside suspects="):
-        suspects.run(composed(words), sources)
+        suspects.run_set_audit(compose_audit(words), sources)
 
 
 def test_images(audited: Audited) -> None:
@@ -213,13 +213,13 @@ def test_single_records_are_found_by_chance_no_more_often_than_promised() -> Non
             Game(str(i), "", *rng.normal(size=(2, 24)), *rng.normal(size=(2, 12)).round(1))
             for i in range(5)
         )
-        alarms += bool(Worst(games, 48).recognised(level))
+        alarms += bool(Worst(games, 48).list_recognised(level))
     assert alarms / 60 < 0.1  # 0.03 are promised at most
 
 
 def test_summaries_are_what_they_say() -> None:
     releases = [np.random.default_rng(i).normal(i, 1, (500, 3)) for i in range(2)]
-    found = summaries(releases)
+    found = summarise_releases(releases)
     assert found.shape == (2, 3 * 3 + 3 * 10 + 3)
     np.testing.assert_allclose(found[1, :3], releases[1].mean(0))
     np.testing.assert_allclose(found[:, 9:39].reshape(2, 3, 10).sum(2), 1)

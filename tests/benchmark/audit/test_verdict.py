@@ -15,7 +15,7 @@ from benchmark.audit import words
 from benchmark.audit.advice import next_steps
 from benchmark.audit.copies import Copies
 from benchmark.audit.facts import Facts
-from benchmark.audit.verdict import Verdict, judge
+from benchmark.audit.verdict import Verdict, judge_audit
 from benchmark.measures import metrics, rates
 from benchmark.measures.checks import Check
 from benchmark.measures.columns import summary
@@ -44,7 +44,7 @@ def verdict(
     checks: list[Check] | None = None,
     copies: Copies = NONE,
 ) -> Verdict:
-    return judge(result(*groups), checks or [], config, copies)
+    return judge_audit(result(*groups), checks or [], config, copies)
 
 
 def guesses(seed: int, n: int = 300, attacks: int = 6) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -152,7 +152,11 @@ def facts(**changes: Any) -> Facts:
 
 
 def sentences(found: Verdict, known: Facts) -> str:
-    parts = words.headline(found, known) + words.meaning(found, known) + next_steps(found, known)
+    parts = (
+        words.write_headline(found, known)
+        + words.write_meaning(found, known)
+        + next_steps(found, known)
+    )
     return " ".join(parts)
 
 
@@ -182,9 +186,9 @@ def test_the_finding_names_what_leaks(audit_config: Config) -> None:
     for access in ("full_black_box", "white_box", "accessible_discriminator"):
         both = result(leak, guess)
         both.rows.loc[0, "access"], both.rows.loc[1, "access"] = access, "partial_black_box"
-        found = judge(both, [], audit_config(), NONE)
+        found = judge_audit(both, [], audit_config(), NONE)
         assert (found.proven, found.unproven) == ([access], ["partial_black_box"])
-        told[access] = words.headline(found, facts())
+        told[access] = words.write_headline(found, facts())
     assert told["full_black_box"][0].startswith("The released records give away")
     assert told["white_box"][0].startswith("The generator gives away")
     assert told["accessible_discriminator"][0].startswith("The discriminator gives away")
@@ -255,7 +259,7 @@ def test_surely_worse_than_guessing_is_a_leak_with_the_sign_turned(audit_config:
         verdict(audit_config("blind=none"), (x - 2, y)),
     ):
         assert unsure.word == "invalid"
-    assert words.headline(unsure, facts()) == ["The numbers are not valid; see the checks."]
+    assert words.write_headline(unsure, facts()) == ["The numbers are not valid; see the checks."]
     assert verdict(config, (x - 2, y), (x + 2, y), checks=[SPLIT]).word == "leak"
 
 
@@ -276,7 +280,9 @@ def test_ten_copies_among_a_thousand_are_a_leak(audit_config: Config) -> None:
     found = verdict(config, (x, y), copies=few)
     assert (found.word, found.copied, found.proven) == ("leak", 10, [])
     assert list(found.exceeded) == ["copies"]
-    assert words.headline(found, facts(copies=few))[0].endswith("training records word for word.")
+    assert words.write_headline(found, facts(copies=few))[0].endswith(
+        "training records word for word."
+    )
     by_chance = Copies(1000, 1000, 10, 8, released=True)
     found = verdict(config, (x, y), copies=by_chance)
     assert (found.word, found.copied, found.exit_code) == ("no leak found", 0, 0)
@@ -333,8 +339,8 @@ def test_a_leak_is_doubted_where_the_groups_differ_by_themselves(audit_config: C
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=300), rng.normal(size=300)
     check = Check("split leaks", "warning", "they differ")
-    doubted = words.headline(verdict(audit_config(), (x + 2, y), checks=[check]), facts())
+    doubted = words.write_headline(verdict(audit_config(), (x + 2, y), checks=[check]), facts())
     assert "attacks may win by that alone" in " ".join(doubted)
     assert "by that alone" not in " ".join(
-        words.headline(verdict(audit_config(), (x + 2, y)), facts())
+        words.write_headline(verdict(audit_config(), (x + 2, y)), facts())
     )

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark.audit.given.columns import as_text, convert
+from benchmark.audit.given.columns import as_text, convert_columns
 from benchmark.audit.given.inputs import Records
 from benchmark.audit.given.notation import Written
 from benchmark.audit.given.refusals import refuse_equal
@@ -29,7 +29,7 @@ from victims.errors import UserError
 def read(how: Written | None = None, **inputs: list[Any]) -> dict[str, list[Any]]:
     """A column `x` of each input as it is read."""
     frames = {name: pd.DataFrame({"x": cells}) for name, cells in inputs.items()}
-    return {n: t["x"].tolist() for n, t in convert(frames, how or Written())[0].items()}
+    return {n: t["x"].tolist() for n, t in convert_columns(frames, how or Written())[0].items()}
 
 
 def refusal(how: Written | None = None, **inputs: list[Any]) -> str:
@@ -118,7 +118,7 @@ def test_a_missing_value_equals_a_missing_value_and_nothing_else() -> None:
             {"x": [np.nan, 2.0, 4.0], "b": [None, 0, 1], "c": ["v", "u", "NA"]}
         ),
     }
-    tables, notes = convert(frames, Written())
+    tables, notes = convert_columns(frames, Written())
     records = {n: Records(n, np.arange(3).astype(str), t) for n, t in tables.items()}
     space = TableSpace(records, "samples")
     rows = np.concatenate([space.records(records[n]).values for n in frames]).astype(float)

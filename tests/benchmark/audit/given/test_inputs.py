@@ -14,9 +14,9 @@ from conftest import digits
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from benchmark.audit.given.columns import Written, convert
+from benchmark.audit.given.columns import Written, convert_columns
 from benchmark.audit.given.inputs import Reading, Records, by_index, read_input
-from benchmark.audit.given.space import ImageSpace, TableSpace, agree
+from benchmark.audit.given.space import ImageSpace, TableSpace, agree_on_columns
 from benchmark.store.entries import Store
 
 
@@ -30,7 +30,7 @@ def read(source: object, store: Store, **reading: object) -> Records:
 
 
 def space(given: dict[str, pd.DataFrame], basis: str = "samples", codes: tuple[str, ...] = ()):
-    tables, _ = convert(given, Written(codes))
+    tables, _ = convert_columns(given, Written(codes))
     records = {n: Records(n, np.arange(len(f)).astype(str), f) for n, f in tables.items()}
     return TableSpace(records, basis), records
 
@@ -161,7 +161,7 @@ def test_columns_in_another_order_are_the_same(store: Store) -> None:
         "members": Records("members", np.arange(10), frame),
         "samples": Records("samples", np.arange(10), frame[frame.columns[::-1]]),
     }
-    found = agree(given)
+    found = agree_on_columns(given)
     pd.testing.assert_frame_equal(found["samples"].table, frame)
 
 

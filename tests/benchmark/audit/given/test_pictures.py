@@ -12,7 +12,14 @@ import pytest
 from conftest import digits
 from PIL import Image
 
-from benchmark.audit.given.inputs import Reading, Records, by_index, open_input, read_input, settle
+from benchmark.audit.given.inputs import (
+    Reading,
+    Records,
+    by_index,
+    open_input,
+    read_input,
+    settle_inputs,
+)
 from benchmark.store.entries import Store
 from victims.errors import UserError
 
@@ -27,7 +34,7 @@ def store(tmp_path: Path) -> Store:
 def settled(store: Store, reading: Reading | None = None, **inputs: Any) -> tuple[Any, list[str]]:
     reading = reading or Reading()
     opened = {name: open_input(name, source, reading, store) for name, source in inputs.items()}
-    return settle(opened, reading, store)
+    return settle_inputs(opened, reading, store)
 
 
 def test_overshoots_are_clipped_and_said(store: Store) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from benchmark.audit.given.selection import LeftOut, choose_queries, strangers
+from benchmark.audit.given.selection import LeftOut, choose_queries, is_stranger
 from benchmark.measures import metrics
 from victims.errors import UserError
 
@@ -24,7 +24,7 @@ def different(n: int, start: int = 0) -> np.ndarray:
 
 
 def level(left_out: LeftOut) -> str:
-    return next((c.level for c in left_out.checks(ALLOWED) if c.name == "overlap"), "")
+    return next((c.level for c in left_out.list_checks(ALLOWED) if c.name == "overlap"), "")
 
 
 def test_common_contents_are_members_no_more_often_than_rare_ones() -> None:
@@ -48,7 +48,7 @@ def test_queries_are_the_contents_that_occur_once_and_records_are_counted() -> N
     rows, left_out = choose_queries(members, others, 0)
     assert sorted(rows) == [*range(3, 10), *range(18, 23)]
     assert (left_out.members, left_out.non_members, left_out.repeated) == (2, 1, 8)
-    texts = {check.name: check.message for check in left_out.checks(ALLOWED)}
+    texts = {check.name: check.message for check in left_out.list_checks(ALLOWED)}
     assert texts["overlap"].startswith("2 members and 1 non-member (13.0% of all) were")
     assert texts["duplicates"].startswith("8 records (34.8% of all) were")
 
@@ -92,6 +92,6 @@ def test_nothing_left_to_ask_is_said() -> None:
 def test_reference_records_go_by_the_queries_contents_whoever_they_belong_to() -> None:
     members, others, own = different(5), different(5, 100), different(5, 200)
     reference = np.concatenate([members[:2], own, others[:3]])
-    kept = strangers(reference, members, others)
+    kept = is_stranger(reference, members, others)
     assert kept.tolist() == [False] * 2 + [True] * 5 + [False] * 3
-    assert strangers(reference, others, members).tolist() == kept.tolist()
+    assert is_stranger(reference, others, members).tolist() == kept.tolist()
