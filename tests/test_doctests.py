@@ -1,4 +1,4 @@
-"""Docstrings: examples of pure functions are true, parameters of attacks are listed."""
+"""Docstrings: examples of pure functions are true, parameters of choices are listed."""
 
 from __future__ import annotations
 
@@ -33,16 +33,21 @@ def test_examples_are_true(name: str) -> None:
     assert doctest.testmod(module).failed == 0
 
 
+OURS = "(?:attacks|benchmark|victims)"
+GROUPS = ["attack", "blind", "calibration", "canaries", "data", "distance", "dp", "ensemble"]
+GROUPS += ["logger", "quality", "reference", "split", "victim"]
+
+
 def classes_named_by(*groups: str) -> list[str]:
     """The classes that the files of these groups of conf/ name, in our own packages."""
     texts = [file.read_text() for group in groups for file in (CONF / group).glob("*.yaml")]
     return sorted(
-        {name for text in texts for name in re.findall(r"_target_: (attacks[\w.]+)", text)}
+        {name for text in texts for name in re.findall(rf"_target_: ({OURS}[\w.]+)", text)}
     )
 
 
-@pytest.mark.parametrize("name", classes_named_by("attack", "calibration", "distance", "ensemble"))
-def test_every_parameter_of_an_attack_has_a_line_in_its_docstring(name: str) -> None:
+@pytest.mark.parametrize("name", classes_named_by(*GROUPS))
+def test_every_parameter_of_a_choice_has_a_line_in_its_docstring(name: str) -> None:
     found = get_class(name)
     docs = [inspect.cleandoc(base.__doc__ or "") for base in found.__mro__[:-1]]
     for parameter in inspect.signature(found).parameters.values():

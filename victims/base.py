@@ -29,14 +29,15 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 class Victim(pl.LightningModule):
     """A generative model with a standard normal latent space, trained for a number of steps.
 
+    A subclass builds its networks, writes `training_step` and `decode`, and defines `discriminate`
+    where it has a discriminator. For private training a subclass also says which networks real
+    records reach, gives `learn` one loss a record, and lets nothing else depend on them: not on how
+    many are in a batch either.
+
     shape: of one record, (c, h, w) for images in [-1, 1] or (d,) for tables.
     z_dim: dimension of the latent space.
-    steps: how many training batches; batch_size: records in each.
-    A subclass builds its networks, writes `training_step` and `decode`, and defines
-    `discriminate` where it has a discriminator.
-
-    For private training a subclass also says which networks real records reach, gives `learn` one
-    loss a record, and lets nothing else depend on them: not on how many are in a batch either.
+    steps: how many training batches.
+    batch_size: records in each batch.
     """
 
     family: ClassVar[str] = ""

@@ -24,13 +24,17 @@ Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Privacy:
     """What private training shall promise: that one record more or less hardly changes the victim.
 
-    epsilon: the promise. noise_multiplier: the noise, in units of max_grad_norm. One is enough:
-    noise is then what the promise needs for all of the victim's steps, or the promise what the
-    noise gives. With both, training stops before the promise is broken.
+    The promise (epsilon) or the noise is enough. Noise is then what the promise needs for all of
+    the victim's steps, or the promise what the noise gives. With both, training stops before the
+    promise is broken.
+
+    epsilon: the promise, above 0; None follows from the noise.
+    noise_multiplier: the noise, above 0, in units of max_grad_norm; None follows from epsilon.
     max_grad_norm: what each record's gradient is clipped to, in every private step.
-    delta: of the promise; None for a tenth of 1 / training records.
-    accountant: prv (Gopi, Lee, Wutschitz 2021, arXiv 2106.02848; tight) or rdp (Mironov 2017,
-    arXiv 1702.07476; faster). micro_batch: records whose gradients are in memory at once.
+    delta: of the promise, in (0, 1); None for a tenth of 1 / training records.
+    accountant: prv (Gopi, Lee, Wutschitz 2021, arXiv 2106.02848; tight) or rdp (Mironov 2017, arXiv
+    1702.07476; faster).
+    micro_batch: records whose gradients are in memory at once.
     public_encoding: whether an encoding of columns that is measured on all records (data.encode)
     may be taken for public knowledge; else it is refused.
     Raises UserError where neither epsilon nor noise_multiplier is given.

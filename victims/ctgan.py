@@ -26,23 +26,32 @@ TEMPERATURE = 0.2
 
 
 class CTGAN(Adversarial):
-    """Conditional tabular GAN with packs of records (PacGAN) under the Wasserstein loss.
+    """Conditional GAN of tables: a generator is asked for records that hold a certain level.
 
-    Source: Xu, Skoularidou, Cuesta-Infante, Veeramachaneni 2019, arXiv 1907.00503, and its code:
-    mode-specific normalisation; a condition names one discrete column and a level of it; a level is
-    asked for by the logarithm of how often it occurs, and real records are drawn among those that
-    hold it; the critic judges `pack` records together; gradient penalty 10; Adam with betas .5, .9.
-    Deviations: a latent code holds, beside the noise, what draws the condition and the modes, so
-    that outputs follow from it; 0/1 columns are discrete ones. A single record's criticism is that
-    of a pack of its copies, averaged over conditions that it fulfils.
-    It cannot be trained privately: training by sampling draws a record as often as its levels are
-    rare, packs join records, and modes and frequencies are measured on the members.
+    The critic judges several records together, so that a generator of equal records is noticed.
+    Each number is seen as its mode and the place within it. It cannot be trained privately: rare
+    levels are drawn more often, packs join records, and modes and frequencies are measured on the
+    members.
 
-    schema: what the columns are; None takes all for numbers. z_dim: of the noise; the latent space
-    has one dimension more for each number, and two for the condition. widths: of the generator's
-    residual layers; critic_widths: of the critic's. modes: of a number at most. penalty: weight of
-    the gradient penalty. learning_rate, weight_decay: Adam's, the second the generator's.
+    z_dim: dimension of the noise. The latent space has one more for each number, and two for the
+    condition.
+    widths: units of the generator's residual layers.
+    critic_widths: units of the critic's layers.
+    modes: of a number, at most.
+    pack: records that the critic judges together; it divides batch_size.
+    penalty: weight of the gradient penalty.
+    learning_rate: Adam's.
+    weight_decay: L2 coefficient of the generator's Adam.
+    schema: what the columns are; None takes all for numbers.
     Raises UserError for images, and packs that do not divide a batch.
+
+    Source: Xu, Skoularidou, Cuesta-Infante, Veeramachaneni 2019, arXiv 1907.00503, and its code. A
+    condition names one discrete column and a level of it. A level is asked for by the logarithm of
+    how often it occurs, and real records are drawn among those that hold it. Packs are PacGAN's.
+    The loss is Wasserstein's with gradient penalty 10; Adam has betas .5 and .9.
+    Deviations: a latent code holds, beside the noise, what draws the condition and the modes, so
+    that outputs follow from it. 0/1 columns are discrete ones. A single record's criticism is that
+    of a pack of its copies, averaged over conditions that it fulfils.
     """
 
     family = "CTGAN"

@@ -14,13 +14,18 @@ from victims.training.losses import passing_losses, telling_apart
 class DCGAN(Adversarial):
     """Deep convolutional GAN with the non-saturating loss.
 
+    A generator and a discriminator of convolutions play against each other: one makes images, the
+    other tells them from training records.
+
+    width: channels next to the image, doubled at each halving of the side.
+    learning_rate: Adam's.
+    beta1: Adam's, in [0, 1).
+
     Source: Radford, Metz, Chintala 2016, arXiv 1511.06434: Adam 2e-4, beta1 0.5, batch
     normalisation in both networks, weights from N(0, 0.02).
-    Deviations: depth follows the resolution (4x4 doubled up to it); the latent prior is the
-    standard normal, as in the attacks' paper, not uniform; the discriminator sees real and
+    Deviations: depth follows the resolution (4x4 doubled up to it). The latent prior is the
+    standard normal, as in the attacks' paper, not uniform. The discriminator sees real and
     generated records in two batches, each with its own batch statistics.
-
-    width: channels next to the image; learning_rate, beta1: Adam's.
     """
 
     family = "DCGAN"

@@ -37,24 +37,31 @@ SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 class DDPM(Victim):
     """Denoising diffusion: the network learns to tell the noise in a noised record.
 
-    Source: Ho, Jain, Abbeel 2020, arXiv 2006.11239: noise is predicted, its squared error is the
-    loss, Adam, gradients clipped to norm 1, a moving average of the weights is released. Cosine
-    schedule: Nichol, Dhariwal 2021, arXiv 2102.09672. Samples are drawn by deterministic DDIM
-    (Song, Meng, Ermon 2021, arXiv 2010.02502), so that a sample is a function of its latent code,
-    x_T; the clean image that each step predicts is clipped to [-1, 1].
-    Deviations: the loss is a mean over pixels. With `patch` above 1 the network sees each patch as
-    the channels of one pixel, at that many times smaller a side: most of a small network's time
-    goes into its full resolution. Private training averages the loss over `multiplicity` noise
-    levels of a record before its gradient is clipped (Dockhorn, Cao, Vahdat, Kreis 2022, arXiv
-    2210.09929), and has no dropout.
+    A sample begins as noise, and the network takes some of it away at each of several steps. The
+    steps draw nothing, so that a sample follows from its latent code, the noise at the beginning.
 
-    timesteps: T, how many noise levels. schedule: `linear` or `cosine`. sampling_steps: of DDIM,
-    evenly spaced, the first at T - 1. channels: of the U-Net's levels, each of half the side of
-    the one before. layers: residual blocks a level. attention: levels with self-attention, 0 is
-    the first; without any the middle has none either. groups: of each normalisation. dropout: in
-    residual blocks. flip: whether half of the training images are mirrored. decay: of the moving
-    average, a step. learning_rate: Adam's, reached after `warmup` steps.
+    timesteps: T, how many noise levels.
+    schedule: how noise grows with the level, `linear` or `cosine`.
+    sampling_steps: of DDIM, evenly spaced, the first at T - 1.
+    patch: side of the patches, in pixels, that the network sees as the channels of one pixel.
+    channels: of the U-Net's levels, each of half the side of the one before.
+    layers: residual blocks a level.
+    attention: levels with self-attention, 0 is the first; without any the middle has none either.
+    groups: of channels that are normalised together, in each layer.
+    dropout: in residual blocks, in [0, 1); private training has none.
+    flip: whether half of the training images are mirrored.
+    decay: of the released moving average of the weights, at each step, in [0, 1).
+    multiplicity: noise levels of a record, over which private training averages its loss.
+    learning_rate: Adam's, reached after the warmup.
+    warmup: steps in which the learning rate rises from 0.
     Raises UserError for images that do not suit the network, or settings that do not suit another.
+
+    Source: Ho, Jain, Abbeel 2020, arXiv 2006.11239: squared error of the predicted noise, gradients
+    clipped to norm 1. Cosine schedule: Nichol, Dhariwal 2021, arXiv 2102.09672. Deterministic DDIM:
+    Song, Meng, Ermon 2021, arXiv 2010.02502, the predicted image clipped to [-1, 1]. Private
+    training: Dockhorn, Cao, Vahdat, Kreis 2022, arXiv 2210.09929.
+    Deviations: the loss is a mean over pixels. Patches spare a small network's full resolution,
+    where most of its time goes.
     """
 
     grants = (

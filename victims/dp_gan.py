@@ -16,15 +16,19 @@ from victims.wgan_gp import WGANGP
 class DPGAN(WGANGP):
     """Wasserstein GAN whose critic's weights are clipped; with dp=on its gradients are noised.
 
+    With dp=off it is the WGAN that it becomes without noise.
+
+    n_critic: critic steps to one of the generator.
+    weight_limit: the critic's weights are kept in [-weight_limit, weight_limit].
+    learning_rate: RMSprop's.
+    The rest is as for `WGANGP`, without penalty.
+
     Source: Xie, Lin, Wang, Wang, Zhou 2018, arXiv 1802.06739, on the WGAN of Arjovsky, Chintala,
     Bottou 2017, arXiv 1701.07875; rates and limits as in the code published with the former.
     Deviations: the source infers a bound on gradients from that on the weights, and its code noises
-    gradients that nothing bounds; here each record's gradient is clipped (dp.max_grad_norm), as the
-    accountant assumes, and all parameters are noised. No extra critic steps at the beginning, no L1
-    regularisation. With dp=off it is the WGAN that it becomes without noise.
-
-    weight_limit: the critic's weights are kept in [-weight_limit, weight_limit].
-    The rest as for `WGANGP`, without penalty; learning_rate: RMSprop's.
+    gradients that nothing bounds. Here each record's gradient is clipped (dp.max_grad_norm), as the
+    accountant assumes, and all parameters are noised. There are no extra critic steps at the
+    beginning, and no L1 regularisation.
     """
 
     def __init__(

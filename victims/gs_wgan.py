@@ -20,18 +20,20 @@ from victims.wgan_gp import WGANGP
 class GSWGAN(WGANGP):
     """WGAN-GP with several critics, each on its own part of the records; they are never released.
 
-    With dp=on, what passes from a critic to the generator is sanitised instead of what passes from
-    records to the critic: the gradient at each generated record is clipped and noised. Critics
-    take turns: n_critic batches of one part, a generator step, the next part.
-    Source: Chen, Orekondy, Fritz 2020, arXiv 2006.08265, and its published code.
-    Deviations: critics in a fixed turn, not drawn; no pretraining of the critics; no labels. The
-    accounting is stricter. A record changes its critic arbitrarily, so all the batch's clipped
-    gradients in its turn, each by up to twice the clipping norm: together one Gaussian mechanism of
-    sensitivity 2 sqrt(batch), once in `parts` generator steps. The published code counts each
-    generated record as a mechanism that draws a critic of its own, though a batch has one critic.
+    With dp=on, what passes from a critic to the generator is sanitised, not what passes from
+    records to the critic: the gradient at each generated record is clipped and noised. Critics take
+    turns: n_critic batches of one part, a generator step, the next part.
 
     parts: how many critics; each record belongs to one of them, drawn by itself.
-    The rest as for `WGANGP`.
+    The rest is as for `WGANGP`.
+
+    Source: Chen, Orekondy, Fritz 2020, arXiv 2006.08265, and its published code.
+    Deviations: critics in a fixed turn, not drawn; no pretraining of the critics; no labels. The
+    accounting is stricter. A record changes its critic arbitrarily, so in its turn it changes all
+    of the batch's clipped gradients, each by up to twice the clipping norm. Together they are one
+    Gaussian mechanism of sensitivity 2 sqrt(batch), once in `parts` generator steps. The published
+    code counts each generated record as a mechanism that draws a critic of its own, though a batch
+    has one critic.
     """
 
     grants = Victim.grants  # the critics are as secret as the records

@@ -19,23 +19,27 @@ from victims.training.losses import passing_losses, telling_apart
 
 
 class MedGAN(Adversarial):
-    """A generator of codes with shortcut connections behind an autoencoder's decoder.
+    """GAN of tables: a generator of codes, with shortcuts, behind an autoencoder's decoder.
 
-    Source: Choi, Biswal, Malin, Duke, Stewart, Sun 2017, arXiv 1703.06490, and its code: first the
-    autoencoder alone, then the GAN, whose generator step also tunes the decoder; the discriminator
-    sees a record beside its minibatch's average; Adam 1e-3 with L2 0.001 on what it updates.
-    Deviations: batch normalisation uses batch statistics in the discriminator's steps too; one
-    batch size for both phases; the average beside a single query is that of the training batches
-    (see `AveragingDiscriminator`); private training does without it. As in the paper, released
-    records are rounded to whole numbers; who chooses codes sees the probabilities, which have a
-    gradient for the white box.
+    First the autoencoder is trained alone, then the GAN, whose generator step also tunes the
+    decoder. The discriminator sees a record beside its minibatch's average. Released records are
+    rounded to whole numbers; who chooses codes sees the probabilities, which have a gradient for
+    the white box.
 
     kind: `binary` (records in {0, 1}, outputs in [0, 1]) or `count` (outputs >= 0).
     z_dim: dimension of latent code and autoencoder alike (the shortcuts need them equal).
-    layers: of the generator. widths: hidden units of the discriminator.
+    layers: of the generator.
+    widths: hidden units of the discriminator.
     pretrain_steps: how many of `steps` train the autoencoder alone.
     discriminator_steps: discriminator steps, a batch each, to one of the generator.
-    learning_rate, weight_decay: Adam's (weight_decay is the gradient's L2 coefficient).
+    learning_rate: Adam's.
+    weight_decay: L2 coefficient of Adam, on the weights that it updates.
+
+    Source: Choi, Biswal, Malin, Duke, Stewart, Sun 2017, arXiv 1703.06490, and its code: Adam 1e-3
+    with L2 0.001.
+    Deviations: batch normalisation uses batch statistics in the discriminator's steps too. Both
+    phases have one batch size. The average beside a single query is that of the training batches
+    (see `AveragingDiscriminator`); private training does without it.
     """
 
     family = "medGAN"

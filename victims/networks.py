@@ -32,8 +32,13 @@ def stages_of(shape: tuple[int, ...]) -> int:
 class ConvGenerator(nn.Module):
     """DCGAN's generator: (n, z_dim) -> (n, c, h, w) in [-1, 1].
 
-    From a 4x4 map, each transposed convolution doubles the side and halves the channels; the last
-    hidden layer has `width` channels. (Radford, Metz, Chintala 2016, arXiv 1511.06434.)
+    From a 4x4 map, each transposed convolution doubles the side and halves the channels. (Radford,
+    Metz, Chintala 2016, arXiv 1511.06434.)
+
+    shape: (c, h, w) of an image.
+    z_dim: dimension of the latent code.
+    width: channels of the last hidden layer.
+    norm: normalisation after every hidden layer.
     """
 
     def __init__(
@@ -65,7 +70,10 @@ class ConvGenerator(nn.Module):
 class ConvDiscriminator(nn.Module):
     """DCGAN's discriminator without its sigmoid: (n, c, h, w) -> (n, outputs), or (n,) for one.
 
+    shape: (c, h, w) of an image.
+    width: channels of the first layer, doubled at each halving of the side.
     norm: normalisation after every convolution but the first and last; None for none.
+    outputs: numbers for each image.
     """
 
     def __init__(

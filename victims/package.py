@@ -28,16 +28,22 @@ log = logging.getLogger(__name__)
 class Package(Victim):
     """A generator of a package or of one's own, fitted once, with its samples kept.
 
-    It is granted as a full black box only. It is not resumable: fitting begins again where it was
-    stopped. It cannot be trained with dp=on: what it spends is not known here.
+    Attackers see its samples only: it is granted as a full black box. It is not resumable: fitting
+    begins again where it was stopped. It cannot be trained with dp=on: what it spends is not known
+    here.
 
-    make: `module:name` of a class or function that gives an object with fit and sample; the seed
-    is handed to it where it takes `random_state` or `seed`. arguments: what it is called with.
+    make: `module:name` of a class or function that gives an object with fit and sample. The seed is
+    handed to it where it takes `random_state` or `seed`.
+    arguments: what it is called with; None for nothing.
+    samples: how many are drawn after fitting; it must be bank.size.
     records: `rows`, an array (n, d) as records are stored, or `table`, a pandas table with numbers
-    in their units and levels as text. discrete: name of fit's argument that takes the names of
-    columns of levels, or null. samples: how many are drawn after fitting; it must be bank.size.
-    sample(n) gives rows, a table with the same columns, or a tuple that begins with one of them.
-    schema: what the columns are. Raises UserError where fit or sample fail.
+    in their units and levels as text.
+    discrete: name of fit's argument that takes the names of columns of levels; None where it takes
+    none.
+    schema: what the columns are.
+    Raises UserError where fit or sample fail.
+
+    `sample(n)` gives rows, a table with the same columns, or a tuple that begins with one of them.
     """
 
     family = "package"

@@ -31,19 +31,26 @@ class PGGAN(Adversarial):
     """Progressively grown GAN with the WGAN-GP loss; the generator's moving average is released.
 
     Training starts with 4x4 images. After `stable_images` of them the next resolution is faded in
-    over `fade_images`, trained for `stable_images`, and so on; the full resolution is trained for
+    over `fade_images`, trained for `stable_images`, and so on. The full resolution is trained for
     whatever is left of the steps * batch_size images.
-    Source: Karras, Aila, Laine, Lehtinen 2018, arXiv 1710.10196: penalty 10, drift 0.001, Adam
-    1e-3 with betas (0, 0.99), average 0.999, one critic step per generator step.
-    Deviations: one batch size at all resolutions; Adam's moments are kept when a stage begins; the
-    latent code is not normalised (nor is it in the attacks' paper); released images are clipped to
-    [-1, 1]; in evaluation the minibatch deviation is the training records' typical one, so that a
-    record's score does not depend on the others in its batch.
 
-    width, max_channels: channels next to the full-size image, doubled towards 4x4 up to max.
-    decay: of the generator's moving average, per step; penalty, drift: weights in the critic's
-    loss; learning_rate, beta1, beta2: Adam's.
+    width: channels next to the full-size image, doubled at each halving of the side.
+    max_channels: channels at any stage, at most.
+    stable_images: images for which a stage is trained before the next.
+    fade_images: images over which a stage is faded in.
+    decay: of the generator's moving average, at each step.
+    penalty: weight of the gradient penalty in the critic's loss.
+    drift: weight of the critic's squared output on real records, in its loss.
+    learning_rate: Adam's.
+    beta1, beta2: Adam's, in [0, 1).
     Raises UserError where the steps do not suffice to reach the full resolution.
+
+    Source: Karras, Aila, Laine, Lehtinen 2018, arXiv 1710.10196: penalty 10, drift 0.001, Adam 1e-3
+    with betas (0, 0.99), average 0.999, one critic step per generator step.
+    Deviations: one batch size at all resolutions. Adam's moments are kept when a stage begins. The
+    latent code is not normalised (nor is it in the attacks' paper). Released images are clipped to
+    [-1, 1]. In evaluation the minibatch deviation is the training records' typical one, so that a
+    record's score does not depend on the others in its batch.
     """
 
     family = "PGGAN"

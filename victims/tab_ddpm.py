@@ -25,21 +25,27 @@ EMBEDDED = 128
 
 
 class TabDDPM(Victim):
-    """Diffusion of numbers by Gaussian noise, and of levels by even redrawing; one network.
+    """Diffusion of tables: numbers by Gaussian noise, levels by even redrawing; one network.
 
-    Source: Kotelnikov, Baranchuk, Rubachev, Babenko 2023, arXiv 2209.15421: numbers through their
-    quantiles to a normal distribution, a perceptron that tells the noise of numbers and the clean
-    levels; squared errors, and the divergences of levels times T over their columns; cosine
-    schedule, AdamW with a rate that falls to 0.
-    Deviations: samples are drawn in fewer, even steps, numbers by deterministic DDIM; what draws
-    the levels at each step follows from the latent code, one dimension a column, so that a sample
-    is a function of its code; the network sees levels one-hot, not their logarithms; a moving
-    average is released. Private training fits no quantiles: numbers are spread as if even in
-    [0, 1], so give them in public ranges.
+    Numbers pass through their quantiles to a normal distribution. The network, a perceptron, tells
+    the noise of numbers and the clean levels. Private training fits no quantiles: numbers are
+    spread as if even in [0, 1], so give them in public ranges.
 
-    schema: what the columns are; None takes all for numbers. timesteps: T. sampling_steps: how many
-    of them a sample takes. widths: of the perceptron. decay: of the moving average, a step.
+    timesteps: T, how many noise levels.
+    sampling_steps: how many of them a sample takes, evenly spaced.
+    widths: units of the perceptron's layers.
+    learning_rate: AdamW's at the beginning; it falls to 0.
+    weight_decay: AdamW's.
+    decay: of the released moving average of the weights, at each step, in [0, 1).
+    schema: what the columns are; None takes all for numbers.
     Raises UserError for images.
+
+    Source: Kotelnikov, Baranchuk, Rubachev, Babenko 2023, arXiv 2209.15421: squared errors, and the
+    divergences of levels times T over their columns; cosine schedule.
+    Deviations: samples are drawn in fewer steps, numbers by deterministic DDIM. What draws the
+    levels at each step follows from the latent code, one dimension a column: a sample is a function
+    of its code. The network sees levels one-hot, not their logarithms. A moving average is
+    released.
     """
 
     family = "tabular diffusion"

@@ -19,19 +19,23 @@ LEAST, MOST = 0.01, 1.0
 
 
 class TVAE(Encoding):
-    """A VAE whose likelihood is Gaussian within a number's mode and categorical elsewhere.
+    """A VAE of tables: Gaussian within a number's mode, categorical elsewhere.
 
-    Source: Xu, Skoularidou, Cuesta-Infante, Veeramachaneni 2019, arXiv 1907.00503, and its code:
-    two hidden layers on each side, a deviation learnt for each number, the reconstruction counted
-    `factor` times, Adam with L2.
-    Deviations: levels are drawn from their probabilities, where the code takes the likeliest; modes
-    are the likeliest, as there. Who chooses codes sees probabilities, and numbers without the noise
-    that a release adds. Private training fits no modes: numbers have one, of [0, 1], so give them
-    in public ranges.
+    Two hidden layers stand on each side, and a deviation is learnt for each number. Who chooses
+    codes sees probabilities, and numbers without the noise that a release adds. Private training
+    fits no modes: numbers have one, of [0, 1], so give them in public ranges.
 
-    schema: what the columns are; None takes all for numbers. width: hidden units. modes: of a
-    number at most. factor: weight of the reconstruction. learning_rate, weight_decay: Adam's.
+    width: hidden units of each layer.
+    modes: of a number, at most.
+    factor: weight of the reconstruction in the loss.
+    learning_rate: Adam's.
+    weight_decay: L2 coefficient of Adam.
+    schema: what the columns are; None takes all for numbers.
     Raises UserError for images.
+
+    Source: Xu, Skoularidou, Cuesta-Infante, Veeramachaneni 2019, arXiv 1907.00503, and its code,
+    whose modes are the likeliest too.
+    Deviations: levels are drawn from their probabilities, where the code takes the likeliest.
     """
 
     family = "VAE"

@@ -44,19 +44,24 @@ class Encoding(Victim):
 class VAE(Encoding):
     """Variational autoencoder with a standard normal prior.
 
-    Source: Kingma, Welling 2014, arXiv 1312.6114: Gaussian codes, one draw a record, for tables one
-    hidden layer of tanh units on each side. Deviations: images use DCGAN's networks; a Gaussian
-    likelihood has a fixed standard deviation, not one from the decoder; Adam instead of Adagrad.
-    Private training does not standardise columns: their means and deviations are the members'.
-    Released are draws of a Bernoulli likelihood, and a Gaussian one's mean: for images usual, for
-    numbers nearer to the code than a draw would be. Who chooses codes sees the mean of either.
+    An encoder turns a record into a Gaussian of codes, a decoder turns a code into a record.
+    Released are draws of a Bernoulli likelihood, and a Gaussian one's mean: for images that is
+    usual, for numbers it is nearer to the code than a draw would be. Who chooses codes sees the
+    mean of either. Private training does not standardise columns: their means and deviations are
+    the members'.
 
     width: channels next to the image, or hidden units for a table.
+    learning_rate: Adam's.
     likelihood: `bernoulli` for records in {0, 1}, `gaussian` for images, numbers and counts.
     sigma: the Gaussian's standard deviation, in units of the data for images and of the column's
-    standard deviation for tables; smaller = sharper reconstructions, samples further from the data.
-    learning_rate: Adam's.
+    standard deviation for tables. Smaller means sharper reconstructions, and samples further from
+    the data.
     Raises UserError for a Bernoulli likelihood of records outside [0, 1].
+
+    Source: Kingma, Welling 2014, arXiv 1312.6114: Gaussian codes, one draw a record, for tables one
+    hidden layer of tanh units on each side.
+    Deviations: images use DCGAN's networks. A Gaussian likelihood has a fixed standard deviation,
+    not one from the decoder. Adam stands in for Adagrad.
     """
 
     grants = (*Encoding.grants, "gradient_norms", "levels", "noise_shape")

@@ -18,20 +18,24 @@ from victims.vae import Encoding, draw_code, kl_from_prior
 class VAEGAN(Encoding, Adversarial):
     """Autoencoder with one discriminator for images and one for codes, as the attacks' paper uses.
 
+    width: channels next to the image.
+    code_width: hidden units of the code discriminator.
+    reconstruction: weight of the L1 distance, a sum over the image, between record and output.
+    margin: of the hinge loss.
+    learning_rate: Adam's, of encoder and generator.
+    discriminator_rate: Adam's, of the discriminator of images.
+    code_rate: Adam's, of the discriminator of codes.
+
     Source: Rosca, Lakshminarayanan, Warde-Farley, Mohamed 2017, arXiv 1706.04987 (alpha-GAN), with
-    the losses of the code published with Chen et al. 2020, arXiv 1909.03935: hinge loss with margin
-    0.5 and spectral normalisation for images, L1 reconstruction summed over the image with weight
-    0.005, a perceptron for codes against the prior; Adam with beta1 0, beta2 0.9.
+    the losses of the code published with Chen et al. 2020, arXiv 1909.03935. Images: hinge loss
+    with margin 0.5, spectral normalisation, L1 reconstruction with weight 0.005. Codes: a
+    perceptron against the prior. Adam has beta1 0 and beta2 0.9.
     Deviations from that code: reconstructions *and* samples count as generated in both the
     discriminator's and the generator's step, as in alpha-GAN (there, samples in one and
-    reconstructions in the other); one discriminator step to one of the generator, not two; no
-    self-attention; no spectral normalisation in the generator; the encoder's last hidden layer is
-    convolutional; larger discriminator output = more real (there the sign is reversed).
-
-    width: channels next to the image; code_width: hidden units of the code discriminator.
-    reconstruction: weight of the L1 distance, a sum over the image, between record and output.
-    margin: of the hinge loss. learning_rate: of encoder and generator; discriminator_rate and
-    code_rate: of the two discriminators.
+    reconstructions in the other). One discriminator step is taken to one of the generator, not two.
+    There is no self-attention, and no spectral normalisation in the generator. The encoder's last
+    hidden layer is convolutional. A larger discriminator output means more real (there the sign is
+    reversed).
     """
 
     grants = (*Encoding.grants, "discriminate")
@@ -128,14 +132,15 @@ class VAEGAN(Encoding, Adversarial):
 class LarsenVAEGAN(Encoding, Adversarial):
     """VAE whose reconstruction error is measured in the features of a GAN's discriminator.
 
-    Source: Larsen, Sonderby, Larochelle, Winther 2016, arXiv 1512.09300: the encoder minimises
-    feature error and KL divergence, the decoder `gamma` times the feature error and the adversarial
-    loss of reconstructions and samples, the discriminator the adversarial loss; RMSprop 3e-4.
-    Deviations: DCGAN's networks; the features are those of the last hidden layer; the decoder's
-    adversarial loss is the non-saturating one; no network is held back when another falls behind.
-
-    width: channels next to the image. gamma: weight of the feature error in the decoder's loss.
+    width: channels next to the image.
+    gamma: weight of the feature error in the decoder's loss.
     learning_rate: RMSprop's.
+
+    Source: Larsen, Sonderby, Larochelle, Winther 2016, arXiv 1512.09300; RMSprop 3e-4. The encoder
+    minimises feature error and KL divergence. The decoder minimises `gamma` times the feature error
+    and the adversarial loss of reconstructions and samples; the discriminator the adversarial loss.
+    Deviations: DCGAN's networks; the features are those of the last hidden layer. The decoder's
+    adversarial loss is the non-saturating one. No network is held back when another falls behind.
     """
 
     grants = (*Encoding.grants, "discriminate")

@@ -22,15 +22,19 @@ class WGANGP(Adversarial):
 
     Every training batch is one critic step; after every n_critic-th of them the generator takes a
     step too. So `steps` counts critic steps, and the generator takes steps / n_critic.
-    Source: Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv 1704.00028: penalty 10,
-    n_critic 5, Adam 1e-4 with betas (0, 0.9), no batch normalisation in the critic.
-    Deviations: the learning rate is constant, as for the source's 64x64 images; the critic comes
-    first, so that the generator's first step already follows n_critic of the critic's.
 
     generator: called with (shape, z_dim), gives a module (n, z_dim) -> (n, *shape).
     critic: called with (shape), gives a module (n, *shape) -> (n,), without batch normalisation.
-    penalty: weight of the gradient penalty; learning_rate, beta1, beta2: Adam's.
+    n_critic: critic steps to one of the generator.
+    penalty: weight of the gradient penalty.
+    learning_rate: Adam's.
+    beta1, beta2: Adam's, in [0, 1).
     Raises UserError where the networks do not fit records of this shape.
+
+    Source: Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017, arXiv 1704.00028: penalty 10,
+    n_critic 5, Adam 1e-4 with betas (0, 0.9), no batch normalisation in the critic.
+    Deviations: the learning rate is constant, as for the source's 64x64 images. The critic comes
+    first, so that the generator's first step already follows n_critic of the critic's.
     """
 
     family = "WGAN"
@@ -139,8 +143,13 @@ def residual_block(before: int, after: int, norm: Norm, up: bool) -> Residual:
 class ResidualGenerator(nn.Module):
     """Residual generator: (n, z_dim) -> (n, c, h, w) in [-1, 1].
 
-    From a 4x4 map, each block doubles the side; all but the first halve the channels, to `width`
-    next to the image. At 64x64 and width 64 it is the 64x64 network of Gulrajani et al. 2017.
+    From a 4x4 map, each block doubles the side; all but the first halve the channels. At 64x64 and
+    width 64 it is the 64x64 network of Gulrajani et al. 2017.
+
+    shape: (c, h, w) of an image.
+    z_dim: dimension of the latent code.
+    width: channels next to the image.
+    norm: normalisation before every activation.
     """
 
     def __init__(
@@ -171,6 +180,9 @@ class ResidualCritic(nn.Module):
     """Residual critic: (n, c, h, w) -> (n,); the generator's mirror with layer normalisation.
 
     The gradient penalty holds per record, so the normalisation must not mix records.
+
+    shape: (c, h, w) of an image.
+    width: channels next to the image.
     """
 
     def __init__(self, shape: tuple[int, ...], width: PositiveInt) -> None:
@@ -193,9 +205,12 @@ class ResidualCritic(nn.Module):
 
 
 class MLPGenerator(nn.Module):
-    """Generator of table records: (n, z_dim) -> (n, d), two hidden layers of `width` units.
+    """Generator of table records: (n, z_dim) -> (n, d), two hidden layers.
 
-    output: the last activation; torch.nn.Softplus for counts (a ReLU can die, and its column then
+    shape: (d,) of a record.
+    z_dim: dimension of the latent code.
+    width: units of each hidden layer.
+    output: the last activation: torch.nn.Softplus for counts (a ReLU can die, and its column then
     stays zero), torch.nn.Sigmoid for binary columns, torch.nn.Identity for others.
     Raises UserError for images.
     """
@@ -214,7 +229,11 @@ class MLPGenerator(nn.Module):
 
 
 class MLPCritic(nn.Module):
-    """Critic of table records: (n, d) -> (n,). Raises UserError for images."""
+    """Critic of table records: (n, d) -> (n,). Raises UserError for images.
+
+    shape: (d,) of a record.
+    width: units of each hidden layer.
+    """
 
     def __init__(self, shape: tuple[int, ...], width: PositiveInt) -> None:
         super().__init__()

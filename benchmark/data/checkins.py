@@ -27,13 +27,17 @@ COLUMNS = {"user": "user", "time": "time", "place": "place"}
 class Checkins:
     """One record per user: (168,) float32 counts, Monday 00:00-00:59 first, Sunday 23:00 last.
 
-    file: CSV, plain or .gz. columns: what its columns are called (user, time, place).
+    All weeks of a user are added up; the place is checked but is no feature. Users are sorted by
+    name.
+
+    file: CSV, plain or .gz.
+    columns: what its columns are called (user, time, place).
     timezone: name such as America/New_York, in which the hour is read. Seconds since 1970 and ISO
     8601 times with an offset are converted to it; ISO times without one are taken as local.
-    least: users with fewer check-ins are left out (counted in the facts).
+    least: check-ins; users with fewer are left out (counted in the facts).
     on_error: raise or skip, for rows that cannot be read.
-    All weeks of a user are added up; the place is checked but is no feature. Users are sorted by
-    name. Source: the 24*7 = 168 features of GAN-Leaks (Chen et al. 2020, arXiv 1909.03935).
+
+    Source: the 24*7 = 168 features of GAN-Leaks (Chen et al. 2020, arXiv 1909.03935).
     """
 
     def __init__(

@@ -29,7 +29,8 @@ class Folder:
     """All images below a folder, the largest centred square of each scaled to one size.
 
     root: searched with its sub-folders; the order is that of the names.
-    resolution: pixels of a side of the (channels, r, r) records; channels: 1 (grey) or 3.
+    resolution: pixels of a side of the (channels, r, r) records.
+    channels: 1 (grey) or 3.
     identities: whether an image's folder says whom it shows (for split=identity).
     on_error: raise or skip, for corrupt images.
     """

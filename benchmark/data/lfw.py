@@ -18,8 +18,10 @@ class Lfw(Folder):
     """Faces, the 128x128 square in the middle of the 250x250 photograph box-downsampled.
 
     root: holds Firstname_Lastname/Firstname_Lastname_0001.jpg, directly or in one of LAYOUTS.
-    resolution: pixels of a side of the (channels, r, r) records; channels: 1 (grey) or 3.
+    resolution: pixels of a side of the (channels, r, r) records.
+    channels: 1 (grey) or 3.
     on_error: raise or skip, for corrupt images.
+
     Source: Huang, Ramesh, Berg, Learned-Miller, "Labeled Faces in the Wild", UMass technical report
     07-49, 2007. The crop is this project's choice; GAN-Leaks did not use the data.
     """

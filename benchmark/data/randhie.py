@@ -19,14 +19,17 @@ PLAN = ("coins", "idp", "mdeoff", "pioff")
 class RandHie(Table):
     """A person's year of medical care, spending and health: 20 190 years of 5 912 people.
 
-    28 of the file's 45 columns: the codes of site and plan, the study year, columns with thousands
-    of gaps and those computed from others (logarithms, sums) are left out; dollars and visits enter
-    as log(1 + x). Five rows with a gap in educdec, mdeoff or pioff are left out.
+    28 of the file's 45 columns are used. The codes of site and plan, the study year, columns with
+    thousands of gaps and those computed from others (logarithms, sums) are left out. Dollars and
+    visits enter as log(1 + x). Five rows with a gap in educdec, mdeoff or pioff are left out. A
+    row's person is its identity: under split=random other years of a member are non-members.
+
     encode: as for `Table`; unit gives (28,) in [0, 1], bins one 0/1 column per quantile bin.
-    A row's person is its identity: under split=random other years of a member are non-members.
+    bins: quantile bins of a column, at most, for encode=bins.
+
     Source: RAND Corporation, Health Insurance Experiment, as prepared for Cameron and Trivedi,
-    "Microeconometrics", 2005. Licence: public domain, says statsmodels
-    (0.15 or later; earlier wheels hold ten of the columns and no person).
+    "Microeconometrics", 2005. Licence: public domain, says statsmodels (0.15 or later; earlier
+    wheels hold ten of the columns and no person).
     """
 
     name = "randhie"
@@ -64,9 +67,13 @@ class RandHieMixed(Table):
     31 columns. Categories: site (6), study year (5) and insurance plan (19, of which one is not
     used). Dollars and visits are skewed: under 10 % of the years have a stay in hospital, the
     largest bill is above 38 000 dollars; `log` stores log(1 + x). The general health index is
-    missing in a quarter of the years, educdec, mdeoff and pioff in up to five.
-    encode: none, unit or bins as for `Table`. A row's person is its identity. Source and licence:
-    as for `RandHie`.
+    missing in a quarter of the years, educdec, mdeoff and pioff in up to five. A row's person is
+    its identity.
+
+    encode: none, unit or bins as for `Table`.
+    bins: quantile bins of a column, at most, for encode=bins.
+
+    Source and licence: as for `RandHie`.
     """
 
     name = "randhie_mixed"

@@ -44,22 +44,26 @@ Bins = Annotated[int, Field(ge=2)]
 class Table:
     """Rows of numbers and categories, one record each: (d,) float32, as `Schema` lays them out.
 
+    A column holds numbers where most of its cells are finite numbers, true or false; then a row
+    with another cell is corrupt. Every other column is a category. Codes such as 007 are text.
+    Blanks around a cell or a name do not count. Scales and bins are those of all rows, members or
+    not; the facts record them.
+
     file: .csv, .tsv (either also .gz or .zip), .parquet, .feather or .xlsx (needs openpyxl), with a
-    header; blanks around a cell or a name do not count.
-    columns: those to use, in this order; null for all but `identity`. A column holds numbers where
-    most of its cells are finite numbers, true or false; then a row with another cell is corrupt.
-    Every other column is a category, as is each in `categorical`; codes such as 007 are text.
+    header.
+    columns: those to use, in this order; None for all but `identity`.
+    identity: column that says whom a row is about (for split=identity), any text; or None.
+    log: columns x (none negative) replaced by log(1 + x) first, for long tails.
+    encode: `none` (as stored), `unit` (each number scaled to [0, 1] by its smallest and largest
+    value) or `bins`. Then a column with more than two values becomes one 0/1 column per quantile
+    bin, one with two values becomes one 0/1 column, and one with a single value is dropped.
+    bins: quantile bins of a column, at most, for encode=bins.
+    on_error: raise or skip, for corrupt rows.
+    categorical: columns whose numbers are codes: they are categories.
     levels: column -> all levels of a category that may occur, missing ones as ""; a row with
     another is corrupt. Without them the levels are those of all rows, members or not.
-    gaps: whether a cell may be missing (empty, NA, NaN, null, None): a missing number is 0 beside
+    gaps: whether a cell may be missing (empty, NA, NaN, null, None). A missing number is 0 beside
     an indicator, a missing category a level. Without gaps such a row is corrupt.
-    identity: column that says whom a row is about (for split=identity), any text; or null.
-    log: columns x (none negative) replaced by log(1 + x) first, for long tails.
-    encode: none (as stored), unit (each number scaled to [0, 1] by its smallest and largest value),
-    or bins (each column with more than two values becomes one 0/1 column per quantile bin, at most
-    `bins`, one with two values becomes one 0/1 column, one with a single value is dropped).
-    on_error: raise or skip, for corrupt rows.
-    Scales and bins are those of all rows, members or not; the facts record them.
     """
 
     name = "table"

@@ -21,13 +21,18 @@ from victims.errors import UserError
 class OneRun:
     """An audit of a private victim by one training run (see `benchmark.measures.epsilon.p_value`).
 
-    count: how many canaries. kind: `noise` for pixels that are uniform, or table columns that are
-    drawn independently from the non-members' values; `spliced` for the left half of one non-member
-    with the right half of another, or the first half of its columns; `records` for the split's
-    non-members. Spliced ones stand for the mislabelled records of Nasr et al. 2023, arXiv
-    2302.07956, where there are no labels: each part is ordinary, the two together are not.
-    `gradient` for records of noise whose gradients are made up, see `victims.planted`. Their
-    attacker sees the noised gradient of every private step; other attacks could find nothing.
+    Coins decide which canaries are trained on. Whoever tells their sides better than by chance
+    shows how much the training gives away at least.
+
+    count: how many canaries, 2 or more.
+    kind: `noise` for pixels that are uniform, or table columns that are drawn independently from
+    the non-members' values. `spliced` for the left half of one non-member with the right half of
+    another, or the first half of its columns. `records` for the split's non-members. `gradient` for
+    records of noise whose gradients are made up, see `victims.planted`. Their attacker sees the
+    noised gradient of every private step; other attacks could find nothing.
+
+    Spliced ones stand for the mislabelled records of Nasr et al. 2023, arXiv 2302.07956, where
+    there are no labels: each part is ordinary, the two together are not.
     """
 
     def __init__(

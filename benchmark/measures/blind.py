@@ -52,7 +52,10 @@ class Blind:
     independent, so DeLong's interval would be too narrow (measured on queries that do not differ:
     it lies above 0.5 in 6% of cases, not 2.5%). The interval is the AUROC +- 1.96 standard
     deviations of what the same classifier reaches with the labels shuffled within each fold.
-    components: of the queries, at most; folds: of the cross-validation; shuffles: of the labels.
+
+    components: of the queries, at most.
+    folds: of the cross-validation, 2 or more.
+    shuffles: of the labels, 20 or more.
     """
 
     RIDGE = 10.0

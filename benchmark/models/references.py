@@ -35,7 +35,8 @@ class _Counted:
 class Single(_Counted):
     """Models on the attacker's own records: none has seen a query.
 
-    count: how many models. members: training records of each, drawn from split.reference anew.
+    count: how many models.
+    members: training records of each, drawn from split.reference anew.
     """
 
     def training_rows(self, i: int, split: Split, seed: int) -> np.ndarray:
@@ -54,11 +55,14 @@ class Halves(_Counted):
     Models 2j and 2j + 1 train on the two halves of one random division of all queries, members and
     non-members alike: no label is used, all models train on equally many records, and an even
     `count` puts each query in exactly half of them. More models leave the earlier ones as they are.
-    count: how many models. members: training records of each; what a half lacks is drawn from
-    split.reference, so that a reference model may be as large as a victim with more members than
-    are queried.
+
+    count: how many models.
+    members: training records of each. What a half lacks is drawn from split.reference, so that a
+    reference model may be as large as a victim with more members than are queried.
+
     Source: the shadow models of Carlini et al. 2022, arXiv 2112.03570, of which each record is in
-    half. Deviation: their sizes vary, these have one size.
+    half.
+    Deviation: their sizes vary, these have one size.
     """
 
     def training_rows(self, i: int, split: Split, seed: int) -> np.ndarray:

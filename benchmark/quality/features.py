@@ -68,6 +68,7 @@ class ImageNet(ImageFeatures):
     They come without a further download where LPIPS is used. The distance is not FID: another
     network on another layer, on another scale. Images with a side under 64 pixels are enlarged to
     it, bilinearly, so that the last layer sees more than one place.
+
     net: `alex` (256 features) or `vgg` (VGG16, 512 features).
     """
 

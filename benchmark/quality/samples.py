@@ -33,7 +33,8 @@ HELD_OUT, SAMPLES = "held-out", "samples"
 class SampleQuality:
     """How samples are judged: the config group `quality`.
 
-    size: records in each set, at most. measures: by what they judge, images or tables.
+    size: records in each set, at most.
+    measures: by what they judge, images or tables.
     Raises UserError for a size at which nothing can be measured.
     """
 

@@ -32,7 +32,9 @@ class WandbLogger:
     """One W&B run per job.
 
     mode: offline (no account, no network; `wandb sync` uploads it later), online or disabled.
-    dir: where runs are kept; None is the job's own folder. group: name of the sweep.
+    project: of W&B, in which runs are listed.
+    dir: where runs are kept; None is the job's own folder.
+    group: name of the sweep, or None.
     stored: whether a result that was found in the store is logged again.
     timeout: seconds to wait for the server at the start, and again at the end.
     Raises UserError for an unknown mode.
