@@ -51,17 +51,19 @@ def command(config: DictConfig) -> None:
 def _run_audit(config: DictConfig) -> tuple[int, str]:
     """The exit code, and what came out in one line."""
     from benchmark.audit import run as report
-    from benchmark.audit import suspects
+    from benchmark.audit import same, suspects
     from benchmark.show import terminal  # torch takes seconds to import; --help needs none of it
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     config = restore_settings(config, HydraConfig.get().overrides.task)
     given = {str(name): path for name, path in config.given.items() if path is not None}
-    lock = claim(folder, report.with_places(config, given))
+    lock, inputs = claim(folder, report.with_places(config, given)), same.hash_inputs(given)
+    same.refuse_other_inputs(folder, inputs)
     run_one = suspects.run_set_audit if SET.keys() & given.keys() else report.run_audit
     found = run_one(config, given, terminal.wide_console())
     found.print()
     page = found.write(folder)
+    same.note_inputs(folder, inputs)
     print(f"page: {page.absolute().as_uri()}\nverdict and scores: {folder.absolute()}")
     lock.release()
     return found.exit_code, "; ".join([found.word, *found.exceeded.values()])

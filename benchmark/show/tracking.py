@@ -12,6 +12,7 @@ import pandas as pd
 
 from benchmark.data import tiles
 from benchmark.measures.result import JobResult
+from benchmark.store.folders import home
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class WandbLogger:
 
     mode: offline (no account, no network; `wandb sync` uploads it later), online or disabled.
     project: of W&B, in which runs are listed.
-    dir: where runs are kept; None is the job's own folder.
+    dir: where runs are kept, ~ is the home folder; None is the job's own folder.
     group: name of the sweep, or None.
     stored: whether a result that was found in the store is logged again.
     timeout: seconds to wait for the server at the start, and again at the end.
@@ -49,7 +50,8 @@ class WandbLogger:
         stored: bool = False,
         timeout: float = 30,
     ) -> None:
-        self.mode, self.project, self.dir, self.group = mode, project, dir, group
+        self.mode, self.project, self.group = mode, project, group
+        self.dir = home(dir) if dir else None
         self.stored, self.timeout = stored, timeout
 
     def log(self, result: JobResult, folder: Path | str) -> None:

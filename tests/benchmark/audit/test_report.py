@@ -339,6 +339,13 @@ def test_the_command_audits_files_and_returns_three_above_a_limit(
         main([*words, "seed=1"])
     assert ended.value.code == 2
     assert "it holds another result" in capsys.readouterr().err
+    table(2, N).to_csv(folder / "samples.csv.gz", index=False)
+    with pytest.raises(SystemExit):
+        main(words)
+    out, err = capsys.readouterr()
+    assert "it holds an audit of other records (samples has changed since)" in err
+    assert "Plan:" not in out  # before any attack
+    table(0, N).to_csv(folder / "samples.csv.gz", index=False)
     several = [*words, "fail_if.auroc_upper=0.6,null", "seed=0,-1", f"hydra.sweep.dir={tmp_path}/s"]
     with pytest.raises(SystemExit) as ended:
         main([*several, "attack=[full_black_box]", "-m"])

@@ -176,6 +176,11 @@ def test_unknown_mode_names_the_setting_its_value_and_the_choices():
         built(WandbLogger, "logger", mode="dryrun")
 
 
+def test_runs_may_be_kept_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert WandbLogger(dir="~/runs").dir == tmp_path / "runs"
+
+
 @pytest.mark.parametrize(("choice", "kind"), [("wandb", WandbLogger), ("none", NoLogger)])
 def test_config_builds_the_logger(choice, kind):
     with initialize_config_dir(str(CONF), version_base=None):
