@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from benchmark.measures import metrics, rates
 from benchmark.measures.numbers import duration, number, percent, spaced
+from victims.accounting import ERROR
 
 Table = Literal["terminal", "page", "report", "study"]
 """Where rows are shown. page: of a job or an audit. report: its table of all numbers. study: beside
@@ -75,7 +76,8 @@ class Column:
 class Promise(NamedTuple):
     """The privacy of a row's victim for a reader.
 
-    promised: epsilon. measured: what the row's scores show it to be at least, or "".
+    promised: epsilon; one under ERROR is a quick bound, at times far above the truth, and says so.
+    measured: what the row's scores show it to be at least, or "".
     terms: delta, noise multiplier and clipping norm; "" without private training.
     """
 
@@ -92,7 +94,8 @@ def promise_of(row: Row) -> Promise | None:
     if np.isinf(row["epsilon"]):
         return Promise("∞", measured, "")
     terms = f"δ = {row['delta']:.2g}, σ = {row['sigma']:.3g}, C = {row['clipping_norm']:.3g}"
-    return Promise(f"{row['epsilon']:.3g}", measured, terms)
+    bound = " or less" if 0 < row["epsilon"] < ERROR else ""
+    return Promise(f"{row['epsilon']:.3g}{bound}", measured, terms)
 
 
 def _promised(row: Row) -> str:

@@ -73,6 +73,7 @@ def test_privacy_is_written_with_its_terms() -> None:
     row = pd.Series({"epsilon": 9.954} | terms)
     assert column.written(row) == "9.95"
     assert column.small(row) == ["≥ 0.50 measured", "δ = 0.004, σ = 1.25, C = 1"]
+    assert column.written(pd.Series({"epsilon": 0.00021} | terms)) == "0.00021 or less"
     without = pd.Series({"epsilon": np.inf} | terms)
     assert (column.written(without), column.small(without)) == ("∞", ["≥ 0.50 measured"])
     nothing = pd.Series({"attack": "white_box"})
