@@ -69,7 +69,9 @@ def test_what_is_seen_is_the_canaries_in_the_batch(
     data, settings = records(name), config(f"victim={name}", "dp=on")
     victim: Victim = build(settings.victim, "victim", shape=tuple(data.shape[1:]))
     victim.make_private()
-    build(settings.dp, "dp", epsilon=None, noise_multiplier=1e-4).attach(victim, len(data))
+    build(settings.dp, "dp", epsilon=None, noise_multiplier=1e-4).attach_mechanism(
+        victim, len(data)
+    )
     numbers = np.full(len(data), -1)
     numbers[3::2] = np.arange(len(numbers[3::2])) + 2  # the first two are left out
     victim.canaries = GradientCanaries(numbers, 20, 0)
@@ -201,7 +203,9 @@ def test_an_interrupted_audit_ends_in_the_same_evidence(config: Config, tmp_path
         torch.manual_seed(1)
         victim: Victim = build(settings.victim, "victim", shape=tuple(data.shape[1:]))
         victim.make_private()
-        build(settings.dp, "dp", epsilon=None, noise_multiplier=0.5).attach(victim, len(data))
+        build(settings.dp, "dp", epsilon=None, noise_multiplier=0.5).attach_mechanism(
+            victim, len(data)
+        )
         victim.canaries = GradientCanaries(np.arange(len(data)) - 9, 15, 0)
         return victim
 
