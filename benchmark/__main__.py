@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.config.build import CONF, build
-from benchmark.config.cluster import requeue_when_told
+from benchmark.config.cluster import requeue_when_told, task
 from benchmark.config.commandline import one_line, register_resolvers, run
 from benchmark.store.entries import Store
 from benchmark.store.folders import claim
@@ -94,6 +94,11 @@ def _job(config: DictConfig) -> None:
 
         return run(config)
 
+    number, tasks = task()
+    if number:
+        from benchmark.job.workers import assist
+
+        return assist(config, number, tasks)
     logger = build(config.logger, "logger")
     folder = Path(HydraConfig.get().runtime.output_dir)
     lock = claim(folder, config)

@@ -32,6 +32,13 @@ def requeue_when_told() -> None:
         signal.signal(number, told)
 
 
+def task() -> tuple[int, int]:
+    """Number of this process among the tasks of its SLURM job, from 0, and how many there are."""
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+        return 0, 1
+    return int(os.environ.get("SLURM_PROCID", 0)), int(os.environ.get("SLURM_NTASKS", 1))
+
+
 def _is_wanted() -> bool:
     """Whether SLURM would let this job run on: it is neither cancelled nor requeued already."""
     task = os.environ.get("SLURM_ARRAY_TASK_ID")  # the last task's SLURM_JOB_ID means the array

@@ -3,7 +3,8 @@
     this process ──┬─ starts the others ─ train and attack what is free ─ waits ─ goes on as one
     worker 1, 2, … └─ open the same config ─ train and attack what is free ─ end
 
-The locks of the store decide who makes what. A worker writes nothing but its entries.
+The locks of the store decide who makes what. A worker writes nothing but its entries. In a SLURM
+job of several tasks the first one is the job, and the others are the workers, on any node.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from benchmark.config.cluster import task
 from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
 from benchmark.data.dataset import read_dataset
@@ -48,6 +50,9 @@ def side_by_side(job: Prepared, config: DictConfig) -> None:
     It ends when nothing is left, or when only what other jobs make is. What a worker could not do
     is left to this process. A stopped job stops its workers; they keep what they have done.
     """
+    if task()[1] > 1:  # SLURM has started the others
+        do_what_is_free(job, first=0)
+        return
     missing = [not job.store.has("victim", recipe.filed_under(data)) for recipe, data in job.models]
     count = workers(job.request.machine, sum(missing))
     if count < 2:
@@ -118,14 +123,17 @@ def do_what_is_free(job: Prepared, first: int) -> None:
 # --- in a worker ----------------------------------------------------------------------------------
 
 
-def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> None:
-    """Open a job's config, and do what is free; whatever goes wrong, the job meets it itself."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    register_resolvers()
+def assist(config: DictConfig, number: int, count: int, threads: int | None = None) -> None:
+    """Do what is free of a job, as worker `number` of `count`.
+
+    Whatever goes wrong is left to the job, which meets it itself. threads: of this process; None =
+    as the config says.
+    """
     try:
-        request = open_request(OmegaConf.create(settings))
+        request = open_request(config)
         request.machine.set_up()
-        torch.set_num_threads(threads)
+        if threads is not None:
+            torch.set_num_threads(threads)
         if request.machine.progress:  # each worker has a line of its own
             tqdm.__init__ = partialmethod(SHOW_BAR, position=number)  # type: ignore
         store = Store(request.machine.store)
@@ -133,10 +141,18 @@ def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> No
         job = draw_records(request, store, dataset)
         load_distances(job)
         do_what_is_free(job, first=number * len(job.models) // count)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except Exception as error:
         log.warning("worker %d stopped: %s", number, one_line(error))
+
+
+def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> None:
+    """A process of its own that assists a job."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    register_resolvers()
+    try:
+        assist(OmegaConf.create(settings), number, count, threads)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _end_with_parent() -> None:

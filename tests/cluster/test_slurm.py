@@ -116,6 +116,29 @@ def test_a_preempted_job_array_ends_in_the_scores_of_a_local_run(
         np.testing.assert_array_equal(found[name], expected[name])
 
 
+def test_the_tasks_of_one_job_share_its_models(cluster: dict[str, str], tmp_path: Path) -> None:
+    away, home = tmp_path / "away", tmp_path / "home"
+    one = ["split.members=16", "reference.count=2"]
+    words = [*SLURM, *one, "machine.workers=2"]
+    wait_for(lambda: not queue(cluster), 60, "empty queue")
+    done = subprocess.run(
+        sweep(away, *words), env=cluster, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    subprocess.run(sweep(home, *one), check=True, capture_output=True, timeout=300)
+    found, expected = scores(away), scores(home)
+    assert found.keys() == expected.keys()
+    assert len(expected) == 6  # three models, two attacks
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
+    trained = [
+        sum(path.read_text().count("training on") for path in away.rglob(f"*_{task}_log.*"))
+        for task in (0, 1)
+    ]
+    assert sum(trained) == 3
+    assert min(trained) > 0
+
+
 def test_a_cancelled_job_stays_cancelled(cluster: dict[str, str], tmp_path: Path) -> None:
     wait_for(lambda: not queue(cluster), 60, "empty queue")
     remote = subprocess.Popen(

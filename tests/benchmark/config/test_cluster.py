@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.plugins import Plugins
 
 from benchmark.__main__ import command
-from benchmark.config.cluster import TOLD, requeue_when_told
+from benchmark.config.cluster import TOLD, requeue_when_told, task
 from benchmark.job.record import filed_under
 
 
@@ -41,6 +41,14 @@ def test_options_of_hydra_keep_their_values(
         command()
     assert stop.value.code == 0
     assert "SlurmLauncher" in capsys.readouterr().out
+
+
+def test_tasks_are_numbered_within_a_job_of_submitit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_PROCID", "2")  # of the shell in which somebody looks around
+    monkeypatch.setenv("SLURM_NTASKS", "4")
+    assert task() == (0, 1)
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    assert task() == (2, 4)
 
 
 # --- signals --------------------------------------------------------------------------------------
