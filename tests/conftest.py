@@ -27,6 +27,7 @@ from benchmark.config.commandline import register_resolvers
 from benchmark.sweep.compose import Files
 from victims.access import Shadow, View
 from victims.base import Adversarial, Victim
+from victims.schema import Column, Schema
 from victims.training.train import Training, fit_victim
 
 # absl (behind dp-accounting) closes the standard error that it was imported under, when a test lets
@@ -167,12 +168,16 @@ class Memoriser(Adversarial):
         generator = np.random.default_rng(7)
         codes = self.anchors.numpy().repeat(copies, 0)
         codes = (codes + 0.2 * generator.standard_normal(codes.shape)).astype(np.float32)
-        released = self.generate(torch.from_numpy(codes)).numpy()
-        auxiliary: dict[str, Any] = {"reference": digits(2000, 400).numpy()}
+        released = self.generate(torch.from_numpy(codes))
+        draw, auxiliary = (digits if len(self.shape) == 3 else people), {}
+        if len(self.shape) == 1:
+            auxiliary["schema"], released = PEOPLE, PEOPLE.nearest(released)
+        auxiliary["reference"] = draw(2000, 400).numpy()
         auxiliary["members"] = self.members[-10:].numpy()
-        known, strangers = digits(3000, 40), digits(3001, 40).numpy()
+        known, strangers = draw(3000, 40), draw(3001, 40).numpy()
         shadow = Shadow(Memoriser(known).gradient_norms, known.numpy(), strangers)
-        return self.view(access, released, codes, batch_size, **auxiliary, shadows=(shadow,))
+        bank = released.numpy(), codes
+        return self.view(access, *bank, batch_size, **auxiliary, shadows=(shadow,))
 
 
 def digits(seed: int, n: int) -> Tensor:
@@ -180,6 +185,26 @@ def digits(seed: int, n: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(n, 1, 6, 6, generator=generator)
     return torch.tanh(nn.functional.interpolate(coarse, size=(32, 32), mode="bicubic") * 1.5)
+
+
+PEOPLE = Schema(
+    [
+        Column("city", "category", ("Bonn", "Oslo", "Rome", "Turin")),
+        Column("visits", "integer", gaps=True, high=99.0),
+        Column("smokes", "binary"),
+        *(Column(name, "numeric") for name in ("age", "height", "weight", "income")),
+    ]
+)
+
+
+def people(seed: int, n: int) -> Tensor:
+    """Random records (n, d) of mixed columns, each by itself: no two are alike."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, Any] = {name: rng.random(n) for name in ("age", "height", "weight", "income")}
+    found["city"] = rng.choice(PEOPLE.columns[0].levels, n)
+    found["visits"] = np.where(rng.random(n) < 0.1, np.nan, rng.integers(0, 100, n))
+    found["smokes"] = rng.random(n) < 0.3
+    return torch.from_numpy(PEOPLE.rows(found))
 
 
 def stopped_at_batch_three(make: Callable[[], Victim], data: Tensor, folder: Path) -> Victim:

@@ -10,14 +10,15 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pytest
 import torch
-from conftest import Memoriser, digits, names
+from conftest import Memoriser, digits, names, people
 from omegaconf import DictConfig
 from torch import Tensor
 
-from attacks.base import Attack, Learns, Reconstructs
+from attacks.base import Attack, Learns, Particular, Reconstructs
 from attacks.calibration.difference import Difference
 from benchmark.config.build import build_all
 from benchmark.measures import metrics
+from victims.errors import UserError
 
 N = 40
 TRAINED = {
@@ -28,8 +29,23 @@ TRAINED = {
 }
 """Attacks that train a network for each victim, and with which settings enough for the controls."""
 
-KNOWN = digits(99, 10)
-"""Members that are never queried: those that an attacker may know."""
+Draw = Callable[[int, int], Tensor]
+"""Seed and number -> so many records."""
+
+
+def drawn_for(attack: Attack) -> Draw:
+    """Images, or people where the attack works on tables only."""
+    if isinstance(attack, Particular):
+        try:
+            attack.refuse((1, 32, 32))
+        except UserError:
+            return people
+    return digits
+
+
+def known(draw: Draw) -> Tensor:
+    """Members that are never queried: those that an attacker may know."""
+    return draw(99, 10)
 
 
 def build(config: Callable[..., DictConfig], name: str, change: str = "") -> Attack:
@@ -41,7 +57,8 @@ def build(config: Callable[..., DictConfig], name: str, change: str = "") -> Att
 def scorer(attack: Attack, members: Tensor, batch_size: int = 64) -> Callable[[Tensor], np.ndarray]:
     """The attack on a memoriser of these records, with what it learns learnt once."""
     copies = 1 if getattr(attack, "misses_repeated_records", False) else 4
-    view = Memoriser(torch.cat([members, KNOWN])).grant(attack.access, batch_size, copies)
+    everyone = torch.cat([members, known(drawn_for(attack))])
+    view = Memoriser(everyone).grant(attack.access, batch_size, copies)
     if not isinstance(attack, Learns):
         return partial(attack.score, view)
     with TemporaryDirectory() as work:
@@ -64,16 +81,18 @@ def trained(request: pytest.FixtureRequest, config: Callable[..., DictConfig]) -
 
 
 def test_scores_are_finite_float64_one_a_query(attack: Attack) -> None:
-    view = Memoriser(torch.cat([digits(0, N), KNOWN])).grant(attack.access)
-    scores = attack.score(view, digits(1, 7))
+    draw = drawn_for(attack)
+    view = Memoriser(torch.cat([draw(0, N), known(draw)])).grant(attack.access)
+    scores = attack.score(view, draw(1, 7))
     assert scores.shape == (7,)
     assert scores.dtype == np.float64
     assert np.isfinite(scores).all()
 
 
 def test_a_score_does_not_depend_on_the_other_queries(attack: Attack) -> None:
-    score = scorer(attack, digits(0, N), batch_size=5)
-    queries = torch.cat([digits(0, 6), digits(1, 6)])
+    draw = drawn_for(attack)
+    score = scorer(attack, draw(0, N), batch_size=5)
+    queries = torch.cat([draw(0, 6), draw(1, 6)])
     order = torch.randperm(12, generator=torch.Generator().manual_seed(3))
     scores = score(queries)
     np.testing.assert_allclose(score(queries[order]), scores[order], atol=1e-4)
@@ -83,7 +102,8 @@ def test_a_score_does_not_depend_on_the_other_queries(attack: Attack) -> None:
 def test_what_is_learnt_is_the_same_again(attack: Attack, tmp_path: Path) -> None:
     if not isinstance(attack, Learns):
         pytest.skip("learns nothing")
-    view = Memoriser(torch.cat([digits(0, N), KNOWN])).grant(attack.access)
+    draw = drawn_for(attack)
+    view = Memoriser(torch.cat([draw(0, N), known(draw)])).grant(attack.access)
     torch.manual_seed(1)
     learnt = attack.learn(view, tmp_path)
     torch.manual_seed(2)
@@ -95,7 +115,8 @@ def test_what_is_learnt_is_the_same_again(attack: Attack, tmp_path: Path) -> Non
 
 
 def test_positive_control_members_of_a_memoriser_are_found(trained: Attack) -> None:
-    members, others = digits(0, N), digits(1, N)
+    draw = drawn_for(trained)
+    members, others = draw(0, N), draw(1, N)
     score = scorer(trained, members)
     assert metrics.auroc(score(members), score(others)) >= 0.95
 
@@ -103,7 +124,7 @@ def test_positive_control_members_of_a_memoriser_are_found(trained: Attack) -> N
 def test_negative_control_a_victim_that_never_saw_the_members(trained: Attack) -> None:
     misses = 0
     for seed in range(5):
-        trained_on, members, others = digits(1000 + seed, 3 * N).split(N)
+        trained_on, members, others = drawn_for(trained)(1000 + seed, 3 * N).split(N)
         score = scorer(trained, trained_on)
         low, high = metrics.auroc_interval(score(members), score(others))
         misses += not low <= 0.5 <= high
@@ -111,14 +132,15 @@ def test_negative_control_a_victim_that_never_saw_the_members(trained: Attack) -
 
 
 def test_calibration_keeps_both_controls(trained: Attack) -> None:
-    members, others = digits(0, N), digits(1, N)
+    draw = drawn_for(trained)
+    members, others = draw(0, N), draw(1, N)
     queries = torch.cat([members, others])
     combine = Difference().combine
-    references = np.stack([scorer(trained, digits(seed, N))(queries) for seed in (2, 4)])
+    references = np.stack([scorer(trained, draw(seed, N))(queries) for seed in (2, 4)])
     inside = np.zeros(references.shape, bool)
     misses = 0
     for reference, seed in zip(references, (3, 5), strict=True):
-        guess = combine(scorer(trained, digits(seed, N))(queries), reference[None], inside[:1])
+        guess = combine(scorer(trained, draw(seed, N))(queries), reference[None], inside[:1])
         low, high = metrics.auroc_interval(guess[:N], guess[N:])
         misses += not low <= 0.5 <= high
     assert misses <= 1  # one draw in twenty falls outside of a 95% interval
