@@ -171,7 +171,7 @@ class Memoriser(Adversarial):
         released = self.generate(torch.from_numpy(codes))
         draw, auxiliary = (digits if len(self.shape) == 3 else people), {}
         if len(self.shape) == 1:
-            auxiliary["schema"], released = PEOPLE, PEOPLE.nearest(released)
+            auxiliary["schema"], released = PEOPLE, PEOPLE.nearest_records(released)
         auxiliary["reference"] = draw(2000, 400).numpy()
         auxiliary["members"] = self.members[-10:].numpy()
         known, strangers = draw(3000, 40), draw(3001, 40).numpy()
@@ -204,7 +204,7 @@ def people(seed: int, n: int) -> Tensor:
     found["city"] = rng.choice(PEOPLE.columns[0].levels, n)
     found["visits"] = np.where(rng.random(n) < 0.1, np.nan, rng.integers(0, 100, n))
     found["smokes"] = rng.random(n) < 0.3
-    return torch.from_numpy(PEOPLE.rows(found))
+    return torch.from_numpy(PEOPLE.rows_of_table(found))
 
 
 def stopped_at_batch_three(make: Callable[[], Victim], data: Tensor, folder: Path) -> Victim:

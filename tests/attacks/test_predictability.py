@@ -55,7 +55,7 @@ def test_columns_that_follow_from_others_are_foretold_and_others_are_not(tmp_pat
         size = rng.random(n)
         colour = np.array(["red", "green", "blue"], object)[(3 * size).astype(int)]
         table = {"colour": colour, "size": size, "price": np.exp(9 * size), "luck": rng.random(n)}
-        return schema.rows(table)
+        return schema.rows_of_table(table)
 
     given = view(rows(0, 900), schema)
     learnt, asked = attack().learn(given, tmp_path), rows(1, 100)
