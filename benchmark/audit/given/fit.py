@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed, parallel_config
 from torch import Tensor
 from tqdm import tqdm
 
@@ -41,14 +42,23 @@ class Fit:
     [-1, 1]. It returns released records of the same form, an object with `sample(n)`, or a callable
     that takes n.
     given: the inputs; runs name their rows, members first, then non-members. size: how many records
-    a run releases; what is asked of a generator.
+    a run releases; what is asked of a generator. workers: how many runs at the same time.
     Raises UserError where the source cannot be called.
     """
 
-    def __init__(self, source: Any, given: Mapping[str, Records], store: Store, size: int) -> None:
-        self.store, self.size = store, size
+    def __init__(
+        self,
+        source: Any,
+        given: Mapping[str, Records],
+        *,
+        store: Store,
+        size: int,
+        workers: int = 1,
+    ) -> None:
+        self.store, self.size, self.workers = store, size, workers
         self.function: Callable[[Any, int], Any]
-        if isinstance(source, str | Path):
+        self.named = isinstance(source, str | Path)
+        if self.named:
             self.name = str(source)
             self.function = import_function("fit", self.name)
             self.code: str | None = _code_of(self.function)
@@ -68,6 +78,15 @@ class Fit:
                 {column: np.int64 for column in table if _is_whole(table[column])}
             )
             self.contents = pd.util.hash_pandas_object(table, index=False).to_numpy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker is handed: a function that has a name is found anew by it."""
+        return {k: v for k, v in vars(self).items() if k != "function" or not self.named}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ = state
+        if self.named:
+            self.function = import_function("fit", self.name)
 
     # --- runs ---------------------------------------------------------------------------------
 
@@ -107,12 +126,21 @@ class Fit:
     def train_ahead(self, runs: Sequence[Run]) -> None:
         """Train what is not in the store yet, behind a bar, in an order of this process's own.
 
-        Raises UserError for the run that fails; those before it are kept.
+        Several workers are processes that divide the cores. Raises UserError for the run that
+        fails; those before it are kept.
         """
         missing = [run for run in runs if not self.store.has("retrained", self._filed_under(*run))]
         random.Random(os.getpid()).shuffle(missing)
-        for run in tqdm(missing, desc="training anew", unit="run", leave=False):
-            self.train_on(*run)
+        workers = max(1, min(self.workers, len(missing)))
+        threads = max(1, (os.cpu_count() or 1) // workers) if workers > 1 else None
+        with parallel_config("loky" if threads else "sequential", inner_max_num_threads=threads):
+            jobs = Parallel(workers, return_as="generator_unordered")
+            done = jobs(delayed(self._train_and_keep)(*run) for run in missing)
+            for _ in tqdm(done, desc="training anew", unit="run", total=len(missing), leave=False):
+                pass
+
+    def _train_and_keep(self, rows: np.ndarray, seed: int) -> None:
+        self.train_on(rows, seed)
 
     def _train_or_load(self, rows: np.ndarray, seed: int) -> Records:
         """All that training on these rows (n,) gives: from the store, or made now."""

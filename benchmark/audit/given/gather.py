@@ -100,7 +100,7 @@ def _open_fit(
         return inputs, None
     given = inputs.records
     size = len(given["samples"]) if "samples" in given else config.bank.size
-    fit = Fit(sources["fit"], given, store, size)
+    fit = Fit(sources["fit"], given, store=store, size=size, workers=config.machine.workers or 1)
     if "samples" in given or sources.get("generator") is not None:
         return inputs, fit
     released = fit.train_on_members(sub_seed(config.seed, "release") % 2**32)

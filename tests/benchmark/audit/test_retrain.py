@@ -107,6 +107,31 @@ def test_a_stopped_audit_goes_on(audited: Audited, inputs, tmp_path: Path, monke
     assert found.worst.list_told(0.95) == again.worst.list_told(0.95)
 
 
+@pytest.mark.slow
+def test_workers_share_the_trainings_and_find_the_same(
+    audited: Audited, inputs, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "slow_training.py").write_text(
+        "import os, pathlib, time\n"
+        "def fit(records, seed):\n"
+        f"    pathlib.Path({str(tmp_path)!r}, f'by-{{os.getpid()}}').touch()\n"
+        "    time.sleep(0.05)\n"
+        f"    return records.sample({4 * N}, replace=True, random_state=seed)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    found = [
+        audited(
+            *(*SMALL, f"machine.workers={count}", f"machine.store={tmp_path}/{count}"),
+            **inputs,
+            fit="slow_training:fit",
+        )
+        for count in (2, 1)
+    ]
+    assert len(list(tmp_path.glob("by-*"))) == 3  # this process and two others
+    pd.testing.assert_frame_equal(*(one.result.scores for one in found))
+    assert found[0].worst.list_told(0.95) == found[1].worst.list_told(0.95)
+
+
 def changed(column: str, value: Any) -> Callable[[pd.DataFrame, int], pd.DataFrame]:
     def fit(records: pd.DataFrame, seed: int) -> pd.DataFrame:
         return resampled(records, seed).assign(**{column: value})
