@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, suppress
-from functools import cache, partial
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import benchmark  # noqa: F401  before torch: it says how idle threads wait
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra._internal import config_loader_impl
 from hydra._internal.config_repository import ConfigRepository
@@ -24,6 +28,9 @@ from torch import Tensor, nn
 
 from benchmark.config.build import build
 from benchmark.config.commandline import register_resolvers
+from benchmark.data.mnist5k import Mnist5k
+from benchmark.data.randhie import RandHie, RandHieMixed
+from benchmark.store.keys import key
 from benchmark.sweep.compose import Files
 from victims.access import Shadow, View
 from victims.base import Adversarial, Victim
@@ -34,6 +41,9 @@ from victims.training.train import Training, fit_victim
 # Hydra set up logging: that must not be pytest's own.
 with suppress(ImportError), redirect_stderr(sys.__stderr__):
     import absl.logging  # noqa: F401
+
+Shared = Callable[[str, Callable[[Path], object]], Path]
+"""Name and how to make it -> its folder."""
 
 TRAINING = Training()
 CONF = Path(__file__).parents[1] / "conf"
@@ -65,12 +75,60 @@ SEARCHED: dict[str, Any] = {}
 config_loader_impl.ConfigRepository = repository  # type: ignore[misc, assignment]
 
 
-def composed(folder: Path, *overrides: str) -> DictConfig:
-    """The real config at smoke scale with a store of its own in `folder`."""
+PLACES = {"store": "of-each-test/store", "outputs": "of-each-test/outputs"}
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
     fixed = ["scale=smoke", "logger=none", "machine.progress=false"]
-    fixed += [f"machine.store={folder}/store", f"machine.outputs={folder}/outputs"]
+    fixed += [f"machine.{place}={path}" for place, path in PLACES.items()]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", [*fixed, *overrides])
+
+
+def composed(folder: Path, *overrides: str) -> DictConfig:
+    """The real config at smoke scale with a store of its own in `folder`; composed once."""
+    config = copy.deepcopy(_composed(overrides))
+    for place, path in PLACES.items():
+        if config.machine[place] == path:
+            config.machine[place] = f"{folder}/{place}"
+    return config
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """What is expensive is made once for all tests and workers, and written to by none."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, mark = root / "shared" / name, root / "shared" / f"{name}.made"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(mark.with_suffix(".lock")):
+            if not mark.exists():
+                make(folder)
+                mark.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _data_are_prepared_once(shared: Shared) -> Iterator[None]:
+    """Each store gets a copy of the packages' data, as if they had been read again."""
+
+    def once(prepare: Callable[[Any, Path], None]) -> Callable[[Any, Path], None]:
+        @wraps(prepare)
+        def copied(source: Any, folder: Path) -> None:
+            name = f"{type(source).__name__}-{key(source.identity())[:16]}"
+            shutil.copytree(shared(name, partial(prepare, source)), folder, dirs_exist_ok=True)
+
+        return copied
+
+    with pytest.MonkeyPatch.context() as patch:
+        for source in (Mnist5k, RandHie, RandHieMixed):
+            patch.setattr(source, "prepare", once(source.prepare))
+        yield
 
 
 def built(kind: type[Any], setting: str, given: Any = None, /, **settings: Any) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from conftest import TABLES, digits, fit_in, names, records
+from conftest import TABLES, Shared, digits, fit_in, names, records
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from safetensors.torch import load_file
@@ -27,24 +29,30 @@ TRAINED = [name for name in names("victim") if name != "package"]
 """Those that we train; of a package see `test_package.py`."""
 
 
+class Trained(NamedTuple):
+    """Makes new victims, records to train them on, and the folder of one that was trained."""
+
+    fresh: Callable[[], Victim]
+    data: Tensor
+    whole: Path
+
+
 @pytest.fixture(params=TRAINED)
 def make(
-    request: pytest.FixtureRequest, config: Callable[..., DictConfig]
-) -> tuple[Callable[[], Victim], Tensor]:
-    return maker(request.param, "dp=off", config)
+    request: pytest.FixtureRequest, config: Callable[..., DictConfig], shared: Shared
+) -> Trained:
+    return maker(request.param, "dp=off", config, shared)
 
 
 @pytest.fixture(params=[f"{name} dp={dp}" for name in TRAINED for dp in ("off", "on")])
 def either(
-    request: pytest.FixtureRequest, config: Callable[..., DictConfig]
-) -> tuple[Callable[[], Victim], Tensor]:
-    return maker(*request.param.split(), config)
+    request: pytest.FixtureRequest, config: Callable[..., DictConfig], shared: Shared
+) -> Trained:
+    return maker(*request.param.split(), config, shared)
 
 
-def maker(
-    name: str, dp: str, config: Callable[..., DictConfig]
-) -> tuple[Callable[[], Victim], Tensor]:
-    """Makes new victims, private ones with a given noise, and records to train them on."""
+def maker(name: str, dp: str, config: Callable[..., DictConfig], shared: Shared) -> Trained:
+    """New victims, private ones with a given noise; they are trained once for all tests."""
     data = records(name)
     settings = config(f"victim={name}", dp)
 
@@ -61,7 +69,8 @@ def maker(
             noise.attach_mechanism(made, len(data))
         return made
 
-    return victim, data
+    whole = shared(f"{name}-{dp}", lambda folder: train(victim(), data, folder))
+    return Trained(victim, data, whole)
 
 
 def train(victim: Victim, data: Tensor, folder: Path, training: Training = OFTEN) -> None:
@@ -73,26 +82,23 @@ def samples(victim: Victim, folder: Path) -> Tensor:
     return load_victim(victim, folder).generate(codes)
 
 
-def test_it_trains_and_reloads_to_the_same_samples(
-    either: tuple[Callable[[], Victim], Tensor], tmp_path: Path
-) -> None:
-    fresh, data = either
+def test_it_trains_and_reloads_to_the_same_samples(either: Trained, tmp_path: Path) -> None:
+    fresh, data, whole = either
     victim = fresh()
     train(victim, data, tmp_path)
     first = samples(victim, tmp_path)
     assert first.shape == (6, *data.shape[1:])
     assert torch.isfinite(first).all()
     assert torch.equal(samples(fresh(), tmp_path), first)
+    assert torch.equal(samples(fresh(), whole), first)  # trained by another test, or process
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(
-    either: tuple[Callable[[], Victim], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    either: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh, data = either
-    whole, halves = tmp_path / "whole", tmp_path / "halves"
-    whole.mkdir()
+    fresh, data, whole = either
+    halves = tmp_path / "halves"
     halves.mkdir()
-    train(fresh(), data, whole)
 
     class Killed(Exception):
         pass
@@ -118,10 +124,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert counts[0] is None or counts[0] > 0
 
 
-def test_mixed_precision_trains_weights_that_stay_float32(
-    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
-) -> None:
-    fresh, data = make
+def test_mixed_precision_trains_weights_that_stay_float32(make: Trained, tmp_path: Path) -> None:
+    fresh, data, whole = make
     victim = fresh()
     train(victim, data, tmp_path, Training(precision="bf16-mixed", checkpoint_every_s=1e9))
     assert all(
@@ -131,8 +135,7 @@ def test_mixed_precision_trains_weights_that_stay_float32(
     assert mixed.dtype == torch.float32
     assert torch.isfinite(mixed).all()
     weights = load_file(tmp_path / WEIGHTS)
-    train(fresh(), data, tmp_path)
-    again = load_file(tmp_path / WEIGHTS)
+    again = load_file(whole / WEIGHTS)
     assert any(not torch.equal(weights[k], again[k]) for k in again)  # no float32 in disguise
 
 
@@ -191,29 +194,22 @@ def test_the_papers_sizes_build_and_take_a_step(
     assert name == "medgan" or not torch.equal(before, after)  # its first phase trains no generator
 
 
-def test_a_row_does_not_depend_on_the_other_rows(
-    either: tuple[Callable[[], Victim], Tensor], tmp_path: Path
-) -> None:
-    fresh, data = either
-    train(fresh(), data, tmp_path)
-    victim = load_victim(fresh(), tmp_path)
+def test_a_row_does_not_depend_on_the_other_rows(either: Trained) -> None:
+    fresh, data, whole = either
+    victim = load_victim(fresh(), whole)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
     # Diffusion divides its first step's rounding by sqrt(abar_T), 0.006.
-    whole, part = victim.generate(codes)[2:4], victim.generate(codes[2:4])
-    torch.testing.assert_close(whole, part, rtol=1e-4, atol=1e-4)
+    all_rows, part = victim.generate(codes)[2:4], victim.generate(codes[2:4])
+    torch.testing.assert_close(all_rows, part, rtol=1e-4, atol=1e-4)
     if victim.can_grant(AccessibleDiscriminator):
-        whole = victim.view(AccessibleDiscriminator, codes.numpy(), codes.numpy(), 8)
+        view = victim.view(AccessibleDiscriminator, codes.numpy(), codes.numpy(), 8)
         torch.testing.assert_close(
-            whole.discriminate(data)[2:4], whole.discriminate(data[2:4]), rtol=1e-4, atol=1e-4
+            view.discriminate(data)[2:4], view.discriminate(data[2:4]), rtol=1e-4, atol=1e-4
         )
 
 
-def test_the_white_box_gradient_is_that_of_the_generator(
-    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
-) -> None:
-    fresh, data = make
-    train(fresh(), data, tmp_path)
-    victim = load_victim(fresh(), tmp_path)
+def test_the_white_box_gradient_is_that_of_the_generator(make: Trained) -> None:
+    victim = load_victim(make.fresh(), make.whole)
     codes = np.zeros((1, victim.z_dim), np.float32)
     view = victim.view(WhiteBox, codes, codes, 8)
     z = torch.randn(2, victim.z_dim, requires_grad=True)
@@ -223,11 +219,9 @@ def test_the_white_box_gradient_is_that_of_the_generator(
     assert not view.generate(z).requires_grad
 
 
-def test_a_damaged_checkpoint_means_starting_again(
-    make: tuple[Callable[[], Victim], Tensor], tmp_path: Path
-) -> None:
-    fresh, data = make
-    train(fresh(), data, tmp_path)
+def test_a_damaged_checkpoint_means_starting_again(make: Trained, tmp_path: Path) -> None:
+    fresh, data, whole = make
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     expected = samples(fresh(), tmp_path)
     checkpoint = tmp_path / "work" / CHECKPOINT
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
