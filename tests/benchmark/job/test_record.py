@@ -19,6 +19,13 @@ from benchmark.store.provenance import code
 from victims.errors import UserError
 
 Config = Callable[..., DictConfig]
+without_page = pytest.mark.usefixtures("stand_in")
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's page takes a second, and is tested elsewhere."""
+    monkeypatch.setattr("benchmark.show.page.render_job", lambda result: "")
 
 
 def never(config: DictConfig) -> JobResult:
@@ -51,6 +58,7 @@ def test_a_result_without_images_is_read_back(empty: JobResult, tmp_path: Path) 
     assert read.samples is None
 
 
+@without_page
 def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
     config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -70,6 +78,7 @@ def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
     record.obtain_record(renewing, never)
 
 
+@without_page
 def test_of_scores_without_a_digest_nothing_is_claimed(
     config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,6 +127,7 @@ def test_changed_data_under_the_same_name_have_another_result(
     assert record.filed_under(config("data=table", f"data.file={moved}")) == before
 
 
+@without_page
 def test_a_failure_is_recorded_until_the_job_succeeds(config: Config, result: JobResult) -> None:
     store = Store(config().machine.store)
 

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import names
+from conftest import Shared, composed, names
 from omegaconf import DictConfig, OmegaConf
 
 from attacks.discriminator import DiscriminatorScore
 from attacks.full_black_box import NearestSample
 from attacks.latent_search import GradientSearch
+from benchmark import __main__ as program
 from benchmark.job import attack, record, run
 from benchmark.job.request import open_request
 from benchmark.measures import metrics
@@ -37,14 +38,22 @@ NAMED = {column.name for column in COLUMNS}
 ON_KNOWN_HALVES = {"auroc_reference", "tpr_at_1_reference"}
 """Columns that a job has only with reference=halves."""
 DP = ("dp=on", "dp.epsilon=50")
+BARE = ("attack=[discriminator]", "calibration=none", "quality=none", "blind=none")
+"""The least that a job does."""
 
 
 def entries(config: DictConfig, kind: str) -> set[str]:
     return {folder.name for folder, _ in Store(config.machine.store).find(kind)}
 
 
-def test_the_table_follows_from_the_stored_scores(config: Config) -> None:
-    result = run.run(config())
+@pytest.fixture(scope="session")
+def done(shared: Shared) -> Path:
+    """The folder of a job with every default, done once for all tests."""
+    return shared("default job", lambda folder: run.run(composed(folder)))
+
+
+def test_the_table_follows_from_the_stored_scores(done: Path) -> None:
+    result = run.run(composed(done))
     assert len(result.rows) == 9  # four attacks, raw and calibrated, and the blind baseline
     assert len(result.ok) == 8
     for _, row in result.ok.iterrows():
@@ -63,8 +72,8 @@ def test_the_table_follows_from_the_stored_scores(config: Config) -> None:
     assert set(result.rows.columns) >= NAMED - ON_KNOWN_HALVES
 
 
-def test_a_second_run_computes_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run.run(config())
+def test_a_second_run_computes_nothing(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run.run(composed(done))
 
     def refuse(*_: object) -> None:
         raise AssertionError("computed again")
@@ -73,7 +82,7 @@ def test_a_second_run_computes_nothing(config: Config, monkeypatch: pytest.Monke
     monkeypatch.setattr(DiscriminatorScore, "score", refuse)
     monkeypatch.setattr(GradientSearch, "reconstruct", refuse)
     monkeypatch.setattr(ImageNet, "describe", refuse)
-    second = run.run(config())
+    second = run.run(composed(done))
     assert second.quality == first.quality
     pd.testing.assert_frame_equal(first.rows, second.rows)
     pd.testing.assert_frame_equal(first.scores, second.scores)
@@ -108,7 +117,8 @@ def own(
         (tmp_path / f"{name}.py").write_text(OWN.format(score=score))
         sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        settings = config("attack=[full_black_box]", "calibration=none", "distance=l2", *words)
+        bare = ["attack=[full_black_box]", "distance=l2", *BARE[1:], *words]
+        settings = config(*bare)
         settings.attack = {"own": {"_target_": f"{name}.Own"}, **settings.attack}
         return settings
 
@@ -214,21 +224,21 @@ def test_each_precision_of_training_has_models_and_a_result_of_its_own(config: C
 
 
 def test_what_matters_enters_the_key(config: Config) -> None:
-    base = config("attack=[discriminator]", "calibration=none")
+    base = config(*BARE)
     run.run(base)
     before = entries(base, "victim")
     for change in ("seed=1", "victim.width=6", "split.members=23", "victim.learning_rate=0.001"):
-        run.run(config("attack=[discriminator]", "calibration=none", change))
+        run.run(config(*BARE, change))
         after = entries(base, "victim")
         assert len(after) == len(before) + 1, change
         before = after
 
 
 def test_fewer_queries_need_no_new_victim(config: Config) -> None:
-    base = config("attack=[discriminator]", "calibration=none")
+    base = config(*BARE)
     run.run(base)
     before = entries(base, "victim")
-    run.run(config("attack=[discriminator]", "calibration=none", "split.queries=20"))
+    run.run(config(*BARE, "split.queries=20"))
     assert entries(base, "victim") == before
 
 
@@ -236,7 +246,7 @@ def test_an_interrupted_attack_goes_on_where_it_stopped(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "chunk", lambda attack: 10)
-    settings = config("attack=[discriminator]", "calibration=none")
+    settings = config(*BARE)
     score, asked = DiscriminatorScore.score, []
 
     def counted(self: DiscriminatorScore, view: object, queries: np.ndarray) -> np.ndarray:
@@ -252,12 +262,12 @@ def test_an_interrupted_attack_goes_on_where_it_stopped(
     resumed = run.run(settings)
     assert sum(asked) == 48  # no query twice
     monkeypatch.undo()
-    whole = run.run(config("attack=[discriminator]", "calibration=none", "machine.batch_size=9"))
+    whole = run.run(config(*BARE, "machine.batch_size=9"))
     pd.testing.assert_frame_equal(resumed.scores, whole.scores)
 
 
 def test_a_flipped_byte_is_noticed_and_made_again(config: Config) -> None:
-    settings = config("attack=[discriminator]", "calibration=none")
+    settings = config(*BARE)
     first = run.run(settings)
     ((folder, _),) = Store(settings.machine.store).find("scores")
     path = folder / "scores.npy"
@@ -268,7 +278,7 @@ def test_a_flipped_byte_is_noticed_and_made_again(config: Config) -> None:
 
 
 def test_provenance_stands_beside_every_entry(config: Config) -> None:
-    settings = config("attack=[discriminator]", "calibration=none")
+    settings = config(*BARE)
     run.run(settings)
     for kind in ("victim", "bank", "scores"):
         ((folder, _),) = Store(settings.machine.store).find(kind)
@@ -282,7 +292,8 @@ def test_provenance_stands_beside_every_entry(config: Config) -> None:
 
 @pytest.mark.parametrize("choice", [f"distance={name}" for name in names("distance")])
 def test_every_distance_runs(config: Config, choice: str) -> None:
-    few = ["split.queries=5", "quality=none", "calibration=none"]
+    few = ["split.queries=5", "quality=none", "calibration=none", "attack.white_box.max_evals=4"]
+    few += ["attack.partial_black_box.max_evals=4"]
     tables = ["data=randhie_mixed", "victim=vae_table", "victim.likelihood=gaussian"]
     tables += ["attack=[full_black_box,partial_black_box,white_box]"]
     more = tables if choice in ("distance=gower", "distance=standardised") else []
@@ -340,7 +351,9 @@ def yaml_value(override: str) -> object:
     return OmegaConf.create(f"value: {override.split('=', 1)[1]}").value
 
 
-def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(tmp_path: Path) -> None:
+def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = [sys.executable, "-m", "benchmark", "scale=smoke", "attack=[discriminator]"]
     command += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
     good = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -351,13 +364,17 @@ def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(tmp_path: 
     assert {file.name for file in page.parent.iterdir()} >= {
         "table.csv", "table.parquet", "scores.parquet", "config.yaml", "quality.json", "wandb",
     }  # fmt: skip
-    bad = subprocess.run([*command, "split.queries=99"], capture_output=True, text=True)
-    assert bad.returncode == 2
-    assert bad.stderr.startswith("error: split.queries=99")
-    assert bad.stderr.count("\n") == 1
+    monkeypatch.setattr("sys.argv", ["benchmark", *command[3:], "split.queries=99"])
+    with pytest.raises(SystemExit) as stop:
+        program.main()
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: split.queries=99")
+    assert error.count("\n") == 1
 
 
-def test_the_taxonomy_sweep_runs_at_smoke_scale(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_sweep_of_two_processes_ends_with_its_jobs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmark", "+sweep=taxonomy", "scale=smoke", "logger=none"]
     command += ["victim=dcgan,vae", "attack=[full_black_box]", "calibration=none", "distance=l2"]
     command += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs", "-m"]
