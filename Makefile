@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 BENCH := results/bench.csv
-PEERS := nearest monte_carlo optimisers private workers busy
+PEERS := nearest monte_carlo optimisers steps private denoising workers busy
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test slow lint bench clean

@@ -1,0 +1,200 @@
+"""What this project's own code costs where a package or a plain loop does the same.
+
+    python bench/steps.py [--steps 60] [--repeats 3]
+
+- A DCGAN's training as a job runs it (Lightning, checks, bar), against a plain loop of the same
+  networks and optimisers.
+- One private step of its discriminator, against Opacus' hooks (`GradSampleModule`).
+- LPIPS on the same images, queries seen before, against the package `lpips`.
+
+Both sides take turns, so that whatever else the machine does hits both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from goals import note
+from opacus import GradSampleModule
+from opacus.optimizers import DPOptimizer
+from private import victim as ready_victim
+from torch import Tensor
+
+from attacks.distances import LPIPS
+from benchmark.config.build import build, composing
+from benchmark.config.commandline import register_resolvers
+from victims.dcgan import DCGAN
+from victims.training.losses import passing_losses, telling_apart
+from victims.training.train import Training, fit_victim
+
+SHAPE = (1, 32, 32)
+RECORDS = 128
+MICRO = 64
+"""Records of a private batch whose gradients are in memory at once: all of them, as Opacus has."""
+
+
+def main() -> None:
+    """A line for each comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--repeats", type=int, default=3)
+    wanted = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    register_resolvers()
+    torch.manual_seed(0)
+    records = torch.rand(RECORDS, *SHAPE) * 2 - 1
+    pairs = [
+        ("DCGAN training, speed", "plain loop", plain_training, own_training, ">= 0.95"),
+        ("private step, speed", "Opacus' hooks", hooked_steps, private_steps, ">= 0.95"),
+        ("LPIPS, speed", "package lpips", package_distance, own_distance, ">= 0.95"),
+    ]
+    for work, peer, theirs, ours, goal in pairs:
+        ratios = []
+        for _ in range(wanted.repeats):
+            reference = theirs(records, wanted.steps)
+            ratios.append(reference / ours(records, wanted.steps))
+        note(work, peer, ratios, goal)
+
+
+def networks() -> DCGAN:
+    """The default victim, with the memory format that jobs give it."""
+    torch.manual_seed(0)
+    with composing():
+        config = _config()
+    made: DCGAN = build(config.victim, "victim", shape=SHAPE)
+    return made.to(memory_format=torch.channels_last)
+
+
+def _config(*words: str) -> Any:
+    from hydra import compose
+
+    return compose("config", ["machine.progress=false", *words])
+
+
+def mean_seconds(step: Callable[[], Any], steps: int) -> float:
+    """Median seconds of a step; the first two are left out."""
+    times = []
+    for _ in range(steps + 2):
+        start = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - start)
+    return median(times[2:])
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def plain_training(records: Tensor, steps: int) -> float:
+    """Seconds a step of a loop that does nothing else."""
+    made = networks().train()
+    on_d, on_g = made.configure_optimizers()
+
+    def step() -> None:
+        real = records[torch.randperm(RECORDS)[: made.batch_size]]
+        fake = made.generator(torch.randn(made.batch_size, made.z_dim))
+        loss = telling_apart(made.discriminator(real), made.discriminator(fake.detach())).mean()
+        on_d.zero_grad(set_to_none=True)
+        loss.backward()
+        on_d.step()
+        made.discriminator.requires_grad_(False)
+        loss = passing_losses(made.discriminator(fake)).mean()
+        on_g.zero_grad(set_to_none=True)
+        loss.backward()
+        on_g.step()
+        made.discriminator.requires_grad_(True)
+
+    return mean_seconds(step, steps)
+
+
+def own_training(records: Tensor, steps: int) -> float:
+    """Seconds a step of a victim's training, from batch to batch."""
+    made, times = networks(), []
+    made.steps = steps + 3
+
+    def read(rows: Any) -> Tensor:
+        times.append(time.perf_counter())
+        return records[rows]
+
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        training = Training(checkpoint_every_s=1e9)
+        fit_victim(
+            made,
+            read,
+            size=RECORDS,
+            folder=folder,
+            work=folder / "work",
+            seed=0,
+            training=training,
+        )
+    return median(later - earlier for earlier, later in pairwise(times[2:]))
+
+
+# --- private steps --------------------------------------------------------------------------------
+
+
+def private_steps(records: Tensor, steps: int) -> float:
+    """Seconds of one private step of the discriminator."""
+    with composing():
+        made = ready_victim(_config("dp=on"), SHAPE, MICRO)
+    assert isinstance(made, DCGAN)
+    on_d, _ = made.optimizers()  # type: ignore
+    real, fake = records[:MICRO], torch.rand(MICRO, *SHAPE)
+    return mean_seconds(
+        lambda: made.learn(on_d, made.discriminator_losses, (real, fake), "discriminator"), steps
+    )
+
+
+def hooked_steps(records: Tensor, steps: int) -> float:
+    """Seconds of the same step by Opacus' own per-record gradients."""
+    made = networks()
+    made.make_private()
+    for module in made.discriminator.modules():
+        if isinstance(module, torch.nn.LeakyReLU):
+            module.inplace = False  # the hooks forbid it
+    network = GradSampleModule(made.discriminator, loss_reduction="sum")
+    adam = torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999))
+    private = DPOptimizer(adam, noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=MICRO)
+    real, fake = records[:MICRO], torch.rand(MICRO, *SHAPE)
+
+    def step() -> None:
+        private.zero_grad(set_to_none=True)
+        telling_apart(network(real), network(fake)).sum().backward()
+        private.step()
+
+    return mean_seconds(step, steps)
+
+
+# --- LPIPS ----------------------------------------------------------------------------------------
+
+
+def own_distance(records: Tensor, steps: int) -> float:
+    """Seconds to compare a batch of reconstructions with queries whose features are known."""
+    distance = LPIPS("alex")
+    distance.load()
+    with torch.no_grad():
+        targets = distance.targets(records)
+        return mean_seconds(lambda: distance(targets, -records), steps)
+
+
+def package_distance(records: Tensor, steps: int) -> float:
+    """Seconds of the package, which looks at both sides each time; random weights cost as much."""
+    import lpips
+
+    package = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False).eval()
+    colour = records.expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        return mean_seconds(lambda: package(colour, -colour), steps)
+
+
+if __name__ == "__main__":
+    main()
