@@ -5,6 +5,7 @@ batches of the view's size. The view remembers answers: what two attacks ask ali
 noise in the record itself at level 0, or in the record noised by its own noise, is computed once.
 Levels are settings. Published figures that chose them on the queries are not comparable. Of a
 latent model `x` stands for the latents of the records, also where an attack crops or adds noise.
+Of a mixed table `x` stands for its numbers; its levels are given to the denoiser as they are.
 """
 
 from __future__ import annotations
@@ -26,14 +27,19 @@ from victims.errors import UserError
 
 
 class Denoiser:
-    """A view's denoiser on one batch: questions, and the arithmetic of its schedule."""
+    """A view's denoiser on one batch: questions, and the arithmetic of its schedule.
 
-    def __init__(self, view: AccessibleDenoiser) -> None:
+    records: the batch (n, *shape), of which the denoiser is given beside what a view says.
+    """
+
+    def __init__(self, view: AccessibleDenoiser, records: Tensor) -> None:
         self.view = view
+        self.beside = None if view.beside is None else view.beside(records)
 
     def told(self, x: Tensor, t: int) -> Tensor:
         """The noise told in x (n, *shape) at level t."""
-        return self.view.denoise(x, torch.full((len(x),), t, device=x.device))
+        given = x if self.beside is None else torch.cat([x, self.beside], 1)
+        return self.view.denoise(given, torch.full((len(x),), t, device=x.device))
 
     def noised(self, x: Tensor, noise: Tensor, t: int) -> Tensor:
         """x with that noise at level t."""
@@ -67,9 +73,9 @@ class DenoiserAttack(ABC):
     def score(self, view: AccessibleDenoiser, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> minus the errors (n,). Unsuited where a level is not there."""
         self.refuse_levels(view.timesteps)
-        blocks = queries.to(torch.float32).split(view.batch_size)
-        inner = (view.encode(block.to(view.device)) for block in blocks)
-        found = [self.errors(Denoiser(view), block).double() for block in inner]
+        parts = queries.to(torch.float32).split(view.batch_size)
+        blocks = (part.to(view.device) for part in parts)
+        found = [self.errors(Denoiser(view, x), view.encode(x)).double() for x in blocks]
         return -torch.cat(found).cpu().numpy()
 
 
@@ -90,7 +96,7 @@ class DenoisingLoss(DenoiserAttack):
     """
 
     def __init__(self, t: Sequence[int], draws: PositiveInt, seed: NonNegativeInt) -> None:
-        _refuse_levels(t)
+        refuse_levels(t)
         self.levels, self.draws, self.seed, self.highest = tuple(t), draws, seed, max(t)
 
     def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
@@ -162,7 +168,7 @@ class PIA(DenoiserAttack):
         put = denoiser.told(x, 0)
         if self.normalised:
             size = put.abs().flatten(1).mean(1).clamp(min=torch.finfo(put.dtype).tiny)
-            put = put * ((2 / torch.pi) ** 0.5 / size)[:, None, None, None]
+            put = put * ((2 / torch.pi) ** 0.5 / size).view(-1, *[1] * (put.ndim - 1))
         told = denoiser.told(denoiser.noised(x, put, self.t), self.t)
         return total(put - told, self.p) ** (1 / self.p)
 
@@ -206,7 +212,7 @@ class PFAMI(DenoiserAttack):
         pairing: Literal["paired", "grid"],
         seed: NonNegativeInt,
     ) -> None:
-        _refuse_levels(t)
+        refuse_levels(t)
         if not shares or not all(0 < share < 1 for share in shares):
             raise UserError(f"attack shares={list(shares)}: each must be between 0 and 1")
         if pairing == "paired" and len(t) != len(shares):
@@ -238,6 +244,7 @@ def cropped(x: Tensor, share: float) -> Tensor:
     return interpolate(middle, size=x.shape[2:], mode="bilinear", align_corners=False)
 
 
-def _refuse_levels(t: Sequence[int]) -> None:
+def refuse_levels(t: Sequence[int]) -> None:
+    """Raise UserError where these are no levels."""
     if not t or min(t) < 0:
         raise UserError(f"attack t={list(t)}: one or more levels, from 0")

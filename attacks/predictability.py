@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from attacks.base import Learns, Learnt, some_rows
 from attacks.forests import ask_forest, grow_forest
-from victims.access import FullBlackBox
+from victims.access import FullBlackBox, FullBlackBoxWithShadows
 from victims.errors import UserError
 from victims.schema import Schema
 
@@ -76,7 +78,7 @@ class ErrorPrediction(Learns):
         rows = queries.cpu().numpy().astype(np.float32)
         held, errors = [], []
         for name, span, is_level in self._targets(view):
-            own = {k.removeprefix(f"{name}."): v for k, v in learnt.items() if _is_of(k, name)}
+            own = _part(learnt, name)
             told = ask_forest(own, np.delete(rows, np.r_[span], 1))
             if is_level:
                 held.append(_levels(rows[:, span]).astype(np.float64))
@@ -96,8 +98,56 @@ class ErrorPrediction(Learns):
         return [found[i] for i in some_rows(len(found), self.columns, self.seed)]
 
 
-def _is_of(key: str, name: str) -> bool:
-    return key.startswith(f"{name}.")
+class ErrorPredictionWithShadows(ErrorPrediction):
+    """MIA-EPT as published: what errors members have is learnt on reference models.
+
+    Score = share of membership that a further random forest tells from each column's rank or level
+    and its error. It was grown on reference models whose members are known, and on what those
+    models released.
+    leaf: records in a leaf of this forest, at least.
+    judges: its trees.
+    trees, samples, columns, seed: as for `ErrorPrediction`.
+    Source: as for `ErrorPrediction`.
+    Deviations: a random forest instead of boosted trees; relative errors are left out, because
+    ranks have a range already.
+    """
+
+    access = FullBlackBoxWithShadows
+
+    def __init__(
+        self,
+        trees: PositiveInt,
+        samples: PositiveInt,
+        columns: PositiveInt,
+        leaf: PositiveInt,
+        judges: PositiveInt,
+        seed: NonNegativeInt,
+    ) -> None:
+        super().__init__(trees, samples, columns, seed)
+        self.leaf, self.judges = leaf, judges
+
+    def learn(self, view: Any, work: Path) -> Learnt:
+        """What the victim's columns are foretold by, and the forest that judges errors."""
+        found, labels = [], []
+        for shadow in view.shadows:
+            own = super().learn(shadow.view, work)
+            for records, label in ((shadow.members, 1.0), (shadow.strangers, 0.0)):
+                asked = self.foretold(own, shadow.view, torch.tensor(records))
+                found.append(np.concatenate(asked, 1).astype(np.float32))
+                labels.append(np.full(len(records), label))
+        errors, member = np.concatenate(found), np.concatenate(labels)
+        forest = grow_forest(errors, member, trees=self.judges, seed=self.seed, least=self.leaf)
+        return super().learn(view, work) | {f"judge.{key}": v for key, v in forest.items()}
+
+    def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
+        """Queries (n, d) -> share of membership (n,) in [0, 1]."""
+        asked = np.concatenate(self.foretold(learnt, view, queries), 1).astype(np.float32)
+        return ask_forest(_part(learnt, "judge"), asked).mean(1, dtype=np.float64)
+
+
+def _part(learnt: Learnt, name: str) -> Learnt:
+    """Arrays whose names begin with this one, without it."""
+    return {k.removeprefix(f"{name}."): v for k, v in learnt.items() if k.startswith(f"{name}.")}
 
 
 def _levels(places: np.ndarray) -> np.ndarray:

@@ -51,7 +51,9 @@ class GSA(Learns):
         features, labels = [], []
         for shadow in view.shadows:
             for records, label in ((shadow.members, 1), (shadow.strangers, 0)):
-                features.append(self.features(view, shadow.gradient_norms, torch.tensor(records)))
+                features.append(
+                    self.features(view, shadow.view.gradient_norms, torch.tensor(records))
+                )
                 labels.append(np.full(len(records), label))
         found = np.concatenate(features)
         mean, deviation = found.mean(0), np.maximum(found.std(0), 1e-9)

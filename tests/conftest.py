@@ -32,7 +32,7 @@ from benchmark.data.mnist5k import Mnist5k
 from benchmark.data.randhie import RandHie, RandHieMixed
 from benchmark.store.keys import key
 from benchmark.sweep.compose import Files
-from victims.access import Shadow, View
+from victims.access import Shadow, View, of_victim
 from victims.base import Adversarial, Victim
 from victims.schema import Column, Schema
 from victims.training.train import Training, fit_victim
@@ -233,7 +233,9 @@ class Memoriser(Adversarial):
         auxiliary["reference"] = draw(2000, 400).numpy()
         auxiliary["members"] = self.members[-10:].numpy()
         known, strangers = draw(3000, 40), draw(3001, 40).numpy()
-        shadow = Shadow(Memoriser(known).gradient_norms, known.numpy(), strangers)
+        other, own = Memoriser(known), of_victim(access)
+        given = other.grant(own, batch_size, copies) if own is not access else other
+        shadow = Shadow(given, known.numpy(), strangers)
         bank = released.numpy(), codes
         return self.view(access, *bank, batch_size, **auxiliary, shadows=(shadow,))
 

@@ -4,12 +4,14 @@ The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.039
 
     FullBlackBox  <  PartialBlackBox  <  WhiteBox        AccessibleDiscriminator   AccessibleEncoder
     FullBlackBox  <  FullBlackBoxWithReference  <  FullBlackBoxWithMembers
-    VariationApi    AccessibleDenoiser    WeightGradients  <  WeightGradientsWithShadows
+    VariationApi    AccessibleDenoiser    WeightGradients
+    FullBlackBox, AccessibleDenoiser, WeightGradients  <  the same WithShadows
 
 The generator's chain grows to the right; the discriminator and the encoder are branches of their
 own. In the second line the victim grants no more than samples: what is added are records that the
-attacker brings along. A view carries closures and arrays, never the module, so an attack that
-reaches for more than it was granted fails at once with an AttributeError.
+attacker brings along. In the last line these are models of its own. A view carries closures and
+arrays, never the module, so an attack that reaches for more than it was granted fails at once with
+an AttributeError.
 """
 
 from __future__ import annotations
@@ -152,12 +154,15 @@ class AccessibleDenoiser(View):
     denoise: (n, *shape), levels (n,) int64 -> (n, *shape), the noise that the network tells;
     detached. Questions asked before are answered from memory. signal: (T,) float64, the share of a
     record's variance left at each level (abar). encode: (n, *shape) -> (n, *inner), what a latent
-    model denoises instead of records; without it `inner` is `shape`.
+    model denoises instead of records; without it `inner` is `shape`. beside: (n, *shape) -> (n, m),
+    what the denoiser is given after the noised (n, k) and never noises, or None. A table's numbers
+    are noised; its levels stand beside them as they are, one-hot.
     """
 
     denoise: Callable[[Tensor, Tensor], Tensor]
     signal: np.ndarray
     encode: Callable[[Tensor], Tensor] = field(default=_identity_map, kw_only=True)
+    beside: Callable[[Tensor], Tensor] | None = field(default=None, kw_only=True)
 
     @property
     def timesteps(self) -> int:
@@ -185,9 +190,12 @@ class WeightGradients(View):
 
 @dataclass(frozen=True)
 class Shadow:
-    """A model of the attacker's own: its gradients, members and strangers (m, *shape)."""
+    """A model of the attacker's own: what it shows, its members and strangers (m, *shape).
 
-    gradient_norms: Gradients
+    view: what a victim of its kind would grant, without what the attacker brings along.
+    """
+
+    view: Any
     members: np.ndarray
     strangers: np.ndarray
 
@@ -198,6 +206,20 @@ class WeightGradientsWithShadows(WeightGradients, Auxiliary):
 
     shadows: one or more, each with members and strangers; none of these is a query.
     """
+
+    shadows: tuple[Shadow, ...]
+
+
+@dataclass(frozen=True)
+class AccessibleDenoiserWithShadows(AccessibleDenoiser, Auxiliary):
+    """The same, with the denoisers of such models."""
+
+    shadows: tuple[Shadow, ...]
+
+
+@dataclass(frozen=True)
+class FullBlackBoxWithShadows(FullBlackBox, Auxiliary):
+    """Released samples, and such models with what they release."""
 
     shadows: tuple[Shadow, ...]
 

@@ -6,6 +6,7 @@ import math
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.nn.functional import one_hot
 from torch.optim import AdamW, Optimizer
 
 from victims.base import Momentum, Victim
-from victims.errors import UserError
+from victims.errors import Unsuited, UserError
 from victims.quantiles import Quantiles
 from victims.schema import Schema, pick_places
 from victims.tabular import schema_of
@@ -48,12 +49,14 @@ class TabDDPM(Victim):
     released.
     """
 
+    grants = (*Victim.grants, "denoise", "signal", "encode", "beside")
+
     family = "tabular diffusion"
 
     reached = ("network",)
 
     taken: Tensor
-    signal: Tensor
+    shares: Tensor
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class TabDDPM(Victim):
         t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
         curve = torch.cos((t + 0.008) / 1.008 * math.pi / 2).square()
         kept = (1 - curve[1:] / curve[:-1]).clamp(max=0.999)
-        self.register_buffer("signal", (1 - kept).cumprod(0).float(), persistent=False)
+        self.register_buffer("shares", (1 - kept).cumprod(0).float(), persistent=False)
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
 
     # --- training -----------------------------------------------------------------------------
@@ -106,7 +109,7 @@ class TabDDPM(Victim):
             group["lr"] = self.rates[0] * max(0.0, 1 - int(self.taken) / self.steps)
         t = torch.randint(self.times[0], (len(real),)).to(real.device)
         noise = torch.randn(len(real), self.k).to(real)
-        signal = self.signal[t][:, None]
+        signal = self.shares[t][:, None]
         numbers = signal.sqrt() * self.quantiles(real[:, self.numbers])
         numbers = numbers + (1 - signal).sqrt() * noise
         clean = self.columns.one_hot(real)
@@ -124,7 +127,7 @@ class TabDDPM(Victim):
         errors = (told[:, : self.k] - noise).square().mean(1) if self.k else 0.0
         if not self.levels:
             return errors + noised.new_zeros(len(noised))
-        signal, before = self.signal[t], self.signal_before(t)
+        signal, before = self.shares[t], self.signal_before(t)
         divergence = noised.new_zeros(len(noised))
         for span in self.spans:
             own = slice(span.start - self.k, span.stop - self.k)
@@ -138,7 +141,7 @@ class TabDDPM(Victim):
     def signal_before(self, t: Tensor) -> Tensor:
         """The share of signal (n,) one level before t (n,)."""
         return torch.where(
-            t > 0, self.signal[(t - 1).clamp(min=0)], torch.ones_like(self.signal[t])
+            t > 0, self.shares[(t - 1).clamp(min=0)], torch.ones_like(self.shares[t])
         )
 
     # --- levels -------------------------------------------------------------------------------
@@ -165,12 +168,12 @@ class TabDDPM(Victim):
         numbers, own = z[:, : self.k], z[:, self.k :]
         steps = torch.linspace(self.times[0] - 1, 0, self.times[1]).round().long().tolist()
         even = torch.ones(len(z), sum(self.levels), device=z.device)
-        levels = self.redraw_levels(even, self.signal.new_zeros(len(z), 1), chances_of(own, 0))
+        levels = self.redraw_levels(even, self.shares.new_zeros(len(z), 1), chances_of(own, 0))
         for i, (t, s) in enumerate(pairwise([*steps, -1]), 1):
             at = torch.full((len(z),), t, device=z.device)
             told = self.average(torch.cat([numbers, levels], 1), at).float()
-            signal = self.signal[at]
-            before = self.signal[at * 0 + s] if s >= 0 else torch.ones_like(signal)
+            signal = self.shares[at]
+            before = self.shares[at * 0 + s] if s >= 0 else torch.ones_like(signal)
             root, rest = signal.sqrt()[:, None], (1 - signal).sqrt()[:, None]
             clean = ((numbers - rest * told[:, : self.k]) / root).clamp(-5.2, 5.2)
             noise = (numbers - root * clean) / rest
@@ -211,6 +214,34 @@ class TabDDPM(Victim):
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Levels drawn by their probabilities."""
         return self.columns.draw_levels(outputs, chances)
+
+    # --- the denoiser -------------------------------------------------------------------------
+
+    @property
+    def timesteps(self) -> int:
+        """T, how many noise levels there are."""
+        return self.times[0]
+
+    @property
+    def signal(self) -> np.ndarray:
+        """The share (T,) of a number's variance that is left at each level."""
+        return self.shares.double().cpu().numpy()
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The numbers of records (n, d) as the network sees them, (n, k), by its own quantiles."""
+        return self.quantiles(x.to(self.device, torch.float32)[:, self.numbers])
+
+    def beside(self, x: Tensor) -> Tensor:
+        """The levels of records (n, d), one-hot: the network is given them as they are."""
+        return self.columns.one_hot(x.to(self.device, torch.float32))
+
+    @torch.no_grad()
+    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        """The noise (n, k) told in noised numbers beside levels (n, k + m) at noise levels (n,)."""
+        if not self.k:
+            raise Unsuited("it asks for the noise in numbers, and the table has none")
+        told = self.average(x.to(self.device, torch.float32), t.to(self.device))
+        return told[:, : self.k].float()
 
 
 class Perceptron(nn.Module):

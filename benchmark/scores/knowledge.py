@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
-from victims.access import Shadow, View, WeightGradients, WeightGradientsWithShadows, parts_of_view
+from victims.access import Shadow, View, of_victim, parts_of_view
 from victims.errors import NoAccess, Unsuited
 
 if TYPE_CHECKING:  # with it comes Lightning, which audits need not wait for
@@ -48,12 +48,15 @@ def split_suffices(access: type[View], split: Split) -> bool:
 
 def has_shadows(access: type[View]) -> bool:
     """Whether the attacker brings along models of its own: the reference models."""
-    return issubclass(access, WeightGradientsWithShadows)
+    return "shadows" in parts_of_view(access)
 
 
-def known_shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tuple[Shadow, ...]:
+def known_shadows(
+    access: type[View], models: Sequence[Model], split: Split, dataset: Dataset, batch_size: int
+) -> tuple[Shadow, ...]:
     """The reference models as an attacker uses them that learns from their members.
 
+    access: of the attack; each model shows the part of it that a victim grants.
     Raises Unsuited where there are none, or none with records of the attacker's left out.
     """
     if not models:
@@ -61,10 +64,12 @@ def known_shadows(models: Sequence[Model], split: Split, dataset: Dataset) -> tu
     found = []
     for model in models:
         known = divided_records(model.recipe.rows, split)
-        if not model.victim.can_grant(WeightGradients):
-            raise Unsuited("the reference models state no loss a record")
-        records = (dataset.records(rows).numpy() for rows in known)
-        found.append(Shadow(model.victim.gradient_norms, *records))  # type: ignore[arg-type]
+        own = of_victim(access)
+        if not model.victim.can_grant(own):
+            raise Unsuited(f"the reference models have no {own.__name__}")
+        bank = model.released, model.codes, batch_size
+        shown = model.victim.view(own, *bank, schema=dataset.schema)
+        found.append(Shadow(shown, *(dataset.records(rows).numpy() for rows in known)))
     return tuple(found)
 
 

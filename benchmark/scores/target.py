@@ -96,7 +96,8 @@ class Trained:
         brought: dict[str, Any] = {"schema": self.dataset.schema}
         brought |= knowledge.known_records(access, self.split, self.dataset)
         if knowledge.has_shadows(access):
-            brought["shadows"] = knowledge.known_shadows(self.shadows, self.split, self.dataset)
+            known = access, self.shadows, self.split, self.dataset, self.batch_size
+            brought["shadows"] = knowledge.known_shadows(*known)
         model = self.model
         samples = model.outputs if issubclass(access, PartialBlackBox) else model.released
         return model.victim.view(access, samples, model.codes, self.batch_size, **brought)

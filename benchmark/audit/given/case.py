@@ -29,6 +29,7 @@ WITHOUT = {
     "members": "an audit has no attacker who knows members",
     "denoise": "no diffusion model is given",
     "vary": "no diffusion model is given",
+    "shadows": "an audit has no models of the attacker's own whose members are known",
     "gradient_norms": "an audit takes no gradients of weights",
 }
 """Field of a view -> why an audit may not have it."""
