@@ -36,6 +36,9 @@ Neighbours = tuple[np.ndarray, np.ndarray]
 LARGE, COMPONENTS, FITTED = 2048, 256, 4000
 """Records of more than LARGE values are compared by COMPONENTS numbers, fitted to FITTED."""
 
+POWER = 2
+"""Iterations in which components are found: they need not be the very best."""
+
 PAIRS = 8
 """Members, and as many others, that are shown beside the samples that come closest to them."""
 
@@ -107,9 +110,10 @@ class _Compared:
         self.pca: PCA | None = None
         if flat.shape[1] > LARGE:
             some = flat[some_rows(len(flat), FITTED)].numpy()
-            self.pca = PCA(min(COMPONENTS, len(some)), svd_solver="randomized", random_state=0)
+            few = {"svd_solver": "randomized", "iterated_power": POWER, "random_state": 0}
+            self.pca = PCA(min(COMPONENTS, len(some)), **few)
             self.pca.fit(some)
-        self.records = self._short(flat)
+        self.records = torch.cat([self._short(part) for part in flat.split(CHUNK)])
 
     def samples(self, rows: np.ndarray) -> Tensor:
         """These released samples (n,), as the records."""
@@ -121,7 +125,8 @@ class _Compared:
             return flat
         centred = flat - torch.from_numpy(self.pca.mean_).to(flat)
         inside = centred @ torch.from_numpy(self.pca.components_.T).to(flat)
-        left = centred.square().sum(1) - inside.square().sum(1)
+        whole, known = (torch.linalg.vector_norm(own, dim=1) for own in (centred, inside))
+        left = whole.square() - known.square()
         return torch.cat([inside, left.clamp(min=0).sqrt()[:, None]], 1)
 
 
