@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from benchmark.job.record import Record
 from benchmark.measures import pairs
-from benchmark.measures.columns import summary
+from benchmark.measures.columns import summarise_scores
 from benchmark.measures.result import Check, JobResult, Strip
 from benchmark.report.collect import DONE, Outcome, Study
 from benchmark.store.keys import plain
@@ -80,7 +80,7 @@ def result_of(
         row = {"attack": attack, "access": ACCESS[attack], "calibrated": calibrated}
         row |= {"warnings": "", "seconds": 1.0, "status": "no access"}
         if values is not None:
-            numbers_of_scores = summary(values[member], values[~member])
+            numbers_of_scores = summarise_scores(values[member], values[~member])
             row |= {"status": "ok", "epsilon": np.inf} | numbers_of_scores
             queries = {"query": np.arange(len(member)), "member": member, "score": values}
             names = {"attack": attack, "calibrated": calibrated}
@@ -95,7 +95,7 @@ def result_of(
         provenance={"victim key": "0" * 64},
         rows=pd.DataFrame(rows),
         scores=tidy,
-        comparisons=pairs.compare(tidy) if compared else pd.DataFrame(),
+        comparisons=pairs.compare_rows(tidy) if compared else pd.DataFrame(),
         samples=images,
         strips={"white_box": strip},
         checks=[Check("few queries", "warning", "only <40> members & non-members")],

@@ -20,7 +20,7 @@ from benchmark.data.queries import Queries
 from benchmark.measures import checks, copies, metrics, pairs
 from benchmark.measures.blind import Blind
 from benchmark.measures.checks import Check
-from benchmark.measures.numbers import count
+from benchmark.measures.numbers import count_of
 from benchmark.measures.result import NO_ACCESS, JobResult, Strip
 from benchmark.scores.closest import PAIRS, closest, pictures
 from benchmark.store.seeds import sub_seed
@@ -145,11 +145,11 @@ def checks_of(
         real = case.data["non_members"].values  # repeated ones too, as among the released records
         found += checks.mode_collapse(released.values, real, seed)
         found += _check_brightness(
-            case, checks.some(released.values, seed), checks.some(real, seed)
+            case, checks.draw_rows(released.values, seed), checks.draw_rows(real, seed)
         )
     accesses = {access for pair in ordered_pairs() for access in pair}
     chain = rows.loc[rows["access"].isin(accesses), "attack"]
-    compared = pairs.compare(scores[scores["attack"].isin(chain)])
+    compared = pairs.compare_rows(scores[scores["attack"].isin(chain)])
     return found + checks.of_rows(rows, scores, compared)
 
 
@@ -162,7 +162,7 @@ def _check_copies(counted: Copies) -> list[Check]:
     if not counted.telling_non_members or counted.copied_members:
         return []
     message = (
-        f"{count(counted.copied_non_members, 'non-members')} and no members stand among the "
+        f"{count_of(counted.copied_non_members, 'non-members')} and no members stand among the "
         f"released records word for word: were the two swapped, or non-members trained on?"
     )
     return [Check("copied non-members", "error", message)]
@@ -192,7 +192,7 @@ def _check_blind(config: DictConfig, queries: Queries) -> list[Check]:
     if baseline is None or min(member.sum(), (~member).sum()) < baseline.folds:
         return []
     seed = sub_seed(config.seed, "blind")
-    guess = baseline.guess(queries, seed)
+    guess = baseline.guess_members(queries, seed)
     area = metrics.auroc(guess.scores[member], guess.scores[~member])
     row = {"access": NO_ACCESS, "auroc": area, "auroc_low": guess.low, "auroc_high": guess.high}
     return checks.split_leaks([row])

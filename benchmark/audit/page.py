@@ -14,7 +14,7 @@ from benchmark.audit.advice import next_steps
 from benchmark.audit.beside import AVERAGE_AND_WORST
 from benchmark.audit.worst import Told
 from benchmark.data import tiles
-from benchmark.measures.numbers import number, percent
+from benchmark.measures.numbers import format_number, format_percent
 from benchmark.measures.result import JobResult
 from benchmark.show import figures, html
 from benchmark.show.html import (
@@ -98,8 +98,8 @@ def _texts_of_statement(told: Told) -> dict[str, str]:
         "id": told.id,
         "why": told.why,
         "by": told.by,
-        "auroc": number(told.auroc),
-        "interval": f"[{number(told.low)}, {number(told.high)}]",
+        "auroc": format_number(told.auroc),
+        "interval": f"[{format_number(told.low)}, {format_number(told.high)}]",
         "proven": "recognised" if told.proven else "as guessing",
     }
 
@@ -147,7 +147,7 @@ def _row_pair(pair: RowPair) -> dict[str, Any]:
     ours, theirs = _texts_of_cells(pair.record), _texts_of_cells(pair.sample)
     return {
         "title": "member" if pair.member else "non-member",
-        "distance": number(pair.distance),
+        "distance": format_number(pair.distance),
         "columns": list(pair.record),
         "cells": [(a, b, a != b) for a, b in zip(ours, theirs, strict=True)],
     }
@@ -163,9 +163,9 @@ def _texts_of_record(record: Exposed) -> dict[str, Any]:
     return {
         "id": record.id,
         "score": f"{record.score + 0.0:.4g}",
-        "above": "none" if record.above == 0 else percent(record.above),
+        "above": "none" if record.above == 0 else format_percent(record.above),
         "closest": "n/a" if record.closest < 0 else str(record.closest),
-        "distance": number(record.distance),
+        "distance": format_number(record.distance),
         "picture": picture,
     }
 

@@ -38,7 +38,7 @@ from benchmark.measures import checks
 from benchmark.measures.blind import Blind
 from benchmark.measures.checks import Check
 from benchmark.measures.dataset_inference import set_p_value
-from benchmark.measures.numbers import equals
+from benchmark.measures.numbers import format_p_value
 from benchmark.measures.pairs import scores_by_row
 from benchmark.measures.result import JobResult
 from benchmark.store.keys import plain
@@ -82,13 +82,13 @@ class Finding:
         found = [
             said,
             f"{self.suspects} suspects and {self.unseen} unseen records, by "
-            f"{len(self.features)} scores each: p {equals(self.p_value)} (exact permutation "
-            f"test; under {self.level:g} counts).",
+            f"{len(self.features)} scores each: p {format_p_value(self.p_value)} "
+            f"(exact permutation test; under {self.level:g} counts).",
         ]
         if np.isnan(self.blind_p_value):
             return [*found, "Nobody looked whether the two sets differ by themselves (blind=none)."]
         found.append(
-            f"The same test without any model: p {equals(self.blind_p_value)}. "
+            f"The same test without any model: p {format_p_value(self.blind_p_value)}. "
             + (
                 "The two sets differ by themselves; draw both from one source."
                 if self.blind_p_value < self.level
@@ -254,7 +254,7 @@ def _blind_p_value(config: DictConfig, queries: Queries, seed: int) -> float:
     baseline: Blind | None = build(config.blind, "blind") if config.blind else None
     if baseline is None:
         return np.nan
-    features, member = baseline.features(queries, seed), queries.is_member
+    features, member = baseline.features_of(queries, seed), queries.is_member
     return set_p_value(features[member], features[~member], seed)
 
 

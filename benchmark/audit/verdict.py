@@ -21,7 +21,7 @@ from benchmark.audit.evidence import Evidence, evidence_of
 from benchmark.audit.worst import NONE, Worst
 from benchmark.config.build import check
 from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
-from benchmark.measures.copies import excess
+from benchmark.measures.copies import proven_excess
 from benchmark.measures.result import JobResult
 from benchmark.store.keys import plain
 from victims.errors import UserError
@@ -130,7 +130,7 @@ def judge_audit(
     named = {check.name for check in checks}
     doubtful, failed = SPLIT_LEAKS in named, FAILED_ATTACK in named
     copied = copies.count_proven(level) if copies.released else 0
-    nearly = int(np.ceil(excess(result.copies, "near copies", level) * copies.members))
+    nearly = int(np.ceil(proven_excess(result.copies, "near copies", level) * copies.members))
     spared = copies.released and copies.p_swapped < 1 - level
     resolved = [e for e in found if not np.isnan(e.found)]
     upper = max(e.upper for e in found)

@@ -11,7 +11,7 @@ from benchmark.audit.copies import CHANCE, Copies
 from benchmark.audit.evidence import Evidence
 from benchmark.audit.verdict import Verdict
 from benchmark.audit.worst import Worst
-from benchmark.measures.numbers import count
+from benchmark.measures.numbers import count_of
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Facts
@@ -161,7 +161,7 @@ def _say_copies(verdict: Verdict, copies: Copies) -> str:
 
 def _near_copies(verdict: Verdict) -> str:
     return (
-        f"{count(verdict.nearly, 'members')}, more than chance explains, have a near copy among "
+        f"{count_of(verdict.nearly, 'members')}, more than chance explains, have a near copy among "
         f"the released records: at most a fifth as far as 50 records are on average."
     )
 

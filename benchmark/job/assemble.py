@@ -36,7 +36,7 @@ def result_of(
 ) -> JobResult:
     """A job's result. rows, scores: as `Table.build` gives them. canaries: of the one-run audit."""
     request, split, dataset = job.request, job.trial.split, job.trial.dataset
-    victim, comparisons = target.model, pairs.compare(scores)
+    victim, comparisons = target.model, pairs.compare_rows(scores)
     kind = request.victim.victim.kind.__name__
     meta, seed = read_meta(victim.folder), sub_seed(request.seed, "copies")
     near = closest(target.view(FullBlackBox), job.trial.queries, seed)
@@ -53,7 +53,7 @@ def result_of(
             "duplicates dropped": split.duplicates,
             "store": str(job.store.root),
         },
-        rows=rows.assign(best=pairs.best(rows, comparisons)),
+        rows=rows.assign(best=pairs.best_rows(rows, comparisons)),
         scores=scores,
         comparisons=comparisons,
         sets=pairs.set_curves(scores),
@@ -64,8 +64,8 @@ def result_of(
         strips=_strips_of_attacks(job, target, set(scores["attack"])) if dataset.is_image else {},
         canaries=canaries,
         checks=[
-            *promise.broken(scores, victim.privacy, canaries),
-            *promise.nominal(victim.privacy),
+            *promise.check_broken(scores, victim.privacy, canaries),
+            *promise.check_nominal(victim.privacy),
             *_checks_of_data(job, victim),
             *pairs.same_order(scores),
             *checks.of_rows(rows, scores, comparisons),

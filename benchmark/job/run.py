@@ -40,7 +40,7 @@ def run(config: DictConfig) -> JobResult:
 
     rows, scores = job.table.build(raws)
     rows = with_budgets(pd.concat([rows, blind], ignore_index=True), request.attacks)
-    rows = promise.columns(rows, scores, victim.privacy, len(trial.split.members))
+    rows = promise.promise_columns(rows, scores, victim.privacy, len(trial.split.members))
     audited = _audit_by_canaries(job, models)
     return result_of(job, target, rows=rows, scores=scores, canaries=audited)
 

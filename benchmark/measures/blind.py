@@ -23,7 +23,7 @@ from attacks.base import some_rows
 from benchmark.config.build import Chosen
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics
-from benchmark.measures.columns import summary
+from benchmark.measures.columns import summarise_scores
 from benchmark.measures.result import NO_ACCESS
 from benchmark.store.entries import Store, read_meta
 from benchmark.store.seeds import sub_seed
@@ -68,7 +68,7 @@ class Blind:
     ) -> None:
         self.components, self.folds, self.shuffles = components, folds, shuffles
 
-    def guess(
+    def guess_members(
         self,
         queries: Queries,
         seed: int,
@@ -77,7 +77,7 @@ class Blind:
 
         There must be at least as many members, and non-members, as folds.
         """
-        member, features = queries.is_member, self.features(queries, seed)
+        member, features = queries.is_member, self.features_of(queries, seed)
         rng = np.random.default_rng(seed)
         cutter = StratifiedKFold(self.folds, shuffle=True, random_state=int(rng.integers(2**31)))
         folds = list(cutter.split(features, member))
@@ -92,7 +92,7 @@ class Blind:
         area, margin = shuffled[0], norm.ppf(0.975) * float(np.std(shuffled[1:], ddof=1))
         return Guess(found[:, 0], max(0.0, area - margin), min(1.0, area + margin))
 
-    def features(self, queries: Queries, seed: int) -> np.ndarray:
+    def features_of(self, queries: Queries, seed: int) -> np.ndarray:
         """Principal components of the queries (n, c) and their squares: (n, 2c)."""
         some = queries.records(some_rows(len(queries), FITTED, seed)).flatten(1).numpy()
         pca = PCA(min(self.components, *some.shape), random_state=seed % 2**32).fit(some)
@@ -126,13 +126,13 @@ def row_of(
     }
 
     def make(folder: Path) -> None:
-        guess = baseline.guess(queries, seed)
+        guess = baseline.guess_members(queries, seed)
         np.savez(folder / "guess.npz", **guess._asdict())
 
     folder = store.get("blind", filed, make)
     stored = np.load(folder / "guess.npz")
     values, low, high = stored["scores"], float(stored["low"]), float(stored["high"])
-    row |= summary(values[member], values[~member])
+    row |= summarise_scores(values[member], values[~member])
     # The other intervals are of independent scores, which these are not.
     row |= {name: np.nan for name in row if name.endswith(("_low", "_high"))}
     row |= {"auroc_low": low, "auroc_high": high, "warnings": LEAKS if low > 0.5 else ""}

@@ -143,7 +143,7 @@ def weaker_beats_stronger(
             places.setdefault(place, []).append(row)
     p_values = pairs.one_sided(comparisons)
     tried = [
-        (weak, strong, _beats(weak, strong, p_values))
+        (weak, strong, _p_value_of_order(weak, strong, p_values))
         for calibrated in dict.fromkeys(kind for kind, _ in places)
         for less, more in ordered_pairs()
         if (strong := places.get((calibrated, more)))
@@ -160,7 +160,7 @@ def weaker_beats_stronger(
     return list(found.values())
 
 
-def _beats(
+def _p_value_of_order(
     weak: Mapping[str, Any],
     strong: Iterable[Mapping[str, Any]],
     p_values: Mapping[tuple[pairs.Row, pairs.Row], float],
@@ -171,7 +171,7 @@ def _beats(
     return max(p_values.get((name, other), 1.0) for other in others)
 
 
-def some(records: np.ndarray, seed: int) -> np.ndarray:
+def draw_rows(records: np.ndarray, seed: int) -> np.ndarray:
     """DIVERSITY_ROWS of the records (n, *shape), or all: drawn, they may stand in any order."""
     return np.asarray(records[some_rows(len(records), DIVERSITY_ROWS, seed)])
 
@@ -179,13 +179,16 @@ def some(records: np.ndarray, seed: int) -> np.ndarray:
 def mode_collapse(released: np.ndarray, held_out: np.ndarray, seed: int) -> list[Check]:
     """Released samples (k, *shape) are far more alike than held-out records (n, *shape).
 
-    `some` of each are compared. Both sides must be treated alike: where repeated records were taken
-    from one, coarse records that are honest look collapsed. Finds a collapse to one or two modes;
-    with many the mean distance is nearly that of the data.
+    `draw_rows` of each are compared. Both sides must be treated alike: where repeated records were
+    taken from one, coarse records that are honest look collapsed. Finds a collapse to one or two
+    modes; with many the mean distance is nearly that of the data.
     """
     if min(len(released), len(held_out)) < 2:
         return []
-    ours, real = _mean_distance(some(released, seed)), _mean_distance(some(held_out, seed))
+    ours, real = (
+        _mean_distance(draw_rows(released, seed)),
+        _mean_distance(draw_rows(held_out, seed)),
+    )
     if ours >= MIN_DIVERSITY * real:
         return []
     message = (

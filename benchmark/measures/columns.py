@@ -1,8 +1,8 @@
 """The columns of the table of attacks, each of them defined here and nowhere else.
 
-To add one, add it to COLUMNS. A number that follows from the scores is computed by `summary`. Any
-other value must stand in the rows under the column's name. Files hold every column; terminal, page
-and report show those that name them.
+To add one, add it to COLUMNS. A number that follows from the scores is computed by
+`summarise_scores`. Any other value must stand in the rows under the column's name. Files hold every
+column; terminal, page and report show those that name them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from benchmark.measures import metrics, rates
-from benchmark.measures.numbers import duration, number, percent, spaced
+from benchmark.measures.numbers import format_duration, format_number, format_percent, spaced_name
 from victims.accounting import ERROR
 
 Table = Literal["terminal", "page", "report", "study"]
@@ -64,13 +64,13 @@ class Column:
         """The heading where a cell has one line."""
         return f"{self.heading} {self.note}" if self.beside else self.heading
 
-    def written(self, row: Row) -> str:
+    def text_of(self, row: Row) -> str:
         """A row's value for a reader."""
-        return self.text(row) if self.text else number(row[self.name])
+        return self.text(row) if self.text else format_number(row[self.name])
 
-    def line(self, row: Row) -> str:
+    def line_of(self, row: Row) -> str:
         """The same where a cell has one line."""
-        return " ".join([self.written(row), *(self.small(row) if self.beside else [])])
+        return " ".join([self.text_of(row), *(self.small(row) if self.beside else [])])
 
 
 class Promise(NamedTuple):
@@ -98,7 +98,7 @@ def promise_of(row: Row) -> Promise | None:
     return Promise(f"{row['epsilon']:.3g}{bound}", measured, terms)
 
 
-def _promised(row: Row) -> str:
+def _promised_epsilon(row: Row) -> str:
     promise = promise_of(row)
     return promise.promised if promise else ""
 
@@ -108,17 +108,17 @@ def _measured_and_terms(row: Row) -> list[str]:
     return [text for text in promise[1:] if text] if promise else []
 
 
-def _words(name: str, row: Row) -> str:
-    return spaced(row[name])
+def _in_words(name: str, row: Row) -> str:
+    return spaced_name(row[name])
 
 
-def _access(row: Row) -> str:
+def _access_and_budget(row: Row) -> str:
     """What a row's attacker has, and its budget: partial black box, 600 evaluations."""
-    asked = _evaluations(row)
-    return _words("access", row) + (f", {asked} evaluations" if asked else "")
+    asked = _budget_in_words(row)
+    return _in_words("access", row) + (f", {asked} evaluations" if asked else "")
 
 
-def _evaluations(row: Row) -> str:
+def _budget_in_words(row: Row) -> str:
     asked = row.get("evaluations", np.nan)
     return "" if pd.isna(asked) else f"{asked:.0f}"
 
@@ -126,7 +126,7 @@ def _evaluations(row: Row) -> str:
 def _auroc_interval(row: Row) -> list[str]:
     if pd.isna(row["auroc"]):
         return []
-    return [f"[{number(row['auroc_low'])}, {number(row['auroc_high'])}]"]
+    return [f"[{format_number(row['auroc_low'])}, {format_number(row['auroc_high'])}]"]
 
 
 AUROC = Column(
@@ -143,7 +143,7 @@ AUROC = Column(
 )
 
 
-def _rate(name: str, fpr: float) -> Column:
+def _rate_column(name: str, fpr: float) -> Column:
     """The true positive rate at a false positive rate."""
 
     def ends(row: Row) -> list[str]:
@@ -155,7 +155,7 @@ def _rate(name: str, fpr: float) -> Column:
         f"share of members found while at most {100 * fpr:g}% of non-members are accused",
         f"TPR@{100 * fpr:g}%",
         ("terminal", "page", "report"),
-        text=lambda row: percent(row[name]),
+        text=lambda row: format_percent(row[name]),
         small=ends,
         measure=lambda x, y: rates.tpr_at_fpr(x, y, fpr).tpr,
         interval=partial(rates.tpr_interval, fpr=fpr),
@@ -168,8 +168,8 @@ COLUMNS = (
         "its name in the config",
         "attack",
         ("terminal", "page", "report"),
-        text=partial(_words, "attack"),
-        small=lambda row: [_access(row)],
+        text=partial(_in_words, "attack"),
+        small=lambda row: [_access_and_budget(row)],
         note="access",
         kind="name",
         width=13,
@@ -179,7 +179,7 @@ COLUMNS = (
         "what the attacker may touch",
         "access",
         ("terminal",),
-        text=_access,
+        text=_access_and_budget,
         kind="name",
         width=8,
     ),
@@ -188,12 +188,12 @@ COLUMNS = (
         "name of the calibration, or none",
         "calibrated",
         ("terminal", "page", "report"),
-        text=partial(_words, "calibrated"),
+        text=partial(_in_words, "calibrated"),
         kind="name",
         width=11,
     ),
     AUROC,
-    *(_rate(name, fpr) for name, fpr in rates.FPR_COLUMNS.items()),
+    *(_rate_column(name, fpr) for name, fpr in rates.FPR_COLUMNS.items()),
     Column(
         "average_precision",
         "area under the precision-recall curve",
@@ -222,7 +222,7 @@ COLUMNS = (
         "what private training promises; infinite without it",
         "ε",
         ("page", "study"),
-        text=_promised,
+        text=_promised_epsilon,
         small=_measured_and_terms,
         note="promised",
     ),
@@ -235,14 +235,14 @@ COLUMNS = (
         "how often the attack may ask a network for each query; NaN without a budget",
         "evaluations",
         ("report",),
-        text=_evaluations,
+        text=_budget_in_words,
     ),
     Column(
         "seconds",
         "that the attack took; of a calibrated row, on the reference models",
         "time",
         ("terminal", "page", "report"),
-        text=lambda row: duration(row["seconds"]),
+        text=lambda row: format_duration(row["seconds"]),
     ),
     Column("auroc_reference", "on reference models, see `scores.rows.on_references`"),
     Column("tpr_at_1_reference", "likewise"),
@@ -258,7 +258,7 @@ def columns_of(table: Table) -> list[Column]:
     return [column for column in COLUMNS if table in column.tables]
 
 
-def summary(members: ArrayLike, non_members: ArrayLike) -> dict[str, float]:
+def summarise_scores(members: ArrayLike, non_members: ArrayLike) -> dict[str, float]:
     """Every number that follows from scores, by its column; NaN where it cannot be resolved.
 
     members (m,), non_members (n,): scores, larger = more likely a member.

@@ -56,7 +56,7 @@ class Closest:
     @property
     def calibrated(self) -> np.ndarray:
         """Distance of each sample to its closest record over the mean of the k closest, (n,)."""
-        return _calibrated(self.distances[:, 0], self.distances)
+        return _calibrate_distance(self.distances[:, 0], self.distances)
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """Of each record, the smallest calibrated distance of a sample that is closest to it.
@@ -114,11 +114,13 @@ def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
     """
     best, _ = closest.best()
     rows = [
-        {"measure": name, **_counted(best <= limit, closest.member, level)}
+        {"measure": name, **_count_copied(best <= limit, closest.member, level)}
         for name, limit in COUNTED.items()
     ]
-    found = _differences(closest, closest.member.astype(np.int8))
-    left_out = np.array([list(_less(closest, kind)) for kind in _deletions(closest.member, seed)])
+    found = _compare_kinds(closest, closest.member.astype(np.int8))
+    left_out = np.array(
+        [list(_less(closest, kind)) for kind in _leave_groups_out(closest.member, seed)]
+    )
     spread = np.sqrt((GROUPS - 1) / GROUPS * ((left_out - left_out.mean(0)) ** 2).sum(0))
     margin = student.ppf((1 + level) / 2, GROUPS - 1) * spread
     for (name, (ours, theirs)), width in zip(found.items(), margin, strict=True):
@@ -129,7 +131,7 @@ def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
     return frame.assign(difference=frame["members"] - frame["held_out"])[COPIES]
 
 
-def excess(found: pd.DataFrame, measure: str, level: float) -> float:
+def proven_excess(found: pd.DataFrame, measure: str, level: float) -> float:
     """Share of the members that was copied beyond that of other records; 0 where not proven.
 
     found: as `table` gives it, or empty. measure: one of COUNTED.
@@ -139,7 +141,7 @@ def excess(found: pd.DataFrame, measure: str, level: float) -> float:
     return float(rows["difference"].iloc[0]) if proven else 0.0
 
 
-def differences(found: pd.DataFrame) -> dict[str, float]:
+def differences_by_name(found: pd.DataFrame) -> dict[str, float]:
     """What sets members apart, by name, for tables of many victims; none where nothing is known."""
     if found.empty:
         return {}
@@ -148,7 +150,7 @@ def differences(found: pd.DataFrame) -> dict[str, float]:
     return {f"{name}, members less others": float(own[name]) for name in names if name in own}
 
 
-def _counted(is_copied: np.ndarray, member: np.ndarray, level: float) -> dict[str, float]:
+def _count_copied(is_copied: np.ndarray, member: np.ndarray, level: float) -> dict[str, float]:
     """Shares of members and of others, the ends of the difference's interval, and the p-value."""
     ours, theirs = int(is_copied[member].sum()), int(is_copied[~member].sum())
     m, n = int(member.sum()), int((~member).sum())
@@ -177,7 +179,7 @@ def more_often(ours: int, m: int, theirs: int, n: int) -> float:
     return float(hypergeom.sf(ours - 1, m + n, m, ours + theirs))
 
 
-def _deletions(member: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+def _leave_groups_out(member: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """Yield what each record is, 1 a member, 0 another, -1 left out: a group at a time is."""
     group = np.empty(len(member), int)
     rng = np.random.default_rng(seed)
@@ -189,19 +191,22 @@ def _deletions(member: np.ndarray, seed: int) -> Iterator[np.ndarray]:
 
 
 def _less(closest: Closest, kind: np.ndarray) -> Iterator[float]:
-    for ours, theirs in _differences(closest, kind).values():
+    for ours, theirs in _compare_kinds(closest, kind).values():
         yield ours - theirs
 
 
-def _differences(closest: Closest, kind: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Measure -> its value against the members and against the others. kind: see `_deletions`."""
+def _compare_kinds(closest: Closest, kind: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Measure -> its value against the members and against the others.
+
+    kind: see `_leave_groups_out`.
+    """
     allowed = [kind[closest.records] == side for side in (1, 0)]
-    near = [_nearest(closest.distances, one) for one in allowed]
-    apart = [_nearest(closest.apart, kind[closest.others] == side)[0] for side in (1, 0)]
+    near = [_nearest_allowed(closest.distances, one) for one in allowed]
+    apart = [_nearest_allowed(closest.apart, kind[closest.others] == side)[0] for side in (1, 0)]
     shares, authentic, tests = [], [], []
     for side, (distance, place) in zip((1, 0), near, strict=True):
         own = apart[1 - side][closest.records[np.arange(len(place)), place]]
-        shares.append(float(_calibrated(distance, closest.distances).mean()))
+        shares.append(float(_calibrate_distance(distance, closest.distances).mean()))
         authentic.append(float((distance > own).mean()))
         other = kind == 1 - side
         tests.append(
@@ -214,27 +219,30 @@ def _differences(closest: Closest, kind: np.ndarray) -> dict[str, tuple[float, f
     nearer = float(np.mean(ours < theirs) + np.mean(ours == theirs) / 2)
     return {
         "DCR share": (nearer, 1 - nearer),
-        "NNDR": (_ratio(closest.distances, allowed[0]), _ratio(closest.distances, allowed[1])),
+        "NNDR": (
+            _mean_ratio(closest.distances, allowed[0]),
+            _mean_ratio(closest.distances, allowed[1]),
+        ),
         "calibrated distance": (shares[0], shares[1]),
         "authenticity": (authentic[0], authentic[1]),
         "C_T": (tests[0], tests[1]),
     }
 
 
-def _nearest(distances: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _nearest_allowed(distances: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distance to the first record that is allowed, and its place; the last place without any."""
     place = np.where(allowed.any(1), allowed.argmax(1), distances.shape[1] - 1)
     return distances[np.arange(len(place)), place], place
 
 
-def _ratio(distances: np.ndarray, allowed: np.ndarray) -> float:
+def _mean_ratio(distances: np.ndarray, allowed: np.ndarray) -> float:
     """Mean of the distance to the first record that is allowed over that to the second, or last."""
-    first, _ = _nearest(distances, allowed)
-    second, _ = _nearest(distances, allowed & (allowed.cumsum(1) > 1))
+    first, _ = _nearest_allowed(distances, allowed)
+    second, _ = _nearest_allowed(distances, allowed & (allowed.cumsum(1) > 1))
     return float(np.divide(first, second, out=np.ones_like(first), where=second > 0).mean())
 
 
-def _calibrated(distance: np.ndarray, distances: np.ndarray) -> np.ndarray:
+def _calibrate_distance(distance: np.ndarray, distances: np.ndarray) -> np.ndarray:
     """Over the mean of all k; 1 where these are all zero, because such a record tells nothing."""
     mean = distances.mean(1)
     return np.divide(distance, mean, out=np.ones_like(mean), where=mean > 0)

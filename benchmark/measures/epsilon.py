@@ -36,13 +36,13 @@ def from_scores(
     >>> round(from_scores(range(100, 200), range(100), delta=1e-5), 2)  # wholly apart
     2.5
     """
-    (choose_in, test_in), (choose_out, test_out) = halves(members, non_members, seed)
+    (choose_in, test_in), (choose_out, test_out) = split_in_halves(members, non_members, seed)
     if min(len(choose_in), len(choose_out)) == 0:
         return 0.0
     thresholds = np.unique(np.concatenate([choose_in, choose_out]))
-    bounds = _bounds(choose_in, choose_out, thresholds, delta, level)
+    bounds = _lower_bounds(choose_in, choose_out, thresholds, delta, level)
     side, best = np.unravel_index(np.argmax(bounds), bounds.shape)
-    found = _bounds(test_in, test_out, thresholds[best : best + 1], delta, level)
+    found = _lower_bounds(test_in, test_out, thresholds[best : best + 1], delta, level)
     return max(0.0, float(found[side, 0]))
 
 
@@ -90,10 +90,10 @@ def at_least(correct: int, guesses: int, canaries: int, delta: float, level: flo
     >>> round(at_least(60, 64, 100, delta=1e-5), 2), at_least(32, 64, 100, delta=1e-5)
     (1.84, 0.0)
     """
-    return largest(lambda e: p_value(correct, guesses, canaries, e, delta) < 1 - level)
+    return largest_refuted(lambda e: p_value(correct, guesses, canaries, e, delta) < 1 - level)
 
 
-def largest(is_refuted: Callable[[float], bool], cap: float = np.inf) -> float:
+def largest_refuted(is_refuted: Callable[[float], bool], cap: float = np.inf) -> float:
     """The largest number >= 0 that is refuted, by bisection; 0 where none is.
 
     cap: above it nothing is looked for. What is refuted must be all up to some number.
@@ -126,12 +126,14 @@ def p_value(correct: int, guesses: int, canaries: int, epsilon: float, delta: fl
     return float(min(1.0, binom.sf(correct - 1, guesses, right) + 2 * canaries * delta * worst))
 
 
-def halves(members: ArrayLike, non_members: ArrayLike, seed: int) -> list[list[np.ndarray]]:
+def split_in_halves(
+    members: ArrayLike, non_members: ArrayLike, seed: int
+) -> list[list[np.ndarray]]:
     """Of either group a random half to choose a threshold on, and the other to test it on."""
-    return [_halves(scores, i, seed) for i, scores in enumerate((members, non_members))]
+    return [_split_group(scores, i, seed) for i, scores in enumerate((members, non_members))]
 
 
-def _halves(scores: ArrayLike, group: int, seed: int) -> list[np.ndarray]:
+def _split_group(scores: ArrayLike, group: int, seed: int) -> list[np.ndarray]:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1 or not np.isfinite(scores).all():
         raise ValueError(f"scores of shape {scores.shape}: finite ones, (n,), are needed")
@@ -139,7 +141,7 @@ def _halves(scores: ArrayLike, group: int, seed: int) -> list[np.ndarray]:
     return np.array_split(scores[order], 2)
 
 
-def _bounds(
+def _lower_bounds(
     members: np.ndarray, non_members: np.ndarray, thresholds: np.ndarray, delta: float, level: float
 ) -> np.ndarray:
     """Lower bounds (2, t): scores >= threshold called members; those below called non-members."""
@@ -149,13 +151,13 @@ def _bounds(
     tail = (1 - level) / 2
     return np.stack(
         [
-            _log_ratio(_low(found, m, tail) - delta, high_end(accused, n, tail)),
-            _log_ratio(_low(n - accused, n, tail) - delta, high_end(m - found, m, tail)),
+            _log_ratio(_lower_ends(found, m, tail) - delta, high_end(accused, n, tail)),
+            _log_ratio(_lower_ends(n - accused, n, tail) - delta, high_end(m - found, m, tail)),
         ]
     )
 
 
-def _low(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
+def _lower_ends(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
     """Clopper and Pearson's lower ends, one-sided at `tail`."""
     ends = beta.ppf(tail, np.maximum(successes, 1), trials - np.maximum(successes, 1) + 1)
     return np.where(successes > 0, ends, 0.0)
@@ -163,7 +165,7 @@ def _low(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
 
 def high_end(successes: np.ndarray, trials: int, tail: float) -> np.ndarray:
     """Clopper and Pearson's upper ends, one-sided at `tail`."""
-    return 1.0 - _low(trials - successes, trials, tail)
+    return 1.0 - _lower_ends(trials - successes, trials, tail)
 
 
 def _log_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

@@ -77,28 +77,28 @@ def over_seeds(
     if n > 1 and between:
         error = float(found.std(ddof=1) / np.sqrt(n))
         margins.append(float(t.ppf((1 + LEVEL) / 2, n - 1)) * error)
-        p_values.append(_tail(mean, error, n - 1))
+        p_values.append(_tail_chance(mean, error, n - 1))
     if halves is not None and n:
         error = float(np.sqrt(np.square(np.asarray(halves, float)).sum()) / n / Z)
         margins.append(Z * error)
-        p_values.append(_tail(mean, error))
+        p_values.append(_tail_chance(mean, error))
     margin = max(margins, default=np.nan)
     return Estimate(mean, mean - margin, mean + margin, max(p_values, default=np.nan), n)
 
 
-def between(a: Sequence[float], b: Sequence[float]) -> Estimate:
+def difference_between(a: Sequence[float], b: Sequence[float]) -> Estimate:
     """Mean of a minus mean of b, of two values or more each: Welch's t-test; `seeds` is 0."""
     mean = float(np.mean(a) - np.mean(b))
     error = float(np.sqrt(sum(np.var(own, ddof=1) / len(own) for own in (a, b))))
     if not error:
-        return Estimate(mean, mean, mean, _tail(mean, error), 0)
+        return Estimate(mean, mean, mean, _tail_chance(mean, error), 0)
     test = ttest_ind(a, b, equal_var=False)
     low, high = test.confidence_interval(LEVEL)
-    p_value = _tail(mean, error, test.df)
+    p_value = _tail_chance(mean, error, test.df)
     return Estimate(mean, float(low), float(high), p_value, 0, freedom=float(test.df))
 
 
-def widened(estimate: Estimate, error: Estimate) -> Estimate:
+def widen_by(estimate: Estimate, error: Estimate) -> Estimate:
     """An estimate with another error of the same mean, where that is wider."""
     half, p_value = max(estimate.half, error.half), max(estimate.p_value, error.p_value)
     low, high = estimate.mean - half, estimate.mean + half
@@ -110,7 +110,7 @@ def wider_side(value: float, low: float, high: float) -> float:
     return max(high - value, value - low)
 
 
-def _tail(mean: float, error: float, freedom: float = np.inf) -> float:
+def _tail_chance(mean: float, error: float, freedom: float = np.inf) -> float:
     """Chance of a mean at least as large where the truth is 0."""
     if error == 0:
         return 0.0 if mean > 0 else 1.0
@@ -128,7 +128,7 @@ def of_auroc(rows: pd.DataFrame) -> Estimate:
     return found
 
 
-def differences(found: Sequence[Difference], between: bool = True) -> Estimate:
+def combine_differences(found: Sequence[Difference], between: bool = True) -> Estimate:
     """One paired difference a seed, combined; between=False: for these models, not for others."""
     halves = [wider_side(d.difference, d.low, d.high) for d in found]
     return over_seeds([d.difference for d in found], halves, between)

@@ -17,7 +17,13 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from benchmark.measures.epsilon import SHARES, halves, high_end, largest, shares_of_guesses
+from benchmark.measures.epsilon import (
+    SHARES,
+    high_end,
+    largest_refuted,
+    shares_of_guesses,
+    split_in_halves,
+)
 
 LARGEST = 64.0
 """mu above which nothing is looked for: two Gaussians that far apart never meet."""
@@ -51,21 +57,21 @@ def one_run(
 
     The guesses, and the correction for their number, are those of `epsilon.one_run`; what they
     refute is every Gaussian mechanism with a smaller epsilon at delta. scores (m,), included (m,)
-    bool: see there. Source: see `refuted`.
+    bool: see there. Source: see `is_refuted`.
     """
     risk = (1 - level) / len(SHARES)
     found = [
-        largest(partial(_refuted_at, count, risk), LARGEST)
+        largest_refuted(partial(_refuted_at, count, risk), LARGEST)
         for count in shares_of_guesses(scores, included, seed)
     ]
     return epsilon_of(max(found, default=0.0), delta)
 
 
 def _refuted_at(count: tuple[int, int, int], risk: float, mu: float) -> bool:
-    return refuted(*count, mu, risk)
+    return is_refuted(*count, mu, risk)
 
 
-def refuted(correct: int, guesses: int, canaries: int, mu: float, risk: float) -> bool:
+def is_refuted(correct: int, guesses: int, canaries: int, mu: float, risk: float) -> bool:
     """Whether so many correct guesses come in fewer than `risk` of all runs of a mechanism.
 
     The mechanism is one with a Gaussian trade-off mu. Suppose such runs had that chance. Let right
@@ -98,16 +104,16 @@ def from_roc(
     Source: Nasr et al. 2023, arXiv 2302.07956.
     Deviation: the threshold is chosen on other queries, not by a correction for all thresholds.
     """
-    (choose_in, test_in), (choose_out, test_out) = halves(members, non_members, seed)
+    (choose_in, test_in), (choose_out, test_out) = split_in_halves(members, non_members, seed)
     if min(len(choose_in), len(choose_out)) == 0:
         return 0.0
     thresholds = np.unique(np.concatenate([choose_in, choose_out]))
-    best = int(np.argmax(_mu(choose_in, choose_out, thresholds, level)))
-    mu = _mu(test_in, test_out, thresholds[best : best + 1], level)
+    best = int(np.argmax(_bounds_on_mu(choose_in, choose_out, thresholds, level)))
+    mu = _bounds_on_mu(test_in, test_out, thresholds[best : best + 1], level)
     return epsilon_of(float(mu[0]), delta)
 
 
-def _mu(
+def _bounds_on_mu(
     members: np.ndarray, non_members: np.ndarray, thresholds: np.ndarray, level: float
 ) -> np.ndarray:
     """Lower bounds (t,): scores >= threshold called members."""

@@ -32,7 +32,7 @@ def auroc(members: ArrayLike, non_members: ArrayLike) -> float:
     >>> auroc([0.9, 0.7], [0.8, 0.1])  # three of the four pairs are in order
     0.75
     """
-    below, above = _placements(*scores_of(members, non_members))
+    below, above = _place_scores(*scores_of(members, non_members))
     return float(below.sum() / (len(below) * len(above)))
 
 
@@ -55,15 +55,15 @@ def auroc_interval(
     variance. The interval then reaches 0.5 unless a permutation test excludes 0.5 at this level.
     """
     x, y = scores_of(members, non_members)
-    below, above = _placements(x, y)
+    below, above = _place_scores(x, y)
     area = below.sum() / (len(x) * len(y))
-    if min(len(x), len(y)) == 1 or (_constant(below) and _constant(above)):
+    if min(len(x), len(y)) == 1 or (_is_constant(below) and _is_constant(above)):
         k = min(len(x), len(y))
         return clopper_pearson(area * k, k, level)
-    error, freedom = _error(below, above)
+    error, freedom = _delong_error(below, above)
     margin = t.ppf((1 + level) / 2, freedom) * error / (area * (1 - area))
     low, high = float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
-    if (low > 0.5 or high < 0.5) and _guessed(x, y, 1 - level):
+    if (low > 0.5 or high < 0.5) and _is_guessing(x, y, 1 - level):
         return min(low, 0.5), max(high, 0.5)
     return low, high
 
@@ -98,7 +98,7 @@ MANY_TIES = 0.1
 """Share of all queries with one and the same score, from which on DeLong's variance may fail."""
 
 
-def _guessed(x: np.ndarray, y: np.ndarray, risk: float) -> bool:
+def _is_guessing(x: np.ndarray, y: np.ndarray, risk: float) -> bool:
     """Whether scores with many ties are as far from 0.5 by chance in more than `risk` of cases.
 
     A permutation test, two-sided: 20 / risk times, members are drawn anew from all queries. Mann
@@ -126,11 +126,11 @@ def auroc_errors(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray
     `auroc_interval`.
     """
     x, y = scores_of(members, non_members)
-    below, above = _placements(x, y)
-    return _centred(below / len(y)), _centred(above / len(x))
+    below, above = _place_scores(x, y)
+    return _centre_shares(below / len(y)), _centre_shares(above / len(x))
 
 
-def _centred(shares: np.ndarray) -> np.ndarray:
+def _centre_shares(shares: np.ndarray) -> np.ndarray:
     n = len(shares)
     return (shares - shares.mean()) / np.sqrt(max(1, n * (n - 1)))
 
@@ -148,7 +148,7 @@ def auroc_p_value(
     1.0
     """
     x, y = scores_of(members, non_members)
-    if _constant(np.concatenate([x, y])):
+    if _is_constant(np.concatenate([x, y])):
         return 1.0
     return float(mannwhitneyu(x, y, alternative=alternative).pvalue)
 
@@ -167,15 +167,15 @@ def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.
     if not a.shape == b.shape == labels.shape:
         raise ValueError(f"shapes differ: a {a.shape}, b {b.shape}, labels {labels.shape}")
     pairs = [scores_of(scores[labels], scores[~labels]) for scores in (a, b)]
-    (below_a, above_a), (below_b, above_b) = (_placements(x, y) for x, y in pairs)
+    (below_a, above_a), (below_b, above_b) = (_place_scores(x, y) for x, y in pairs)
     below, above = below_a - below_b, above_a - above_b
     difference = float(below.sum() / (len(below) * len(above)))
     k = min(len(below), len(above))
-    if k == 1 or (_constant(below) and _constant(above)):
+    if k == 1 or (_is_constant(below) and _is_constant(above)):
         (low_a, high_a), (low_b, high_b) = (auroc_interval(x, y, level) for x, y in pairs)
         p_value = min(1.0, 2.0 ** (1 - k)) if difference else 1.0
         return Difference(difference, low_a - high_b, high_a - low_b, p_value)
-    error, freedom = _error(below, above)
+    error, freedom = _delong_error(below, above)
     margin = float(t.ppf((1 + level) / 2, freedom)) * error
     low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
     return Difference(difference, low, high, float(2 * t.sf(abs(difference) / error, freedom)))
@@ -197,10 +197,10 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return corrected
 
 
-def roc(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def roc_curve(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """The ROC curve: fpr, tpr (t,) float64 from (0, 0) to (1, 1), a point per distinct score.
 
-    >>> fpr, tpr = roc([3.0, 2.0], [1.0, 0.0])
+    >>> fpr, tpr = roc_curve([3.0, 2.0], [1.0, 0.0])
     >>> fpr.tolist(), tpr.tolist()
     ([0.0, 0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0, 1.0])
     """
@@ -227,7 +227,7 @@ def advantage(members: ArrayLike, non_members: ArrayLike) -> float:
     >>> advantage([0.9, 0.7], [0.8, 0.1])
     0.5
     """
-    fpr, tpr = roc(members, non_members)
+    fpr, tpr = roc_curve(members, non_members)
     return float((tpr - fpr).max())
 
 
@@ -240,7 +240,7 @@ def best_balanced_accuracy(members: ArrayLike, non_members: ArrayLike) -> float:
     return (1 + advantage(members, non_members)) / 2
 
 
-def _placements(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _place_scores(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Non-members below each member (m,) and members above each non-member (n,), ties half.
 
     Multiples of one half, so that sums and comparisons are exact.
@@ -251,7 +251,7 @@ def _placements(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return below, above
 
 
-def _error(below: np.ndarray, above: np.ndarray) -> tuple[float, float]:
+def _delong_error(below: np.ndarray, above: np.ndarray) -> tuple[float, float]:
     """DeLong's standard error of the AUROC, or of a difference of two, from placements.
 
     With it the degrees of freedom of Satterthwaite and Welch: that of the smaller group where the
@@ -263,5 +263,5 @@ def _error(below: np.ndarray, above: np.ndarray) -> tuple[float, float]:
     return float(np.sqrt(a + b)), freedom
 
 
-def _constant(values: np.ndarray) -> bool:
+def _is_constant(values: np.ndarray) -> bool:
     return bool(values.min() == values.max())

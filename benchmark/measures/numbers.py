@@ -5,29 +5,29 @@ from __future__ import annotations
 import pandas as pd
 
 
-def number(value: float, digits: int = 3) -> str:
+def format_number(value: float, digits: int = 3) -> str:
     """A number with fixed digits; NaN is n/a.
 
-    >>> number(0.12345), number(float("nan"))
+    >>> format_number(0.12345), format_number(float("nan"))
     ('0.123', 'n/a')
     """
     return "n/a" if pd.isna(value) else f"{value:.{digits}f}"
 
 
-def count(n: int, things: str) -> str:
+def count_of(n: int, things: str) -> str:
     """3 seeds, 1 seed; 2 families, 1 family.
 
-    >>> count(3, "seeds"), count(1, "families")
+    >>> count_of(3, "seeds"), count_of(1, "families")
     ('3 seeds', '1 family')
     """
     one = f"{things[:-3]}y" if things.endswith("ies") else things.removesuffix("s")
     return f"{n} {one if n == 1 else things}"
 
 
-def spaced(name: object) -> str:
+def spaced_name(name: object) -> str:
     """A name of the config for a reader.
 
-    >>> spaced("white_box")
+    >>> spaced_name("white_box")
     'white box'
     """
     return str(name).replace("_", " ")
@@ -39,13 +39,13 @@ def p_value(value: float) -> str:
     >>> p_value(0.0321), p_value(1e-9)
     ('0.032', '< 0.001')
     """
-    return "< 0.001" if value < 0.001 else number(value)
+    return "< 0.001" if value < 0.001 else format_number(value)
 
 
-def equals(value: float) -> str:
+def format_p_value(value: float) -> str:
     """A p-value behind its letter: = 0.032, or < 0.001; NaN is n/a.
 
-    >>> equals(0.0321), equals(1e-9), equals(float("nan"))
+    >>> format_p_value(0.0321), format_p_value(1e-9), format_p_value(float("nan"))
     ('= 0.032', '< 0.001', 'n/a')
     """
     if pd.isna(value):
@@ -54,28 +54,28 @@ def equals(value: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def brief(value: float) -> str:
+def in_brief(value: float) -> str:
     """A number of any size with three digits; NaN is n/a.
 
-    >>> brief(12.345), brief(1234.5)
+    >>> in_brief(12.345), in_brief(1234.5)
     ('12.3', '1234')
     """
     return "n/a" if pd.isna(value) else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def percent(value: float) -> str:
+def format_percent(value: float) -> str:
     """A rate in percent; NaN is n/a.
 
-    >>> percent(0.125)
+    >>> format_percent(0.125)
     '12.5%'
     """
     return "n/a" if pd.isna(value) else f"{100 * value:.1f}%"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds for a reader: 0.42 s, 3.1 s, 51 s, 12 min, 1.5 h; NaN is n/a.
 
-    >>> duration(0.42), duration(205.2), duration(5400)
+    >>> format_duration(0.42), format_duration(205.2), format_duration(5400)
     ('0.42 s', '3 min', '1.5 h')
     """
     if pd.isna(seconds):

@@ -24,14 +24,14 @@ COMPARISONS = [*PAIR, "difference", "low", "high", "p_value", "p_holm"]
 CURVES = [*ROW, *SetAccuracy._fields]
 
 
-def compare(scores: pd.DataFrame) -> pd.DataFrame:
+def compare_rows(scores: pd.DataFrame) -> pd.DataFrame:
     """AUROC of a minus that of b for every two rows of the table: columns COMPARISONS.
 
     scores: tidy, as in `JobResult`. DeLong's paired test on the queries that both rows have (a pair
     that shares no member or no non-member is left out); low and high are the 95% interval of one
     difference. p_holm is corrected over all pairs (Holm, Scandinavian Journal of Statistics 1979),
     so that it also holds for a pair chosen after looking, such as the best. Rows that order all
-    queries alike are one attack (`twins`): their pairs with others are counted once.
+    queries alike are one attack (`find_twins`): their pairs with others are counted once.
     """
     columns, member = scores_by_row(scores)
     rows = []
@@ -41,10 +41,10 @@ def compare(scores: pd.DataFrame) -> pd.DataFrame:
             pair = delong_test(columns[a][both], columns[b][both], member[both])
             rows.append([*a, *b, *pair])
     found = pd.DataFrame(rows, columns=COMPARISONS[:-1])
-    return found.assign(p_holm=_corrected(found, twins(columns)))
+    return found.assign(p_holm=_correct_p_values(found, find_twins(columns)))
 
 
-def _corrected(pairs: pd.DataFrame, same: list[list[Row]]) -> np.ndarray:
+def _correct_p_values(pairs: pd.DataFrame, same: list[list[Row]]) -> np.ndarray:
     """Holm's p-values (n,) of pairs of rows; pairs that ask the same have one, twins have 1."""
     one = {row: group[0] for group in same for row in group}
     hypotheses: dict[frozenset[Row], list[int]] = {}
@@ -59,7 +59,7 @@ def _corrected(pairs: pd.DataFrame, same: list[list[Row]]) -> np.ndarray:
     return corrected
 
 
-def twins(columns: Mapping[Row, np.ndarray]) -> list[list[Row]]:
+def find_twins(columns: Mapping[Row, np.ndarray]) -> list[list[Row]]:
     """Groups of two or more rows whose scores (n,) rank all queries alike: one attack each.
 
     Half a rank is allowed: rounding makes ties of two.
@@ -76,19 +76,22 @@ def twins(columns: Mapping[Row, np.ndarray]) -> list[list[Row]]:
 
 
 def same_order(scores: pd.DataFrame) -> list[Check]:
-    """Rows of a job that order all queries alike, one check a group. scores: as for `compare`."""
+    """Rows of a job that order all queries alike, one check a group.
+
+    scores: as for `compare_rows`.
+    """
     found = []
-    for first, *others in twins(scores_by_row(scores)[0]):
-        names = " and ".join(_name(row) for row in others)
+    for first, *others in find_twins(scores_by_row(scores)[0]):
+        names = " and ".join(_name_of_row(row) for row in others)
         message = (
-            f"{names}: the queries are ordered exactly as by {_name(first)}; this is one attack "
-            f"under {len(others) + 1} names, and comparisons count it once"
+            f"{names}: the queries are ordered exactly as by {_name_of_row(first)}; this is one "
+            f"attack under {len(others) + 1} names, and comparisons count it once"
         )
         found.append(Check("same order", "warning", message))
     return found
 
 
-def _name(row: Row) -> str:
+def _name_of_row(row: Row) -> str:
     attack, calibrated = row
     return attack if calibrated == "none" else f"{attack} calibrated by {calibrated}"
 
@@ -114,7 +117,7 @@ def one_sided(comparisons: pd.DataFrame) -> dict[tuple[Row, Row], float]:
     return found
 
 
-def best(rows: pd.DataFrame, comparisons: pd.DataFrame) -> np.ndarray:
+def best_rows(rows: pd.DataFrame, comparisons: pd.DataFrame) -> np.ndarray:
     """Which attacks' rows (n,) bool have the best AUROC or do not differ from it at LEVEL."""
     aurocs = rows["auroc"].where(rows["access"] != NO_ACCESS).to_numpy(float)
     if np.isnan(aurocs).all():
@@ -131,7 +134,7 @@ def set_curves(scores: pd.DataFrame) -> pd.DataFrame:
     curves = [
         [*name, *point]
         for name, values in columns.items()
-        for point in set_accuracy(*_groups(values, member), SIZES)
+        for point in set_accuracy(*_split_groups(values, member), SIZES)
     ]
     return pd.DataFrame(curves, columns=CURVES)
 
@@ -147,7 +150,7 @@ def scores_by_row(scores: pd.DataFrame) -> tuple[dict[Row, np.ndarray], np.ndarr
     return {name: wide[name].to_numpy(float) for name in names}, member
 
 
-def _groups(values: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _split_groups(values: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the members and of the non-members that a row judges."""
     judged = ~np.isnan(values)
     return values[judged & member], values[judged & ~member]

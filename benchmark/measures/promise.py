@@ -22,7 +22,7 @@ def spent_or_none(spent: Mapping[str, Any] | None, members: int) -> dict[str, An
     return dict(spent) if spent else {"delta": default_delta(members)}
 
 
-def columns(
+def promise_columns(
     rows: pd.DataFrame, scores: pd.DataFrame, spent: Mapping[str, Any] | None, members: int
 ) -> pd.DataFrame:
     """The rows with columns epsilon, delta, sigma, clipping_norm and epsilon_lower.
@@ -32,7 +32,7 @@ def columns(
     """
     delta = spent_or_none(spent, members)["delta"]
     spent = spent or {}
-    bounds = _bounds(scores, delta, 0.95)
+    bounds = _epsilon_bounds(scores, delta, 0.95)
     names = zip(rows["attack"], rows["calibrated"], strict=True)
     return rows.assign(
         epsilon=float(spent.get("epsilon", np.inf)),
@@ -43,7 +43,7 @@ def columns(
     )
 
 
-def broken(
+def check_broken(
     scores: pd.DataFrame, spent: Mapping[str, Any] | None, canaries: pd.DataFrame
 ) -> list[Check]:
     """Attacks that show more than the promise allows, at LEVEL over all rows together.
@@ -53,18 +53,18 @@ def broken(
     if not spent:
         return []
     found = [
-        _message(f"{attack} (calibrated: {calibrated})", bound, spent["epsilon"])
-        for (attack, calibrated), bound in _bounds(scores, spent["delta"], None).items()
+        _message_of(f"{attack} (calibrated: {calibrated})", bound, spent["epsilon"])
+        for (attack, calibrated), bound in _epsilon_bounds(scores, spent["delta"], None).items()
         if bound > spent["epsilon"]
     ]
     for _, row in canaries.iterrows():
         if row["epsilon_lower"] > row["epsilon"]:
             name = f"{row['attack']} on {row['canaries']} canaries"
-            found.append(_message(name, row["epsilon_lower"], row["epsilon"]))
+            found.append(_message_of(name, row["epsilon_lower"], row["epsilon"]))
     return [Check("broken promise", "error", message) for message in found]
 
 
-def nominal(spent: Mapping[str, Any] | None) -> list[Check]:
+def check_nominal(spent: Mapping[str, Any] | None) -> list[Check]:
     """A promise holds against who does not know the seed, and a job's seed is there to be read."""
     message = (
         "epsilon is promised against who does not know the seed, which stands in the config, the "
@@ -73,14 +73,14 @@ def nominal(spent: Mapping[str, Any] | None) -> list[Check]:
     return [Check("nominal promise", "warning", message)] if spent else []
 
 
-def _message(attack: str, bound: float, promise: float) -> str:
+def _message_of(attack: str, bound: float, promise: float) -> str:
     return (
         f"{attack} shows epsilon to be at least {bound:.3g}, but {promise:.3g} is promised: "
         "there is a bug in the private training, or its seed has become known"
     )
 
 
-def _bounds(
+def _epsilon_bounds(
     scores: pd.DataFrame, delta: float, level: float | None
 ) -> dict[tuple[str, str], float]:
     """Epsilon's lower bound by (attack, calibration); level None: corrected for their number."""

@@ -40,7 +40,7 @@ def tpr_at_fpr(members: ArrayLike, non_members: ArrayLike, fpr: float) -> TprAtF
     TprAtFpr(tpr=0.5, threshold=3.0)
     """
     x, y = scores_of(members, non_members)
-    allowed = _allowed(y, fpr)
+    allowed = _allowed_alarms(y, fpr)
     if allowed < 1:
         return TprAtFpr(np.nan, np.nan)
     thresholds, false, true = counts_of(x, y)
@@ -66,14 +66,14 @@ def tpr_interval(
     given misses in up to half. NaN where `tpr_at_fpr` is.
     """
     x, y = scores_of(members, non_members)
-    allowed = _allowed(y, fpr)
+    allowed = _allowed_alarms(y, fpr)
     if allowed < 1:
         return np.nan, np.nan
     if allowed == len(y):
         return 1.0, 1.0
-    limit, tail = _limit(y, allowed), (1 - level) / 2
+    limit, tail = _score_limit(y, allowed), (1 - level) / 2
     rates = betaincinv(allowed + 1, len(y) - allowed, (1 + POINTS) / 2)
-    shift = _steepness(x, y, allowed) * (ndtri(rates) - ndtri(fpr))
+    shift = _slope_of_curve(x, y, allowed) * (ndtri(rates) - ndtri(fpr))
     above, not_below = int((x > limit).sum()), int((x >= limit).sum())
 
     def mean(chances: np.ndarray) -> float:
@@ -103,8 +103,8 @@ def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> flo
     0.167
     """
     x, y = scores_of(members, non_members)
-    allowed = _allowed(y, fpr)
-    found = int((x > _limit(y, allowed)).sum())
+    allowed = _allowed_alarms(y, fpr)
+    found = int((x > _score_limit(y, allowed)).sum())
     if (allowed < 1 and fpr > 0) or allowed == len(y) or found == 0:
         return 1.0
     return float(nhypergeom.sf(found - 1, len(x) + len(y), len(x), allowed + 1))
@@ -136,12 +136,12 @@ def scores_of(members: ArrayLike, non_members: ArrayLike) -> tuple[np.ndarray, n
     return pair[0], pair[1]
 
 
-def _allowed(y: np.ndarray, fpr: float) -> int:
+def _allowed_alarms(y: np.ndarray, fpr: float) -> int:
     """How many of the non-members are at most a share of `fpr`."""
     return int(fpr * len(y) * (1 + 1e-12))  # 0.29 * 100 is a little under 29
 
 
-def _steepness(x: np.ndarray, y: np.ndarray, allowed: int) -> float:
+def _slope_of_curve(x: np.ndarray, y: np.ndarray, allowed: int) -> float:
     """Slope of the ROC curve in normal deviates where the threshold may lie, at least 1."""
     rates = betaincinv(allowed + 1, len(y) - allowed, [0.025, 0.975])
     found = (x > np.quantile(y, 1 - rates)[:, None]).sum(1)
@@ -149,7 +149,7 @@ def _steepness(x: np.ndarray, y: np.ndarray, allowed: int) -> float:
     return max(1.0, float((high - low) / np.diff(ndtri(rates))[0]))
 
 
-def _limit(y: np.ndarray, allowed: int) -> float:
+def _score_limit(y: np.ndarray, allowed: int) -> float:
     """Score above which lie at most so many non-members."""
     return float(np.sort(y)[::-1][allowed]) if allowed < len(y) else -np.inf
 

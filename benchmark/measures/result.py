@@ -115,7 +115,7 @@ class JobResult:
                 yield row, group["score"].to_numpy(float), group["member"].to_numpy(bool)
 
 
-def enough(detection: pd.DataFrame) -> dict[str, int | None]:
+def enough_records(detection: pd.DataFrame) -> dict[str, int | None]:
     """Access -> the smallest size of which OFTEN sets are detected; None where none is."""
     found: dict[str, int | None] = {}
     if detection.empty:

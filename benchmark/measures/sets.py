@@ -54,11 +54,11 @@ def set_accuracy(
     """
     low, high = auroc_interval(members, non_members, level)  # refuses what are no scores
     m = len(np.asarray(members))
-    ranks = _ranks(np.concatenate([members, non_members]))
-    spread = _spread(ranks[:m], ranks[m:])
+    ranks = _integer_ranks(np.concatenate([members, non_members]))
+    spread = _spread_of_ranks(ranks[:m], ranks[m:])
     found = []
     for size in sizes:
-        right = _above(ranks[:m], ranks, size) + 1 - _above(ranks[m:], ranks, size)
+        right = _chance_above(ranks[:m], ranks, size) + 1 - _chance_above(ranks[m:], ranks, size)
         bounds = norm.cdf(np.sqrt(size) * (np.array([low, high]) - 0.5) / 2 / spread)
         accuracy = right / 2
         found.append(
@@ -67,20 +67,20 @@ def set_accuracy(
     return found
 
 
-def _ranks(scores: np.ndarray) -> np.ndarray:
+def _integer_ranks(scores: np.ndarray) -> np.ndarray:
     """Midranks as integers from 0, at most LEVELS."""
     doubled = 2 * rankdata(scores) - 2
     return np.rint(doubled * min(1.0, LEVELS / max(1, 2 * len(scores) - 2))).astype(np.int64)
 
 
-def _spread(inside: np.ndarray, outside: np.ndarray) -> float:
+def _spread_of_ranks(inside: np.ndarray, outside: np.ndarray) -> float:
     """Standard deviation of a rank within its group, on the scale of the AUROC: 0 to 1."""
     top = max(inside.max(), outside.max())
     deviation = np.sqrt((inside.var() + outside.var()) / 2) / max(1, top)
     return float(deviation) or 12**-0.5  # all equal: take ranks as spread evenly
 
 
-def _above(group: np.ndarray, everyone: np.ndarray, size: int) -> float:
+def _chance_above(group: np.ndarray, everyone: np.ndarray, size: int) -> float:
     """Chance that the mean of `size` ranks drawn from a group is above that of all; equal: half."""
     one = np.bincount(group) / len(group)
     length = size * (len(one) - 1) + 1

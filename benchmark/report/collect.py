@@ -17,7 +17,7 @@ from benchmark.job import record
 from benchmark.job.record import Record
 from benchmark.measures import copies
 from benchmark.measures.metrics import Difference
-from benchmark.measures.numbers import spaced
+from benchmark.measures.numbers import spaced_name
 from benchmark.measures.result import JobResult
 from benchmark.store.entries import Store
 from benchmark.sweep import compose
@@ -42,7 +42,7 @@ class Row(NamedTuple):
     def text(self) -> str:
         """The attack, and its calibration if it has one, for a reader."""
         how = "" if self.calibrated == "none" else f", calibrated ({self.calibrated})"
-        return spaced(f"{self.attack}{how}")
+        return spaced_name(f"{self.attack}{how}")
 
 
 class Group(NamedTuple):
@@ -237,7 +237,7 @@ def victim_numbers(result: JobResult) -> dict[str, float]:
     """Numbers about the victim itself by name: sample quality, training time, size, copies."""
     names = (*result.measures, "training seconds", "seconds per step", "parameters")
     found = {name: result.quality[name] for name in names if name in result.quality}
-    return found | copies.differences(result.copies)
+    return found | copies.differences_by_name(result.copies)
 
 
 def setting_of(job: Job, name: str) -> Any:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from benchmark.measures.estimate import Estimate, Z, over_seeds, wider_side
 from benchmark.measures.metrics import auroc_errors
-from benchmark.measures.numbers import count
+from benchmark.measures.numbers import count_of
 from benchmark.measures.rates import FPR_COLUMNS
 from benchmark.report.collect import Group, Outcome, Row, Study, victim_numbers
 from victims.access import ordered_pairs
@@ -137,7 +137,7 @@ class Evidence:
             )
         return (
             f"Attacks: of those that an access allows, the best on the reference models; so in "
-            f"{known} of {count(len(self.study.done), 'results')}, else the first made for it."
+            f"{known} of {count_of(len(self.study.done), 'results')}, else the first made for it."
         )
 
     def leaks(self, access: str) -> BySeed:

@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmark.measures.estimate import Estimate
 from benchmark.measures.metrics import holm
-from benchmark.measures.numbers import count
+from benchmark.measures.numbers import count_of
 from benchmark.report.claims import CLAIMS, Claim
 from benchmark.report.collect import Outcome, Study
 from benchmark.report.evidence import Evidence, Lacking, Score
@@ -79,7 +79,7 @@ class Finding:
         if len(victims) == 1:
             return f"1 victim ({next(iter(victims))})"
         families = {self.families.get(name, name) for name in victims}
-        return f"{count(len(victims), 'victims')} of {count(len(families), 'families')}"
+        return f"{count_of(len(victims), 'victims')} of {count_of(len(families), 'families')}"
 
     @property
     def least(self) -> tuple[str, Estimate]:
@@ -123,7 +123,9 @@ class Finding:
             return self.lacking
         if not self.is_tested:
             fewest = min(e.seeds for e in self.parts.values())
-            return f"{count(fewest, self.claim.of)}, at least {self.claim.repetitions} are needed"
+            return (
+                f"{count_of(fewest, self.claim.of)}, at least {self.claim.repetitions} are needed"
+            )
         if self.verdict == HOLDS:
             also = f", also the weakest part ({self.weakest[0]})" if len(self.parts) > 1 else ""
             return f"above 0 at 5%, one-sided and corrected for the number of claims{also}"
@@ -204,5 +206,5 @@ def without_void_results(study: Study, voids: Sequence[str]) -> tuple[Study, str
         f"{name}: {len(own)} ({', '.join(dict.fromkeys(own))})" for name, own in why.items()
     )
     left = sum(map(len, why.values()))
-    text = f"{left} of {count(len(study.done), 'results')} left out ({names})"
+    text = f"{left} of {count_of(len(study.done), 'results')} left out ({names})"
     return dataclasses.replace(study, outcomes=tuple(kept)), text

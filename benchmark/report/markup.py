@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmark.measures.numbers import spaced
+from benchmark.measures.numbers import spaced_name
 from benchmark.report.tables import Cell, Table
 
 TEX = {
@@ -98,7 +98,7 @@ def as_latex(table: Table, caption: str, label: str) -> str:
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9-]', '-', label)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(escaped_for_latex(spaced(head)) for head in heads) + r" \\",
+        " & ".join(escaped_for_latex(spaced_name(head)) for head in heads) + r" \\",
         r"\midrule",
         *(" & ".join(row) + r" \\" for row in rows),
         r"\bottomrule",
@@ -122,7 +122,7 @@ def _rows_as_texts(
 
     return [
         [
-            *(plain(spaced(name)) for name in names),
+            *(plain(spaced_name(name)) for name in names),
             *(written(cell) for cell in table.cells_in_order(cells)),
             *(plain(number.text) for number in own.values()),
         ]
@@ -139,4 +139,4 @@ def _without_pipes(text: str) -> str:
 
 
 def _piped_line(cells: list[str]) -> str:
-    return "| " + " | ".join(_without_pipes(spaced(cell)) for cell in cells) + " |"
+    return "| " + " | ".join(_without_pipes(spaced_name(cell)) for cell in cells) + " |"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.measures.estimate import Estimate, between, spearman, widened
-from benchmark.measures.numbers import count
+from benchmark.measures.estimate import Estimate, difference_between, spearman, widen_by
+from benchmark.measures.numbers import count_of
 from benchmark.report.collect import Group, Outcome, Row, Study
 from benchmark.report.control import fair_controls, same_but_for, without_and_with
 from benchmark.report.evidence import (
@@ -83,7 +83,7 @@ def reconstruction_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
         contrast.append(difference_of(mean_of(kinds[0]), mean_of(kinds[1])))
     over_seeds = [np.mean([level[i] for level in levels], 0) for i in range(2)]
     estimate = of_seeds(contrast, _victim_names(both))
-    return {"white_box": widened(estimate, between(*over_seeds))}
+    return {"white_box": widen_by(estimate, difference_between(*over_seeds))}
 
 
 def quality_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
@@ -103,8 +103,8 @@ def quality_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
     ]
     if len(means) < 4:
         raise Lacking(
-            f"{count(len(means), 'families')} of victims with a Frechet distance and a white box; "
-            f"at least 5 are needed"
+            f"{count_of(len(means), 'families')} of victims with a Frechet distance and a white "
+            f"box; at least 5 are needed"
         )
     better, worse = np.array(means).T
     return {"white_box": spearman(better, worse)._replace(victims=tuple(_victim_names(victims)))}
@@ -259,8 +259,8 @@ def _require_enough(evidence: Evidence, places: Sequence[Group], what: str) -> N
     victims, families = _victim_names(places), _by_family(evidence, places)
     if len(victims) < VICTIMS or len(families) < FAMILIES:
         raise Lacking(
-            f"{count(len(victims), 'victims')} of {count(len(families), 'families')} {what}; at "
-            f"least {VICTIMS} of {FAMILIES} families are needed"
+            f"{count_of(len(victims), 'victims')} of {count_of(len(families), 'families')} {what}; "
+            f"at least {VICTIMS} of {FAMILIES} families are needed"
         )
 
 

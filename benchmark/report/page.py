@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from benchmark.measures.columns import Column, columns_of
-from benchmark.measures.numbers import count, equals, spaced
+from benchmark.measures.numbers import count_of, format_p_value, spaced_name
 from benchmark.measures.result import Check
 from benchmark.report.collect import SEED, Outcome, Study, command_line
 from benchmark.report.findings import HOLDS, OPEN, Finding
@@ -98,12 +98,12 @@ def _reservations_of(studies: Sequence[Study]) -> list[str]:
     sentences = []
     if tried:
         sentences.append(
-            f"{count(tried, 'results')} at scale=smoke, which tries the software: the numbers say "
-            f"nothing about any model."
+            f"{count_of(tried, 'results')} at scale=smoke, which tries the software: the numbers "
+            f"say nothing about any model."
         )
     if warned:
         sentences.append(
-            f"{count(len(warned), 'results')} with warnings ({every}): see where they come from."
+            f"{count_of(len(warned), 'results')} with warnings ({every}): see where they come from."
         )
     return sentences
 
@@ -129,7 +129,7 @@ def _all_cells(studies: Iterable[Study]) -> Iterable[tuple[float, str]]:
             for row, cell in rows.items():
                 if cell.estimate.seeds and not cell.blind:
                     what = f"{row.text} against {group.victim} on {group.data}"
-                    yield cell.estimate.mean, spaced(what)
+                    yield cell.estimate.mean, spaced_name(what)
 
 
 def _with_result(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -160,7 +160,7 @@ def finding_texts(finding: Finding) -> dict[str, Any]:
         "test": finding.test,
         "unit": finding.unit,
         "estimate": _estimate_text(shown) if shown else "",
-        "p": equals(finding.p_holm),
+        "p": format_p_value(finding.p_holm),
         "reason": finding.reason,
         "parts": {name: _estimate_text(part) for name, part in finding.parts.items()},
         "repetitions": _repetitions_text(finding, shown.seeds) if shown else "",
@@ -171,7 +171,7 @@ def finding_texts(finding: Finding) -> dict[str, Any]:
 
 def _repetitions_text(finding: Finding, seeds: int) -> str:
     """How often: 3 seeds; where the verdict does not say of how many victims, that too."""
-    own = count(seeds, finding.claim.of)
+    own = count_of(seeds, finding.claim.of)
     return f"{own}, {finding.scope}" if finding.scope and finding.verdict == OPEN else own
 
 
@@ -245,15 +245,17 @@ def _numbers_row(
     """Names as texts; numbers as texts and as values that a browser sorts by, "" for NaN."""
     values = [row.get(column.name, np.nan) for column in numbers]
     texts = [
-        str(row["status"]) if column.kind == "score" and row["status"] != "ok" else column.line(row)
+        str(row["status"])
+        if column.kind == "score" and row["status"] != "ok"
+        else column.line_of(row)
         for column in numbers
     ]
     return {
         **{name: str(row[name]) for name in (*FILTERS, "key")},
         "names": [
-            *(spaced(row[name]) for name in VICTIM),
-            *(column.line(row) for column in names),
-            *(spaced(row["study"]), str(row["job"]), str(row["seed"])),
+            *(spaced_name(row[name]) for name in VICTIM),
+            *(column.line_of(row) for column in names),
+            *(spaced_name(row["study"]), str(row["job"]), str(row["seed"])),
         ],
         "numbers": [
             (text, "" if pd.isna(value) else value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.data import tiles
-from benchmark.measures.numbers import number
+from benchmark.measures.numbers import format_number
 from benchmark.measures.result import JobResult, Strip
 from benchmark.report.collect import Group, Outcome, Study
 from benchmark.report.plots import panel_of, title_of
@@ -114,6 +114,6 @@ def _strips_by_attack(result: JobResult) -> dict[str, list[tuple[str, list[tuple
 def _pair_pictures(strip: Strip, mask: np.ndarray) -> list[tuple[str, str]]:
     own = zip(strip.queries[mask], strip.reconstructions[mask], strip.losses[mask], strict=True)
     return [
-        (html.data_uri(tiles.pair_images(query, found)), number(float(loss)))
+        (html.data_uri(tiles.pair_images(query, found)), format_number(float(loss)))
         for query, found, loss in itertools.islice(own, SHOWN)
     ]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from benchmark.measures import metrics
-from benchmark.measures.numbers import spaced
+from benchmark.measures.numbers import spaced_name
 from benchmark.report.collect import Group, Outcome, Row, Study
 from benchmark.report.sheet import Panel
 from benchmark.report.tables import Cell, study_cells
@@ -88,7 +88,7 @@ def panel_of(study: Study, group: Group) -> Group:
 def title_of(group: Group) -> str:
     """What stands above a panel: victim, data and the settings that are not left open."""
     settings = [f"{name.rsplit('.', 1)[-1]} {value}" for name, value in group.settings]
-    return ", ".join(map(spaced, (group.victim, group.data, *settings)))
+    return ", ".join(map(spaced_name, (group.victim, group.data, *settings)))
 
 
 def _panel(group: Group, draw: Callable[[Axes], None], *size: float) -> Panel:
@@ -179,7 +179,7 @@ def _row_labels(groups: Cells) -> list[str]:
 
 
 def _row_label(group: Group, attack: str) -> str:
-    return ", ".join([*(str(value) for _, value in group.settings), spaced(attack)])
+    return ", ".join([*(str(value) for _, value in group.settings), spaced_name(attack)])
 
 
 def _draw_rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:
@@ -204,7 +204,7 @@ def _draw_rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes
 
 def _rates_on_grid(scores: np.ndarray, member: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """True positive rate at each false positive rate of the grid, without interpolation."""
-    false, true = metrics.roc(scores[member], scores[~member])
+    false, true = metrics.roc_curve(scores[member], scores[~member])
     return true[np.searchsorted(false, grid * (1 + 1e-12), side="right") - 1]
 
 
@@ -225,10 +225,10 @@ def _line_style(row: Row, attacks: Sequence[str]) -> dict[str, Any]:
 def _explain_lines(axes: Axes, rows: Sequence[Row], attacks: Sequence[str]) -> None:
     """Entries for the legend: the attacks by colour, the calibrations by line."""
     for attack in dict.fromkeys(row.attack for row in rows):
-        axes.plot([], [], label=spaced(attack), **_line_style(Row(attack, "none"), attacks))
+        axes.plot([], [], label=spaced_name(attack), **_line_style(Row(attack, "none"), attacks))
     for variant in dict.fromkeys(row.calibrated for row in rows if row.calibrated != "none"):
         axes.plot([], [], color=INK, linestyle="--", linewidth=1.2, label=_variant_label(variant))
 
 
 def _variant_label(variant: str) -> str:
-    return "raw" if variant == "none" else f"calibrated ({spaced(variant)})"
+    return "raw" if variant == "none" else f"calibrated ({spaced_name(variant)})"

@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from benchmark.measures.numbers import count, duration, number, percent
+from benchmark.measures.numbers import count_of, format_duration, format_number, format_percent
 from benchmark.measures.pairs import LEVEL
 from benchmark.report.collect import Row, Study, studies_of
 from benchmark.report.findings import without_void_results
@@ -76,7 +76,7 @@ def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
     drawn = figures.save_figure(figure, out / access) if figure else None
     return {
         "title": access.replace("_", " "),
-        "victims": count(int(own["victims"].max()), "victims"),
+        "victims": count_of(int(own["victims"].max()), "victims"),
         "figure": Markup(drawn) if drawn else None,
         "rows": [_texts(row) for row in own.to_dict("records")],
     }
@@ -88,11 +88,11 @@ def _texts(row: dict[Any, Any]) -> dict[str, Any]:
         "name": Row(row["attack"], row["calibrated"]).text,
         "victims": row["victims"],
         "seeds": row["seeds"],
-        "auroc": _with_interval(row, "auroc", number),
-        "tpr": _with_interval(row, "tpr_at_1", percent),
-        "rank": number(row["mean_rank"], 1),
-        "evaluations": number(row["evaluations"], 0),
-        "seconds": duration(row["seconds"]),
+        "auroc": _with_interval(row, "auroc", format_number),
+        "tpr": _with_interval(row, "tpr_at_1", format_percent),
+        "rank": format_number(row["mean_rank"], 1),
+        "evaluations": format_number(row["evaluations"], 0),
+        "seconds": format_duration(row["seconds"]),
         "better": row["better_than"],
         "worse": row["worse_than"],
     }

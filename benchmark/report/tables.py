@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from benchmark.measures.columns import columns_of
-from benchmark.measures.estimate import Estimate, differences, of_auroc
+from benchmark.measures.estimate import Estimate, combine_differences, of_auroc
 from benchmark.measures.metrics import holm
-from benchmark.measures.numbers import duration
+from benchmark.measures.numbers import format_duration
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
 from benchmark.report.collect import (
@@ -36,8 +36,8 @@ CAPTION = (
     "victim does not grant this access. The interval of blind is that of shuffled labels."
 )
 MADE = {
-    "training seconds": ("training", duration),
-    "seconds per step": ("a step", duration),
+    "training seconds": ("training", format_duration),
+    "seconds per step": ("a step", format_duration),
     "parameters": ("parameters", "{:,.0f}".format),
 }
 """Number of a victim beside its AUROCs -> heading, and how it is written."""
@@ -170,7 +170,7 @@ def significantly_best(estimates: dict[Row, Estimate], seeds: Mapping[int, Outco
         known = [pair for pair in pairs if pair]
         if len(known) < len(pairs):
             return None
-        p_greater = differences(known, between=False).p_value
+        p_greater = combine_differences(known, between=False).p_value
         p_values.append(2 * min(p_greater, 1 - p_greater))
         with_best.append(best in (a, b))
     return best if (holm(p_values)[np.array(with_best)] < LEVEL).all() else None

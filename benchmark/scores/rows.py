@@ -13,7 +13,7 @@ from attacks.calibration.difference import Calibration, suffices
 from attacks.calibration.ensemble import Ensemble
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics, rates
-from benchmark.measures.columns import summary
+from benchmark.measures.columns import summarise_scores
 from benchmark.scores.scoring import evaluations
 from victims.errors import UserError
 
@@ -71,7 +71,7 @@ class Table:
         for row, values, queries in [*self._rows_of_attacks(raws), *self._rows_of_ensembles(raws)]:
             if values is not None:
                 groups = values[queries.is_member], values[~queries.is_member]
-                row |= {"status": "ok", **summary(*groups)}
+                row |= {"status": "ok", **summarise_scores(*groups)}
                 scores.append(_tidy_scores(row, values, queries))
             rows.append(row)
         if not scores:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmark.data import tiles
 from benchmark.measures.columns import Column, columns_of
-from benchmark.measures.numbers import number
+from benchmark.measures.numbers import format_number
 from benchmark.measures.result import Strip
 from benchmark.show import figures
 from benchmark.show.texts import MARKED, beats_guessing, remarks_on, star_of
@@ -44,7 +44,7 @@ def attack_table(rows: pd.DataFrame) -> dict[str, Any]:
     columns = [
         column
         for column in columns_of("page")
-        if not every or any(column.written(row) for row in every)
+        if not every or any(column.text_of(row) for row in every)
     ]
     return {"columns": columns, "rows": [_row_texts(row, columns) for row in every]}
 
@@ -52,7 +52,7 @@ def attack_table(rows: pd.DataFrame) -> dict[str, Any]:
 def _row_texts(row: pd.Series, columns: Sequence[Column]) -> dict[str, Any]:
     """One row as texts, and the numbers that its interval mark needs."""
     return {
-        "cells": [(column, column.written(row), column.small(row)) for column in columns],
+        "cells": [(column, column.text_of(row), column.small(row)) for column in columns],
         "best": star_of(row),
         "bar": None if pd.isna(row["auroc"]) else _interval_bar(row),
         "remarks": remarks_on(row),
@@ -80,7 +80,7 @@ def closest_pictures(strip: Strip | None) -> list[tuple[str, list[tuple[str, str
     for title, kind in (("Members", True), ("Held-out records", False)):
         own = np.flatnonzero(strip.member == kind)
         shown = [tiles.pair_images(strip.queries[i], strip.reconstructions[i]) for i in own]
-        distances = [number(strip.losses[i]) for i in own]
+        distances = [format_number(strip.losses[i]) for i in own]
         found.append((title, [(data_uri(p), d) for p, d in zip(shown, distances, strict=True)]))
     return found
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from benchmark.data import tiles
 from benchmark.measures import pairs
 from benchmark.measures.columns import AUROC
-from benchmark.measures.numbers import brief, number, p_value
+from benchmark.measures.numbers import format_number, in_brief, p_value
 from benchmark.measures.result import JobResult, Strip
 from benchmark.show import figures, html
 from benchmark.show.html import (
@@ -54,7 +54,7 @@ def render_job(result: JobResult) -> str:
         closest=closest_pictures(result.closest),
         row_pairs=[],
         samples=_sample_grid(result.samples),
-        quality={name: [brief(x) for x in row] for name, row in result.measures.items()},
+        quality={name: [in_brief(x) for x in row] for name, row in result.measures.items()},
         made=cost_of_victim(result) if result.quality else "",
         strips={a: _strip_groups(s) for a, s in result.strips.items() if s.queries.ndim == 4},
         details={
@@ -73,7 +73,7 @@ def job_headline(result: JobResult) -> list[str]:
     wins = 100 * best["auroc"]
     won = sum(beats_guessing(row) for _, row in ok.iterrows())
     return [
-        f"The strongest attack is {row_name(best)}: AUROC {AUROC.line(best)}.",
+        f"The strongest attack is {row_name(best)}: AUROC {AUROC.line_of(best)}.",
         f"Shown one member and one non-member, it ranks the member higher in {wins:.1f}% of such "
         "pairs; guessing does in 50%.",
         f"{won} of {len(ok)} attacks in the table are better than guessing: their whole 95% "
@@ -144,9 +144,9 @@ def _strip_groups(strip: Strip) -> list[dict[str, Any]]:
             {
                 "title": title,
                 "count": len(losses),
-                "median": number(float(np.median(losses)) if len(losses) else np.nan),
+                "median": format_number(float(np.median(losses)) if len(losses) else np.nan),
                 "pairs": [
-                    (html.data_uri(tiles.pair_images(query, found)), number(loss))
+                    (html.data_uri(tiles.pair_images(query, found)), format_number(loss))
                     for (query, found, loss), _ in zip(shown, range(PAIRS), strict=False)
                 ],
             }

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmark.measures.columns import columns_of, promise_of
-from benchmark.measures.numbers import brief
+from benchmark.measures.numbers import in_brief
 from benchmark.measures.result import REAL, UNTRAINED, JobResult
 from benchmark.show.texts import (
     MARKED,
@@ -79,7 +79,7 @@ def _plain_table(title: str) -> Table:
 def _victim_lines(result: JobResult) -> list[str]:
     """What the victim's samples are like, and what it took to make it."""
     measures = [
-        f"{name} {brief(ours)} ({UNTRAINED} {brief(untrained)}, {REAL} {brief(real)})"
+        f"{name} {in_brief(ours)} ({UNTRAINED} {in_brief(untrained)}, {REAL} {in_brief(real)})"
         for name, (ours, untrained, real) in result.measures.items()
     ]
     lines = [f"samples: {'; '.join(measures)}"] if measures else []
@@ -107,7 +107,7 @@ def _row_cells(row: pd.Series, notes: list[str]) -> list[str]:
             notes.append(remark)
         marks.append(str(notes.index(remark) + 1))
     lines = [
-        column.line(row) + (star_of(row) if column.kind == "score" else "")
+        column.line_of(row) + (star_of(row) if column.kind == "score" else "")
         for column in columns_of("terminal")
     ]
     return [*lines, " ".join(marks)]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmark.measures.numbers import duration, number, p_value, percent
-from benchmark.measures.result import SHARES, JobResult, enough
+from benchmark.measures.numbers import format_duration, format_number, format_percent, p_value
+from benchmark.measures.result import SHARES, JobResult, enough_records
 
 
 def row_name(row: pd.Series) -> str:
@@ -45,7 +45,7 @@ def canary_texts(canaries: pd.DataFrame) -> pd.DataFrame:
 def detection_sentences(detection: pd.DataFrame) -> list[str]:
     """How many records of a set give it away, a sentence for each kind of access."""
     sentences = []
-    for name, size in enough(detection).items():
+    for name, size in enough_records(detection).items():
         tried = detection.loc[detection["access"] == name, "size"].max()
         what = f"sets of {size} members are" if size else f"no set of up to {tried} members is"
         sentences.append(f"{name}: {what} told from unseen records")
@@ -58,7 +58,7 @@ def copied(copies: pd.DataFrame) -> pd.DataFrame:
 
     def text(column: str) -> list[str]:
         return [
-            percent(x) if is_share else number(x)
+            format_percent(x) if is_share else format_number(x)
             for x, is_share in zip(copies[column], share, strict=True)
         ]
 
@@ -77,7 +77,7 @@ def copied(copies: pd.DataFrame) -> pd.DataFrame:
 def cost_of_victim(result: JobResult) -> str:
     """What it took to make the victim: its size and its training time."""
     count = f"{result.quality['parameters']:,.0f}".replace(",", " ")
-    return f"{count} parameters, trained in {duration(result.quality['training seconds'])}"
+    return f"{count} parameters, trained in {format_duration(result.quality['training seconds'])}"
 
 
 def beats_guessing(row: pd.Series) -> bool:

@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from benchmark.job import record
-from benchmark.measures.numbers import count, duration
+from benchmark.measures.numbers import count_of, format_duration
 from benchmark.show.terminal import texts_as_table, wide_console
 from benchmark.store.entries import Store, key, read_meta
 from benchmark.sweep.compose import settings_of_job, varied_settings
@@ -84,10 +84,10 @@ def show_plan(jobs: Sequence[Job], store: Store) -> bool:
     out = wide_console()
     out.print(texts_as_table("plan", pd.DataFrame(rows)))
     never = f"{unknown} trainings and attacks that were never run here"
-    known = f"{duration(total)} without" if total else "unknown for"
-    time = f"{known} {never}" if unknown else duration(total)
+    known = f"{format_duration(total)} without" if total else "unknown for"
+    time = f"{known} {never}" if unknown else format_duration(total)
     out.print(
-        f"{count(len(jobs), 'jobs')}, {done} with a result; "
+        f"{count_of(len(jobs), 'jobs')}, {done} with a result; "
         f"of the {len(stored | seen)} models of the others {len(stored)} are stored\n"
         f"time, one job after the other: {time}\n"
     )
@@ -98,7 +98,7 @@ def _row_of_job(ahead: Outlook, parts: Sequence[float | None]) -> dict[str, str]
     if ahead.state != "to do":
         return {"result": ahead.state, "models stored": "", "time": ""}
     models = f"{len(ahead.models)} of {len(ahead.models) + len(ahead.missing)}"
-    time = "unknown" if None in parts else duration(sum(part or 0.0 for part in parts))
+    time = "unknown" if None in parts else format_duration(sum(part or 0.0 for part in parts))
     return {"result": ahead.state, "models stored": models, "time": time}
 
 

@@ -11,7 +11,7 @@ from rich.markup import escape
 from benchmark.job import record
 from benchmark.job.record import Record
 from benchmark.measures.columns import AUROC
-from benchmark.measures.numbers import brief, duration, number
+from benchmark.measures.numbers import format_duration, format_number, in_brief
 from benchmark.show.terminal import texts_as_table, wide_console
 from benchmark.store.entries import Store
 from benchmark.sweep.compose import settings_of_job, varied_settings
@@ -44,9 +44,9 @@ def _rows_of_aurocs(name: str, entry: Record) -> list[dict[str, str]]:
         attack = str(row["attack"]).replace("_", " ")
         found = rows.setdefault(attack, {"job": "" if rows else name, "attack": attack})
         if row["calibrated"] == "none":
-            found[AUROC.line_heading] = AUROC.line(row)
+            found[AUROC.line_heading] = AUROC.line_of(row)
         else:
-            found[f"+ {row['calibrated']}"] = number(row["auroc"])
+            found[f"+ {row['calibrated']}"] = format_number(row["auroc"])
     first, *others = rows.values()
     return [first | _facts_of_victim(entry), *others]
 
@@ -54,8 +54,8 @@ def _rows_of_aurocs(name: str, entry: Record) -> list[dict[str, str]]:
 def _facts_of_victim(entry: Record) -> dict[str, str]:
     """The first measure of the samples' quality, and what it took to make the victim."""
     result = entry.result
-    found = {name: brief(numbers[0]) for name, numbers in list(result.measures.items())[:1]}
+    found = {name: in_brief(numbers[0]) for name, numbers in list(result.measures.items())[:1]}
     if result.quality:
         found["parameters"] = f"{result.quality['parameters']:.0f}"
-        found["trained in"] = duration(result.quality["training seconds"])
+        found["trained in"] = format_duration(result.quality["training seconds"])
     return found

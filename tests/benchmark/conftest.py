@@ -53,12 +53,12 @@ def result() -> JobResult:
     rows[2]["warnings"] = "31% of the scores are tied; the interval is too narrow"
     rows.append(_no_access(rows[0]))
     table, scores = pd.DataFrame(rows), pd.concat(frames, ignore_index=True)
-    comparisons = pairs.compare(scores)
+    comparisons = pairs.compare_rows(scores)
     return JobResult(
         title="DCGAN, 256 members of mnist5k, seed 0",
         config={"seed": 0, "sweep": None, "data": {"_target_": "Mnist5k"}, "k": 20000, "lr": 2e-4},
         provenance={"key": "3f2a9c", "commit": "0a1b2c3", "duplicates dropped": 4},
-        rows=table.assign(best=pairs.best(table, comparisons)),
+        rows=table.assign(best=pairs.best_rows(table, comparisons)),
         scores=scores,
         comparisons=comparisons,
         sets=pairs.set_curves(scores),

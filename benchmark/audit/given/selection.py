@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.measures.numbers import count
+from benchmark.measures.numbers import count_of
 from benchmark.measures.result import Check
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
@@ -45,14 +45,15 @@ class LeftOut:
             found.append(Check("overlap", "error" if refused else "warning", message))
         if self.repeated:
             message = (
-                f"{count(self.repeated, 'records')} ({self.repeated / self.given:.1%} of all) were "
-                f"left out: their content occurs several times in one input. Only contents that "
-                f"occur once are members by chance alone; the larger input has more of the others"
+                f"{count_of(self.repeated, 'records')} ({self.repeated / self.given:.1%} of all) "
+                "were left out: their content occurs several times in one input. Only contents "
+                "that occur once are members by chance alone; the larger input has more of the "
+                "others"
             )
             found.append(Check("duplicates", "warning", message))
         if self.reference:
             message = (
-                f"{count(self.reference, 'reference records')} were left out: they have the "
+                f"{count_of(self.reference, 'reference records')} were left out: they have the "
                 f"content of a query. Beside them the released samples look far from that query"
             )
             found.append(Check("reference overlap", "warning", message))
@@ -60,7 +61,7 @@ class LeftOut:
 
     def _describe_overlap(self) -> str:
         return (
-            f"{count(self.members, 'members')} and {count(self.non_members, 'non-members')} "
+            f"{count_of(self.members, 'members')} and {count_of(self.non_members, 'non-members')} "
             f"({(self.members + self.non_members) / self.given:.1%} of all) were left out: their "
             f"content is in both inputs, so that there is no right answer"
         )

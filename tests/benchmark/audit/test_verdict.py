@@ -18,7 +18,7 @@ from benchmark.audit.facts import Facts
 from benchmark.audit.verdict import Verdict, judge_audit
 from benchmark.measures import metrics, rates
 from benchmark.measures.checks import Check
-from benchmark.measures.columns import summary
+from benchmark.measures.columns import summarise_scores
 from benchmark.measures.result import JobResult
 
 Config = Callable[..., DictConfig]
@@ -31,7 +31,7 @@ def result(*groups: tuple[np.ndarray, np.ndarray], access: str = "full_black_box
     rows, scores = [], []
     for i, (x, y) in enumerate(groups):
         base = {"attack": f"attack_{i}", "access": access, "calibrated": "none"}
-        rows.append(base | {"status": "ok"} | summary(x, y))
+        rows.append(base | {"status": "ok"} | summarise_scores(x, y))
         member = np.arange(len(x) + len(y)) < len(x)
         columns = {"member": member, "score": np.concatenate([x, y])}
         scores.append(pd.DataFrame({"attack": f"attack_{i}", "calibrated": "none"} | columns))

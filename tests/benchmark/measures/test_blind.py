@@ -25,7 +25,7 @@ Config = Callable[..., DictConfig]
 
 def guess(x: np.ndarray, member: np.ndarray, seed: int = 0, **settings: Any) -> Guess:
     baseline = Blind(**{"components": 20, "folds": 5, "shuffles": 100, **settings})
-    return baseline.guess(asked(in_memory(x.astype(np.float32)), member), seed)
+    return baseline.guess_members(asked(in_memory(x.astype(np.float32)), member), seed)
 
 
 def asked(dataset: Dataset, member: np.ndarray) -> Queries:
@@ -112,7 +112,7 @@ def test_the_row_is_stored_and_warns(
     (check,) = checks.split_leaks(rows.to_dict("records"))
     assert (check.name, check.level) == ("split leaks", "warning")
     assert f"AUROC {row['auroc']:.3f}" in check.message
-    monkeypatch.setattr(Blind, "guess", None)
+    monkeypatch.setattr(Blind, "guess_members", None)
     again = row_of(settings, dataset, member)
     pd.testing.assert_frame_equal(again, rows)
 

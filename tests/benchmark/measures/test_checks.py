@@ -100,7 +100,7 @@ def order(*attacks, shared=0.95, seed=0, n=250, lacks=()):
         scores.append(frame[~frame["query"].isin(lacks)] if i == 0 else frame)
         area = metrics.auroc(values[member], values[~member])
         rows.append(row(name, access, np.nan, area, np.nan, calibrated))
-    return checks.weaker_beats_stronger(rows, pairs.compare(pd.concat(scores)))
+    return checks.weaker_beats_stronger(rows, pairs.compare_rows(pd.concat(scores)))
 
 
 def test_weaker_access_beats_stronger():

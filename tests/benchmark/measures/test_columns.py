@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from benchmark.measures import columns
-from benchmark.measures.columns import COLUMNS, Column, columns_of, promise_of, summary
+from benchmark.measures.columns import COLUMNS, Column, columns_of, promise_of, summarise_scores
 from benchmark.measures.result import JobResult
 from benchmark.show.output import write_folder
 from benchmark.show.terminal import print_table
@@ -37,7 +37,7 @@ def test_a_new_column_is_computed_filed_and_shown_by_its_definition(
     result: JobResult, one_more: None, tmp_path: Path
 ) -> None:
     rows = [
-        row.to_dict() | summary(scores[member], scores[~member])
+        row.to_dict() | summarise_scores(scores[member], scores[~member])
         for row, scores, member in result.scored()
     ]
     more = replace(result, rows=pd.DataFrame(rows))
@@ -71,11 +71,11 @@ def test_privacy_is_written_with_its_terms() -> None:
     terms = {"delta": 0.004, "sigma": 1.25, "clipping_norm": 1.0, "epsilon_lower": 0.5}
     (column,) = (column for column in columns_of("page") if column.name == "epsilon")
     row = pd.Series({"epsilon": 9.954} | terms)
-    assert column.written(row) == "9.95"
+    assert column.text_of(row) == "9.95"
     assert column.small(row) == ["≥ 0.50 measured", "δ = 0.004, σ = 1.25, C = 1"]
-    assert column.written(pd.Series({"epsilon": 0.00021} | terms)) == "0.00021 or less"
+    assert column.text_of(pd.Series({"epsilon": 0.00021} | terms)) == "0.00021 or less"
     without = pd.Series({"epsilon": np.inf} | terms)
-    assert (column.written(without), column.small(without)) == ("∞", ["≥ 0.50 measured"])
+    assert (column.text_of(without), column.small(without)) == ("∞", ["≥ 0.50 measured"])
     nothing = pd.Series({"attack": "white_box"})
     assert promise_of(nothing) is None
-    assert (column.written(nothing), column.small(nothing)) == ("", [])
+    assert (column.text_of(nothing), column.small(nothing)) == ("", [])

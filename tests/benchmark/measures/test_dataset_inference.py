@@ -17,7 +17,7 @@ from benchmark.measures.dataset_inference import (
     set_p_value,
     set_power,
 )
-from benchmark.measures.result import enough
+from benchmark.measures.result import enough_records
 
 
 def test_p_values_of_records_that_are_alike_are_uniform() -> None:
@@ -74,7 +74,7 @@ def test_a_job_s_sets_are_judged_by_what_each_attacker_has() -> None:
             "status": "ok",
         }
     )
-    found = enough(set_detection(rows, pd.concat(frames)))
+    found = enough_records(set_detection(rows, pd.concat(frames)))
     assert found["released samples"] is None
     assert found["all attacks"] in (10, 20)
 

@@ -55,7 +55,7 @@ COUNTS += [(300, 500, 500), (45, 50, 1000), (12, 20, 100), (100, 100, 100), (570
 @pytest.mark.parametrize("mu", [0.0, 0.3, 1.0, 2.5])
 def test_what_is_refuted_equals_the_published_loop(counts: tuple[int, int, int], mu: float) -> None:
     for risk in (0.05, 0.01):
-        assert gaussian.refuted(*counts, mu, risk) == plainly(*counts, mu, risk)
+        assert gaussian.is_refuted(*counts, mu, risk) == plainly(*counts, mu, risk)
 
 
 @pytest.mark.parametrize("wanted", MU)
@@ -78,4 +78,4 @@ def test_too_few_prove_nothing() -> None:
     assert gaussian.one_run([1.0], [True], DELTA) == 0.0
     assert gaussian.from_roc([1.0], [0.0], DELTA) == 0.0
     with pytest.raises(ValueError, match="guesses"):
-        gaussian.refuted(5, 4, 10, 1.0, 0.05)
+        gaussian.is_refuted(5, 4, 10, 1.0, 0.05)

@@ -65,7 +65,7 @@ def test_against_scikit_learn(x, y):
     expected = average_precision_score(labels, scores)
     assert metrics.average_precision(x, y) == pytest.approx(expected, abs=1e-12)
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
-    np.testing.assert_allclose(metrics.roc(x, y), (fpr, tpr), atol=1e-12)
+    np.testing.assert_allclose(metrics.roc_curve(x, y), (fpr, tpr), atol=1e-12)
 
 
 @given(SCORES, SCORES)
@@ -109,7 +109,7 @@ def test_few_non_members_prove_no_more_than_the_level_allows(n):
 
 def test_the_error_of_a_small_group_is_that_of_brunner_and_munzel():
     x, y = draw(8, 30, 12, 0.9)
-    area, error, freedom = metrics.auroc(x, y), *metrics._error(*metrics._placements(x, y))
+    area, error, freedom = metrics.auroc(x, y), *metrics._delong_error(*metrics._place_scores(x, y))
     expected = brunnermunzel(y, x)
     assert (area - 0.5) / error == pytest.approx(expected.statistic)
     assert 2 * t.sf((area - 0.5) / error, freedom) == pytest.approx(expected.pvalue)
@@ -153,14 +153,16 @@ def test_equal_scores_say_nothing():
 def test_monotone_maps_and_order_change_nothing():
     x, y = draw(3)
     rng = np.random.default_rng(0)
-    same = columns.summary(np.exp(rng.permutation(x)) * 1e-3, np.exp(rng.permutation(y)) * 1e-3)
-    assert same == pytest.approx(columns.summary(x, y), nan_ok=True)
+    same = columns.summarise_scores(
+        np.exp(rng.permutation(x)) * 1e-3, np.exp(rng.permutation(y)) * 1e-3
+    )
+    assert same == pytest.approx(columns.summarise_scores(x, y), nan_ok=True)
 
 
 def test_scores_far_apart_and_close_together_stay_distinct():
     x, y = np.array([1e300, 1 + 1e-15]), np.array([-1e300, 1.0])
     assert metrics.auroc(x, y) == 1
-    assert len(metrics.roc(x, y)[0]) == 5
+    assert len(metrics.roc_curve(x, y)[0]) == 5
 
 
 @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
@@ -234,7 +236,7 @@ def test_holm_against_statsmodels(p_values):
 
 def test_summary_has_the_columns_of_the_table():
     x, y = draw(6, 150, 120)
-    found = columns.summary(x, y)
+    found = columns.summarise_scores(x, y)
     assert set(found) == {
         *("auroc", "auroc_low", "auroc_high", "average_precision", "balanced_accuracy"),
         *("advantage", "n_members", "n_non_members"),
@@ -250,11 +252,11 @@ def test_summary_has_the_columns_of_the_table():
 @pytest.mark.parametrize(
     "function",
     [
-        columns.summary,
+        columns.summarise_scores,
         metrics.auroc,
         metrics.auroc_interval,
         metrics.auroc_p_value,
-        metrics.roc,
+        metrics.roc_curve,
         metrics.average_precision,
         metrics.advantage,
         metrics.best_balanced_accuracy,
@@ -279,6 +281,6 @@ def test_paired_comparison_refuses_unequal_lengths():
 @given(st.integers(0, 1000))
 def test_summary_of_many_scores_is_fast_and_consistent(seed):
     x, y = draw(seed, 2000, 2000)
-    found = columns.summary(x, y)
+    found = columns.summarise_scores(x, y)
     assert found["balanced_accuracy"] == (1 + found["advantage"]) / 2
     assert found["tpr_at_10"] >= found["tpr_at_1"] >= found["tpr_at_0p1"]

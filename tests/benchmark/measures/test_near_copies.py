@@ -113,7 +113,7 @@ def test_a_generator_that_never_saw_the_members_raises_no_more_alarms_than_promi
     for measure in ("DCR share", "NNDR", "calibrated distance", "authenticity", "C_T"):
         alarms = sum(t.loc[measure, "low"] > 0 or t.loc[measure, "high"] < 0 for t in tables)
         assert alarms <= binom.isf(1e-3, 25, 0.05), measure
-    assert sum(copies.excess(t.reset_index(), "near copies", 0.95) > 0 for t in tables) <= 5
+    assert sum(copies.proven_excess(t.reset_index(), "near copies", 0.95) > 0 for t in tables) <= 5
 
 
 def test_copies_are_found() -> None:
@@ -121,8 +121,8 @@ def test_copies_are_found() -> None:
     samples[:20] = records[:20] + 0.02 * normal(2, 20)
     table = copies.table(found(samples, records))
     assert row(table, "near copies")["p_value"] < 1e-4
-    assert copies.excess(table, "near copies", 0.99) == pytest.approx(0.1, abs=0.02)
-    assert copies.excess(table, "exact copies", 0.95) == 0
+    assert copies.proven_excess(table, "near copies", 0.99) == pytest.approx(0.1, abs=0.02)
+    assert copies.proven_excess(table, "exact copies", 0.95) == 0
     samples[:] = np.repeat(records[:200], 5, 0) + 0.3 * normal(3, 1000)
     table = copies.table(found(samples, records))
     for measure in ("calibrated distance", "authenticity", "C_T"):
@@ -131,13 +131,13 @@ def test_copies_are_found() -> None:
 
 def test_tables_of_many_victims_hold_the_differences() -> None:
     table = copies.table(found(normal(1, N), normal(0, 2 * M)))
-    named = copies.differences(table)
+    named = copies.differences_by_name(table)
     assert list(named) == [
         "near copies, members less others",
         "calibrated distance, members less others",
     ]
     assert named[list(named)[1]] == row(table, "calibrated distance")["difference"]
-    assert copies.differences(pd.DataFrame()) == {}
+    assert copies.differences_by_name(pd.DataFrame()) == {}
 
 
 def test_large_records_are_compared_by_what_bounds_their_distance(

@@ -13,12 +13,12 @@ from benchmark.measures.pairs import (
     COMPARISONS,
     CURVES,
     LEVEL,
-    best,
+    best_rows,
     both_ways,
-    compare,
+    compare_rows,
+    find_twins,
     same_order,
     set_curves,
-    twins,
 )
 from benchmark.measures.sets import SIZES, set_accuracy
 
@@ -58,7 +58,7 @@ def aurocs(scores: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_pair_is_compared_query_by_query() -> None:
     scores = tidy()
-    found = compare(scores)
+    found = compare_rows(scores)
     assert list(found.columns) == COMPARISONS
     assert len(found) == 4 * 3 / 2
     area = {(row.attack, row.calibrated): row.auroc for row in aurocs(scores).itertuples()}
@@ -74,7 +74,7 @@ def test_every_pair_is_compared_query_by_query() -> None:
 
 
 def test_holms_correction_step_by_step() -> None:
-    found = compare(tidy(3, 60)).sort_values("p_value")
+    found = compare_rows(tidy(3, 60)).sort_values("p_value")
     largest = 0.0
     for i, row in enumerate(found.itertuples()):
         largest = max(largest, min(1.0, (len(found) - i) * row.p_value))
@@ -85,12 +85,12 @@ def test_the_mark_is_for_the_best_and_what_cannot_be_told_from_it() -> None:
     scores = tidy()
     rows = pd.concat([aurocs(scores), pd.DataFrame([{"attack": "x", "calibrated": "none"}])])
     rows = rows.assign(access="white_box")
-    assert list(best(rows, compare(scores))) == [True, True, False, False, False]
-    assert not best(rows.iloc[4:], compare(scores)).any()
+    assert list(best_rows(rows, compare_rows(scores))) == [True, True, False, False, False]
+    assert not best_rows(rows.iloc[4:], compare_rows(scores)).any()
     blind = pd.DataFrame(
         [{"attack": "blind", "calibrated": "none", "access": "none", "auroc": 1.0}]
     )
-    marked = best(pd.concat([rows, blind]), compare(scores))
+    marked = best_rows(pd.concat([rows, blind]), compare_rows(scores))
     assert list(marked) == [True, True, False, False, False, False]
 
 
@@ -103,7 +103,7 @@ def test_attacks_that_all_guess_are_seldom_told_apart() -> None:
             frame.assign(attack=str(i), calibrated="none", score=rng.normal(size=100))
             for i in range(4)
         ]
-        alarms += (compare(pd.concat(frames))["p_holm"] < LEVEL).any()
+        alarms += (compare_rows(pd.concat(frames))["p_holm"] < LEVEL).any()
     assert alarms <= 3  # 5% of 12 is 0.6
 
 
@@ -122,9 +122,9 @@ def test_curves_hold_every_row_and_size() -> None:
 def test_one_row_has_nothing_to_be_compared_with() -> None:
     scores = tidy()
     one = scores[scores.attack == "weak"]
-    assert compare(one).empty
-    assert list(compare(one).columns) == COMPARISONS
-    assert list(best(aurocs(one), compare(one))) == [True]
+    assert compare_rows(one).empty
+    assert list(compare_rows(one).columns) == COMPARISONS
+    assert list(best_rows(aurocs(one), compare_rows(one))) == [True]
 
 
 def with_twin(scores: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +136,7 @@ def with_twin(scores: pd.DataFrame) -> pd.DataFrame:
 
 def test_one_attack_under_two_names_is_paid_for_once() -> None:
     scores = tidy()
-    alone, found = (both_ways(compare(x)) for x in (scores, with_twin(scores)))
+    alone, found = (both_ways(compare_rows(x)) for x in (scores, with_twin(scores)))
     for pair, values in alone.items():
         assert found[pair] == pytest.approx(values)
     twin, first = ("weak", "again"), ("weak", "none")
@@ -155,7 +155,7 @@ def test_twins_are_found_beside_missing_scores_and_the_ties_of_rounding() -> Non
     rounded[1] = rounded[0]
     missing[3] = 0.5
     rows = {"a": values, "b": rounded, "c": other, "d": missing, "e": 2 * other}
-    found = twins({(name, "none"): scores for name, scores in rows.items()})
+    found = find_twins({(name, "none"): scores for name, scores in rows.items()})
     assert [[attack for attack, _ in group] for group in found] == [["a", "b"], ["c", "e"]]
 
 
@@ -165,4 +165,4 @@ def test_the_pooled_offline_lira_is_the_difference_and_the_default_is_not() -> N
     victim, inside = rng.normal(size=400), np.zeros((8, 400), bool)
     made = {"difference": Difference(), "pooled": OfflineLiRA("pooled"), "default": OfflineLiRA()}
     scores = {("x", n): made[n].combine(victim, references, inside) for n in made}
-    assert twins(scores) == [[("x", "difference"), ("x", "pooled")]]
+    assert find_twins(scores) == [[("x", "difference"), ("x", "pooled")]]

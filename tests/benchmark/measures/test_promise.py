@@ -191,11 +191,11 @@ def test_what_breaks_the_promise_is_an_error() -> None:
         {"attack": "a", "calibrated": "none", "member": member, "score": 9.0 * member}
     )
     spent = {"epsilon": 1.0, "delta": 1e-4, "noise_multiplier": 1.0, "max_grad_norm": 1.0}
-    (check,) = promise.broken(scores, spent, pd.DataFrame())
+    (check,) = promise.check_broken(scores, spent, pd.DataFrame())
     assert (check.level, check.name) == ("error", "broken promise")
     assert "a (calibrated: none) shows epsilon to be at least 3." in check.message
-    assert promise.broken(scores, spent | {"epsilon": 5.0}, pd.DataFrame()) == []
-    assert promise.broken(scores, None, pd.DataFrame()) == []
+    assert promise.check_broken(scores, spent | {"epsilon": 5.0}, pd.DataFrame()) == []
+    assert promise.check_broken(scores, None, pd.DataFrame()) == []
     coins = np.random.default_rng(0).random(200) < 0.5
     planted = canaries.audit_canaries({"a": coins + 0.0}, coins, spent, 0)
-    assert "200 canaries" in promise.broken(scores[:0], spent, planted)[0].message
+    assert "200 canaries" in promise.check_broken(scores[:0], spent, planted)[0].message

@@ -11,12 +11,12 @@ from scipy import stats
 
 from benchmark.measures.estimate import (
     Estimate,
-    between,
-    differences,
+    combine_differences,
+    difference_between,
     of_auroc,
     over_seeds,
     spearman,
-    widened,
+    widen_by,
 )
 from benchmark.measures.metrics import Difference
 
@@ -83,16 +83,16 @@ def test_a_rank_correlation_is_seldom_excluded_where_there_is_none() -> None:
 
 def test_the_error_between_families_is_welch_s() -> None:
     a, b = [0.9, 0.8, 0.95], [0.5, 0.7]
-    found = between(a, b)
+    found = difference_between(a, b)
     test = stats.ttest_ind(a, b, equal_var=False, alternative="greater")
     low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(0.95)
     assert found[:4] == pytest.approx((np.mean(a) - np.mean(b), low, high, test.pvalue))
     narrow = over_seeds([0.28, 0.29, 0.28])
-    both = widened(narrow, found)
+    both = widen_by(narrow, found)
     assert (both.half, both.p_value, both.seeds) == (found.half, found.p_value, 3)
-    assert both.p_at_least(3) > widened(narrow, found._replace(freedom=np.inf)).p_at_least(3)
-    assert widened(found._replace(seeds=2), narrow).half == found.half
-    assert between([1.0, 1.0], [0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
+    assert both.p_at_least(3) > widen_by(narrow, found._replace(freedom=np.inf)).p_at_least(3)
+    assert widen_by(found._replace(seeds=2), narrow).half == found.half
+    assert difference_between([1.0, 1.0], [0.5, 0.5])[:3] == (0.5, 0.5, 0.5)
 
 
 def test_the_p_value_of_a_margin_or_more() -> None:
@@ -116,7 +116,7 @@ def test_an_interval_that_ends_at_one_is_not_taken_for_a_narrow_one() -> None:
     low = 0.025 ** (1 / 128)
     rows = pd.DataFrame({"auroc": [1.0] * 3, "auroc_low": [low] * 3, "auroc_high": [1.0] * 3})
     assert of_auroc(rows).low <= 0.025 ** (1 / 384)
-    assert differences([Difference(0.5, 0.1, 0.6, 0.01)]).half == pytest.approx(0.4)
+    assert combine_differences([Difference(0.5, 0.1, 0.6, 0.01)]).half == pytest.approx(0.4)
 
 
 def test_families_that_differ_by_chance_are_seldom_told_apart() -> None:
@@ -131,10 +131,13 @@ def test_families_that_differ_by_chance_are_seldom_told_apart() -> None:
         own = [a.mean() - b.mean() + rng.normal(0, 0.01) for _ in range(3)]
         estimate = over_seeds(own)
         alone.append(estimate.p_value < 0.05)
-        with_families.append(widened(estimate, between(a, b)).p_value < 0.05)
+        with_families.append(widen_by(estimate, difference_between(a, b)).p_value < 0.05)
     assert np.mean(with_families) <= 0.096  # 5% and three standard errors
     assert np.mean(alone) >= 0.3
 
 
 def test_families_that_differ_far_more_than_they_vary_are_told_apart() -> None:
-    assert widened(over_seeds([0.29] * 3), between([1.0, 0.98], [0.71, 0.7, 0.68])).p_value < 0.01
+    assert (
+        widen_by(over_seeds([0.29] * 3), difference_between([1.0, 0.98], [0.71, 0.7, 0.68])).p_value
+        < 0.01
+    )

@@ -11,7 +11,7 @@ import yaml
 from rich.console import Console
 
 from benchmark.measures.columns import AUROC
-from benchmark.measures.numbers import duration, percent
+from benchmark.measures.numbers import format_duration, format_percent
 from benchmark.show.output import write_folder
 from benchmark.show.terminal import print_table
 from benchmark.show.texts import row_name, to_yaml
@@ -27,8 +27,8 @@ def printed(result, width=100) -> str:
 def test_table_has_each_number_whole_at_100_columns(result):
     text = printed(result)
     for _, row in result.ok.iterrows():
-        assert AUROC.line(row) in text
-        assert percent(row["tpr_at_10"]) in text
+        assert AUROC.line_of(row) in text
+        assert format_percent(row["tpr_at_10"]) in text
     assert max(map(len, text.splitlines())) <= 100
     assert "\x1b" not in text
 
@@ -111,7 +111,7 @@ def test_names_are_not_read_as_markup(result):
 
 def test_piped_output_is_120_columns_wide(result, capsys):
     print_table(result)
-    assert AUROC.line(result.rows.iloc[0]) in capsys.readouterr().out
+    assert AUROC.line_of(result.rows.iloc[0]) in capsys.readouterr().out
 
 
 def test_empty_job_prints(empty):
@@ -157,11 +157,11 @@ def test_unwritable_folder_is_one_clear_line(result, tmp_path):
     [(0.04, "0.04 s"), (3.14, "3.1 s"), (42, "42 s"), (150, "2 min"), (9000, "2.5 h")],
 )
 def test_duration(seconds, text):
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_missing_duration_is_na():
-    assert duration(float("nan")) == "n/a"
+    assert format_duration(float("nan")) == "n/a"
 
 
 def test_calibrated_row_has_its_own_name(result):

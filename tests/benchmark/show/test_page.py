@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from benchmark.data import tiles
-from benchmark.measures.numbers import percent
+from benchmark.measures.numbers import format_percent
 from benchmark.measures.result import Strip
 from benchmark.show import figures
 from benchmark.show.page import PAIRS, job_headline, render_job
@@ -78,7 +78,7 @@ def test_numbers_of_the_table_are_in_the_page(result):
     for _, row in result.ok.iterrows():
         assert f"{row['auroc']:.3f}" in page
         assert f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
-        assert percent(row["tpr_at_1"]) in page
+        assert format_percent(row["tpr_at_1"]) in page
     for check in result.checks:
         assert check.message in page
 
