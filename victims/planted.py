@@ -39,21 +39,23 @@ class GradientCanaries(nn.Module):
 
     def __init__(self, numbers: np.ndarray, count: int, seed: int) -> None:
         super().__init__()
-        self.numbers, self.count = torch.as_tensor(numbers), count
+        self.numbers = torch.as_tensor(numbers)
         self.register_buffer("evidence", torch.zeros(count, dtype=torch.float64))
         self.register_buffer("shown", torch.zeros(count, dtype=torch.float64))
         self.drawn: Callable[[int], np.ndarray] | None = None  # batch -> numbers of its records
         self.weights = cache(lambda size: _weights(size, count, seed))
 
-    def in_batch(self, batch: int) -> Tensor:
+    def canaries_in(self, batch: int) -> Tensor:
         """Which canary each record of a training batch is, or -1: (n,)."""
         assert self.drawn is not None
         return self.numbers[torch.as_tensor(self.drawn(batch))]
 
-    def replace(self, gradients: Sequence[Tensor], numbers: Tensor, norm: float) -> list[Tensor]:
+    def replace_gradients(
+        self, gradients: Sequence[Tensor], numbers: Tensor, norm: float
+    ) -> list[Tensor]:
         """The gradients, with canaries' own in place of those that their records have.
 
-        gradients: of some records, one (n, *p.shape) a parameter. numbers: (n,), see `in_batch`.
+        gradients: of some records, one (n, *p.shape) a parameter. numbers: (n,), see `canaries_in`.
         norm: that gradients are clipped to.
         """
         canaries = torch.nonzero(numbers >= 0)[:, 0]
@@ -70,11 +72,11 @@ class GradientCanaries(nn.Module):
             start += size
         return found
 
-    def see(self, noised: Tensor) -> None:
+    def note_noised_sum(self, noised: Tensor) -> None:
         """Note what a private step shows: the noised sum (weights,), in units of the norm."""
         self.shown += noised[self.weights(len(noised)).to(noised.device)].double()
 
-    def conclude(self, noise: float, rate: float, queries: int) -> None:
+    def add_evidence(self, noise: float, rate: float, queries: int) -> None:
         """Add what was seen of a batch to the evidence.
 
         noise: standard deviation in each step, in units of the norm. rate: chance to be drawn.

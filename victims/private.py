@@ -81,7 +81,7 @@ class Mechanism:
         private = self.wrap_optimizer(optimizer)
         private.zero_grad(set_to_none=True)
         parts = list(zip(*(rows.split(self.micro_batch) for rows in batch), strict=True))
-        change = self.plant(victim, private)
+        change = self.plant_canaries(victim, private)
         with still_spectral(victim):  # once a step: how many parts there are is secret
             for i, part in enumerate(parts):
                 gradients, value = per_record(victim, private.params, losses, part)
@@ -94,7 +94,7 @@ class Mechanism:
                 private.zero_grad(set_to_none=True)
         victim.private_steps += 1
 
-    def plant(self, victim: Any, private: DPOptimizer) -> Callable[[Slopes, int], Slopes]:
+    def plant_canaries(self, victim: Any, private: DPOptimizer) -> Callable[[Slopes, int], Slopes]:
         """What puts canaries' gradients among those of part i of the next step's batch.
 
         An audit's canaries then watch what the step releases. Without any, nothing is changed.
@@ -106,13 +106,15 @@ class Mechanism:
 
         def watch(released: DPOptimizer) -> None:
             flat = torch.cat([weight.grad.flatten() for weight in released.params])
-            canaries.see(flat * (self.batch_size / self.max_grad_norm))
+            canaries.note_noised_sum(flat * (self.batch_size / self.max_grad_norm))
             if query == victim.queries - 1:
-                canaries.conclude(self.noise_multiplier, self.sample_rate, victim.queries)
+                canaries.add_evidence(self.noise_multiplier, self.sample_rate, victim.queries)
 
         private.attach_step_hook(watch)
-        numbers = canaries.in_batch(batch).split(self.micro_batch)
-        return lambda gradients, i: canaries.replace(gradients, numbers[i], self.max_grad_norm)
+        numbers = canaries.canaries_in(batch).split(self.micro_batch)
+        return lambda gradients, i: canaries.replace_gradients(
+            gradients, numbers[i], self.max_grad_norm
+        )
 
     def sanitise_gradients(self, victim: Any, gradients: Tensor) -> Tensor:
         """Gradients (n, ...) clipped row by row and noised, as one private step.

@@ -80,7 +80,7 @@ def test_what_is_seen_is_the_canaries_in_the_batch(
     def noted(self: GradientCanaries, noised: Tensor) -> None:
         seen.append(noised[self.weights(len(noised))].double())
 
-    monkeypatch.setattr(GradientCanaries, "see", noted)
+    monkeypatch.setattr(GradientCanaries, "note_noised_sum", noted)
     drawn: list[np.ndarray] = []
 
     def read(rows: np.ndarray) -> Tensor:
@@ -102,7 +102,7 @@ def test_a_canary_is_longer_than_allowed_and_lies_where_no_other_gradient_does()
     canaries = GradientCanaries(np.array([-1, 2, -1, 0]), 3, seed=1)
     slopes = [torch.randn(4, 5, 2), torch.randn(4, 3)]
     kept = [slope.clone() for slope in slopes]
-    made = canaries.replace(slopes, canaries.numbers, norm=0.5)
+    made = canaries.replace_gradients(slopes, canaries.numbers, norm=0.5)
     flat = torch.cat([slope.flatten(1) for slope in made], 1)
     before = torch.cat([slope.flatten(1) for slope in kept], 1)
     assert all(torch.equal(own, other) for own, other in zip(slopes, kept, strict=True))
@@ -127,8 +127,8 @@ def test_the_evidence_is_the_log_likelihood_ratio(rate: float) -> None:
     for _ in range(3):
         steps = rng.normal(size=(2, 9))
         for step in steps:
-            canaries.see(torch.from_numpy(step))
-        canaries.conclude(0.8, rate, 2)
+            canaries.note_noised_sum(torch.from_numpy(step))
+        canaries.add_evidence(0.8, rate, 2)
         total = steps.sum(0)[canaries.weights(9).numpy()]
         spread = 0.8 * np.sqrt(2)
         inside = rate * norm.pdf(total, 2, spread) + (1 - rate) * norm.pdf(total, 0, spread)
