@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## Train a DCGAN on real digits, attack it, print the table a
 	$(BIN)/python -m benchmark
 
 test: $(INSTALLED) ## Run the fast test suite
-	$(BIN)/python -m pytest -n 2 -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 slow: $(INSTALLED) ## Run the slow tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m slow

@@ -104,12 +104,22 @@ def groups() -> list[str]:
 
 
 @pytest.mark.parametrize("choice", [*groups(), *(f"attack=[{name}]" for name in names("attack"))])
-@pytest.mark.parametrize("scale", ["smoke", "laptop", "paper"])
 def test_every_choice_composes_at_every_scale(
-    config: Callable[..., DictConfig], choice: str, scale: str
+    config: Callable[..., DictConfig], choice: str
 ) -> None:
-    composed = config(choice, f"scale={scale}")
-    OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    composed = config(choice)
+    for scale in names("scale"):
+        composed.scale = OmegaConf.load(CONF / "scale" / f"{scale}.yaml")
+        OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize("scale", names("scale"))
+def test_a_scale_changes_nothing_but_its_own_node(
+    config: Callable[..., DictConfig], scale: str
+) -> None:
+    wanted, found = config(f"scale={scale}"), config()
+    found.scale = OmegaConf.load(CONF / "scale" / f"{scale}.yaml")
+    assert found == wanted
 
 
 def called(node: ast.Call) -> str:

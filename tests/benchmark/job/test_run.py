@@ -354,19 +354,22 @@ def yaml_value(override: str) -> object:
 def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = [sys.executable, "-m", "benchmark", "scale=smoke", "attack=[discriminator]"]
-    command += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
-    good = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert good.returncode == 0, good.stderr
-    assert "discriminator" in good.stdout
+    words = ["benchmark", "scale=smoke", "attack=[discriminator]"]
+    words += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as stop:
+        program.command()
+    assert not stop.value.code
+    printed = capsys.readouterr().out
+    assert "discriminator" in printed
     (page,) = tmp_path.glob("outputs/*/index.html")
-    assert page.as_uri() in good.stdout
+    assert page.as_uri() in printed
     assert {file.name for file in page.parent.iterdir()} >= {
         "table.csv", "table.parquet", "scores.parquet", "config.yaml", "quality.json", "wandb",
     }  # fmt: skip
-    monkeypatch.setattr("sys.argv", ["benchmark", *command[3:], "split.queries=99"])
+    monkeypatch.setattr("sys.argv", [*words, "split.queries=99"])
     with pytest.raises(SystemExit) as stop:
-        program.main()
+        program.command()
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith("error: split.queries=99")
