@@ -23,6 +23,7 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra._internal import config_loader_impl
 from hydra._internal.config_repository import ConfigRepository
+from hypothesis import settings
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -50,6 +51,8 @@ CONF = Path(__file__).parents[1] / "conf"
 
 register_resolvers()
 torch.set_num_threads(1)  # the suite runs one process a core
+settings.register_profile("any machine", deadline=None)  # however busy
+settings.load_profile("any machine")
 
 
 def names(group: str) -> list[str]:

@@ -115,8 +115,8 @@ def test_the_store_holds_models_of_exactly_these_records(config: Config) -> None
     more = ("attack=[full_black_box]", "calibration=[rmia_online]", "distance=l2", "blind=none")
     again = run.run(config("reference=halves", *more, "ensemble=logistic"))
     assert len(list(Store(settings.machine.store).find("victim"))) == 5
-    assert list(again.rows_of_table["attack"]) == ["full_black_box", "full_black_box", "ensemble"]
-    assert (again.rows_of_table["status"] == "ok").all()
+    assert list(again.rows["attack"]) == ["full_black_box", "full_black_box", "ensemble"]
+    assert (again.rows["status"] == "ok").all()
     assert list(result.rows["calibrated"]) == ["none", "lira_online", "difference"]
     assert (result.rows["status"] == "ok").all()
 
