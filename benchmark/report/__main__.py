@@ -17,6 +17,7 @@ from benchmark.config.commandline import register_resolvers
 from benchmark.report import markup, page, plots, ranking_page, sheet
 from benchmark.report.collect import Study, studies_of
 from benchmark.report.findings import judge_claims
+from benchmark.report.pooled import rates_as_texts, rates_of_models
 from benchmark.report.published import PUBLISHED, checked_rows
 from benchmark.report.tables import CAPTION, study_audits, study_table
 from benchmark.show import figures
@@ -125,6 +126,10 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
         (folder / "audits.md").write_text(
             markup.frame_as_markdown(page.audit_texts(study)), "utf-8"
         )
+    if not (rates := rates_of_models(study)).empty:
+        rates.to_csv(folder / "rates.csv", index=False, na_rep="n/a")
+        texts = markup.frame_as_markdown(rates_as_texts(rates))
+        (folder / "rates.md").write_text(texts, encoding="utf-8")
     text = markup.as_latex(made, f"{study.title}. {CAPTION} {made.budgets}".strip(), study.name)
     (folder / "table.tex").write_text(text, encoding="utf-8")
     shown = {}
