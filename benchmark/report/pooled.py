@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.measures.numbers import spaced
+from benchmark.measures.numbers import spaced_name
 from benchmark.measures.rates import tpr_at_fpr, tpr_interval
 from benchmark.report.collect import SEED, Study
 
@@ -53,7 +53,7 @@ def rates_as_texts(rates: pd.DataFrame) -> pd.DataFrame:
         }
         lines.append(dict(zip(names, at, strict=True)) | texts)
     made = pd.DataFrame(lines)
-    return made.assign(attack=made["attack"].map(spaced)).fillna("n/a")
+    return made.assign(attack=made["attack"].map(spaced_name)).fillna("n/a")
 
 
 NOBODY = np.zeros(2), np.array([True, False])
