@@ -18,7 +18,8 @@ from benchmark.report import markup, page, plots, ranking_page, sheet
 from benchmark.report.collect import Study, studies_of
 from benchmark.report.findings import judge_claims
 from benchmark.report.pooled import rates_as_texts, rates_of_models
-from benchmark.report.published import PUBLISHED, checked_rows
+from benchmark.report.published import PUBLISHED, checked_rows, rows_of_studies
+from benchmark.report.replication import beside_published, replication_texts
 from benchmark.report.tables import CAPTION, study_audits, study_table
 from benchmark.show import figures
 from benchmark.store.folders import home
@@ -81,7 +82,8 @@ def write_report(studies: Sequence[Study], out: Path) -> Path:
     try:
         sections = list(_all_sections(studies, out))
         found = judge_claims(studies)
-        text = page.render_report(studies, sections, found, checked_rows(PUBLISHED))
+        published = rows_of_studies(checked_rows(PUBLISHED), [study.name for study in studies])
+        text = page.render_report(studies, sections, found, published)
         out.mkdir(parents=True, exist_ok=True)
         verdicts = markup.verdicts_as_markdown([page.finding_texts(finding) for finding in found])
         (out / "findings.md").write_text(verdicts, encoding="utf-8")
@@ -130,6 +132,10 @@ def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:
         rates.to_csv(folder / "rates.csv", index=False, na_rep="n/a")
         texts = markup.frame_as_markdown(rates_as_texts(rates))
         (folder / "rates.md").write_text(texts, encoding="utf-8")
+    if not (beside := beside_published(study)).empty:
+        beside.to_csv(folder / "replication.csv", index=False, na_rep="n/a")
+        text = markup.frame_as_markdown(replication_texts(beside))
+        (folder / "replication.md").write_text(text, encoding="utf-8")
     text = markup.as_latex(made, f"{study.title}. {CAPTION} {made.budgets}".strip(), study.name)
     (folder / "table.tex").write_text(text, encoding="utf-8")
     shown = {}

@@ -15,6 +15,7 @@ from benchmark.measures.result import Check
 from benchmark.report.collect import SEED, Outcome, Study, command_line
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import filter_attributes, sample_grids, victim_pictures
+from benchmark.report.replication import beside_published, replication_texts
 from benchmark.report.sheet import Entry
 from benchmark.report.tables import CAPTION, study_audits, study_cells, study_table
 from benchmark.show.html import page_environment
@@ -198,6 +199,7 @@ def study_section(study: Study, drawn: Mapping[str, Cut]) -> dict[str, Any]:
         "attacks": [(attack, accesses[attack]) for attack in made.attacks],
         "numbers": made.numbers,
         "audits": audit_texts(study),
+        "replication": replication_texts(beside_published(study)),
         "budgets": made.budgets,
         "rows": [
             {

@@ -24,8 +24,8 @@ from benchmark.sweep import compose, plan
 OF_OTHERS = {"all", "reference", "victims"}
 """Sweeps that have no jobs but those of other sweeps."""
 
-APART = {"ranking"}
-"""Sweeps that are no study of `all`: for entries of one's own, and long."""
+APART = {"ranking", "replicate_hilprecht"}
+"""Sweeps that are no study of `all`: for entries of one's own, or with data that not all have."""
 
 
 REFERENCE = ["taxonomy", "train_size", "tables", "diffusion", "privacy"]
