@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from benchmark.measures.estimate import over_seeds, wider_side
-from benchmark.measures.numbers import percent, spaced
+from benchmark.measures.numbers import format_percent, spaced_name
 from benchmark.measures.rates import clopper_pearson
 from benchmark.measures.top_half import SET, Accuracy, judge_sets_by_top_half, share_in_top_half
 from benchmark.report.collect import Outcome, Row, Study
@@ -72,7 +72,7 @@ def replication_texts(table: pd.DataFrame) -> pd.DataFrame:
         {
             "victim": row["victim"],
             "data": row["data"],
-            "attack": spaced(row["attack"]),
+            "attack": spaced_name(row["attack"]),
             "measure": MEASURES[row["measure"]].about,
             "records": str(row["records"]),
             "published": _interval_text(row, "published", "published_low", "published_high"),
@@ -142,4 +142,4 @@ def _verdict(theirs: list[float], ours: Accuracy, comparable: bool) -> str:
 def _interval_text(row: dict[Any, Any], value: str, low: str, high: str) -> str:
     if np.isnan(row[value]):
         return "–"
-    return f"{percent(row[value])} [{percent(row[low])}, {percent(row[high])}]"
+    return f"{format_percent(row[value])} [{format_percent(row[low])}, {format_percent(row[high])}]"
