@@ -5,7 +5,6 @@ import pytest
 import torch
 from conftest import built, fit_in, stopped_at_batch_three
 
-from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, WhiteBox
 from victims.errors import UserError
 from victims.pggan import PGGAN
@@ -223,17 +222,3 @@ def test_views():
     assert z.grad.abs().sum() > 0
     scores = victim.view(AccessibleDiscriminator, *arrays, 4).discriminate(images())
     assert scores.shape == (12,)
-
-
-@pytest.mark.slow
-def test_the_papers_sizes_build_and_take_a_step(config, monkeypatch):
-    torch.manual_seed(0)
-    victim = build(config("victim=pggan", "scale=paper").victim, "victim", shape=(3, 64, 64))
-    optimizers = victim.configure_optimizers()
-    monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
-    monkeypatch.setattr(victim, "manual_backward", lambda loss: loss.backward())
-    victim.images_shown.fill_(10**7)  # the full resolution
-    victim.batch_size = 2
-    victim.training_step(torch.rand(2, 3, 64, 64) * 2 - 1, 0)
-    assert set(victim.losses) == {"critic", "generator"}
-    assert victim.generate(torch.randn(2, 100)).shape == (2, 3, 64, 64)

@@ -131,23 +131,3 @@ def test_mistakes_are_one_clear_line(config: Callable[..., DictConfig], tmp_path
         table("gaussian", sigma=-1.0)
     with pytest.raises(UserError, match="holds 3, outside"):
         train(table("bernoulli"), torch.full((8, 20), 3.0), tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "shape", "parameters"),
-    [("vae", (3, 64, 64), 7_972_747), ("vae_table", (1071,), 1_265_327)],
-)
-def test_one_step_at_the_papers_sizes(
-    config: Callable[..., DictConfig],
-    name: str,
-    shape: tuple[int, ...],
-    parameters: int,
-    tmp_path: Path,
-) -> None:
-    settings = config(f"victim={name}", "scale=paper", "victim.steps=1").victim
-    victim = build(settings, "victim", shape=shape)
-    data = (torch.rand(64, *shape) < 0.3).float()
-    train(victim, data, tmp_path)
-    assert sum(p.numel() for p in victim.parameters()) == parameters
-    assert victim.generate(torch.randn(2, victim.z_dim)).shape == (2, *shape)

@@ -130,23 +130,3 @@ def test_the_larsen_encoder_step_leaves_the_other_networks_alone(
 def test_a_table_is_refused(config: Callable[..., DictConfig], name: str) -> None:
     with pytest.raises(UserError, match="makes images"):
         build(config(f"victim={name}").victim, "victim", shape=(20,))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "parameters"), [("vaegan", 11_377_235), ("vaegan_larsen", 11_426_564)]
-)
-def test_one_step_at_the_papers_sizes(
-    config: Callable[..., DictConfig], name: str, parameters: int, tmp_path: Path
-) -> None:
-    settings = config(f"victim={name}", "scale=paper", "victim.steps=1").victim
-    victim = build(settings, "victim", shape=(3, 64, 64))
-    data = digits(0, 64).repeat(1, 3, 2, 2)
-    fit_in(tmp_path, victim, lambda rows: data[rows], size=64, seed=5)
-    assert sum(p.numel() for p in victim.parameters()) == parameters
-    assert victim.freeze_for_release().generate(torch.randn(2, victim.z_dim)).shape == (
-        2,
-        3,
-        64,
-        64,
-    )

@@ -175,6 +175,8 @@ def test_the_papers_sizes_build_and_take_a_step(
     victim = build(config(f"victim={name}", "scale=paper").victim, "victim", shape=shape)
     count = sum(weight.numel() for weight in victim.parameters() if weight.requires_grad)
     assert count == PARAMETERS.get(name, count)
+    averaged = name in ("ddpm", "pggan", "tab_ddpm")
+    assert averaged or count == sum(weight.numel() for weight in victim.parameters())
     victim.steps, victim.batch_size = 1, TOO_LARGE.get(name, victim.batch_size)
     if name == "pggan":
         victim.images_shown.fill_(10**7)  # the full resolution
@@ -191,6 +193,8 @@ def test_the_papers_sizes_build_and_take_a_step(
     assert after.shape == (2, *shape)
     assert torch.isfinite(after).all()
     assert np.isfinite(list(victim.losses.values())).all()
+    if name in ("pggan", "wgan_gp", "wgan_gp_dcgan"):
+        assert set(victim.losses) == {"critic", "generator"}
     assert name == "medgan" or not torch.equal(before, after)  # its first phase trains no generator
 
 

@@ -6,7 +6,6 @@ import torch
 from conftest import built, fit_in, stopped_at_batch_three
 from torch import nn
 
-from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, AccessibleEncoder, WhiteBox
 from victims.errors import NoAccess, UserError
 from victims.networks import ConvDiscriminator, ConvGenerator
@@ -180,17 +179,3 @@ def test_the_table_victim_learns_the_rates_of_counts():
     np.testing.assert_allclose(samples.mean(0), data.double().mean(0), atol=0.5)
     assert np.corrcoef(samples.T)[0, 1] > 0.4
     assert np.corrcoef(samples.T)[0, 2] < -0.3
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["wgan_gp", "wgan_gp_dcgan"])
-def test_the_papers_sizes_build_and_take_a_step(config, monkeypatch, name):
-    torch.manual_seed(0)
-    victim = build(config(f"victim={name}", "scale=paper").victim, "victim", shape=(3, 64, 64))
-    victim.n_critic, victim.batch_size = 1, 4  # so that one small batch moves both networks
-    optimizers = victim.configure_optimizers()
-    monkeypatch.setattr(victim, "optimizers", lambda: optimizers)
-    monkeypatch.setattr(victim, "manual_backward", lambda loss: loss.backward())
-    victim.training_step(torch.rand(4, 3, 64, 64) * 2 - 1, 0)
-    assert set(victim.losses) == {"critic", "generator"}
-    assert victim.generate(torch.randn(2, 128)).shape == (2, 3, 64, 64)

@@ -73,7 +73,7 @@ def weights(root: Path) -> dict[str, bytes]:
 def test_workers_end_in_the_weights_and_scores_of_one(
     config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = [*HALVES, "reference.count=2", "victim.steps=1500"]
+    words = [*HALVES, "reference.count=2", "victim.steps=800"]
     caplog.set_level(logging.INFO)
     found = []
     for count in (2, 1):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import names
+from conftest import Shared, names
 from omegaconf import DictConfig
 
 from benchmark import __main__ as program
@@ -236,8 +236,9 @@ def test_parts_run_one_after_the_other(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*names("sweep")} - OF_OTHERS))
 def test_every_sweep_runs_at_smoke_scale(
-    command: Command, name: str, capsys: pytest.CaptureFixture[str]
+    command: Command, name: str, capsys: pytest.CaptureFixture[str], shared: Shared
 ) -> None:
+    """All in one store, as +sweep=all: what two of them have in common is done once."""
     given = {
         "distance": ["distance=l2,lpips_alex"],
         "taxonomy": ["victim=dcgan,vae"],
@@ -245,6 +246,7 @@ def test_every_sweep_runs_at_smoke_scale(
         "ranking": ["victim=vae,ddpm", "seed=0"],
         "train_size": ["victim=dcgan,vae"],
     }
-    assert command(f"+sweep={name}", *given.get(name, []), "-m") == 0
+    store = f"machine.store={shared('store of all sweeps', lambda folder: None)}"
+    assert command(f"+sweep={name}", store, *given.get(name, []), "-m") == 0
     out = capsys.readouterr().out
     assert "failed" not in out
