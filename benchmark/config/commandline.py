@@ -115,10 +115,14 @@ def one_line(error: Exception) -> str:
         word, name, value = swept.groups()
         return f"{word}: write {name}=[{value}] for a list, or add -m to run one job for each"
     if isinstance(error, OverrideParseException):
-        reason = f"{str(error).splitlines()[0]}{_as_meant(str(error.override))}"
-        return f"{error.override}: this cannot be read: {reason}"
+        word = str(error.override)
+        reason = f"{str(error).splitlines()[0]}{_as_meant(word)}"
+        return f"{word}: this cannot be read: {reason if '=' in word else 'write NAME=VALUE'}"
     if isinstance(error, HydraException) and isinstance(cause, NO_SUCH) and cause.full_key:
         return f"{cause.full_key}: there is no such setting{_probably_meant(cause)}"
+    if unset := re.search(r"To append to your default list use (\+(\S+))", str(error)):
+        name = unset[2].partition("=")[0]
+        return f"{name}: nothing of this kind is chosen by default; write {unset[1]}"
     if isinstance(error, ConfigCompositionException) and "defaults list" in str(error):
         return _in_one_line(error)
     if isinstance(error, NO_SUCH) and (files := choices(str(error.full_key))):

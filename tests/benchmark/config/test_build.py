@@ -29,11 +29,12 @@ from victims.errors import UserError
         ("+sweep=taxonomy victim=vae,nope -m", "victim=nope: there is no such choice; allowed are "),
         ("victim.stps=3", "victim.stps: there is no such setting; did you mean victim.steps?"),
         ("machine.fast=1", "machine.fast: there is no such setting; machine has store, outputs, "),
-        ("sweep=taxonomy", "To append to your default list use +sweep=taxonomy"),
+        ("sweep=taxonomy", "sweep: nothing of this kind is chosen by default; write +sweep=taxonomy"),
         ("dp.epsilon=10", "dp.epsilon: there is no such setting in the chosen file of conf/dp/; it has off, on"),
         ("attack=[]", "attack: nothing is chosen; choose of closest_record, "),
         ("nope=1", "nope: there is no such setting; a config has scale, data, split, "),
         ("victim.steps=[", "victim.steps=[: this cannot be read: "),
+        ("split.members 64", "split.members: this cannot be read: write NAME=VALUE"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(
