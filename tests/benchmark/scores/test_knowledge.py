@@ -139,7 +139,7 @@ def test_learning_goes_on_where_it_was_interrupted(config: Config) -> None:
     job = prepare(open_request(settings))
     trial, counts = job.trial, job.request.attackers["counts"]
     counts.attack.stop = True
-    victim = run.obtain(trial.recipe, job.workshop(trial))
+    victim = run.obtain_model(trial.recipe, job.workshop(trial))
     target = Trained(victim, trial.split, trial.dataset, batch_size=8)
     with pytest.raises(KeyboardInterrupt):
         scores_under(job, trial, counts, target)
