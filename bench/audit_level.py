@@ -1,11 +1,12 @@
 """How often audits claim a leak that is not there, and how often they find one that is.
 
-    python bench/audit_level.py [null audits, 1000] [audits of each leak, 50]
+    python bench/audit_level.py [null audits, 1000] [audits of each leak, 50] [of each drift, 50]
 
 Records are drawn from known distributions, so that the truth is known. In a null audit the
 generator never saw the members: it was fitted to other records, whatever it then did with them.
 Each null audit draws one of `RELEASES`, one of `INPUTS` and one of `SIZES` by its seed. At most 5%
-of them may say "leak". `LEAKS` are fitted to the members: each should be found.
+of them may say "leak". `LEAKS` are fitted to the members: each should be found. `DRIFTS` are null
+audits whose non-members are of a later year: that is no leak either, however far they have drifted.
 """
 
 from __future__ import annotations
@@ -142,6 +143,23 @@ def null(seed: int, store: str) -> tuple[str, str]:
         return title, f"refused: {str(error)[:60]}"
 
 
+DRIFTS = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+"""By how much the non-members have become older and heavier, in standard deviations."""
+
+
+def drifted(drift: float, seed: int, store: str) -> Audit:
+    """An audit of an independent sample of the members' distribution; non-members differ."""
+    rng = np.random.default_rng([3, seed])
+    size = (300, 1000)[seed % 2]
+    members, others = people(rng, size), people(rng, size)
+    others["age"] += 15 * drift
+    others["weight"] = (others["weight"] + 12 * drift).round(1)
+    given = {"members": members, "non_members": others, "samples": people(rng, RELEASED)}
+    if seed % 4 > 1:
+        given["reference"] = people(rng, 800)
+    return run(given, seed, store)
+
+
 def leak(kind: Callable[..., Frame], release: Callable[..., Frame], seed: int, store: str) -> Audit:
     """An audit of a generator that saw the members."""
     rng = np.random.default_rng([2, seed])
@@ -154,8 +172,14 @@ def leak(kind: Callable[..., Frame], release: Callable[..., Frame], seed: int, s
     return run(given | {"samples": release(members, draw, rng)}, seed, store)
 
 
-def main(nulls: int, leaks: int) -> None:
+def main(nulls: int, leaks: int, drifts: int) -> None:
     """Print how often each verdict was given."""
+    for drift in DRIFTS:
+        found: Counter[str] = Counter()
+        for seed in range(drifts):
+            with tempfile.TemporaryDirectory() as store:
+                found[drifted(drift, seed, store).verdict.word] += 1
+        print(f"non-members drifted by {drift:g}: {dict(found)}", flush=True)
     words: Counter[str] = Counter()
     for seed in tqdm(range(nulls), desc="null audits"):
         with tempfile.TemporaryDirectory() as store:
@@ -166,7 +190,7 @@ def main(nulls: int, leaks: int) -> None:
     print(f"{nulls} null audits: {dict(words)}", flush=True)
     for kind in KINDS:
         for release in LEAKS:
-            found: Counter[str] = Counter()
+            found = Counter()
             for seed in range(leaks):
                 with tempfile.TemporaryDirectory() as store:
                     found[leak(kind, release, seed, store).verdict.word] += 1
@@ -174,4 +198,4 @@ def main(nulls: int, leaks: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in [*sys.argv[1:], *("1000", "50")[len(sys.argv) - 1 :]]))
+    main(*(int(word) for word in [*sys.argv[1:], *("1000", "50", "50")[len(sys.argv) - 1 :]]))

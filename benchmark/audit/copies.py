@@ -66,11 +66,15 @@ class Copies:
         """Members of which one copy is proof; 0 where non-members of that kind are copied too."""
         return 0 if self.telling_non_members else self.telling_members
 
-    def count_proven(self, level: float) -> int:
-        """Copied members that neither chance nor what non-members show explains, at a level."""
+    def count_proven(self, level: float, alike: bool = True) -> int:
+        """Copied members that neither chance nor what non-members show explains, at a level.
+
+        alike: whether members and non-members are records of one kind, so that one can be compared
+        with the other; if not, only copies count that are no accident.
+        """
         if self.certain and 1 - level > CHANCE:
             return self.certain
-        if self.p_value >= 1 - level:
+        if not alike or self.p_value >= 1 - level:
             return 0
         expected = self.copied_non_members * self.members / self.non_members
         return max(1, round(self.copied_members - expected))

@@ -22,7 +22,7 @@ from benchmark.audit.worst import NONE, Worst
 from benchmark.config.build import check
 from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
 from benchmark.measures.copies import proven_excess
-from benchmark.measures.result import JobResult
+from benchmark.measures.result import NO_ACCESS, JobResult
 from benchmark.store.keys import plain
 from victims.errors import UserError
 
@@ -36,7 +36,9 @@ SET_LIMIT = "set_p_value"
 class Verdict:
     """word: one of WORDS. An attack that is surely worse than guessing proves a leak too, since
     attackers turn signs; it makes the verdict "invalid" only where nothing else is proven and
-    members and non-members differ by themselves, or nobody looked.
+    nobody looked whether members and non-members differ by themselves. Where they do, the verdict
+    is "invalid" unless something stands that their difference cannot make: an AUROC above all that
+    a classifier reaches without the victim, copies that are no accident, or recognised records.
 
     strongest: by the AUROC's end next to 0.5, the sign turned where that helps; sharpest: by
     records found; first: by members that score above every non-member. proven, unproven: kinds of
@@ -129,18 +131,20 @@ def judge_audit(
     level = found[0].level
     named = {check.name for check in checks}
     doubtful, failed = SPLIT_LEAKS in named, FAILED_ATTACK in named
-    copied = copies.count_proven(level) if copies.released else 0
-    nearly = int(np.ceil(proven_excess(result.copies, "near copies", level) * copies.members))
+    copied = copies.count_proven(level, alike=not doubtful) if copies.released else 0
+    more = 0.0 if doubtful else proven_excess(result.copies, "near copies", level)
+    nearly = int(np.ceil(more * copies.members))
     spared = copies.released and copies.p_swapped < 1 - level
     resolved = [e for e in found if not np.isnan(e.found)]
     upper = max(e.upper for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
     turns = bool(config.blind) and not doubtful  # else the groups may differ by themselves
-    proven = list(dict.fromkeys(e.access for e in found if e.proves or (turns and e.turned)))
+    limit = _auroc_without_victim(result) if doubtful else None
+    proven = _proven_accesses(found, turns, limit)
     word = _word_of(
         error=any(check.level == "error" for check in checks),
         leak=bool(proven or copied or nearly or worst.list_recognised(level) or (turns and spared)),
-        turned=spared or any(e.turned for e in found),
+        differ=doubtful or spared or any(e.turned for e in found),
         bounded=upper <= values["small"] and found_upper <= values["few"] and not failed,
     )
     strongest = max(found, key=lambda e: e.gain[1])
@@ -168,12 +172,25 @@ def judge_audit(
     )
 
 
-def _word_of(*, error: bool, leak: bool, turned: bool, bounded: bool) -> str:
+def _proven_accesses(found: list[Evidence], turns: bool, limit: float | None) -> list[str]:
+    """Kinds of access by which a leak is proven; an AUROC above `limit` if that is given."""
+    if limit is not None:
+        return list(dict.fromkeys(e.access for e in found if e.low > limit))
+    return list(dict.fromkeys(e.access for e in found if e.proves or (turns and e.turned)))
+
+
+def _auroc_without_victim(result: JobResult) -> float:
+    """Upper end of what a classifier reaches that never looks at the victim; 1 if nobody asked."""
+    asked = result.rows.loc[result.rows["access"] == NO_ACCESS, "auroc_high"]
+    return float(asked.max()) if len(asked) else 1.0
+
+
+def _word_of(*, error: bool, leak: bool, differ: bool, bounded: bool) -> str:
     if error:
         return "invalid"
     if leak:
         return "leak"
-    if turned:
+    if differ:
         return "invalid"
     return "no leak found" if bounded else "inconclusive"
 

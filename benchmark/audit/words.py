@@ -47,6 +47,11 @@ FILTERED = (
     "after records close to training records were removed, or if the two inputs are swapped."
 )
 """What an attack means that is surely worse than guessing."""
+DIFFERENT = (
+    "Members and non-members differ by themselves (see the check split leaks). Attacks may win, or "
+    "lose, by that alone. Draw both from one source, and audit again."
+)
+"""Why nothing can be said of the generator."""
 BELIEFS = (0.5, 0.01)
 """What somebody may have thought before: the chance that a record was used for training."""
 
@@ -54,14 +59,14 @@ BELIEFS = (0.5, 0.01)
 def write_headline(verdict: Verdict, facts: Facts) -> list[str]:
     """The finding: how much better than guessing, with which access, how many records are found."""
     if verdict.word == "invalid":
-        return [_say_finding(verdict)]
+        return [_say_finding(verdict), *([DIFFERENT] if verdict.doubtful else [])]
     sentences = [_say_finding(verdict), _say_ranking(verdict.strongest)]
     if verdict.strongest.turned or verdict.spared:
         sentences.append(FILTERED)
     if verdict.word == "leak" and verdict.doubtful:
         sentences.append(
-            "But members and non-members differ by themselves (see the check split leaks): attacks "
-            "may win by that alone."
+            "Members and non-members differ by themselves (see the check split leaks), and attacks "
+            "may win by that alone. What is called a leak here goes beyond that."
         )
     if verdict.word == "leak" and verdict.unproven:
         sentences.append(f"No leak is proven for {_list_accesses(verdict.unproven)}.")
@@ -155,7 +160,8 @@ def _say_copies(verdict: Verdict, copies: Copies) -> str:
             f"{counts}; chance makes such copies of {copies.certain} of these members in less than "
             f"1 of {1 / CHANCE:,.0f} cases."
         )
-    explained = "" if verdict.copied or verdict.spared else ", a difference that chance explains"
+    chance = "their own difference may explain" if verdict.doubtful else "chance explains"
+    explained = "" if verdict.copied or verdict.spared else f", a difference that {chance}"
     return f"{counts}{explained}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -260,7 +261,7 @@ def test_surely_worse_than_guessing_is_a_leak_with_the_sign_turned(audit_config:
     ):
         assert unsure.word == "invalid"
     assert words.write_headline(unsure, facts()) == ["The numbers are not valid; see the checks."]
-    assert verdict(config, (x - 2, y), (x + 2, y), checks=[SPLIT]).word == "leak"
+    assert apart((x - 2, y), (x + 2, y), blind=0.75)(config).word == "leak"
 
 
 def test_a_weak_turned_sign_is_bounded_too(audit_config: Config) -> None:
@@ -335,12 +336,39 @@ def test_ten_non_members_prove_nothing_by_chance(audit_config: Config) -> None:
     assert leaks <= 20  # 5% of 300 and a little more than one standard error
 
 
-def test_a_leak_is_doubted_where_the_groups_differ_by_themselves(audit_config: Config) -> None:
+def apart(*groups: Any, blind: float, **more: Any) -> Callable[[DictConfig], Verdict]:
+    """A verdict where a classifier reaches up to `blind` without the victim."""
+    found = result(*groups)
+    row = {"attack": "blind", "access": "none", "calibrated": "none", "auroc_high": blind}
+    rows = pd.concat([found.rows, pd.DataFrame([row])], ignore_index=True)
+    found = replace(found, rows=rows)
+    check = Check("split leaks", "warning", "they differ")
+    return lambda config: judge_audit(found, [check], config, more.get("copies", NONE))
+
+
+def test_what_groups_show_by_themselves_is_no_leak_of_the_generator(audit_config: Config) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=300), rng.normal(size=300)
-    check = Check("split leaks", "warning", "they differ")
-    doubted = words.write_headline(verdict(audit_config(), (x + 2, y), checks=[check]), facts())
-    assert "attacks may win by that alone" in " ".join(doubted)
-    assert "by that alone" not in " ".join(
-        words.write_headline(verdict(audit_config(), (x + 2, y)), facts())
-    )
+    first = np.concatenate([y.max() + 1 + np.arange(20.0), x[20:]])
+    config = audit_config()
+    for scores in (x, x + 0.5, x - 0.5, first):  # nothing, more, less, twenty members before all
+        found = apart((scores, y), blind=0.75)(config)
+        assert found.word == "invalid"
+        assert "differ by themselves" in " ".join(words.write_headline(found, facts()))
+    assert verdict(config, (x + 0.5, y)).word == verdict(config, (first, y)).word == "leak"
+
+    beyond = apart((x + 2, y), blind=0.75)(config)
+    assert beyond.word == "leak"
+    assert "goes beyond that" in " ".join(words.write_headline(beyond, facts()))
+    assert "goes beyond" not in " ".join(words.write_headline(verdict(config, (x + 2, y)), facts()))
+
+
+def test_copies_prove_a_leak_of_different_groups_only_if_they_are_no_accident(
+    audit_config: Config,
+) -> None:
+    (x, y), *_ = guesses(0)
+    coarse = Copies(300, 300, copied_members=60, copied_non_members=20, released=True)
+    telling = Copies(300, 300, copied_members=3, telling_members=3, released=True)
+    assert verdict(audit_config(), (x, y), copies=coarse).word == "leak"
+    assert apart((x, y), blind=0.6, copies=coarse)(audit_config()).word == "invalid"
+    assert apart((x, y), blind=0.6, copies=telling)(audit_config()).word == "leak"
