@@ -141,6 +141,7 @@ def test_what_it_refuses(
         make(config, *words, shape=shape)
 
 
+@pytest.mark.slow
 def test_only_who_names_it_loads_diffusers() -> None:
     code = (
         "import benchmark.job.run, benchmark.audit.run, benchmark.report.collect, sys;"

@@ -144,7 +144,13 @@ SETTINGS = {
 """Noise, steps, rate, and private steps on a batch."""
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "one step" else pytest.param(name, marks=pytest.mark.slow)
+        for name in SETTINGS
+    ],
+)
 def test_no_bound_passes_the_truth_more_often_than_promised(name: str) -> None:
     """60 audits at 95%: more than 8 above have a chance of 0.3%. The bounds are no trifles."""
     noise, steps, rate, queries = SETTINGS[name]
