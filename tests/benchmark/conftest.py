@@ -15,6 +15,7 @@ from benchmark.measures import pairs
 from benchmark.measures.copies import COPIES
 from benchmark.measures.rates import FPR_COLUMNS
 from benchmark.measures.result import Check, JobResult, Strip
+from benchmark.show.page import render_job
 
 N = 200
 QUALITY = {
@@ -42,6 +43,16 @@ ATTACKS = (
 
 @pytest.fixture
 def result() -> JobResult:
+    return made_result()
+
+
+@pytest.fixture(scope="session")
+def page() -> str:
+    """The page of `result`: drawing its figures takes a second."""
+    return render_job(made_result())
+
+
+def made_result() -> JobResult:
     rng = np.random.default_rng(0)
     member = rng.permutation(np.arange(2 * N) < N)
     rows, frames = [], []

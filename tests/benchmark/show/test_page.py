@@ -45,8 +45,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_page_is_self_contained_and_well_formed(result):
-    page = render_job(result)
+def test_page_is_self_contained_and_well_formed(page):
     reader = Reader(page)
     assert all(re.match(r"data:|#", address) for address in reader.addresses)
     assert not re.search(r"url\((?!#)|@import", page)
@@ -57,8 +56,7 @@ def test_page_is_self_contained_and_well_formed(result):
     assert set(re.findall(r"url\(#([^)]+)\)", page)) <= set(reader.ids)
 
 
-def test_page_has_every_part(result):
-    page = render_job(result)
+def test_page_has_every_part(result, page):
     scored = len(result.ok)
     assert page.count("<figcaption>Linear axes") == page.count("<figcaption>Logarithmic axes") == 1
     assert len(re.findall(r'id="hist-\d+-figure_1"', page)) == scored
@@ -73,8 +71,7 @@ def test_page_has_every_part(result):
     assert "duplicates dropped: 4" in page
 
 
-def test_numbers_of_the_table_are_in_the_page(result):
-    page = render_job(result)
+def test_numbers_of_the_table_are_in_the_page(result, page):
     for _, row in result.ok.iterrows():
         assert f"{row['auroc']:.3f}" in page
         assert f"[{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
@@ -83,8 +80,7 @@ def test_numbers_of_the_table_are_in_the_page(result):
         assert check.message in page
 
 
-def test_differences_sets_and_marks_are_in_the_page(result):
-    page = render_job(result)
+def test_differences_sets_and_marks_are_in_the_page(result, page):
     best, *others = [row for row, _, _ in result.scored()]
     assert page.count("Which attacks differ") == page.count("Sets of records") == 1
     assert f"{best['auroc']:.3f}*" in page
@@ -98,8 +94,7 @@ def test_differences_sets_and_marks_are_in_the_page(result):
     assert "Sets of records" not in render_job(alone)
 
 
-def test_quality_stands_above_the_samples(result):
-    page = render_job(result)
+def test_quality_stands_above_the_samples(page):
     for name, numbers in (
         ("Frechet distance (AlexNet)", "12.3 1234 0.514"),
         ("precision", "0.5 0 n/a"),
