@@ -92,8 +92,8 @@ def test_claims_that_are_false_do_not_hold(fill: Fill) -> None:
         assert ours[name].verdict == FAILS, (name, ours[name].reason)
 
 
-def test_two_seeds_are_not_enough(fill: Fill) -> None:
-    ours = found(fill(made(TRUE), "taxonomy", *PAIR, "seed=0,1"))
+def test_two_seeds_are_not_enough(words: list[str]) -> None:
+    ours = claimed(words, made(TRUE), "taxonomy", *PAIR, "seed=0,1")
     finding = ours["discriminator_is_worst"]
     assert finding.verdict == OPEN
     assert "2 seeds, at least 3" in finding.reason
@@ -107,12 +107,12 @@ def test_what_was_not_run_is_not_decided(fill: Fill, words: list[str]) -> None:
     assert "+sweep=train_size" in ours["small_sets_leak"].command
 
 
-def test_size(fill: Fill) -> None:
+def test_size(words: list[str]) -> None:
     def result(job: Job) -> JobResult:
         shift = {16: 20, 24: 10}[job.config.split.members] + int(job.config.seed)
         return known_result(job, {("discriminator", "none"): shift})
 
-    ours = found(fill(result, "train_size", "victim=dcgan,pggan,vaegan", "seed=0,1,2"))
+    ours = claimed(words, result, "train_size", "victim=dcgan,pggan,vaegan", "seed=0,1,2")
     leak = ours["small_sets_leak"].parts["all accesses"]
     halvings = np.log2(24 / 16)
     steps = [(known_auroc(20 + s) - known_auroc(10 + s)) / halvings for s in range(3)]
@@ -145,8 +145,8 @@ def test_a_victim_s_quality_and_leak_are_means_over_the_seeds_it_has(fill: Fill)
     assert rho.seeds == len(victims)
 
 
-def test_a_single_victim_without_counterpart_is_said(fill: Fill) -> None:
-    ours = found(fill(made(TRUE), "taxonomy", "victim=dcgan", "calibration=none", "seed=0,1,2"))
+def test_a_single_victim_without_counterpart_is_said(words: list[str]) -> None:
+    ours = claimed(words, made(TRUE), "taxonomy", "victim=dcgan", "calibration=none", "seed=0,1,2")
     finding = ours["reconstruction_is_vulnerable"]
     assert finding.verdict == OPEN
     assert "0 victims of 0 families with an encoder" in finding.reason
@@ -160,8 +160,10 @@ def test_a_single_victim_without_counterpart_is_said(fill: Fill) -> None:
         ("dcgan,vae", "1 victim of 1 family with an encoder"),
     ],
 )
-def test_a_kind_of_victims_needs_three_on_each_side(fill: Fill, victims: str, lacking: str) -> None:
-    ours = found(fill(made(TRUE), "taxonomy", f"victim={victims}", PAIR[1], "seed=0"))
+def test_a_kind_of_victims_needs_three_on_each_side(
+    words: list[str], victims: str, lacking: str
+) -> None:
+    ours = claimed(words, made(TRUE), "taxonomy", f"victim={victims}", PAIR[1], "seed=0")
     finding = ours["reconstruction_is_vulnerable"]
     assert finding.verdict == OPEN
     assert finding.reason.startswith(lacking)
@@ -169,9 +171,9 @@ def test_a_kind_of_victims_needs_three_on_each_side(fill: Fill, victims: str, la
     assert finding.beside.verdict == OPEN
 
 
-def test_most_of_two_gans_are_not_most_gans(fill: Fill) -> None:
+def test_most_of_two_gans_are_not_most_gans(words: list[str]) -> None:
     order = {"discriminator": 20}
-    two = found(fill(made(order), "train_size", "victim=dcgan,pggan", "seed=0,1,2"))
+    two = claimed(words, made(order), "train_size", "victim=dcgan,pggan", "seed=0,1,2")
     assert two["small_sets_overfit"].verdict == OPEN
     assert two["small_sets_overfit"].reason.startswith("2 victims of 2 families")
     assert two["small_sets_leak"].scope == "2 victims of 2 families"
