@@ -81,7 +81,7 @@ def test_the_table_has_exactly_the_cells_that_follow_from_the_scores(
     ]
     assert {path.name for path in (tmp_path / "results/taxonomy").iterdir()} == {
         f"{name}.{kind}" for name in ("auroc", "roc", "roc-log") for kind in ("pdf", "svg")
-    } | {"numbers.csv", "table.csv", "table.md", "table.tex"}
+    } | {"numbers.csv", "rates.csv", "rates.md", "table.csv", "table.md", "table.tex"}
     table = pd.read_csv(tmp_path / "results/taxonomy/table.csv").set_index(
         ["victim", "calibrated", "attack"]
     )
