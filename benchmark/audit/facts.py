@@ -15,7 +15,6 @@ from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
 from benchmark.audit.given.denoiser import check_denoiser
 from benchmark.audit.verdict import Verdict
-from benchmark.config.build import build
 from benchmark.data.queries import Queries
 from benchmark.measures import checks, copies, metrics, pairs
 from benchmark.measures.blind import Blind
@@ -129,13 +128,18 @@ def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
 
 
 def checks_of(
-    config: DictConfig, case: Case, facts: Facts, rows: pd.DataFrame, scores: pd.DataFrame
+    config: DictConfig,
+    blind: Blind | None,
+    case: Case,
+    facts: Facts,
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
 ) -> list[Check]:
     """Everything a reader should doubt, beside the numbers."""
     found = case.left_out.list_checks(config.thresholds.overlap.value)
     found += checks.too_few_queries(facts.members, facts.non_members, "give more records")
     found += _check_copies(facts.copies)
-    found += _check_blind(config, case.queries)
+    found += _check_blind(blind, case.queries, sub_seed(config.seed, "blind"))
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
@@ -185,13 +189,11 @@ def _check_strangers(case: Case) -> list[Check]:
     return found
 
 
-def _check_blind(config: DictConfig, queries: Queries) -> list[Check]:
+def _check_blind(baseline: Blind | None, queries: Queries, seed: int) -> list[Check]:
     """Members and non-members differ by themselves: a classifier that sees nothing else says so."""
     member = queries.is_member
-    baseline: Blind | None = build(config.blind, "blind") if config.blind else None
     if baseline is None or min(member.sum(), (~member).sum()) < baseline.folds:
         return []
-    seed = sub_seed(config.seed, "blind")
     guess = baseline.guess_members(queries, seed)
     area = metrics.auroc(guess.scores[member], guess.scores[~member])
     row = {"access": NO_ACCESS, "auroc": area, "auroc_low": guess.low, "auroc_high": guess.high}

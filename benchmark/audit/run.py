@@ -164,7 +164,7 @@ def run_audit(
         scores=scores,
         copies=near,
         closest=closest,
-        checks=checks_of(config, case, facts, rows, scores),
+        checks=checks_of(config, asked.blind, case, facts, rows, scores),
     )
     verdict = judge_audit(result, result.checks, config, facts.copies, worst)
     exposed = exposed_of(config, case, result, verdict)

@@ -15,8 +15,9 @@ from attacks.base import Attack, Levelled, Particular, Reconstructs
 from attacks.calibration.difference import Calibration
 from attacks.full_black_box import NearestSample
 from benchmark.audit.given.case import Case
-from benchmark.config.build import Chosen, build_all, choose_one
+from benchmark.config.build import Chosen, build, build_all, choose_one
 from benchmark.config.commandline import one_line
+from benchmark.measures.blind import Blind
 from benchmark.measures.checks import FAILED
 from benchmark.scores.rows import Raw, Table, with_budgets
 from benchmark.scores.target import Attacker, attackers, scores_of
@@ -54,6 +55,7 @@ class Attacks:
     """What is asked of a case.
 
     distance: to the reference records. searched: members, and non-members, that searches try.
+    blind: what tells whether members and non-members differ by themselves, if that is asked.
     """
 
     store: Store
@@ -61,10 +63,11 @@ class Attacks:
     calibrations: dict[str, Calibration]
     distance: Chosen[Any]
     searched: int
+    blind: Blind | None
 
 
 def choose_attacks(config: DictConfig, store: Store, given: Collection[str]) -> Attacks:
-    """Build the attacks and calibrations that were selected; raises UserError.
+    """Build the attacks, calibrations and baseline that were selected; raises UserError.
 
     given: names of what was handed in. Attacks on diffusion models are asked for where one is
     given, or nothing else was selected: they would fill every other audit with rows that say no.
@@ -88,6 +91,7 @@ def choose_attacks(config: DictConfig, store: Store, given: Collection[str]) -> 
         calibrations=calibrations,
         distance=choose_one(config.distance, "distance"),
         searched=config.searched,
+        blind=build(config.blind, "blind") if config.blind else None,
     )
 
 

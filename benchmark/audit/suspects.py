@@ -32,7 +32,6 @@ from benchmark.audit.run import (
     write_found,
 )
 from benchmark.audit.verdict import SET_LIMIT
-from benchmark.config.build import build
 from benchmark.data.queries import Queries
 from benchmark.measures import checks
 from benchmark.measures.blind import Blind
@@ -204,8 +203,8 @@ def run_set_audit(
         raise UserError(f"fail_if.{others[0]}: of suspects= there is only fail_if.{SET_LIMIT}")
     renamed = {SET.get(name, name): source for name, source in sources.items()}
     with _of_suspects():
-        _, case, _, rows, scores = attack_case(config, renamed, console, of_suspects)
-        finding = find_in_suspects(config, case.queries, scores)
+        asked, case, _, rows, scores = attack_case(config, renamed, console, of_suspects)
+        finding = find_in_suspects(config, asked.blind, case.queries, scores)
     found = case.left_out.list_checks(config.thresholds.overlap.value)
     statuses = rows[["attack", "status"]].itertuples(index=False, name=None)
     found += checks.failed_attacks({"attack": a, "status": status} for a, status in statuses)
@@ -220,7 +219,9 @@ def run_set_audit(
     return SetAudit(result, with_places(config, sources), finding)
 
 
-def find_in_suspects(config: DictConfig, queries: Queries, scores: pd.DataFrame) -> Finding:
+def find_in_suspects(
+    config: DictConfig, blind: Blind | None, queries: Queries, scores: pd.DataFrame
+) -> Finding:
     """Test suspects, the members among the queries, against the others, with and without a model.
 
     Attacks that search the latent space score some of the records only; where such ran, these are
@@ -236,7 +237,7 @@ def find_in_suspects(config: DictConfig, queries: Queries, scores: pd.DataFrame)
     asked = queries.take(np.flatnonzero(np.isin(queries.numbers, _judged_queries(scores, judged))))
     return Finding(
         p_value=set_p_value(features[judged & member], features[judged & ~member], seed),
-        blind_p_value=_blind_p_value(config, asked, seed),
+        blind_p_value=_blind_p_value(blind, asked, seed),
         suspects=sizes[0],
         unseen=sizes[1],
         features=tuple(" + ".join(row).removesuffix(" + none") for row in columns),
@@ -249,9 +250,8 @@ def _judged_queries(scores: pd.DataFrame, judged: np.ndarray) -> np.ndarray:
     return np.unique(scores["query"].to_numpy())[judged]
 
 
-def _blind_p_value(config: DictConfig, queries: Queries, seed: int) -> float:
+def _blind_p_value(baseline: Blind | None, queries: Queries, seed: int) -> float:
     """P-value of the same test on what the records are like; NaN where that was not asked for."""
-    baseline: Blind | None = build(config.blind, "blind") if config.blind else None
     if baseline is None:
         return np.nan
     features, member = baseline.features_of(queries, seed), queries.is_member

@@ -251,6 +251,7 @@ def test_missing_and_mistaken_paths(
         ("records.dates=%Q", ["records.dates=%Q"]),
         ("records.ignore=5", ["no input has a column named 5"]),
         ("seed=-1", ["seed=-1"]),
+        ("blind.folds=1", ["blind.folds=1", "greater than or equal to 2"]),
         ("attack=[white_box]", ["no attack can run", "no generator is given"]),
         ("records.categorical=[street]", ["records.categorical", "street"]),
     ],
