@@ -67,6 +67,11 @@ class Prepared:
         return membership_matrix(self.references, self.trial.queries.rows)
 
     @property
+    def scores_references(self) -> bool:
+        """Whether scores under reference models are used; attacks that learn there need none."""
+        return bool(self.request.calibrations or self.request.ensembles or self.inside.any())
+
+    @property
     def table(self) -> Table:
         """How raw scores become the rows of the table."""
         asked, request = self.trial.queries, self.request

@@ -36,6 +36,8 @@ def run(config: DictConfig) -> JobResult:
     models = obtain_all(job.references, workshop)
 
     target, *references = (target_of(job, trial, model, models) for model in (victim, *models))
+    if not job.scores_references:
+        references = []
     raws = raws_of(job, trial, target, references)
 
     rows, scores = job.table.build(raws)

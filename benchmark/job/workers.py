@@ -110,10 +110,11 @@ def do_what_is_free(job: Prepared, first: int) -> None:
         with suppress(Busy):
             model = obtain_model(recipe, hasty.workshop(trial))
             target = target_of(hasty, trial, model, [])
+            is_reference = recipe is not trial.recipe
             for attacker in job.request.attackers.values() if trial.is_attacked else ():
                 access = attacker.access
-                alone = recipe is not trial.recipe and incomparable(access, target)
-                if alone or knowledge.has_shadows(access):
+                useless = not job.scores_references or incomparable(access, target)
+                if (is_reference and useless) or knowledge.has_shadows(access):
                     continue
                 if is_granted(access, model, trial):
                     with suppress(Busy, Unsuited, NoAccess):

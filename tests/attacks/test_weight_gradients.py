@@ -14,6 +14,7 @@ from benchmark.config.build import build
 from benchmark.job import run as job
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
+from benchmark.store.entries import Store
 from victims.errors import UserError
 
 
@@ -69,6 +70,9 @@ def test_a_job_gives_it_the_reference_models(tmp_path: Any) -> None:
     rows = job.run(composed(tmp_path, *words, "reference.members=12")).rows.set_index("attack")
     assert rows["status"]["gsa"] == "ok"
     assert rows["access"]["gsa"] == "weight_gradients_with_shadows"
+    scored = [meta["config"]["model"] for _, meta in Store(tmp_path / "store").find("scores")]
+    assert len(scored) == 2  # without calibration nothing is asked of the reference models
+    assert scored[0] == scored[1]
     words = ("victim=dcgan", *words[1:])
     rows = job.run(composed(tmp_path, *words)).rows.set_index("attack")
     assert rows["status"]["gsa"] == "no access"
