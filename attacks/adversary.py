@@ -60,12 +60,12 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         if len(shape) == 3:
             before, height, columns = shape
-            for after in _channels(shape, width):
+            for after in _channels_by_halving(shape, width):
                 layers += [nn.Conv2d(before, after, 4, 2, 1), nn.LeakyReLU(0.2)]
                 before, height, columns = after, height // 2, columns // 2
             layers += [nn.Flatten(), nn.Linear(before * height * columns, 1)]
         else:
-            layers = _perceptron(shape[0], 8 * width, 1)
+            layers = _perceptron_layers(shape[0], 8 * width, 1)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,9 +80,9 @@ class Generator(nn.Module):
         super().__init__()
         self.shape = shape
         if len(shape) != 3:
-            self.layers = nn.Sequential(*_perceptron(z_dim, 8 * width, shape[0]))
+            self.layers = nn.Sequential(*_perceptron_layers(z_dim, 8 * width, shape[0]))
             return
-        channels = _channels(shape, width)[::-1]
+        channels = _channels_by_halving(shape, width)[::-1]
         start = (channels[0], *(-(-side // 2 ** len(channels)) for side in shape[1:]))
         layers: list[nn.Module] = [nn.Linear(z_dim, int(np.prod(start))), nn.Unflatten(1, start)]
         for before, after in zip(channels, (*channels[1:], shape[0]), strict=True):
@@ -129,10 +129,12 @@ def tell_apart(
                 fake = negatives(rng, training.batch_size).to(device)
             else:
                 fake = forger(torch.randn(training.batch_size, training.z_dim).to(device))
-            loop.descend(0, _logistic(judge(real), 1.0) + _logistic(judge(fake.detach()), 0.0))
+            loop.descend(
+                0, _logistic_loss(judge(real), 1.0) + _logistic_loss(judge(fake.detach()), 0.0)
+            )
             if not negatives:
                 judge.requires_grad_(False)  # saves half of the generator's backward pass
-                loop.descend(1, _logistic(judge(fake), 1.0))
+                loop.descend(1, _logistic_loss(judge(fake), 1.0))
                 judge.requires_grad_(True)
     return judge
 
@@ -150,7 +152,7 @@ class _Loop:
 
     def steps(self, title: str) -> Iterator[int]:
         """Numbers of the steps that are still to be made."""
-        self._resume()
+        self._resume_checkpoint()
         written = time.monotonic()
         with tqdm(
             total=self.total, initial=self.done, desc=title, unit="step", mininterval=1.0,
@@ -161,7 +163,7 @@ class _Loop:
                 self.done += 1
                 bar.update()
                 if time.monotonic() - written >= CHECKPOINT_S:
-                    self._save()
+                    self._save_checkpoint()
                     written = time.monotonic()
 
     def descend(self, i: int, loss: Tensor) -> None:
@@ -175,7 +177,7 @@ class _Loop:
         loss.backward()
         self.optimizers[i].step()
 
-    def _save(self) -> None:
+    def _save_checkpoint(self) -> None:
         state = {
             "done": self.done,
             "networks": [network.state_dict() for network in self.networks],
@@ -185,7 +187,7 @@ class _Loop:
         torch.save(state, partial)
         os.replace(partial, self.path)
 
-    def _resume(self) -> None:
+    def _resume_checkpoint(self) -> None:
         """Take up the last checkpoint; start anew where there is none or it is damaged."""
         if not self.path.exists():
             return
@@ -200,16 +202,16 @@ class _Loop:
         self.done = state["done"]
 
 
-def _logistic(logits: Tensor, label: float) -> Tensor:
+def _logistic_loss(logits: Tensor, label: float) -> Tensor:
     return cross_entropy(logits, torch.full_like(logits, label))
 
 
-def _channels(shape: Sequence[int], width: int) -> list[int]:
+def _channels_by_halving(shape: Sequence[int], width: int) -> list[int]:
     """Channels after each halving of an image, until its smaller side is under 8."""
     halvings = max(1, min(shape[1:]).bit_length() - 3)
     return [width << min(i, 3) for i in range(halvings)]
 
 
-def _perceptron(before: int, width: int, after: int) -> list[nn.Module]:
+def _perceptron_layers(before: int, width: int, after: int) -> list[nn.Module]:
     hidden = [nn.Linear(before, width), nn.LeakyReLU(0.2), nn.Linear(width, width)]
     return [*hidden, nn.LeakyReLU(0.2), nn.Linear(width, after)]

@@ -79,7 +79,7 @@ class DenoiserAttack(ABC):
         return -torch.cat(found).cpu().numpy()
 
 
-def total(x: Tensor, p: float = 2.0) -> Tensor:
+def sum_of_powers(x: Tensor, p: float = 2.0) -> Tensor:
     """Sums (n,) of |x|^p over a record's values."""
     return x.abs().pow(p).flatten(1).sum(1)
 
@@ -102,16 +102,16 @@ class DenoisingLoss(DenoiserAttack):
     def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Mean squared errors over draws and levels; draws x levels questions."""
         found = [
-            losses(denoiser, x, own_noise(x, self.seed, draw).to(x), t)
+            losses_at(denoiser, x, own_noise(x, self.seed, draw).to(x), t)
             for draw in range(self.draws)
             for t in self.levels
         ]
         return torch.stack(found).mean(0)
 
 
-def losses(denoiser: Denoiser, x: Tensor, noise: Tensor, t: int) -> Tensor:
+def losses_at(denoiser: Denoiser, x: Tensor, noise: Tensor, t: int) -> Tensor:
     """Squared errors (n,), summed over values, of the noise told in x with that noise."""
-    return total(noise - denoiser.told(denoiser.noised(x, noise, t), t))
+    return sum_of_powers(noise - denoiser.told(denoiser.noised(x, noise, t), t))
 
 
 class SecMI(DenoiserAttack):
@@ -145,7 +145,7 @@ class SecMI(DenoiserAttack):
             x = denoiser.step(x, denoiser.told(x, t), t, t + self.interval)
         up = denoiser.step(x, denoiser.told(x, last), last, self.highest)
         down = denoiser.step(up, denoiser.told(up, self.highest), self.highest, last)
-        return total(down - x)
+        return sum_of_powers(down - x)
 
 
 class PIA(DenoiserAttack):
@@ -170,7 +170,7 @@ class PIA(DenoiserAttack):
             size = put.abs().flatten(1).mean(1).clamp(min=torch.finfo(put.dtype).tiny)
             put = put * ((2 / torch.pi) ** 0.5 / size).view(-1, *[1] * (put.ndim - 1))
         told = denoiser.told(denoiser.noised(x, put, self.t), self.t)
-        return total(put - told, self.p) ** (1 / self.p)
+        return sum_of_powers(put - told, self.p) ** (1 / self.p)
 
 
 class SimA(DenoiserAttack):
@@ -188,7 +188,7 @@ class SimA(DenoiserAttack):
 
     def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """One question."""
-        return total(denoiser.told(x, self.t), self.p) ** (1 / self.p)
+        return sum_of_powers(denoiser.told(x, self.t), self.p) ** (1 / self.p)
 
 
 class PFAMI(DenoiserAttack):
@@ -230,13 +230,13 @@ class PFAMI(DenoiserAttack):
         noise = own_noise(x, self.seed).to(x)
         found = []
         for i, t in enumerate(self.levels):
-            own = losses(denoiser, x, noise, t)
+            own = losses_at(denoiser, x, noise, t)
             for share in self.shares if self.pairing == "grid" else self.shares[i : i + 1]:
-                found.append(own - losses(denoiser, cropped(x, share), noise, t))
+                found.append(own - losses_at(denoiser, crop_middle(x, share), noise, t))
         return torch.stack(found).mean(0)
 
 
-def cropped(x: Tensor, share: float) -> Tensor:
+def crop_middle(x: Tensor, share: float) -> Tensor:
     """The middle of images (n, c, h, w), that share of each side, at the size of the whole."""
     height, width = (max(1, int(side * share)) for side in x.shape[2:])
     top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2

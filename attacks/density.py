@@ -65,23 +65,23 @@ class Flow:
         """The flow's weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            flow = self._train(torch.from_numpy(points).float(), title)
+            flow = self._train_flow(torch.from_numpy(points).float(), title)
         return {name: value.numpy() for name, value in flow.state_dict().items()}
 
     def log(self, learnt: Learnt, points: np.ndarray) -> np.ndarray:
         """Logarithm of the density at points (n, d): (n,)."""
-        flow = self._flow(points.shape[1])
+        flow = self._build_flow(points.shape[1])
         flow.load_state_dict({name: torch.from_numpy(value) for name, value in learnt.items()})
         with torch.no_grad():
             return flow().log_prob(torch.from_numpy(points).float()).double().numpy()
 
-    def _flow(self, d: int) -> nn.Module:
+    def _build_flow(self, d: int) -> nn.Module:
         from zuko.flows import NSF  # slow to import, and seldom needed
 
         return NSF(d, transforms=self.transforms, hidden_features=[self.width] * 2)
 
-    def _train(self, points: Tensor, title: str) -> nn.Module:
-        flow = self._flow(points.shape[1])
+    def _train_flow(self, points: Tensor, title: str) -> nn.Module:
+        flow = self._build_flow(points.shape[1])
         points = points[torch.randperm(len(points))]
         held_out, known = points[: len(points) // 5], points[len(points) // 5 :]
         optimizer = torch.optim.Adam(flow.parameters(), self.learning_rate)

@@ -18,7 +18,7 @@ from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from attacks.lpips_weights import Net, backbone
+from attacks.lpips_weights import Net, backbone_weights
 from victims.errors import UserError
 
 TINY = 1e-12
@@ -114,11 +114,11 @@ class LPIPS(Distance):
     @property
     def model(self) -> Features:
         """The classifier; its weights are fetched when it is first needed."""
-        return features(self.net)
+        return load_features(self.net)
 
     def load(self) -> None:
         """Get the classifier's weights; raises UserError where no route leads to them."""
-        features(self.net)
+        load_features(self.net)
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError unless records are images of one or three channels."""
@@ -130,15 +130,15 @@ class LPIPS(Distance):
 
     def targets(self, x: Tensor) -> Targets:
         """The features of the queries."""
-        return Targets(tuple(self._features(x)))
+        return Targets(tuple(self._features_of(x)))
 
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
-        pairs = zip(targets.tensors, self._features(x_hat), strict=True)
+        pairs = zip(targets.tensors, self._features_of(x_hat), strict=True)
         layers = [(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]
         return torch.stack(layers).sum(0)
 
-    def _features(self, x: Tensor) -> list[Tensor]:
+    def _features_of(self, x: Tensor) -> list[Tensor]:
         self.refuse(tuple(x.shape[1:]))
         self.model.to(x.device)
         return self.model(classifier_input(x, self.min_side))
@@ -194,7 +194,7 @@ def classifier_input(x: Tensor, min_side: int) -> Tensor:
 
 
 @cache
-def features(net: str) -> Features:
+def load_features(net: str) -> Features:
     """LPIPS's network with ImageNet weights; one in a process, shared by all distances."""
     return Features(net).eval().requires_grad_(False)
 
@@ -208,7 +208,7 @@ class Features(nn.Module):
 
     def __init__(self, net: str) -> None:
         super().__init__()
-        weights = backbone(net)  # first: it raises a clear error for an unknown net
+        weights = backbone_weights(net)  # first: it raises a clear error for an unknown net
         import lpips  # imports torchvision, seconds
 
         with warnings.catch_warnings():  # of torchvision, about how the package calls it

@@ -61,7 +61,7 @@ class DensityRatio(Learns):
         space["axes"] = space["axes"][kept] / spread[kept, None]
         points = {
             "released": (released / np.where(spread > 0, spread, 1))[:, kept].astype(np.float64),
-            "reference": self._points(space, torch.from_numpy(view.reference)),
+            "reference": self._points_in_space(space, torch.from_numpy(view.reference)),
         }
         learnt = dict(space)
         for name, of in points.items():
@@ -74,13 +74,15 @@ class DensityRatio(Learns):
         """Queries (n, *shape) -> logarithm of the ratio (n,); 0 where all samples are alike."""
         if ALIKE in learnt:
             return np.zeros(len(queries))
-        points = self._points(learnt, queries.cpu())
-        return self._log("released", learnt, points) - self._log("reference", learnt, points)
+        points = self._points_in_space(learnt, queries.cpu())
+        return self._log_density("released", learnt, points) - self._log_density(
+            "reference", learnt, points
+        )
 
-    def _points(self, space: Learnt, records: Tensor) -> np.ndarray:
+    def _points_in_space(self, space: Learnt, records: Tensor) -> np.ndarray:
         return self.feature(space, records).double().numpy()
 
-    def _log(self, name: str, learnt: Learnt, points: np.ndarray) -> np.ndarray:
+    def _log_density(self, name: str, learnt: Learnt, points: np.ndarray) -> np.ndarray:
         own = {k.removeprefix(f"{name}."): v for k, v in learnt.items() if k.startswith(f"{name}.")}
         return self.density.log(own, points)
 

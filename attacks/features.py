@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from attacks.base import Learnt, some_rows
-from attacks.mixed import is_mixed, standardised
+from attacks.mixed import is_mixed, standardising_factors
 from victims.access import FullBlackBox
 from victims.errors import UserError
 
@@ -30,7 +30,7 @@ class Values:
 
     def learn(self, view: FullBlackBox) -> Learnt:
         """What has to be known before records can be looked at."""
-        return {"scale": standardised(view)} if is_mixed(view) else {}
+        return {"scale": standardising_factors(view)} if is_mixed(view) else {}
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Records (n, *shape) -> features (n, d) float32."""
@@ -58,7 +58,7 @@ class PrincipalComponents(Values):
         """Mean (d,) and components (c, d) of released samples."""
         rows = some_rows(len(view.released), self.fitted, self.state)
         samples = np.array(view.released[rows], np.float32)
-        scale = standardised(view) if is_mixed(view) else np.ones(1, np.float32)
+        scale = standardising_factors(view) if is_mixed(view) else np.ones(1, np.float32)
         samples = samples.reshape(len(samples), -1) * scale
         many = min(self.components, *samples.shape)
         pca = PCA(many, iterated_power=self.POWER, random_state=self.state).fit(samples)
@@ -109,9 +109,11 @@ class OrientedGradients(Values):
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Images (n, c, h, w) in [-1, 1] -> (n, d)."""
-        return torch.cat([self._blocks(self._cells(part)) for part in records.split(256)])
+        return torch.cat(
+            [self._normalised_blocks(self._gradients_by_cell(part)) for part in records.split(256)]
+        )
 
-    def _cells(self, images: Tensor) -> Tensor:
+    def _gradients_by_cell(self, images: Tensor) -> Tensor:
         """Mean gradient magnitude of each orientation in each cell: (n, rows, columns, o)."""
         down, right = torch.zeros_like(images), torch.zeros_like(images)
         torch.sub(images[:, :, 2:], images[:, :, :-2], out=down[:, :, 1:-1])
@@ -130,15 +132,15 @@ class OrientedGradients(Values):
         total.scatter_add_(1, index, size[inside].flatten(1))
         return (total / self.cell**2).view(-1, rows, columns, self.orientations)
 
-    def _blocks(self, cells: Tensor) -> Tensor:
+    def _normalised_blocks(self, cells: Tensor) -> Tensor:
         """Every block of cells, normalised: (n, d)."""
         blocks = cells.unfold(1, self.BLOCK, 1).unfold(2, self.BLOCK, 1)  # (n, r, c, o, 3, 3)
         blocks = blocks.permute(0, 1, 2, 4, 5, 3).flatten(3)
         if self.block_norm == "L1":
             return (blocks / (blocks.sum(-1, keepdim=True) + self.EPS)).flatten(1)
-        return self._unit(self._unit(blocks).clamp_(max=0.2)).flatten(1)
+        return self._unit_length(self._unit_length(blocks).clamp_(max=0.2)).flatten(1)
 
-    def _unit(self, blocks: Tensor) -> Tensor:
+    def _unit_length(self, blocks: Tensor) -> Tensor:
         return blocks / (blocks.square().sum(-1, keepdim=True) + self.EPS**2).sqrt()
 
 
@@ -161,9 +163,9 @@ class ColourHistogram(Values):
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Images (n, c, h, w) -> (n, bins ** c)."""
-        return torch.cat([self._histograms(part) for part in records.split(256)])
+        return torch.cat([self._count_colours(part) for part in records.split(256)])
 
-    def _histograms(self, images: Tensor) -> Tensor:
+    def _count_colours(self, images: Tensor) -> Tensor:
         low, high = torch.aminmax(images.flatten(1), dim=1, keepdim=True)
         factor = 255 * self.bins / 256 / (high - low).clamp(min=1e-12)
         levels = ((images.flatten(1) - low) * factor).int().view(*images.shape[:2], -1)

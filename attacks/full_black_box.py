@@ -37,26 +37,28 @@ class NearestSample(Compares):
 
     def reconstruct(self, view: FullBlackBox, queries: Tensor) -> tuple[np.ndarray, Tensor]:
         """Losses (n,) and the best released sample for each query (n, *shape)."""
-        near = self._nearest(view, queries)
+        near = self._nearest_candidates(view, queries)
         losses, best = [], []
         rows = max(1, view.batch_size // self.candidates)
         for start in range(0, len(queries), rows):
             block = queries[start : start + rows].to(view.device)
             indices = near[start : start + rows]
-            loss = self._losses(view, block, indices)
+            loss = self._losses_of_candidates(view, block, indices)
             choice = loss.argmin(1)
             losses.append(loss[np.arange(len(choice)), choice])
             best.append(view.released[indices[np.arange(len(choice)), choice]])
         return np.concatenate(losses), torch.from_numpy(np.concatenate(best))
 
-    def _nearest(self, view: FullBlackBox, queries: Tensor) -> np.ndarray:
+    def _nearest_candidates(self, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """The candidates of each query (n, candidates): by L2, of columns that are scaled first."""
         scaled = self.distance.of(view).scaled
         blocks = ((start, scaled(block)) for start, block in view.blocks())
         return nearest(blocks, scaled(queries), self.candidates, device=view.device)[1]
 
     @torch.no_grad()
-    def _losses(self, view: FullBlackBox, block: Tensor, indices: np.ndarray) -> np.ndarray:
+    def _losses_of_candidates(
+        self, view: FullBlackBox, block: Tensor, indices: np.ndarray
+    ) -> np.ndarray:
         """Distance of each query (m) to each of its candidates: (m, candidates)."""
         samples = torch.from_numpy(view.released[indices.ravel()]).to(view.device)
         repeat = torch.arange(len(block), device=view.device).repeat_interleave(self.candidates)

@@ -13,10 +13,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from attacks.distances import Compares, Distance, Targets
-from attacks.search.inverse import predicted_codes, stretch
-from attacks.search.lbfgs import hopping
+from attacks.search.inverse import predicted_codes, stretch_coordinates
+from attacks.search.lbfgs import hop_between_minima
 from attacks.search.nearest import nearest
-from attacks.search.optimise import Search, halving, minimise, stretched
+from attacks.search.optimise import Search, halve_budget, minimise, stretch_search
 from attacks.search.powell import powell
 from victims.access import PartialBlackBox, WhiteBox
 
@@ -110,7 +110,7 @@ class LatentSearch(Compares, ABC):
             targets = self.distance.of(view).targets(queries.to(view.device))
         codes = STARTS[self.start](view, queries, self.starts, self.seed).astype(np.float64)
         optimiser = self.optimiser(view)
-        searches = (self._shared([optimiser(z0) for z0 in starts]) for starts in codes)
+        searches = (self._share_budget([optimiser(z0) for z0 in starts]) for starts in codes)
 
         def evaluate(rows: np.ndarray, points: np.ndarray) -> Any:
             z = torch.from_numpy(points).to(view.device, torch.float32)
@@ -119,13 +119,13 @@ class LatentSearch(Compares, ABC):
         total = len(queries) * self.max_evals
         with tqdm(total=total, desc=type(self).__name__, unit="eval", leave=False) as bar:
             minima = minimise(searches, evaluate, view.batch_size, self.max_evals, bar.update)
-        return minima.losses, _generate(view, torch.from_numpy(minima.points).float())
+        return minima.losses, _generate_samples(view, torch.from_numpy(minima.points).float())
 
-    def _shared(self, searches: list[Search]) -> Search:
+    def _share_budget(self, searches: list[Search]) -> Search:
         """One search of the budget that several starts share."""
         rounds = max(1, int(np.ceil(np.log2(len(searches)))))
         first = max(1, int(self.ranking * self.max_evals / (rounds * len(searches))))
-        return searches[0] if len(searches) == 1 else halving(searches, first)
+        return searches[0] if len(searches) == 1 else halve_budget(searches, first)
 
     def score(self, view: Any, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> minus the reconstruction loss (n,)."""
@@ -176,12 +176,12 @@ class GradientSearch(LatentSearch):
 
     def optimiser(self, view: WhiteBox) -> Callable[[np.ndarray], Search]:
         """L-BFGS from minimum to minimum, in stretched coordinates."""
-        matrix = stretch(view)
+        matrix = stretch_coordinates(view)
         inverse = np.linalg.inv(matrix)
 
         def search(z0: np.ndarray) -> Search:
-            found = hopping(inverse @ z0, self.seed, self.rise, self.history)
-            return stretched(found, matrix)
+            found = hop_between_minima(inverse @ z0, self.seed, self.rise, self.history)
+            return stretch_search(found, matrix)
 
         return search
 
@@ -196,6 +196,6 @@ class GradientSearch(LatentSearch):
         return losses.detach().double().cpu().numpy(), gradient.double().cpu().numpy()
 
 
-def _generate(view: PartialBlackBox, z: Tensor) -> Tensor:
+def _generate_samples(view: PartialBlackBox, z: Tensor) -> Tensor:
     """G(z) on the CPU, a batch at a time."""
     return torch.cat([view.generate(block).cpu() for block in z.split(view.batch_size)])

@@ -15,7 +15,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
 from attacks.base import Learns, Learnt, refuse_level
-from attacks.denoising import Denoiser, losses, refuse_levels
+from attacks.denoising import Denoiser, losses_at, refuse_levels
 from victims.access import AccessibleDenoiser, AccessibleDenoiserWithShadows
 
 TINY = 1e-12
@@ -111,6 +111,6 @@ class LearntLosses(Learns):
             drawn = torch.Generator().manual_seed(self.seed)
             own = []
             for noise in torch.randn(self.noises, *x.shape[1:], generator=drawn).to(x):
-                own += [losses(denoiser, x, noise.expand(x.shape), t) for t in self.levels]
+                own += [losses_at(denoiser, x, noise.expand(x.shape), t) for t in self.levels]
             found.append(torch.stack(own, 1).double() / x[0].numel())
         return torch.cat(found).clamp(min=TINY).log().cpu().numpy()

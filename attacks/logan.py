@@ -44,14 +44,14 @@ class OwnGan(Learns):
 
     def learn(self, view: FullBlackBox, work: Path) -> Learnt:
         """Columns' means and factors, and the discriminator's weights."""
-        scale = _scale(view.released)
+        scale = _scale_of_columns(view.released)
         positives, negatives = self.draws(view)
         judge = tell_apart(
             view.released.shape[1:],
             self.training,
             view.device,
-            _scaled(positives, scale),
-            negatives and _scaled(negatives, scale),
+            _scale_draws(positives, scale),
+            negatives and _scale_draws(negatives, scale),
             work,
             "attacker's GAN" if negatives is None else "attacker's discriminator",
         )
@@ -64,7 +64,7 @@ class OwnGan(Learns):
         judge = Discriminator(queries.shape[1:], self.training.width)
         judge.load_state_dict(weights)
         judge.to(view.device)
-        blocks = _apply(learnt, queries.cpu()).split(view.batch_size)
+        blocks = _apply_scale(learnt, queries.cpu()).split(view.batch_size)
         return torch.cat([judge(block.to(view.device)).cpu() for block in blocks]).double().numpy()
 
 
@@ -109,7 +109,7 @@ def drawn_from(records: np.ndarray) -> Draw:
     return draw
 
 
-def _scale(released: np.ndarray) -> Learnt:
+def _scale_of_columns(released: np.ndarray) -> Learnt:
     """Mean and factor of each column; images are left as they are."""
     if released.ndim > 2:
         return {"mean": np.zeros(1, np.float32), "factor": np.ones(1, np.float32)}
@@ -119,9 +119,9 @@ def _scale(released: np.ndarray) -> Learnt:
     return {"mean": mean.astype(np.float32), "factor": factor.astype(np.float32)}
 
 
-def _scaled(draw: Draw, scale: Learnt) -> Draw:
-    return lambda rng, n: _apply(scale, draw(rng, n))
+def _scale_draws(draw: Draw, scale: Learnt) -> Draw:
+    return lambda rng, n: _apply_scale(scale, draw(rng, n))
 
 
-def _apply(scale: Learnt, records: Tensor) -> Tensor:
+def _apply_scale(scale: Learnt, records: Tensor) -> Tensor:
     return (records - torch.from_numpy(scale["mean"])) * torch.from_numpy(scale["factor"])

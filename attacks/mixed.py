@@ -26,32 +26,32 @@ def is_mixed(view: FullBlackBox) -> bool:
     return view.schema is not None and view.schema.mixed
 
 
-def standardised(view: FullBlackBox) -> np.ndarray:
+def standardising_factors(view: FullBlackBox) -> np.ndarray:
     """Factors (d,) float32 after which squared differences of places add up to columns' distances.
 
     A number is divided by its standard deviation, 0/1 stays, two levels of a category are 1 apart.
     A number without any deviation is left out.
     """
-    samples = _samples(view)
-    return _factors(view, samples.std(0, dtype=np.float64), 0.5**0.5)
+    samples = _released_rows(view)
+    return _factors_of_places(view, samples.std(0, dtype=np.float64), 0.5**0.5)
 
 
-def ranged(view: FullBlackBox) -> np.ndarray:
+def ranging_factors(view: FullBlackBox) -> np.ndarray:
     """Factors (d,) after which absolute differences of places add up to Gower's distance."""
-    samples = _samples(view).astype(np.float64)
-    return _factors(view, np.ptp(samples, axis=0), 0.5) / _columns(view)
+    samples = _released_rows(view).astype(np.float64)
+    return _factors_of_places(view, np.ptp(samples, axis=0), 0.5) / _count_columns(view)
 
 
-def _samples(view: FullBlackBox) -> np.ndarray:
+def _released_rows(view: FullBlackBox) -> np.ndarray:
     return np.array(view.released[some_rows(len(view.released), LOOKED_AT)], np.float32)
 
 
-def _columns(view: FullBlackBox) -> int:
+def _count_columns(view: FullBlackBox) -> int:
     assert view.schema is not None
     return len(view.schema.numbers) + len(view.schema.switches) + len(view.schema.categories)
 
 
-def _factors(view: FullBlackBox, spread: np.ndarray, level: float) -> np.ndarray:
+def _factors_of_places(view: FullBlackBox, spread: np.ndarray, level: float) -> np.ndarray:
     assert view.schema is not None
     found = np.ones(len(spread))
     for place in view.schema.numbers:
@@ -105,8 +105,8 @@ class Gower(OfColumns):
     """
 
     def factors(self, view: FullBlackBox) -> np.ndarray:
-        """See `ranged`."""
-        return ranged(view)
+        """See `ranging_factors`."""
+        return ranging_factors(view)
 
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
@@ -114,11 +114,11 @@ class Gower(OfColumns):
 
 
 class Standardised(OfColumns):
-    """Euclidean distance with numbers over their deviations and levels 1 apart (`standardised`)."""
+    """Euclidean distance with numbers over their deviations and levels 1 apart."""
 
     def factors(self, view: FullBlackBox) -> np.ndarray:
-        """See `standardised`."""
-        return standardised(view)
+        """See `standardising_factors`."""
+        return standardising_factors(view)
 
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""

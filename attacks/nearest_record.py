@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.base import Learns, Learnt
-from attacks.mixed import is_mixed, standardised
+from attacks.mixed import is_mixed, standardising_factors
 from attacks.search.nearest import nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference
 
@@ -42,7 +42,7 @@ class ClosestRecord(Learns):
         if view.released.ndim > 2:
             return {"scale": np.ones(1, np.float32)}
         if is_mixed(view):
-            return {"scale": standardised(view)}
+            return {"scale": standardising_factors(view)}
         spread = np.std(view.released, axis=0, dtype=np.float64)
         varies = spread > 1e-12
         return {"scale": np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)}

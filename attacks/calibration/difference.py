@@ -38,17 +38,20 @@ class Combiner(Protocol):
     outside: ClassVar[int]
 
 
-def suffices(models: np.ndarray, combiner: Combiner) -> bool:
+def models_suffice(models: np.ndarray, combiner: Combiner) -> bool:
     """Whether each query is in, and out of, as many models as a calibration or ensemble needs.
 
     models: (r, n) bool, whether each was trained on each query.
     """
-    seen, unseen = fewest(models)
+    seen, unseen = fewest_models(models)
     return seen >= combiner.inside and unseen >= combiner.outside
 
 
-def fewest(models: np.ndarray) -> tuple[int, int]:
-    """In how many models a query is at least, and out of how many; models: as for `suffices`."""
+def fewest_models(models: np.ndarray) -> tuple[int, int]:
+    """In how many models a query is at least, and out of how many.
+
+    models: as for `models_suffice`.
+    """
     return int(models.sum(0).min()), int((~models).sum(0).min())
 
 

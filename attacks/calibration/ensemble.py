@@ -52,13 +52,13 @@ class LogisticEnsemble:
         training = []
         for j in range(len(inside)):
             others = np.arange(len(inside)) != j
-            training.append(_features(references[:, j], references[:, others], inside[others]))
+            training.append(_features_of(references[:, j], references[:, others], inside[others]))
         model = LogisticRegression(C=self.regularisation, max_iter=1000)
         model.fit(np.concatenate(training), inside.ravel())
-        return model.decision_function(_features(victim, references, inside))
+        return model.decision_function(_features_of(victim, references, inside))
 
 
-def _features(model: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _features_of(model: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Standardised features (n, 2 * a) of a model's scores (a, n) beside references (a, r, n)."""
     model, references = (scores - scores.mean(-1, keepdims=True) for scores in (model, references))
     differences = [s - mean_where(r, ~inside) for s, r in zip(model, references, strict=True)]

@@ -35,8 +35,8 @@ class Gaussians(NamedTuple):
 
 class _Fits:
     """variance: "pooled" over all queries, or "per_query" (many reference models); "shrunken", each
-    query's own, drawn towards the pooled one (see `moderated`); "common" is pooled over both kinds
-    of models as well.
+    query's own, drawn towards the pooled one (see `moderate_variance`); "common" is pooled over
+    both kinds of models as well.
 
     A pooled variance is that around each query's own mean. Deviation: the authors' code, for few
     models, takes the variance over all queries at once, which holds the spread between them too.
@@ -55,7 +55,7 @@ class _Fits:
         ]
         free = [count - 1 for count in counts]
         if self.variance == "shrunken":
-            moved = [moderated(own / n, n) for own, n in zip(squares, free, strict=True)]
+            moved = [moderate_variance(own / n, n) for own, n in zip(squares, free, strict=True)]
             squares = [variance * n for variance, n in zip(moved, free, strict=True)]
         elif self.variance != "per_query":
             squares = [np.full_like(own, own.sum()) for own in squares]
@@ -85,7 +85,7 @@ class OnlineLiRA(_Fits):
         """Scores (n,) from victim (n,), references (r, n), inside (r, n)."""
         seen, unseen = self.fit(references, inside, ~inside)
         if self.shrink:
-            seen, unseen = _shrunk(seen, unseen)
+            seen, unseen = _shrink_means(seen, unseen)
         return norm.logpdf(victim, *seen[:2]) - norm.logpdf(victim, *unseen[:2])
 
 
@@ -111,7 +111,7 @@ class OfflineLiRA(_Fits):
         return -norm.logsf(victim, *unseen[:2])
 
 
-def moderated(variance: np.ndarray, free: np.ndarray) -> np.ndarray:
+def moderate_variance(variance: np.ndarray, free: np.ndarray) -> np.ndarray:
     """Variances (n,) drawn towards their prior's centre, by as much as they scatter by chance.
 
     (d0 s0^2 + d s^2) / (d0 + d) for estimates s^2 of d = `free` (n,) degrees of freedom each, with
@@ -140,7 +140,7 @@ def _inverse_trigamma(value: float) -> float:
     return float(brentq(lambda x: polygamma(1, x) - value, 1 / value, most, rtol=1e-12))
 
 
-def _shrunk(seen: Gaussians, unseen: Gaussians) -> tuple[Gaussians, Gaussians]:
+def _shrink_means(seen: Gaussians, unseen: Gaussians) -> tuple[Gaussians, Gaussians]:
     """Both with their means as far apart as can be believed, around the same middle."""
     middle, gap = (seen.mean + unseen.mean) / 2, seen.mean - unseen.mean
     noise = seen.sd**2 / seen.models + unseen.sd**2 / unseen.models

@@ -91,7 +91,7 @@ class OfflineRMIA(_Pairwise):
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) in [0, 1] from victim (n,), references (r, n), inside (r, n)."""
         a = self.tuned(references, inside) if self.a is None else self.a
-        return self.share(victim, references, partial(_offline, inside, a))
+        return self.share(victim, references, partial(_offline_evidence, inside, a))
 
     def tuned(self, references: np.ndarray, inside: np.ndarray) -> float:
         """The best `a` where membership is known: references (r, n), inside (r, n)."""
@@ -103,7 +103,7 @@ class OfflineRMIA(_Pairwise):
             areas = []
             for j in mixed:
                 others = np.arange(len(inside)) != j
-                evidence = partial(_offline, inside[others], a)
+                evidence = partial(_offline_evidence, inside[others], a)
                 score = self.share(references[j], references[others], evidence)
                 areas.append(roc_auc_score(inside[j], score))
             return float(np.mean(areas))
@@ -111,7 +111,7 @@ class OfflineRMIA(_Pairwise):
         return max((tenth / 10 for tenth in range(11)), key=found)
 
 
-def _offline(inside: np.ndarray, a: float, log_p: np.ndarray) -> np.ndarray:
+def _offline_evidence(inside: np.ndarray, a: float, log_p: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):  # a = 1
         out, rest = np.log((1 + a) / 2), np.log((1 - a) / 2)
     return np.logaddexp(out + _log_mean(log_p, ~inside), rest)

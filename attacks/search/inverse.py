@@ -51,7 +51,7 @@ def predicted_codes(view: PartialBlackBox, queries: Tensor) -> np.ndarray:
     return found.cpu().numpy()
 
 
-def stretch(view: PartialBlackBox) -> np.ndarray:
+def stretch_coordinates(view: PartialBlackBox) -> np.ndarray:
     """Coordinates in which all directions of a code change the samples more alike, (d, d).
 
     A code is stretch @ u: the inverse root of B B^T / |B B^T| + DAMPING, where B (d, values) is the

@@ -68,7 +68,7 @@ def lbfgs(
     return "gradient vanished"
 
 
-def hopping(
+def hop_between_minima(
     z0: np.ndarray,
     seed: int,
     rise: float,
@@ -186,7 +186,7 @@ def strong_wolfe(
     """
     low, high = start, None  # low: the best trial with sufficient decrease; high: the other end
     for _ in range(max_trials):
-        trial = yield from _probe(start, direction, step)
+        trial = yield from _probe_point(start, direction, step)
         too_high = trial.loss > start.loss + decrease * trial.step * start.slope
         if too_high or (trial.loss >= low.loss and low is not start):
             high = trial
@@ -197,11 +197,13 @@ def strong_wolfe(
             if trial.slope * ahead >= 0:
                 high = low
             low, beyond = trial, low
-        step = _between(low, high) if high else _beyond(low, beyond)
+        step = _point_between(low, high) if high else _point_beyond(low, beyond)
     return low if low is not start else None
 
 
-def _probe(start: Trial, direction: np.ndarray, step: float) -> Generator[np.ndarray, Any, Trial]:
+def _probe_point(
+    start: Trial, direction: np.ndarray, step: float
+) -> Generator[np.ndarray, Any, Trial]:
     point = start.point + step * direction
     loss, gradient = yield point
     slope = float(gradient @ direction)
@@ -210,22 +212,22 @@ def _probe(start: Trial, direction: np.ndarray, step: float) -> Generator[np.nda
     return Trial(step, loss, slope, point, gradient)
 
 
-def _between(low: Trial, high: Trial) -> float:
+def _point_between(low: Trial, high: Trial) -> float:
     """The cubic's minimiser, kept a tenth of the interval away from its ends; else the middle."""
     width = high.step - low.step
-    step = _cubic(low, high)
+    step = _cubic_minimum(low, high)
     if not np.isfinite(step):
         return low.step + 0.5 * width
     return low.step + min(max((step - low.step) / width, 0.1), 0.9) * width
 
 
-def _beyond(low: Trial, before: Trial) -> float:
+def _point_beyond(low: Trial, before: Trial) -> float:
     """The cubic's minimiser, at least twice and at most ten times as far as the last step."""
-    step = _cubic(before, low)
+    step = _cubic_minimum(before, low)
     return min(max(step, 2.0 * low.step), 10.0 * low.step) if np.isfinite(step) else 10.0 * low.step
 
 
-def _cubic(a: Trial, b: Trial) -> float:
+def _cubic_minimum(a: Trial, b: Trial) -> float:
     """Minimiser of the cubic through two losses and slopes; nan where it has none."""
     width = b.step - a.step
     if not (np.isfinite(b.loss) and width):

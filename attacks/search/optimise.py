@@ -77,9 +77,9 @@ def minimise(
         while len(active) < batch_size and (entry := next(waiting, None)):
             active[entry[0]] = Run(entry[1])
         if not active:
-            return _collect(ended)
+            return _collect_points(ended)
         spent = len(active)
-        _advance(active, evaluate)
+        _advance_searches(active, evaluate)
         for i in [i for i, run in active.items() if run.reason or run.evaluations >= max_evals]:
             ended[i] = active.pop(i)
             ended[i].search.close()
@@ -87,7 +87,7 @@ def minimise(
         progress(spent)
 
 
-def _advance(active: dict[int, Run], evaluate: Evaluate) -> None:
+def _advance_searches(active: dict[int, Run], evaluate: Evaluate) -> None:
     """One evaluation for every active run."""
     answers = evaluate(np.fromiter(active, int), np.stack([run.wanted for run in active.values()]))
     losses, *gradients = answers if isinstance(answers, tuple) else (answers,)
@@ -99,7 +99,7 @@ def _advance(active: dict[int, Run], evaluate: Evaluate) -> None:
         run.answer(*answer)
 
 
-def _collect(ended: dict[int, Run]) -> Minima:
+def _collect_points(ended: dict[int, Run]) -> Minima:
     runs = [ended[i] for i in range(len(ended))]
     return Minima(
         np.stack([run.best for run in runs]) if runs else np.empty((0, 0)),
@@ -109,7 +109,7 @@ def _collect(ended: dict[int, Run]) -> Minima:
     )
 
 
-def halving(searches: Sequence[Search], evals: int) -> Search:
+def halve_budget(searches: Sequence[Search], evals: int) -> Search:
     """Several searches of one query as one search, by successive halving.
 
     Each gets `evals` evaluations in the first round; then the better half goes on where it stopped
@@ -130,7 +130,7 @@ def halving(searches: Sequence[Search], evals: int) -> Search:
     return "all starts ended"
 
 
-def stretched(search: Search, matrix: np.ndarray) -> Search:
+def stretch_search(search: Search, matrix: np.ndarray) -> Search:
     """A search in coordinates u for a minimum in z = matrix @ u; it is sent gradients in u."""
     u = next(search)
     while True:

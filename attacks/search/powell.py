@@ -112,9 +112,9 @@ def propose(line: Line, best: int, curvature: float) -> tuple[float, float, floa
     first = min(max(best - 1, 0), max(len(line) - 3, 0))
     near = line[first : first + 3]
     if len(near) == 3:
-        curvature = _curvature(near)
+        curvature = _curvature_at(near)
     (t0, f0), (t1, f1) = line[best], line[best - 1] if best else line[1]
-    outwards = _outwards(line, best)
+    outwards = _search_outwards(line, best)
     if not (0 < curvature < np.inf and f1 < np.inf):
         return outwards, np.inf, np.nan
     slope = (f1 - f0) / (t1 - t0) - 0.5 * curvature * (t1 - t0)
@@ -123,7 +123,7 @@ def propose(line: Line, best: int, curvature: float) -> tuple[float, float, floa
     return t0 + shift, -shift * (slope + 0.5 * curvature * shift), curvature
 
 
-def _outwards(line: Line, best: int) -> float:
+def _search_outwards(line: Line, best: int) -> float:
     """The step to try without a parabola: beyond the end that is best, or inside the wider gap."""
     steps = [step for step, _ in line]
     if best == 0:
@@ -134,7 +134,7 @@ def _outwards(line: Line, best: int) -> float:
     return steps[best] + (0.4 * right if right > left else -0.4 * left)
 
 
-def _curvature(near: Line) -> float:
+def _curvature_at(near: Line) -> float:
     """Second derivative of the parabola through three trials."""
     (ta, fa), (tb, fb), (tc, fc) = near
     return 2.0 * ((fc - fb) / (tc - tb) - (fb - fa) / (tb - ta)) / (tc - ta)

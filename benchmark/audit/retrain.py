@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
-from attacks.calibration.difference import Calibration, suffices
+from attacks.calibration.difference import Calibration, models_suffice
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
 from benchmark.audit.steps import CHUNK, Attacks, Step, reason_of
@@ -106,7 +106,7 @@ def reference_rows(
     runs: of the reference models, in the store. An attack that fails under them says so in its row.
     """
     inside = np.array([np.isin(case.queries.rows, rows) for rows, _ in runs])
-    kept = {n: own for n, own in calibrations.items() if suffices(inside, own)}
+    kept = {n: own for n, own in calibrations.items() if models_suffice(inside, own)}
     if not kept:
         raise UserError(
             f"fit.references={len(runs)}: too few for {', '.join(calibrations)}; each record must "

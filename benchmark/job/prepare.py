@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from attacks.base import Attack, Levelled, Particular
-from attacks.calibration.difference import suffices
+from attacks.calibration.difference import models_suffice
 from attacks.distances import Compares
 from benchmark.data.dataset import Dataset, read_dataset
 from benchmark.data.queries import Queries
@@ -190,7 +190,7 @@ def _recipes_of_references(request: Request, trial: Trial) -> list[Recipe]:
         refuse_unless_enough(inside, name, calibration)
     for name in request.learning:
         _refuse_undivided(name, models, trial.split)
-    suits = any(suffices(inside, ensemble) for ensemble in request.ensembles.values())
+    suits = any(models_suffice(inside, ensemble) for ensemble in request.ensembles.values())
     return models if request.calibrations or suits or request.learning else []
 
 

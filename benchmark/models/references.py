@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from pydantic import PositiveInt
 
-from attacks.calibration.difference import Calibration, fewest, suffices
+from attacks.calibration.difference import Calibration, fewest_models, models_suffice
 from benchmark.data.split import Split
 from benchmark.models.recipe import Blueprint, Recipe
 from benchmark.store.seeds import sub_seed
@@ -102,8 +102,8 @@ def membership_matrix(models: Sequence[Recipe], queries: np.ndarray) -> np.ndarr
 
 def refuse_unless_enough(inside: np.ndarray, name: str, calibration: Calibration) -> None:
     """Raise UserError where `inside` (models, queries) does not suffice for a calibration."""
-    if not suffices(inside, calibration):
-        seen, unseen = fewest(inside)
+    if not models_suffice(inside, calibration):
+        seen, unseen = fewest_models(inside)
         raise UserError(
             f"calibration={name}: each query needs {calibration.inside} reference models trained "
             f"on it and {calibration.outside} that are not, there are {seen} and {unseen}; "

@@ -14,8 +14,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from attacks.distances import classifier_input, features
-from attacks.lpips_weights import Net, answered_in_time, cache
+from attacks.distances import classifier_input, load_features
+from attacks.lpips_weights import Net, answered_in_time, cache_folder
 from benchmark.quality.likeness import (
     correlation_error,
     frechet_distance,
@@ -80,12 +80,12 @@ class ImageNet(ImageFeatures):
 
     def load(self) -> None:
         """Get the backbone's weights; raises UserError that names quality=none."""
-        features(self.net)
+        load_features(self.net)
 
     @torch.no_grad()
     def describe(self, records: Tensor) -> Tensor:
         """Images (n, 1 or 3, h, w) in [-1, 1] to (n, 256 or 512)."""
-        network = features(self.net).to(records.device)
+        network = load_features(self.net).to(records.device)
         return network.maps(classifier_input(records, self.MIN_SIDE))[-1].mean((2, 3))
 
 
@@ -115,7 +115,7 @@ class Inception(ImageFeatures):
             FeatureExtractorInceptionV3,
         )
 
-        path = cache() / self.FILE
+        path = cache_folder() / self.FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from attacks.calibration.difference import Calibration, suffices
+from attacks.calibration.difference import Calibration, models_suffice
 from attacks.calibration.ensemble import Ensemble
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics, rates
@@ -100,7 +100,7 @@ class Table:
         whole = [raw for raw in raws.values() if raw.references is not None]
         for name, ensemble in self.ensembles.items():
             row = {"attack": name, "access": COMBINED, "calibrated": "none", "warnings": ""}
-            if not whole or not suffices(self.inside, ensemble):
+            if not whole or not models_suffice(self.inside, ensemble):
                 yield row | {"status": NOTHING_TO_LEARN}, None, self.queries
                 continue
             victim = np.stack([raw.victim for raw in whole if raw.victim is not None])

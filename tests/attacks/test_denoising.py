@@ -14,7 +14,7 @@ from conftest import composed, digits
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from attacks.denoising import cropped
+from attacks.denoising import crop_middle
 from attacks.noise import own_noise
 from benchmark.config.build import build, build_all
 from benchmark.job.prepare import prepare
@@ -172,7 +172,7 @@ def test_noise_belongs_to_the_record() -> None:
 def test_a_crop_is_the_middle() -> None:
     x = torch.zeros(1, 1, 32, 32)
     x[:, :, 1:31, 1:31] = 1.0
-    assert torch.equal(cropped(x, 0.94), torch.ones_like(x))
+    assert torch.equal(crop_middle(x, 0.94), torch.ones_like(x))
 
 
 @pytest.mark.parametrize("name", ["denoising_loss", "secmi", "pia", "sima", "pfami", "rediffuse"])

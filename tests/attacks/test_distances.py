@@ -10,8 +10,8 @@ from conftest import built, digits
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from attacks.distances import L2, L2LPIPS, LPIPS, Euclidean, features
-from attacks.lpips_weights import backbone
+from attacks.distances import L2, L2LPIPS, LPIPS, Euclidean, load_features
+from attacks.lpips_weights import backbone_weights
 from victims.errors import UserError
 
 X, Y = digits(0, 4), digits(1, 4)
@@ -23,7 +23,9 @@ def package(net: str) -> torch.nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = Package(net=net, pretrained=True, pnet_rand=True, verbose=False)
-    own = {n: backbone(net)["features." + n.split(".", 1)[1]] for n in model.net.state_dict()}
+    own = {
+        n: backbone_weights(net)["features." + n.split(".", 1)[1]] for n in model.net.state_dict()
+    }
     model.net.load_state_dict(own)
     return model
 
@@ -61,7 +63,7 @@ def test_lpips_and_its_gradient_equal_the_package(channels: int) -> None:
 
 
 def test_the_package_heads_equal_those_the_features_are_weighted_by() -> None:
-    for root, head in zip(features("alex").roots, package("alex").lins, strict=True):
+    for root, head in zip(load_features("alex").roots, package("alex").lins, strict=True):
         torch.testing.assert_close(root.square(), head.model[-1].weight)
 
 

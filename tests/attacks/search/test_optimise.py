@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
-from attacks.search.lbfgs import Memory, hopping, lbfgs
-from attacks.search.optimise import halving, minimise, stretched
+from attacks.search.lbfgs import Memory, hop_between_minima, lbfgs
+from attacks.search.optimise import halve_budget, minimise, stretch_search
 from attacks.search.powell import powell
 
 D = 6
@@ -33,7 +33,7 @@ def values_only(rows: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 METHODS = {
     "lbfgs": (lbfgs, quadratic, 60),
-    "hopping": (partial(hopping, seed=0, rise=0.1), quadratic, 60),
+    "hopping": (partial(hop_between_minima, seed=0, rise=0.1), quadratic, 60),
     "powell": (powell, values_only, 900),
 }
 
@@ -106,7 +106,7 @@ def test_halving_finds_the_deeper_of_two_basins() -> None:
 
     starts = [np.array([1.2]), np.array([0.8]), np.array([-0.7]), np.array([1.5])]
     alone = minimise([lbfgs(starts[0])], double, 1, 60)
-    best = minimise([halving([lbfgs(z) for z in starts], 4)], double, 1, 60)
+    best = minimise([halve_budget([lbfgs(z) for z in starts], 4)], double, 1, 60)
     assert alone.points[0, 0] > 0 > best.points[0, 0]
     assert best.losses[0] < alone.losses[0]
 
@@ -122,7 +122,7 @@ def test_stretched_coordinates_save_most_evaluations_on_a_long_valley() -> None:
     search = {"loss_tolerance": 0.0, "gradient_tolerance": 1e-6}
     plain = minimise([lbfgs(start, **search)], valley, 1, 500)
     inside = lbfgs(np.linalg.solve(matrix, start), **search)
-    known = minimise([stretched(inside, matrix)], valley, 1, 500)
+    known = minimise([stretch_search(inside, matrix)], valley, 1, 500)
     np.testing.assert_allclose([plain.losses, known.losses], 1.0, atol=1e-6)
     np.testing.assert_allclose(known.points, 0.0, atol=1e-2)
     assert known.reasons == ["gradient vanished"]
@@ -135,8 +135,8 @@ def test_hopping_leaves_shallow_minima_and_keeps_the_best() -> None:
         return losses, z + 1.6 * np.sin(8 * z)
 
     starts = np.random.default_rng(2).uniform(-2, 2, (8, 3))
-    once = minimise((hopping(z, 0, 2.0, patience=1) for z in starts), rugged, 8, 20)
-    hops = minimise((hopping(z, 0, 2.0, patience=10) for z in starts), rugged, 8, 600)
+    once = minimise((hop_between_minima(z, 0, 2.0, patience=1) for z in starts), rugged, 8, 20)
+    hops = minimise((hop_between_minima(z, 0, 2.0, patience=10) for z in starts), rugged, 8, 600)
     assert (hops.losses <= once.losses).all()
     assert (hops.losses < 0.1 + 1e-3).sum() >= 5 > (once.losses < 0.1 + 1e-3).sum()
     assert set(hops.reasons) == {"hops found nothing better"}

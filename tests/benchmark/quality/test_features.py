@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from torch_fidelity import feature_extractor_inceptionv3 as package
 from torch_fidelity import metric_fid
 
-from attacks.distances import features
+from attacks.distances import load_features
 from benchmark.config.build import build
 from benchmark.quality.features import Columns, ImageNet, Inception
 from benchmark.quality.likeness import frechet_distance, precision_recall
@@ -23,7 +23,7 @@ from victims.errors import UserError
 
 def test_alexnets_last_map_is_averaged_over_the_enlarged_image():
     images = digits(0, 3)
-    network = features("alex")
+    network = load_features("alex")
     large = interpolate(images, size=(64, 64), mode="bilinear").repeat(1, 3, 1, 1)
     last = network.net.slice5(
         network.net.slice4(
@@ -40,7 +40,7 @@ def test_large_images_are_not_enlarged_and_rows_are_independent():
     images = torch.tanh(torch.randn(4, 3, 80, 80, generator=torch.Generator().manual_seed(0)))
     found = ImageNet().describe(images)
     torch.testing.assert_close(found[1:3], ImageNet().describe(images[1:3]))
-    torch.testing.assert_close(found, features("alex").maps(images)[-1].mean((2, 3)))
+    torch.testing.assert_close(found, load_features("alex").maps(images)[-1].mean((2, 3)))
 
 
 def test_an_image_measure_names_its_own_distance_and_never_fid():
