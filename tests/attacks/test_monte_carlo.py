@@ -125,6 +125,17 @@ def test_the_range_of_epsilon_takes_the_largest_quotient_to_strangers(form: str)
     np.testing.assert_allclose(found, np.max(quotients, 0), rtol=1e-3)
 
 
+def test_nearest_ranks_the_same_half_first_as_the_median_over_the_queries() -> None:
+    rng = np.random.default_rng(0)
+    released, queries = rng.normal(size=(90, 6)), rng.normal(size=(40, 6)).astype(np.float32)
+    epsilon = float(np.median(np.linalg.norm(queries[:, None] - released, axis=2).min(1)))
+    published = np.array(by_loop(queries, released.astype(np.float32), epsilon, "log"))
+    found = MonteCarlo(Values(), "nearest").score(
+        view(released, queries), torch.from_numpy(queries)
+    )
+    assert set(np.argsort(-found)[:20]) == set(np.flatnonzero(published > 0))
+
+
 @pytest.mark.parametrize("form", ["share", "log"])
 def test_the_default_epsilon_does_not_lose_to_one_that_looks_at_the_queries(form: str) -> None:
     """Overfitted, weak and copying generators, and one that never saw the members."""
