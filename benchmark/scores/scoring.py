@@ -71,7 +71,9 @@ def ready_to_score(
     def make(folder: Path) -> None:
         log.info("attack %s: learning", note["attack"])
         learnt = Fitting(view)(lambda view: attack.learn(view, work_folder(folder, note)))
-        save_file(learnt, folder / "learnt.safetensors")
+        # safetensors writes memory as it lies: arrays of columns would come back scrambled.
+        plain = {name: np.ascontiguousarray(array) for name, array in learnt.items()}
+        save_file(plain, folder / "learnt.safetensors")
 
     folder = store.get("learnt", filed, make, note)
     learnt = load_file(folder / "learnt.safetensors")

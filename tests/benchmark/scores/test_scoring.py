@@ -15,10 +15,12 @@ from conftest import names
 from omegaconf import DictConfig
 from torch import Tensor
 
+from attacks.base import Learns, Learnt
 from benchmark.job import run
 from benchmark.models.memory import Fitting
-from benchmark.scores.scoring import chunk, score_all
-from victims.access import View
+from benchmark.scores.scoring import chunk, ready_to_score, score_all
+from benchmark.store.entries import Store
+from victims.access import FullBlackBox, View
 from victims.errors import UserError
 from victims.vaegan import VAEGAN
 
@@ -168,3 +170,21 @@ def test_a_part_takes_no_more_than_minutes(
     rows = chunk(Attack())
     assert 64 <= rows <= 512
     assert rows * spent <= max(2**18, 64 * spent)
+
+
+class Columns(Learns):
+    """Learns an array that lies column by column, as scikit-learn's components do."""
+
+    access = FullBlackBox
+
+    def learn(self, view: Any, work: Path) -> Learnt:
+        return {"axes": np.asfortranarray(np.arange(6.0).reshape(2, 3))}
+
+    def judge(self, learnt: Learnt, view: Any, queries: Tensor) -> np.ndarray:
+        return learnt["axes"].sum(1)
+
+
+def test_what_is_learnt_comes_back_from_the_store_as_it_was(tmp_path: Path) -> None:
+    view, note = FullBlackBox(torch.device("cpu"), 4, np.zeros((1, 3))), {"attack": "c", "code": ""}
+    score, _ = ready_to_score(Store(tmp_path), {"attack": "c"}, note, Columns(), view)
+    assert score(view, torch.zeros(2, 3)).tolist() == [3.0, 12.0]
