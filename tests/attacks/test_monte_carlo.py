@@ -181,7 +181,7 @@ def test_epsilon_comes_from_some_of_the_attackers_records_wherever_they_stand() 
     ("settings", "parts"),
     [
         ({"form": "cube"}, ["form=cube", "'share' or 'log'"]),
-        ({"epsilon": "mean"}, ["epsilon=mean", "'range' or 'median'"]),
+        ({"epsilon": "mean"}, ["epsilon=mean", "'range', 'median' or 'nearest'"]),
         ({"epsilon": 0}, ["epsilon=0", "greater than 0"]),
         ({"epsilon": 101.0}, ["epsilon=101.0", "less than or equal to 100"]),
     ],
