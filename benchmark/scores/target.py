@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
-from attacks.base import Attack
+from attacks.base import Attack, Learns
 from benchmark.data.dataset import Dataset
 from benchmark.data.queries import Queries
 from benchmark.data.split import Split
@@ -23,6 +23,10 @@ if TYPE_CHECKING:  # with it comes Lightning, which audits need not wait for
     from benchmark.models.recipe import Model
 
 log = logging.getLogger(__name__)
+
+LEARNT = 2
+"""Enters the keys of what attacks learn, and of their scores. Raise it if these were wrong: in 1
+some arrays came back scrambled."""
 
 
 class Target(Protocol):
@@ -144,7 +148,8 @@ def filed_under(
 ) -> dict[str, Any]:
     """What determines whatever an attack learns of a target, or finds there for these queries."""
     asked = {} if queries is None else {"queries": queries.digest}
-    return {**attacker.filed, **target.filed_under(attacker.access), **asked}
+    learns = {"learnt": LEARNT} if isinstance(attacker.attack, Learns) else {}
+    return {**attacker.filed, **target.filed_under(attacker.access), **asked, **learns}
 
 
 def drop_if_edited(attacker: Attacker, store: Store, kind: str, filed: dict[str, Any]) -> None:
