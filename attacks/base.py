@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from victims.access import View
+from victims.access import Shadow, View
 from victims.errors import Unsuited
 
 
@@ -76,6 +78,22 @@ class Learns(ABC):
         """Queries (n, *shape) -> (n,) float64."""
         with TemporaryDirectory() as work:
             return self.judge(self.learn(view, Path(work)), view, queries)
+
+
+def features_on_shadows(
+    shadows: Sequence[Shadow], measure_on: Callable[[Shadow], Callable[[Tensor], np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, k) of all records of reference models, and labels (n,): 1 for members.
+
+    measure_on: a reference model -> what gives features (m, k) of records (m, *shape) there.
+    """
+    features, labels = [], []
+    for shadow in shadows:
+        measure = measure_on(shadow)
+        for records, label in ((shadow.members, 1), (shadow.strangers, 0)):
+            features.append(measure(torch.tensor(records)))
+            labels.append(np.full(len(records), label))
+    return np.concatenate(features), np.concatenate(labels)
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
-from attacks.base import Learns, Learnt, refuse_level
+from attacks.base import Learns, Learnt, features_on_shadows, refuse_level
 from attacks.denoising import Denoiser, losses_at, refuse_levels
 from victims.access import AccessibleDenoiser, AccessibleDenoiserWithShadows
 
@@ -66,12 +66,9 @@ class LearntLosses(Learns):
 
     def learn(self, view: AccessibleDenoiserWithShadows, work: Path) -> Learnt:
         """What losses are standardised by, and the network's weights."""
-        found, labels = [], []
-        for shadow in view.shadows:
-            for records, label in ((shadow.members, 1), (shadow.strangers, 0)):
-                found.append(self.logarithms(shadow.view, torch.tensor(records)))
-                labels.append(np.full(len(records), label))
-        features = np.concatenate(found)
+        features, labels = features_on_shadows(
+            view.shadows, lambda own: partial(self.logarithms, own.view)
+        )
         mean, deviation = features.mean(0), np.maximum(features.std(0), 1e-9)
         model = MLPClassifier(
             self.hidden,
@@ -84,7 +81,7 @@ class LearntLosses(Learns):
         )
         with warnings.catch_warnings():  # it takes the epochs that it is given
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit((features - mean) / deviation, np.concatenate(labels))
+            model.fit((features - mean) / deviation, labels)
         learnt = {"mean": mean, "deviation": deviation}
         for i, (weights, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
             learnt |= {f"weights.{i}": weights, f"bias.{i}": bias}
@@ -95,9 +92,9 @@ class LearntLosses(Learns):
     ) -> np.ndarray:
         """Queries (n, *shape) -> log-odds (n,)."""
         x = (self.logarithms(view, queries) - learnt["mean"]) / learnt["deviation"]
-        for i, _ in enumerate(pairwise([*self.hidden, 1])):
-            x = np.tanh(x @ learnt[f"weights.{i}"] + learnt[f"bias.{i}"])
         last = len(self.hidden)
+        for i in range(last):
+            x = np.tanh(x @ learnt[f"weights.{i}"] + learnt[f"bias.{i}"])
         return (x @ learnt[f"weights.{last}"] + learnt[f"bias.{last}"])[:, 0]
 
     @torch.no_grad()

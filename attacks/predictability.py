@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from attacks.base import Learns, Learnt, some_rows
+from attacks.base import Learns, Learnt, features_on_shadows, some_rows
 from attacks.forests import ask_forest, grow_forest
 from victims.access import FullBlackBox, FullBlackBoxWithShadows
 from victims.errors import UserError
@@ -128,21 +128,21 @@ class ErrorPredictionWithShadows(ErrorPrediction):
 
     def learn(self, view: Any, work: Path) -> Learnt:
         """What the victim's columns are foretold by, and the forest that judges errors."""
-        found, labels = [], []
-        for shadow in view.shadows:
-            own = super().learn(shadow.view, work)
-            for records, label in ((shadow.members, 1.0), (shadow.strangers, 0.0)):
-                asked = self.foretold(own, shadow.view, torch.tensor(records))
-                found.append(np.concatenate(asked, 1).astype(np.float32))
-                labels.append(np.full(len(records), label))
-        errors, member = np.concatenate(found), np.concatenate(labels)
+        learn = super().learn
+        errors, member = features_on_shadows(
+            view.shadows, lambda own: partial(self._features, learn(own.view, work), own.view)
+        )
         forest = grow_forest(errors, member, trees=self.judges, seed=self.seed, least=self.leaf)
-        return super().learn(view, work) | {f"judge.{key}": v for key, v in forest.items()}
+        return learn(view, work) | {f"judge.{key}": v for key, v in forest.items()}
 
     def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """Queries (n, d) -> share of membership (n,) in [0, 1]."""
-        asked = np.concatenate(self.foretold(learnt, view, queries), 1).astype(np.float32)
+        asked = self._features(learnt, view, queries)
         return ask_forest(_part(learnt, "judge"), asked).mean(1, dtype=np.float64)
+
+    def _features(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
+        """What the last forest judges records (n, d) by, float32."""
+        return np.concatenate(self.foretold(learnt, view, records), 1).astype(np.float32)
 
 
 def _part(learnt: Learnt, name: str) -> Learnt:

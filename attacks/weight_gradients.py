@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from attacks.base import Learns, Learnt
+from attacks.base import Learns, Learnt, features_on_shadows
 from attacks.noise import own_noise
 from victims.access import Gradients, WeightGradientsWithShadows
 
@@ -48,17 +49,12 @@ class GSA(Learns):
 
     def learn(self, view: WeightGradientsWithShadows, work: Path) -> Learnt:
         """Weights of the regression, and what features are standardised by."""
-        features, labels = [], []
-        for shadow in view.shadows:
-            for records, label in ((shadow.members, 1), (shadow.strangers, 0)):
-                features.append(
-                    self.features(view, shadow.view.gradient_norms, torch.tensor(records))
-                )
-                labels.append(np.full(len(records), label))
-        found = np.concatenate(features)
+        found, labels = features_on_shadows(
+            view.shadows, lambda own: partial(self.features, view, own.view.gradient_norms)
+        )
         mean, deviation = found.mean(0), np.maximum(found.std(0), 1e-9)
         model = LogisticRegression(C=self.regularisation, max_iter=5000)
-        model.fit((found - mean) / deviation, np.concatenate(labels))
+        model.fit((found - mean) / deviation, labels)
         own = {"mean": mean, "deviation": deviation, "weights": model.coef_[0]}
         return own | {"intercept": np.array(model.intercept_, np.float64)}
 
