@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from goals import note
+from hydra import compose
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from private import victim as ready_victim
@@ -68,19 +69,16 @@ def main() -> None:
 def networks() -> DCGAN:
     """The default victim, with the memory format that jobs give it."""
     torch.manual_seed(0)
-    with composing():
-        config = _config()
-    made: DCGAN = build(config.victim, "victim", shape=SHAPE)
+    made: DCGAN = build(_config().victim, "victim", shape=SHAPE)
     return made.to(memory_format=torch.channels_last)
 
 
 def _config(*words: str) -> Any:
-    from hydra import compose
+    with composing():
+        return compose("config", ["machine.progress=false", *words])
 
-    return compose("config", ["machine.progress=false", *words])
 
-
-def mean_seconds(step: Callable[[], Any], steps: int) -> float:
+def median_seconds(step: Callable[[], Any], steps: int) -> float:
     """Median seconds of a step; the first two are left out."""
     times = []
     for _ in range(steps + 2):
@@ -112,7 +110,7 @@ def plain_training(records: Tensor, steps: int) -> float:
         on_g.step()
         made.discriminator.requires_grad_(True)
 
-    return mean_seconds(step, steps)
+    return median_seconds(step, steps)
 
 
 def own_training(records: Tensor, steps: int) -> float:
@@ -144,12 +142,11 @@ def own_training(records: Tensor, steps: int) -> float:
 
 def private_steps(records: Tensor, steps: int) -> float:
     """Seconds of one private step of the discriminator."""
-    with composing():
-        made = ready_victim(_config("dp=on"), SHAPE, MICRO)
+    made = ready_victim(_config("dp=on"), SHAPE, MICRO)
     assert isinstance(made, DCGAN)
     on_d, _ = made.optimizers()  # type: ignore
     real, fake = records[:MICRO], torch.rand(MICRO, *SHAPE)
-    return mean_seconds(
+    return median_seconds(
         lambda: made.learn(on_d, made.discriminator_losses, (real, fake), "discriminator"), steps
     )
 
@@ -171,7 +168,7 @@ def hooked_steps(records: Tensor, steps: int) -> float:
         telling_apart(network(real), network(fake)).sum().backward()
         private.step()
 
-    return mean_seconds(step, steps)
+    return median_seconds(step, steps)
 
 
 # --- LPIPS ----------------------------------------------------------------------------------------
@@ -183,7 +180,7 @@ def own_distance(records: Tensor, steps: int) -> float:
     distance.load()
     with torch.no_grad():
         targets = distance.targets(records)
-        return mean_seconds(lambda: distance(targets, -records), steps)
+        return median_seconds(lambda: distance(targets, -records), steps)
 
 
 def package_distance(records: Tensor, steps: int) -> float:
@@ -193,7 +190,7 @@ def package_distance(records: Tensor, steps: int) -> float:
     package = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False).eval()
     colour = records.expand(-1, 3, -1, -1)
     with torch.no_grad():
-        return mean_seconds(lambda: package(colour, -colour), steps)
+        return median_seconds(lambda: package(colour, -colour), steps)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from benchmark.report.collect import SEED, Study
 
 FPR = 0.1
 POOLED = "pooled"
+RATE = ["tpr", "low", "high", "members", "non_members"]
+"""What is found of each model."""
 
 
 def rates_of_models(study: Study) -> pd.DataFrame:
@@ -44,7 +46,7 @@ def rates_of_models(study: Study) -> pd.DataFrame:
 
 def rates_as_texts(rates: pd.DataFrame) -> pd.DataFrame:
     """A line per attack with the rate of each model and the pooled one, for a reader."""
-    names = [name for name in rates if name not in (SEED, *_rate(*NOBODY))]
+    names = [name for name in rates if name not in (SEED, *RATE)]
     lines = []
     for at, own in rates.groupby(names, sort=False):
         texts = {
@@ -56,11 +58,7 @@ def rates_as_texts(rates: pd.DataFrame) -> pd.DataFrame:
     return made.assign(attack=made["attack"].map(spaced_name)).fillna("n/a")
 
 
-NOBODY = np.zeros(2), np.array([True, False])
-
-
 def _rate(scores: np.ndarray, member: np.ndarray) -> dict[str, float]:
     groups = scores[member], scores[~member]
-    low, high = tpr_interval(*groups, FPR)
-    sizes = {"members": len(groups[0]), "non_members": len(groups[1])}
-    return {"tpr": tpr_at_fpr(*groups, FPR).tpr, "low": low, "high": high, **sizes}
+    values = tpr_at_fpr(*groups, FPR).tpr, *tpr_interval(*groups, FPR), *map(len, groups)
+    return dict(zip(RATE, values, strict=True))
