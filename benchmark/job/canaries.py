@@ -106,9 +106,10 @@ def audit_canaries(
 
     inside: (m,) bool, the coins. spent: what the audited run has spent, or its delta alone.
     Columns: attack, canaries, inside; epsilon_lower, of whatever mechanism; epsilon_gaussian and
-    epsilon_roc, of Gaussian ones, from the same guesses and from the ROC curve (see
-    `benchmark.measures.gaussian`); epsilon and delta of the promise. Each bound holds at 95% for
-    all attacks together. Only the first can break a promise.
+    epsilon_roc, of Gaussian ones, from the same guesses and from the ROC curve; epsilon_largest, of
+    Gaussian ones, the largest of these three (see `benchmark.measures.gaussian`); epsilon and delta
+    of the promise. Each column holds at 95% for all attacks together. Only the first can break a
+    promise.
     """
     rows, level = [], 1 - 0.05 / max(1, len(scores))
     for name, values in scores.items():
@@ -121,6 +122,7 @@ def audit_canaries(
                 "epsilon_lower": epsilon.one_run(values, inside, *asked),
                 "epsilon_gaussian": gaussian.one_run(values, inside, *asked),
                 "epsilon_roc": gaussian.from_roc(values[inside], values[~inside], *asked),
+                "epsilon_largest": gaussian.largest_bound(values, inside, *asked),
                 "epsilon": spent.get("epsilon", np.inf),
                 "delta": spent["delta"],
             }

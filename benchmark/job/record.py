@@ -34,7 +34,7 @@ from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 
-FORMAT = 5
+FORMAT = 6
 """Raise it when a result holds or means something else: stored ones are then made again, from the
 stored scores."""
 

@@ -21,6 +21,7 @@ from benchmark.show.html import (
 )
 from benchmark.show.texts import (
     beats_guessing,
+    canary_sentence,
     canary_texts,
     copied,
     cost_of_victim,
@@ -50,6 +51,7 @@ def render_job(result: JobResult) -> str:
         detected=detection_sentences(result.detection),
         histograms=_score_histograms(result),
         canaries=None if result.canaries.empty else canary_texts(result.canaries),
+        canary_headline="" if result.canaries.empty else canary_sentence(result.canaries),
         copies=None if result.copies.empty else copied(result.copies),
         closest=closest_pictures(result.closest),
         row_pairs=[],

@@ -17,6 +17,7 @@ from benchmark.measures.result import REAL, UNTRAINED, JobResult
 from benchmark.show.texts import (
     MARKED,
     beats_guessing,
+    canary_sentence,
     canary_texts,
     copied,
     cost_of_victim,
@@ -64,7 +65,8 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(texts_as_table("copies of records among the samples", copied(result.copies)))
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
-    for line in [*_victim_lines(result), *detection_sentences(result.detection)]:
+    told = [canary_sentence(result.canaries)] if not result.canaries.empty else []
+    for line in [*told, *_victim_lines(result), *detection_sentences(result.detection)]:
         console.print(f"  {escape(line)}")
     for check in result.checks:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))

@@ -37,9 +37,19 @@ def canary_texts(canaries: pd.DataFrame) -> pd.DataFrame:
         "ε at least": canaries["epsilon_lower"].map("{:.2f}".format),
         "if Gaussian": canaries["epsilon_gaussian"].map("{:.2f}".format),
         "Gaussian, from the ROC": canaries["epsilon_roc"].map("{:.2f}".format),
+        "Gaussian, largest of three": canaries["epsilon_largest"].map("{:.2f}".format),
         "ε promised": canaries["epsilon"].map(lambda x: "∞" if np.isinf(x) else f"{x:.3g}"),
     }
     return pd.DataFrame(texts)
+
+
+def canary_sentence(canaries: pd.DataFrame) -> str:
+    """What all attacks together show of the promise; canaries: at least one row."""
+    whatever, gaussian = canaries["epsilon_lower"].max(), canaries["epsilon_largest"].max()
+    return (
+        f"At 95% over all attacks: ε is at least {whatever:.2f} for any mechanism, and at least "
+        f"{gaussian:.2f} if training loses privacy as a Gaussian mechanism does."
+    )
 
 
 def detection_sentences(detection: pd.DataFrame) -> list[str]:

@@ -66,12 +66,29 @@ def test_gaussian_mechanisms_are_not_accused_more_often_than_promised(wanted: in
     runs = [run(MU[wanted], 400, seed) for seed in range(60)]
     assert sum(gaussian.one_run(*r, DELTA) > truth for r in runs) <= 8
     assert sum(gaussian.from_roc(s[c], s[~c], DELTA) > truth for s, c in runs) <= 8
+    assert sum(gaussian.largest_bound(*r, DELTA) > truth for r in runs) <= 8
 
 
 @pytest.mark.parametrize("mu", [1.0, 3.0])
 def test_knowing_the_trade_off_proves_more(mu: float) -> None:
     runs = [run(mu, 500, seed) for seed in range(10)]
     assert all(gaussian.one_run(*r, DELTA) >= epsilon.one_run(*r, DELTA) for r in runs)
+
+
+def test_the_largest_of_three_pays_for_the_choice() -> None:
+    scores, coins = run(3.0, 400, 0)
+    each, asked = 1 - 0.05 / 3, (DELTA, 1 - 0.05 / 3, 5)
+    three = [
+        epsilon.one_run(scores, coins, *asked),
+        gaussian.one_run(scores, coins, *asked),
+        gaussian.from_roc(scores[coins], scores[~coins], DELTA, each, 5),
+    ]
+    found = gaussian.largest_bound(scores, coins, DELTA, seed=5)
+    assert found == max(three) > 0
+    assert found < max(
+        gaussian.one_run(scores, coins, DELTA, seed=5),
+        gaussian.from_roc(scores[coins], scores[~coins], DELTA, seed=5),
+    )
 
 
 def test_too_few_prove_nothing() -> None:
