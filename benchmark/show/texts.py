@@ -36,9 +36,9 @@ def canary_texts(canaries: pd.DataFrame) -> pd.DataFrame:
         "canaries": [f"{row.inside} of {row.canaries} inside" for row in canaries.itertuples()],
         "ε at least": canaries["epsilon_lower"].map("{:.2f}".format),
         "if Gaussian": canaries["epsilon_gaussian"].map("{:.2f}".format),
-        "Gaussian, from the ROC": canaries["epsilon_roc"].map("{:.2f}".format),
-        "Gaussian, largest of three": canaries["epsilon_largest"].map("{:.2f}".format),
-        "ε promised": canaries["epsilon"].map(lambda x: "∞" if np.isinf(x) else f"{x:.3g}"),
+        "Gaussian, ROC": canaries["epsilon_roc"].map("{:.2f}".format),
+        "largest of 3": canaries["epsilon_largest"].map("{:.2f}".format),
+        "promised": canaries["epsilon"].map(lambda x: "∞" if np.isinf(x) else f"{x:.3g}"),
     }
     return pd.DataFrame(texts)
 

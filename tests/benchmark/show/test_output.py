@@ -10,11 +10,13 @@ import pytest
 import yaml
 from rich.console import Console
 
+from benchmark.job.canaries import audit_canaries
 from benchmark.measures.columns import AUROC
 from benchmark.measures.numbers import format_duration, format_percent
 from benchmark.show.output import write_folder
+from benchmark.show.page import render_job
 from benchmark.show.terminal import print_table
-from benchmark.show.texts import row_name, to_yaml
+from benchmark.show.texts import canary_sentence, row_name, to_yaml
 from victims.errors import UserError
 
 
@@ -192,3 +194,18 @@ def test_yaml_takes_what_a_provenance_may_hold():
     assert (read["n"], read["x"], read["when"]) == (3, 0.5, "1 day, 0:00:00")
     assert read["a"] == read["b"] == read["path"] == [1, 2]
     assert "&" not in text
+
+
+def test_canaries_are_headed_by_what_all_attacks_show(result):
+    """Scores that tell every coin, and scores that tell none."""
+    inside = np.arange(200) % 2 == 0
+    scores = {"sees_all": inside * 1.0, "sees_none": np.arange(200) / 200}
+    made = audit_canaries(scores, inside, {"delta": 1e-5, "epsilon": 9.0}, seed=0)
+    audited = replace(result, canaries=made)
+    heading = canary_sentence(made)
+    assert made["epsilon_lower"].max() < made["epsilon_largest"].max()
+    numbers = f"{made['epsilon_lower'].max():.2f}", f"{made['epsilon_largest'].max():.2f}"
+    assert all(number in heading for number in numbers)
+    for told in (" ".join(printed(audited).split()), " ".join(render_job(audited).split())):
+        assert heading in told and "sees all" in told and "100 of 200 inside" in told
+    assert "one-run audit" not in printed(result)
