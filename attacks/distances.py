@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import NonNegativeFloat
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from attacks.lpips_weights import Net, backbone_weights
+from attacks.search.nearest import Power
 from victims.errors import UserError
 
 TINY = 1e-12
@@ -39,6 +40,9 @@ class Targets:
 class Distance(ABC):
     """Compares n queries with n reconstructions."""
 
+    power: ClassVar[Power] = 2
+    """Of the differences between `scaled` records, by which nearest ones are looked for."""
+
     def load(self) -> None:  # noqa: B027  most need nothing
         """Get the weights that are needed; raises UserError where they cannot be had."""
 
@@ -50,7 +54,7 @@ class Distance(ABC):
         return self
 
     def scaled(self, x: Tensor) -> Tensor:
-        """Records (n, *shape) as nearest ones are looked for by L2."""
+        """Records (n, *shape) as nearest ones are looked for."""
         return x
 
     @abstractmethod

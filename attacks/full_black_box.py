@@ -22,7 +22,8 @@ class NearestSample(Compares):
     `candidates` 1 is the published form.
     distance: how reconstruction and query are compared.
     candidates: how many of the nearest samples by L2 (exact) are ranked again by `distance`; with 1
-    the nearest by L2 is the reconstruction.
+    the nearest by L2 is the reconstruction. Of `gower` and `standardised` they are the nearest by
+    that distance itself.
     """
 
     access = FullBlackBox
@@ -50,10 +51,11 @@ class NearestSample(Compares):
         return np.concatenate(losses), torch.from_numpy(np.concatenate(best))
 
     def _nearest_candidates(self, view: FullBlackBox, queries: Tensor) -> np.ndarray:
-        """The candidates of each query (n, candidates): by L2, of columns that are scaled first."""
-        scaled = self.distance.of(view).scaled
-        blocks = ((start, scaled(block)) for start, block in view.blocks())
-        return nearest(blocks, scaled(queries), self.candidates, device=view.device)[1]
+        """The candidates of each query (n, candidates), of columns that are scaled first."""
+        own = self.distance.of(view)
+        blocks = ((start, own.scaled(block)) for start, block in view.blocks())
+        asked = own.scaled(queries)
+        return nearest(blocks, asked, self.candidates, device=view.device, power=own.power)[1]
 
     @torch.no_grad()
     def _losses_of_candidates(

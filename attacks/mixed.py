@@ -72,13 +72,17 @@ class OfColumns(Distance):
         """What places are multiplied by, (d,)."""
         raise NotImplementedError
 
-    def of(self, view: Any) -> Distance:
-        """This distance for a view's columns; raises Unsuited where these are not known."""
+    def learn_factors(self, view: Any) -> np.ndarray:
+        """The `factors` of a view; raises Unsuited where its columns are not known."""
         if getattr(view, "schema", None) is None:
             raise Unsuited("what the columns are is not known in this access; use distance=l2")
+        return self.factors(view)
+
+    def of(self, view: Any) -> Distance:
+        """This distance for a view's columns; raises Unsuited where these are not known."""
         if self.bound is None or self.bound[0] is not view:
             found = type(self)()
-            found.scale = torch.from_numpy(self.factors(view))
+            found.scale = torch.from_numpy(self.learn_factors(view))
             self.bound = view, found
         return self.bound[1]
 
@@ -103,6 +107,8 @@ class Gower(OfColumns):
     Source: Gower 1971, Biometrics 27(4). Deviations: a missing number is a column of its own beside
     the number 0; the range is that of the released samples.
     """
+
+    power = 1
 
     def factors(self, view: FullBlackBox) -> np.ndarray:
         """See `ranging_factors`."""

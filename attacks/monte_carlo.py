@@ -93,8 +93,7 @@ class MonteCarlo(Learns):
         """Queries (n, *shape) -> shares (n,), or log-weighted shares; quotients for a range."""
         if self.epsilon == "nearest":
             own = self.feature(learnt, queries.cpu())
-            d2, _ = nearest(self.samples(learnt, view), own, 1, device=view.device)
-            return -np.sqrt(d2[:, 0])
+            return -(self._to_nearest(learnt, view, own) ** (1 / self.feature.power))
         found = self._sums(learnt, view, self.feature(learnt, queries.cpu()))
         if "usual" in learnt:
             return (found / learnt["usual"][:, None]).max(0)
@@ -103,16 +102,27 @@ class MonteCarlo(Learns):
     def _radii(self, learnt: Learnt, view: FullBlackBox, stand_ins: Tensor) -> np.ndarray:
         """Epsilon (1,), or its range (e,)."""
         if isinstance(self.epsilon, str):
-            d2, _ = nearest(self.samples(learnt, view), stand_ins, 1, device=view.device)
-            return np.sqrt(np.percentile(d2, RANGE if self.epsilon == "range" else [50]))
-        tiles = distance_tiles(self.samples(learnt, view), stand_ins, device=view.device)
-        d2 = np.concatenate([tile.d2.cpu().numpy().ravel() for tile in tiles])
-        return np.sqrt(np.percentile(d2, [self.epsilon]))
+            sums = self._to_nearest(learnt, view, stand_ins)
+            chosen = np.percentile(sums, RANGE if self.epsilon == "range" else [50])
+        else:
+            tiles = self._tiles(learnt, view, stand_ins)
+            sums = np.concatenate([tile.sums.cpu().numpy().ravel() for tile in tiles])
+            chosen = np.percentile(sums, [self.epsilon])
+        return chosen ** (1 / self.feature.power)
+
+    def _to_nearest(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
+        """What `nearest` says of features (n, d): (n,)."""
+        samples, power = self.samples(learnt, view), self.feature.power
+        return nearest(samples, records, 1, device=view.device, power=power)[0][:, 0]
+
+    def _tiles(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> Iterator[Tile]:
+        samples, power = self.samples(learnt, view), self.feature.power
+        return distance_tiles(samples, records, view.device, power=power)
 
     def _sums(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
         """Samples near each record, counted or log-weighted: features (n, d) -> (e, n)."""
         balls = Balls(records, learnt["epsilon"])
-        for tile in distance_tiles(self.samples(learnt, view), balls.queries, device=view.device):
+        for tile in self._tiles(learnt, view, balls.queries):
             balls.add(tile)
         return balls.shares if self.form == "share" else balls.logs
 
@@ -132,32 +142,33 @@ class Balls:
     compared again in float64: the shares are those of a float64 search.
     """
 
-    ROUGH = 100.0  # a squared distance below this many times its possible error is too rough
+    ROUGH = 100.0  # a sum of differences below this many times its possible error is too rough
 
     def __init__(self, queries: Tensor, radii: Sequence[float] | np.ndarray) -> None:
         self.queries = queries
-        self.squares = np.maximum(np.asarray(radii, np.float64), 1e-12) ** 2
-        self.shares = np.zeros((len(self.squares), len(queries)))
+        self.radii = np.maximum(np.asarray(radii, np.float64), 1e-12)
+        self.shares = np.zeros((len(self.radii), len(queries)))
         self.logs = np.zeros_like(self.shares)
 
     def add(self, tile: Tile) -> None:
         """Take in one tile."""
-        reach = (self.squares.max() + tile.error).to(tile.d2.dtype)
-        row, column = (tile.d2 <= reach[:, None]).nonzero(as_tuple=True)
-        d2 = tile.d2[row, column].double().cpu().numpy()
+        limits = self.radii**tile.power
+        reach = (limits.max() + tile.error).to(tile.sums.dtype)
+        row, column = (tile.sums <= reach[:, None]).nonzero(as_tuple=True)
+        sums = tile.sums[row, column].double().cpu().numpy()
         error = tile.error[row].double().cpu().numpy()
-        unsure = d2 < self.ROUGH * error
-        for square in self.squares:
-            unsure |= np.abs(d2 - square) <= error
+        unsure = sums < self.ROUGH * error
+        for limit in limits:
+            unsure |= np.abs(sums - limit) <= error
         row, column = row.cpu().numpy() + tile.queries.start, column.cpu().numpy()
-        queries, samples = self.queries.numpy(), tile.block.numpy()
-        d2[unsure] = exact_distances(queries, samples, row[unsure], column[unsure])
-        for i, square in enumerate(self.squares):
-            inside = d2 <= square
-            self._count(i, row[inside], d2[inside] / square)
+        pairs = self.queries.numpy(), tile.block.numpy(), row[unsure], column[unsure]
+        sums[unsure] = exact_distances(*pairs, tile.power)
+        for i, limit in enumerate(limits):
+            inside = sums <= limit
+            self._count(i, row[inside], (sums[inside] / limit) ** (1 / tile.power))
 
     def _count(self, i: int, row: np.ndarray, part: np.ndarray) -> None:
         n = len(self.queries)
-        logs = -0.5 * np.log(np.maximum(part, CLOSEST**2))
+        logs = -np.log(np.maximum(part, CLOSEST))
         self.shares[i] += np.bincount(row, minlength=n)
         self.logs[i] += np.bincount(row, logs, minlength=n)

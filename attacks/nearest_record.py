@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.base import Learns, Learnt
-from attacks.mixed import is_mixed, standardising_factors
+from attacks.mixed import OfColumns, is_mixed, standardising_factors
 from attacks.search.nearest import nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference
 
@@ -27,10 +27,19 @@ class ClosestRecord(Learns):
     whole data; here each record gets its own. Columns of tables are divided by their standard
     deviation among the released samples (a constant one is left out), pixels are not. Of mixed
     columns numbers are so divided, and two levels of a category are 1 apart.
+    distance: of tables, how columns are compared instead: `attacks.mixed.Gower`.
     """
 
     access = FullBlackBox
     neighbours = 1
+
+    def __init__(self, distance: OfColumns | None = None) -> None:
+        self.distance = distance
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where the distance does not compare records of this shape."""
+        if self.distance is not None:
+            self.distance.refuse(shape)
 
     @property
     def samples_needed(self) -> int:
@@ -39,6 +48,8 @@ class ClosestRecord(Learns):
 
     def learn(self, view: FullBlackBox, work: Path) -> Learnt:
         """The factor of each column."""
+        if self.distance is not None:
+            return {"scale": self.distance.learn_factors(view)}
         if view.released.ndim > 2:
             return {"scale": np.ones(1, np.float32)}
         if is_mixed(view):
@@ -52,7 +63,7 @@ class ClosestRecord(Learns):
         return -self.distances(learnt, view, queries)[:, 0]
 
     def distances(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
-        """Euclidean distances (n, neighbours) to the nearest samples, nearest first."""
+        """Distances (n, neighbours) to the nearest samples, nearest first."""
         scale = torch.from_numpy(learnt["scale"])
 
         def scaled() -> Iterator[tuple[int, Tensor]]:
@@ -60,7 +71,9 @@ class ClosestRecord(Learns):
                 yield start, block.flatten(1) * scale
 
         flat = queries.flatten(1).cpu() * scale
-        return np.sqrt(nearest(scaled(), flat, self.neighbours, device=view.device)[0])
+        power = 2 if self.distance is None else self.distance.power
+        found, _ = nearest(scaled(), flat, self.neighbours, device=view.device, power=power)
+        return found ** (1 / power)
 
 
 class ClosestRecordRatio(ClosestRecord):
@@ -88,18 +101,25 @@ class NeighbourDensity(Learns):
     Quesenberry 1965, Annals of Mathematical Statistics 36): the score says how much denser samples
     lie around a record than other records of its kind do, as DOMIAS does with kernels (van Breugel
     et al. 2023, arXiv 2302.12580). This attack is the benchmark's own. The dimension, which the
-    density would need, only stretches the scores. Records are compared as by `ClosestRecord`.
+    density would need, only stretches the scores; so with a distance of mixed columns, of which no
+    kernel is a matter of course, it is DOMIAS all the same. Records are compared as by
+    `ClosestRecord`.
     neighbours: k, at most a quarter of the reference records, and at most all samples.
+    distance: as of `ClosestRecord`.
     """
 
     access = FullBlackBoxWithReference
 
-    def __init__(self, neighbours: PositiveInt) -> None:
-        self.neighbours = neighbours
+    def __init__(self, neighbours: PositiveInt, distance: OfColumns | None = None) -> None:
+        self.neighbours, self.search = neighbours, ClosestRecord(distance)
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where the distance does not compare records of this shape."""
+        self.search.refuse(shape)
 
     def learn(self, view: FullBlackBoxWithReference, work: Path) -> Learnt:
         """The factor of each column."""
-        return ClosestRecord().learn(view, work)
+        return self.search.learn(view, work)
 
     def judge(self, learnt: Learnt, view: FullBlackBoxWithReference, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> (n,); 0 where a record is among the nearest of both k times."""
@@ -112,6 +132,6 @@ class NeighbourDensity(Learns):
 
     def _mean(self, learnt: Learnt, view: FullBlackBox, queries: Tensor, most: int) -> np.ndarray:
         """Mean distance (n,) to the nearest of a view's records."""
-        search = ClosestRecord()
+        search = ClosestRecord(self.search.distance)
         search.neighbours = max(1, min(self.neighbours, most))
         return search.distances(learnt, view, queries).mean(1)

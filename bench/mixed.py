@@ -30,6 +30,7 @@ SIDE, RELEASED, NUMBERS, COUNTS, SWITCHES, CATEGORIES = 2000, 20_000, 12, 4, 4, 
 ATTACKS = (
     *("full_black_box", "closest_record", "closest_record_ratio", "monte_carlo_values"),
     *("monte_carlo_pca", "domias_kde", "neighbour_density", "ept"),
+    *("closest_record_gower", "monte_carlo_gower", "neighbour_density_gower"),
 )
 
 

@@ -3,6 +3,7 @@
 `distance_tiles` streams the samples and yields float32 squared distances with a bound on their
 rounding error; whoever needs distances (`Nearest` here) consumes the tiles, so that one pass over
 the samples can serve several attacks. No more than one block and one tile are held at a time.
+With power 1 all of it is about sums of absolute differences instead of squared ones.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,18 +24,24 @@ from victims.errors import UserError
 LAMBDA = 8.0  # a sum of d products misses its bound with probability at most 2 d exp(-LAMBDA^2 / 2)
 
 
-class Tile(NamedTuple):
-    """Squared distances of some queries to one block of samples.
+Power = Literal[1, 2]
+"""Distances are sums over entries of |difference| ** power."""
 
-    queries, samples: which ones; d2: (q, s) on the computing device; error: (q,), how far d2 may be
-    off; block: (s, d), the samples themselves, flat, float32, on the CPU.
+
+class Tile(NamedTuple):
+    """Distances of some queries to one block of samples.
+
+    queries, samples: which ones; sums: (q, s) on the computing device; error: (q,), how far these
+    may be off; block: (s, d), the samples themselves, flat, float32, on the CPU; power: what
+    differences are raised to.
     """
 
     queries: slice
     samples: slice
-    d2: Tensor
+    sums: Tensor
     error: Tensor
     block: Tensor
+    power: Power
 
 
 def nearest(
@@ -44,18 +51,20 @@ def nearest(
     *,
     device: torch.device | str | None = None,
     query_rows: int = 2048,
+    power: Power = 2,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest samples of each query: squared distances and indices, nearest first.
 
     blocks: (start, (<= rows, *shape)) as `FullBlackBox.blocks` yields them; queries: (n, *shape);
-    both are taken as float32. Returns (n, k) float64 squared L2 distances (a sum over all entries)
-    and (n, k) int64 indices; among equally distant samples the lower index comes first.
+    both are taken as float32. Returns (n, k) float64 squared L2 distances (a sum over all entries;
+    of absolute differences with power 1) and (n, k) int64 indices; among equally distant samples
+    the lower index comes first.
     Neighbours and distances are those of a float64 search through all differences.
-    device, query_rows: see `distance_tiles`.
+    device, query_rows, power: see `distance_tiles`.
     Raises UserError if k is larger than the number of samples, or an input cannot be compared.
     """
     search = Nearest(queries, k)
-    for tile in distance_tiles(blocks, queries, device=device, query_rows=query_rows):
+    for tile in distance_tiles(blocks, queries, device, query_rows, power):
         search.add(tile)
     return search.result()
 
@@ -63,13 +72,14 @@ def nearest(
 def distance_tiles(
     blocks: Iterable[tuple[int, Tensor]],
     queries: Tensor,
-    *,
     device: torch.device | str | None = None,
     query_rows: int = 2048,
+    power: Power = 2,
 ) -> Iterator[Tile]:
-    """Squared L2 distances of all queries to all samples, block by block in the order of `blocks`.
+    """Distances of all queries to all samples, block by block in the order of `blocks`.
 
-    device: where to compute, by default where the queries are; query_rows: queries in a tile.
+    device: where to compute, by default where the queries are; query_rows: queries in a tile;
+    power: 2 sums squared differences, 1 absolute ones (some 20 times as slow).
     Raises UserError if shapes differ, or a value is not finite or too large to square.
     """
     device = torch.device(device) if device is not None else queries.device
@@ -89,7 +99,26 @@ def distance_tiles(
         centred = torch.sub(block.to(device), centre, out=buffer[: len(block)])
         for row in range(0, len(flat), query_rows):
             rows = slice(row, min(row + query_rows, len(flat)))
-            yield Tile(rows, samples, *squared_distances(flat[rows], centred), block)
+            yield Tile(rows, samples, *summed(flat[rows], centred, power), block, power)
+
+
+def summed(queries: Tensor, samples: Tensor, power: Power) -> tuple[Tensor, Tensor]:
+    """`squared_distances` or `absolute_distances`."""
+    return (squared_distances if power == 2 else absolute_distances)(queries, samples)
+
+
+@torch.no_grad()
+def absolute_distances(queries: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of absolute differences, and how far they may be off.
+
+    queries: (q, d), samples: (s, d) -> (q, s) and (q,). The bound is that of a sum in any order,
+    with eight more units of rounding, for centring and for comparisons with the result.
+    """
+    found = torch.cdist(queries, samples, p=1)
+    largest = queries.abs().sum(1) + samples.abs().sum(1).max()
+    if not largest.isfinite().all():
+        raise UserError("queries or released samples hold a value that is not finite or too large")
+    return found, (queries.shape[1] + 8) * torch.finfo(queries.dtype).eps * largest
 
 
 @torch.no_grad()
@@ -149,18 +178,19 @@ class Nearest:
     def add(self, tile: Tile) -> None:
         """Take in one tile."""
         self.samples = max(self.samples, tile.samples.stop)
-        known = torch.from_numpy(self.distances[tile.queries]).to(tile.d2.device)
-        close = within(tile.d2, tile.error, known)
+        known = torch.from_numpy(self.distances[tile.queries]).to(tile.sums.device)
+        close = within(tile.sums, tile.error, known)
         crowded = close.sum(1) > 2 * self.k + 8
         if crowded.any():
             close[crowded] = self._refine(tile, close[crowded], crowded, known[crowded])
         row, column = close.nonzero().cpu().numpy().T
         row += tile.queries.start
-        exact = exact_distances(self.queries.numpy(), tile.block.numpy(), row, column)
+        pairs = self.queries.numpy(), tile.block.numpy(), row, column
+        exact = exact_distances(*pairs, tile.power)
         self._merge(row, column + tile.samples.start, exact)
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Squared distances (n, k) float64 and indices (n, k) int64, nearest first."""
+        """Distances (n, k) float64 of `nearest`, and indices (n, k) int64, nearest first."""
         if self.k > self.samples:
             raise UserError(
                 f"{self.k} nearest neighbours are asked for, but only {self.samples} samples are "
@@ -174,9 +204,9 @@ class Nearest:
         centre = self.queries.mean(0, dtype=torch.float64)
         queries = self.queries[tile.queries][crowded.cpu()].double() - centre
         samples = tile.block[columns.cpu()].double() - centre
-        d2, error = squared_distances(queries.to(close.device), samples.to(close.device))
+        sums, error = summed(queries.to(close.device), samples.to(close.device), tile.power)
         thinned = torch.zeros_like(close)
-        thinned[:, columns] = within(d2, error, known)
+        thinned[:, columns] = within(sums, error, known)
         return thinned
 
     def _merge(self, row: np.ndarray, index: np.ndarray, distance: np.ndarray) -> None:
@@ -192,9 +222,9 @@ class Nearest:
 
 
 def exact_distances(
-    queries: np.ndarray, samples: np.ndarray, row: np.ndarray, column: np.ndarray
+    queries: np.ndarray, samples: np.ndarray, row: np.ndarray, column: np.ndarray, power: Power = 2
 ) -> np.ndarray:
-    """Squared distances (m,) of m pairs of a query (q, d) and a sample (s, d), by differences."""
+    """Distances (m,) of m pairs of a query (q, d) and a sample (s, d), summed in float64."""
     exact = np.empty(len(row))
     step = max(1, 2**17 // samples.shape[1])  # what fits into the processor's cache
 
@@ -203,22 +233,22 @@ def exact_distances(
         difference = queries[row[part]].astype(np.float64)
         difference -= samples[column[part]]
         # not einsum, whose rounding depends on a row's place: identical samples must tie
-        np.square(difference, out=difference).sum(1, out=exact[part])
+        (np.square if power == 2 else np.abs)(difference, out=difference).sum(1, out=exact[part])
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(fill, range(0, len(row), step)))
     return exact
 
 
-def within(d2: Tensor, error: Tensor, known: Tensor) -> Tensor:
-    """Which of d2 (q, s), off by up to error (q,), may be among the k smallest, (q, s) bool.
+def within(sums: Tensor, error: Tensor, known: Tensor) -> Tensor:
+    """Which of sums (q, s), off by up to error (q,), may be among the k smallest, (q, s) bool.
 
     known: (q, k) float64, exact distances to other samples, infinite where there are none yet.
     """
     k = known.shape[1]
-    best = d2.topk(min(k, d2.shape[1]), largest=False).values + error[:, None]
+    best = sums.topk(min(k, sums.shape[1]), largest=False).values + error[:, None]
     worst = torch.cat([known, best], 1).topk(k, largest=False).values[:, -1]  # no k-th is larger
-    return d2 <= (worst + error).to(d2.dtype)[:, None]
+    return sums <= (worst + error).to(sums.dtype)[:, None]
 
 
 def first_copies(block: Tensor, k: int) -> Tensor:

@@ -15,8 +15,9 @@ from attacks.distances import L2
 from attacks.features import PrincipalComponents, Values
 from attacks.full_black_box import NearestSample
 from attacks.mixed import Gower, Standardised
-from attacks.nearest_record import ClosestRecord
-from victims.access import AccessibleEncoder, FullBlackBox
+from attacks.monte_carlo import CLOSEST, MonteCarlo
+from attacks.nearest_record import ClosestRecord, ClosestRecordRatio, NeighbourDensity
+from victims.access import AccessibleEncoder, FullBlackBox, FullBlackBoxWithReference
 from victims.errors import Unsuited, UserError
 from victims.schema import Column, Schema
 
@@ -84,6 +85,52 @@ def test_the_closest_records_are_those_of_standardised_columns() -> None:
     np.testing.assert_allclose(-attack.score(given, torch.from_numpy(queries)), expected, rtol=1e-4)
 
 
+def every_gower(queries: np.ndarray, others: np.ndarray, samples: np.ndarray) -> np.ndarray:
+    """Gower's distances of all pairs, one by one."""
+    return np.array([[by_hand(one, other, samples)[0] for other in others] for one in queries])
+
+
+def test_attacks_by_gower_are_those_of_a_loop() -> None:
+    """Two of the queries were released."""
+    samples, reference, queries = (
+        rows(60, 0),
+        rows(24, 1),
+        np.concatenate([rows(60, 0)[:2], rows(8, 2)]),
+    )
+    own = FullBlackBoxWithReference(torch.device("cpu"), 7, samples, reference, schema=SCHEMA)
+    asked, by = torch.from_numpy(queries), Gower()
+    to_samples = every_gower(queries, samples, samples)
+    to_reference = every_gower(queries, reference, samples)
+    near = {"samples": np.sort(to_samples, 1), "reference": np.sort(to_reference, 1)}
+
+    def same(found: np.ndarray, wanted: np.ndarray) -> None:
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
+
+    same(-ClosestRecord(by).score(own, asked), near["samples"][:, 0])
+    same(-NearestSample(by, 1).score(own, asked), near["samples"][:, 0])
+    ratio = near["samples"][:, 0] / near["samples"][:, 1]
+    same(-ClosestRecordRatio(by).score(own, asked), ratio)
+    means = [near[name][:, :5].mean(1) for name in ("reference", "samples")]
+    same(NeighbourDensity(5, by).score(own, asked), np.log(means[0] / means[1]))
+    between = every_gower(reference, samples, samples)
+    epsilon = np.median(between.min(1)) * (1 + 1e-6)
+    logs = np.where(to_samples <= epsilon, -np.log(np.maximum(to_samples / epsilon, CLOSEST)), 0)
+    same(MonteCarlo(Values(by), "median").score(own, asked), logs.mean(1))
+    same(MonteCarlo(Values(by), "median", "share").score(own, asked), (logs > 0).mean(1))
+    assert 0 < np.count_nonzero(logs.mean(1)) < len(queries)
+
+
+def test_the_closest_sample_by_gower_need_not_be_close_by_euclid() -> None:
+    """Three small differences are further apart than one large one, but not by Euclid."""
+    columns = Schema([Column(name, "numeric") for name in "abc"])
+    released = np.array([[0.4, 0.4, 0.4], [0, 0, 1], [1, 1, 0]], np.float32)
+    own = FullBlackBox(torch.device("cpu"), 8, released, schema=columns)
+    losses, found = NearestSample(Gower(), 1).reconstruct(own, torch.zeros(1, 3))
+    assert found.tolist() == [[0, 0, 1]]
+    assert losses == pytest.approx(1 / 3)
+    assert NearestSample(L2(), 1).reconstruct(own, torch.zeros(1, 3))[1][0, 0] == pytest.approx(0.4)
+
+
 def test_features_are_standardised_and_no_unit_matters(tmp_path: Path) -> None:
     given, queries = view(), torch.from_numpy(rows(20, 1))
     cents, factor = view(), np.ones(SCHEMA.width, np.float32)
@@ -113,6 +160,17 @@ def test_a_column_that_is_released_with_one_value_is_left_out() -> None:
 def test_what_cannot_be_compared_is_said() -> None:
     with pytest.raises(UserError, match="compares tables"):
         Gower().refuse((1, 8, 8))
+    for attack in (
+        ClosestRecord(Gower()),
+        NeighbourDensity(3, Gower()),
+        MonteCarlo(Values(Gower())),
+    ):
+        with pytest.raises(UserError, match="compares tables"):
+            attack.refuse((1, 8, 8))
+    with pytest.raises(Unsuited, match="what the columns are is not known"):
+        ClosestRecord(Gower()).score(
+            FullBlackBox(torch.device("cpu"), 8, rows(9, 0)), torch.from_numpy(rows(2, 1))
+        )
     encoder = AccessibleEncoder(torch.device("cpu"), 8, lambda x, seed: x)
     with pytest.raises(Unsuited, match="distance=l2"):
         Gower().of(encoder)

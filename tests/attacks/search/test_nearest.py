@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from attacks.search import nearest as module
-from attacks.search.nearest import Nearest, distance_tiles, first_copies, nearest, squared_distances
+from attacks.search.nearest import (
+    Nearest,
+    Power,
+    distance_tiles,
+    first_copies,
+    nearest,
+    squared_distances,
+)
 from victims.access import FullBlackBox
 from victims.errors import UserError
 
@@ -25,9 +32,11 @@ def cut(samples: np.ndarray, rows: int) -> Iterator[tuple[int, Tensor]]:
     return FullBlackBox(torch.device("cpu"), 8, samples).blocks(rows)
 
 
-def brute(samples: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def brute(
+    samples: np.ndarray, queries: np.ndarray, k: int, power: Power = 2
+) -> tuple[np.ndarray, np.ndarray]:
     samples, queries = (a.reshape(len(a), -1).astype(np.float64) for a in (samples, queries))
-    d2 = np.stack([np.square(samples - query).sum(1) for query in queries])
+    d2 = np.stack([(np.abs(samples - query) ** power).sum(1) for query in queries])
     order = np.argsort(d2, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(d2, order, axis=1), order
 
@@ -39,10 +48,11 @@ def check(
     rows: int = 37,
     query_rows: int = 2048,
     device: str = "cpu",
+    power: Power = 2,
 ) -> None:
     moved = torch.from_numpy(queries).to(device)
-    d2, index = nearest(cut(samples, rows), moved, k, query_rows=query_rows)
-    expected_d2, expected = brute(samples, queries, k)
+    d2, index = nearest(cut(samples, rows), moved, k, query_rows=query_rows, power=power)
+    expected_d2, expected = brute(samples, queries, k, power)
     assert (d2.dtype, index.dtype) == (np.float64, np.int64)
     np.testing.assert_array_equal(index, expected)
     np.testing.assert_allclose(d2, expected_d2, rtol=1e-12)
@@ -91,6 +101,11 @@ KINDS += ["far queries", "binary"]
 @pytest.mark.parametrize("kind", KINDS)
 def test_equals_brute_force(kind: str, k: int, device: str) -> None:
     check(*make(kind, 200, seed=k), k, device=device)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_brute_force_by_absolute_differences(kind: str) -> None:
+    check(*make(kind, 200, seed=2), 5, power=1)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -155,20 +170,21 @@ def test_one_pass_serves_two_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_tiles_are_within_their_error(kind: str, device: str) -> None:
+def test_tiles_are_within_their_error(kind: str, power: Power, device: str) -> None:
     samples, queries = make(kind, 90, 0)
     moved = torch.from_numpy(queries).to(device)
     seen = np.zeros((len(queries), len(samples)), int)
     flat_q, flat_x = (a.reshape(len(a), -1).astype(np.float64) for a in (queries, samples))
-    exact = np.square(flat_q[:, None] - flat_x).sum(2)
-    for tile in distance_tiles(cut(samples, 40), moved, query_rows=10):
+    exact = (np.abs(flat_q[:, None] - flat_x) ** power).sum(2)
+    for tile in distance_tiles(cut(samples, 40), moved, query_rows=10, power=power):
         seen[tile.queries, tile.samples] += 1
-        off = np.abs(tile.d2.double().cpu().numpy() - exact[tile.queries, tile.samples])
+        off = np.abs(tile.sums.double().cpu().numpy() - exact[tile.queries, tile.samples])
         assert (off <= tile.error.double().cpu().numpy()[:, None]).all()
-        assert tile.d2.dtype == torch.float32
-        assert tile.d2.shape[0] <= 10
-        assert tile.d2.shape[1] <= 40
+        assert tile.sums.dtype == torch.float32
+        assert tile.sums.shape[0] <= 10
+        assert tile.sums.shape[1] <= 40
     assert (seen == 1).all()
 
 
@@ -261,6 +277,8 @@ def test_bad_input() -> None:
         nearest(cut(samples, 7), moved, 21)
     with pytest.raises(UserError, match="is 0; it must be at least 1"):
         nearest(cut(samples, 7), moved, 0)
+    with pytest.raises(UserError, match="not finite or too large"):
+        nearest(cut(samples, 7), moved * np.nan, 2, power=1)
     with pytest.raises(UserError, match="48 values each but released samples 16"):
         nearest(cut(samples[:, 0], 7), moved, 2)
     for value in (np.nan, np.inf, 1e30):
