@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.audit.again import restore_settings
-from benchmark.audit.arguments import SET, as_overrides
+from benchmark.audit.arguments import as_overrides
 from benchmark.audit.many import leave_note
 from benchmark.config.build import CONF
 from benchmark.config.commandline import one_line, register_resolvers, run
@@ -50,17 +50,20 @@ def command(config: DictConfig) -> None:
 
 def _run_audit(config: DictConfig) -> tuple[int, str]:
     """The exit code, and what came out in one line."""
-    from benchmark.audit import run as report
-    from benchmark.audit import same, suspects
-    from benchmark.show import terminal  # torch takes seconds to import; --help needs none of it
+    from benchmark.audit import same  # torch takes seconds to import; --help needs none of it
+    from benchmark.audit.request import open_request
+    from benchmark.audit.run import run_audit
+    from benchmark.audit.suspects import run_set_audit
+    from benchmark.show import terminal
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     config = restore_settings(config, HydraConfig.get().overrides.task)
     given = {str(name): path for name, path in config.given.items() if path is not None}
-    lock, inputs = claim(folder, report.with_places(config, given)), same.hash_inputs(given)
+    request = open_request(config, given)
+    lock, inputs = claim(folder, request.repeatable_settings), same.hash_inputs(given)
     same.refuse_other_inputs(folder, inputs)
-    run_one = suspects.run_set_audit if SET.keys() & given.keys() else report.run_audit
-    found = run_one(config, given, terminal.wide_console())
+    run_one = run_set_audit if request.asks_about_set else run_audit
+    found = run_one(request, terminal.wide_console())
     found.print()
     page = found.write(folder)
     same.note_inputs(folder, inputs)

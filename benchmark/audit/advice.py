@@ -40,16 +40,16 @@ def next_steps(verdict: Verdict, facts: Facts) -> list[str]:
         )
     if verdict.failed:
         steps.append("Find out why an attack failed (see its row), and audit again.")
-    if verdict.word == "inconclusive" and verdict.upper > verdict.thresholds["small"]["value"]:
+    if verdict.word == "inconclusive" and verdict.upper > verdict.thresholds.small.value:
         steps.append(
             f"Give more records: about {_records_needed(verdict):,} members and as many "
             "non-members would rule out (or find) an AUROC above "
-            f"{verdict.thresholds['small']['value']:g}."
+            f"{verdict.thresholds.small.value:g}."
         )
     elif verdict.word == "inconclusive" and not verdict.failed:
         steps.append(
             f"Give more records: about {_needed_found(verdict):,} members and as many non-members "
-            f"would rule out (or find) that more than {verdict.thresholds['few']['value']:.0%} of "
+            f"would rule out (or find) that more than {verdict.thresholds.few.value:.0%} of "
             f"the members are found."
         )
     if verdict.word == "leak" and (best.turned or verdict.spared):
@@ -88,12 +88,12 @@ def _needed_found(verdict: Verdict) -> int:
 
     Of a guess that is lucky by two standard deviations, since the best of several is looked at.
     """
-    rate = verdict.thresholds["false_alarms"]["value"]
+    rate = verdict.thresholds.false_alarms.value
     for count in np.ceil(np.geomspace(1 / rate, 1000 / rate, 31)).astype(int):
         x, y = np.arange(2.0 * count).reshape(-1, 2).T
         x[: int(2 * np.sqrt(2 * rate * count))] = np.inf
         ends = tpr_interval(np.minimum(x, 2 * count), y, rate, verdict.level)
-        if ends[1] <= verdict.thresholds["few"]["value"]:
+        if ends[1] <= verdict.thresholds.few.value:
             return int(np.ceil(count / 100) * 100)
     return int(1000 / rate)
 
@@ -103,5 +103,5 @@ def _records_needed(verdict: Verdict) -> int:
 
     From the variance (m + n + 1) / (12 m n) of a guess's AUROC (Mann and Whitney 1947).
     """
-    margin = verdict.thresholds["small"]["value"] - 0.5
+    margin = verdict.thresholds.small.value - 0.5
     return int(np.ceil((norm.ppf((1 + verdict.level) / 2) / margin) ** 2 / 6)) if margin > 0 else 0

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
 
 from attacks.search.nearest import nearest
 from benchmark.audit.copies import Copies, copies_of
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
 from benchmark.audit.given.denoiser import check_denoiser
+from benchmark.audit.request import Request
+from benchmark.audit.steps import Attacked
 from benchmark.audit.verdict import Verdict
 from benchmark.data.queries import Queries
 from benchmark.measures import checks, copies, metrics, pairs
@@ -99,24 +101,31 @@ class RowPair:
     sample: dict[str, Any]
 
 
-def near_copies_of(
-    config: DictConfig, case: Case
-) -> tuple[pd.DataFrame, Strip | None, list[RowPair]]:
-    """What released records show of members and of non-members, `copies.COPIES`; else empty.
+class NearCopies(NamedTuple):
+    """table: what released records show of members and of non-members, `copies.COPIES`.
 
-    And the closest pairs, images or rows, only where records may be shown.
+    pictures, rows: the closest pairs of images, or of a table's records; only where records may be
+    shown.
     """
+
+    table: pd.DataFrame
+    pictures: Strip | None = None
+    rows: Sequence[RowPair] = ()
+
+
+def near_copies_of(request: Request, case: Case) -> NearCopies:
+    """How near released records come to members and to non-members; empty without any."""
     if "released" not in case.parts:
-        return pd.DataFrame(), None, []
-    seed = sub_seed(config.seed, "copies")
+        return NearCopies(pd.DataFrame())
+    seed = sub_seed(request.seed, "copies")
     near = closest(case.view(FullBlackBox), case.queries, seed)
     found = copies.table(near, seed)
-    if not config.show_records:
-        return found, None, []
+    if not request.show_records:
+        return NearCopies(found)
     if case.given["members"].is_image:
-        return found, pictures(near, case.queries, case.parts["released"]), []
+        return NearCopies(found, pictures(near, case.queries, case.parts["released"]))
     pairs = copies.closest_pairs(near, PAIRS)
-    return found, None, [_row_pair(case, pair) for pair in pairs]
+    return NearCopies(found, rows=[_row_pair(case, pair) for pair in pairs])
 
 
 def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
@@ -127,25 +136,19 @@ def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
     return RowPair(pair.member, pair.distance, record, table.row(pair.sample))
 
 
-def checks_of(
-    config: DictConfig,
-    blind: Blind | None,
-    case: Case,
-    facts: Facts,
-    rows: pd.DataFrame,
-    scores: pd.DataFrame,
-) -> list[Check]:
+def checks_of(request: Request, case: Case, facts: Facts, attacked: Attacked) -> list[Check]:
     """Everything a reader should doubt, beside the numbers."""
-    found = case.left_out.list_checks(config.thresholds.overlap.value)
+    rows, scores = attacked.rows, attacked.scores
+    found = case.left_out.list_checks(request.thresholds.overlap.value)
     found += checks.too_few_queries(facts.members, facts.non_members, "give more records")
     found += _check_copies(facts.copies)
-    found += _check_blind(blind, case.queries, sub_seed(config.seed, "blind"))
+    found += _check_blind(request.blind, case.queries, sub_seed(request.seed, "blind"))
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
     found += _check_strangers(case) + check_denoiser(case)
     if (released := case.released) is not None:
-        seed = sub_seed(config.seed, "audit", "mode collapse")
+        seed = sub_seed(request.seed, "audit", "mode collapse")
         real = case.data["non_members"].values  # repeated ones too, as among the released records
         found += checks.mode_collapse(released.values, real, seed)
         found += _check_brightness(
@@ -212,9 +215,7 @@ def _check_brightness(case: Case, released: np.ndarray, real: np.ndarray) -> lis
     return [Check("range", "warning", message)]
 
 
-def exposed_of(
-    config: DictConfig, case: Case, result: JobResult, verdict: Verdict
-) -> list[Exposed]:
+def exposed_of(request: Request, case: Case, result: JobResult, verdict: Verdict) -> list[Exposed]:
     """The members that the strongest attack is surest of, its sign turned where that helps."""
     best_row = verdict.strongest.attack, verdict.strongest.calibrated
     ours = (result.scores["attack"] == best_row[0]) & (result.scores["calibrated"] == best_row[1])
@@ -222,13 +223,14 @@ def exposed_of(
     sign = -1 if verdict.strongest.turned else 1
     scores, member = sign * group["score"].to_numpy(float), group["member"].to_numpy(bool)
     places = group["query"].to_numpy(int)
-    best = np.argsort(-np.where(member, scores, -np.inf), kind="stable")[: config.exposed]
+    best = np.argsort(-np.where(member, scores, -np.inf), kind="stable")[: request.exposed]
     best = best[member[best]]
     others = np.sort(scores[~member])
     above = (len(others) - np.searchsorted(others, scores[best], side="left")) / len(others)
     near, distance = _closest_released(case, places[best])
     shown = [
-        _pair_to_show(config, case, int(p), int(n)) for p, n in zip(places[best], near, strict=True)
+        _pair_to_show(request, case, int(p), int(n))
+        for p, n in zip(places[best], near, strict=True)
     ]
     return [
         Exposed(
@@ -252,9 +254,9 @@ def _closest_released(case: Case, places: np.ndarray) -> tuple[np.ndarray, np.nd
     return indices[:, 0], np.sqrt(squared[:, 0])
 
 
-def _pair_to_show(config: DictConfig, case: Case, place: int, near: int) -> tuple[Any, Any]:
+def _pair_to_show(request: Request, case: Case, place: int, near: int) -> tuple[Any, Any]:
     """A query and the released record next to it as they were read, only where that is asked."""
-    if not config.show_records:
+    if not request.show_records:
         return None, None
     row = int(case.queries.rows[place])  # a member: those come first
     if case.given["members"].is_image:

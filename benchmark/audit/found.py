@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class Found:
     facts: Facts
     exposed: list[Exposed]
     unselected: list[str]
-    closest: list[RowPair] = field(default_factory=list)
+    closest: Sequence[RowPair] = ()
     worst: Worst = field(default_factory=Worst)
 
     @property
@@ -100,7 +100,7 @@ class Found:
                 "auroc_upper": verdict.upper,
                 "found_upper": verdict.found_upper,
                 "level_of_each_statement": verdict.level,
-                "thresholds": verdict.thresholds,
+                "thresholds": asdict(verdict.thresholds),
                 "fail_if": verdict.limits,
                 "exceeded": verdict.exceeded,
                 "exit_code": verdict.exit_code,

@@ -62,8 +62,8 @@ def render_audit(audit: Found) -> str:
         strongest=verdict.strongest.name,
         statements=verdict.statements,
         level=f"{verdict.level:.2%}",
-        confidence=f"{verdict.thresholds['confidence']['value']:.0%}",
-        thresholds=[{"name": name, **entry} for name, entry in verdict.thresholds.items()],
+        confidence=f"{verdict.thresholds.confidence.value:.0%}",
+        thresholds=[{"name": name, **entry} for name, entry in asdict(verdict.thresholds).items()],
         details={
             "Counts": to_yaml(asdict(audit.facts)),
             "Configuration": to_yaml(result.config),

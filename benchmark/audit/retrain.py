@@ -13,68 +13,44 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
 
 from attacks.calibration.difference import Calibration, models_suffice
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
-from benchmark.audit.steps import CHUNK, Attacks, Step, reason_of
-from benchmark.audit.worst import LEAST_RUNS, NONE, Worst, choose_targets, draw_runs, play_games
-from benchmark.config.build import build_all
+from benchmark.audit.request import Request
+from benchmark.audit.steps import CHUNK, Attacked, Step, reason_of
+from benchmark.audit.worst import NONE, Worst, choose_targets, draw_runs, play_games
 from benchmark.scores.rows import Raw, Table, with_budgets
 from benchmark.scores.target import scores_of
 from benchmark.store.seeds import sub_seed
 from victims.access import FullBlackBox, PartialBlackBox
 from victims.errors import UserError
 
-LEAST = 4
-"""Reference models at least, and they come in pairs: LiRA needs two with each record and two
-without it."""
 
+def retrain_and_score(request: Request, case: Case, attacked: Attacked) -> tuple[Attacked, Worst]:
+    """An audit's rows and scores with those of reference models behind, and the worst records.
 
-def retrain_and_score(
-    config: DictConfig,
-    asked: Attacks,
-    case: Case,
-    steps: Sequence[Step],
-    found: tuple[pd.DataFrame, pd.DataFrame],
-) -> tuple[pd.DataFrame, pd.DataFrame, Worst]:
-    """Rows and scores of an audit with those of reference models behind, and the worst records.
-
-    found: the audit's rows and scores so far; without `fit` that is all.
+    Without a training function they stay as they are.
     """
-    rows, scores = found
-    if case.fit is None:
-        return rows, scores, NONE
-    runs = runs_on_halves(case, config.fit.references, config.seed)
+    budget = request.budget
+    if case.fit is None or budget is None:
+        return attacked, NONE
+    runs = runs_on_halves(case, budget.references, request.seed)
     case.fit.refuse_idle(runs[0], runs[1])
     case.fit.train_ahead(runs)
-    more = reference_rows(asked, case, steps, runs, calibrations_of(config))
-    rows = pd.concat([rows, more[0]], ignore_index=True)
-    scores = pd.concat([scores, more[1]], ignore_index=True)
-    left = config.fit.runs - config.fit.references
-    if left < LEAST_RUNS:
-        return rows, scores, Worst(references=len(runs))
-    chosen = choose_targets(case, rows, scores, config.fit.records)
-    games = draw_runs(case, chosen, left, config.seed)
+    more = reference_rows(
+        request, case, steps=attacked.steps, runs=runs, calibrations=budget.calibrations
+    )
+    rows = pd.concat([attacked.rows, more[0]], ignore_index=True)
+    scores = pd.concat([attacked.scores, more[1]], ignore_index=True)
+    attacked, left = Attacked(attacked.steps, rows, scores), budget.runs - budget.references
+    if not left:
+        return attacked, Worst(references=len(runs))
+    chosen = choose_targets(case, rows, scores, budget.records)
+    games = draw_runs(case, chosen, left, request.seed)
     case.fit.train_ahead(games)
-    told = play_games(case, chosen, games, config.seed)
-    return rows, scores, Worst(told, len(games), len(runs))
-
-
-def calibrations_of(config: DictConfig) -> dict[str, Calibration]:
-    """How scores under reference models are used; raises UserError for a budget that fails them."""
-    count, runs = config.fit.references, config.fit.runs
-    if count < LEAST or count % 2 or count > runs:
-        raise UserError(
-            f"fit.references={count}: an even number from {LEAST} to fit.runs={runs} is needed"
-        )
-    if 0 < runs - count < LEAST_RUNS:
-        raise UserError(
-            f"fit.runs={runs}: fit.references={count} leaves {runs - count} for the worst records, "
-            f"at least {LEAST_RUNS} (or none) are needed"
-        )
-    return build_all(config.fit.calibration, "fit.calibration")
+    told = play_games(case, chosen, games, request.seed)
+    return attacked, Worst(told, len(games), len(runs))
 
 
 def runs_on_halves(case: Case, count: int, seed: int) -> list[Run]:
@@ -95,8 +71,9 @@ def runs_on_halves(case: Case, count: int, seed: int) -> list[Run]:
 
 
 def reference_rows(
-    asked: Attacks,
+    request: Request,
     case: Case,
+    *,
     steps: Sequence[Step],
     runs: Sequence[Run],
     calibrations: Mapping[str, Calibration],
@@ -112,29 +89,28 @@ def reference_rows(
             f"fit.references={len(runs)}: too few for {', '.join(calibrations)}; each record must "
             f"be in, and out of, two of them"
         )
-    ran = [step for step in steps if step.places is not None and _of_samples(asked, step)]
+    ran = [step for step in steps if step.places is not None and _of_samples(request, step)]
     if not ran:
         return pd.DataFrame(), pd.DataFrame()
     others = [case.case_of_run(run) for run in runs]
-    raws = {step.name: _raw_scores(asked, case, step, others) for step in ran}
+    raws = {step.name: _raw_scores(request, case, step, others) for step in ran}
     rows, scores = Table(case.queries, inside, kept, {}).build(raws)
-    attacks = {name: attacker.attack for name, attacker in asked.attacks.items()}
-    rows = with_budgets(rows[rows["calibrated"] != "none"], attacks)
+    rows = with_budgets(rows[rows["calibrated"] != "none"], request.attacks)
     return rows, scores[scores["calibrated"] != "none"]
 
 
-def _of_samples(asked: Attacks, step: Step) -> bool:
+def _of_samples(request: Request, step: Step) -> bool:
     """Whether an attack sees what was released and no more of the victim."""
-    access = asked.attacks[step.name].access
+    access = request.attackers[step.name].access
     return issubclass(access, FullBlackBox) and not issubclass(access, PartialBlackBox)
 
 
-def _raw_scores(asked: Attacks, case: Case, step: Step, others: Sequence[Case]) -> Raw:
+def _raw_scores(request: Request, case: Case, step: Step, others: Sequence[Case]) -> Raw:
     """Scores of the queries under what was released (stored already), and under other releases."""
-    attacker, raw = asked.attacks[step.name], Raw(step.access)
+    attacker, raw = request.attackers[step.name], Raw(step.access)
     try:
-        scores, seconds = scores_of(attacker, case, case.queries, asked.store, CHUNK)
-        found = [scores_of(attacker, o, case.queries, asked.store, CHUNK) for o in others]
+        scores, seconds = scores_of(attacker, case, case.queries, request.store, CHUNK)
+        found = [scores_of(attacker, o, case.queries, request.store, CHUNK) for o in others]
     except Exception as error:  # of any attack
         return raw._replace(refused=reason_of(step.name, error))
     return raw._replace(

@@ -1,4 +1,9 @@
-"""One audit from what was handed in to a verdict, and everything that is written of it."""
+"""One audit from what was handed in to a verdict, and everything that is written of it.
+
+config, inputs ── request ── case ─┬─ plan ── scores ─┬─ rows ─┬─ verdict ── page, audit.json
+                                   ├─ fit: trainings ─┘        │
+                                   └─ copies, checks, facts ───┘
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pandas as pd
 from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import DictConfig
@@ -16,23 +20,21 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from benchmark.audit.again import restore_settings
-from benchmark.audit.arguments import ATTACKED, SOURCES
+from benchmark.audit.arguments import ATTACKED
 from benchmark.audit.facts import checks_of, exposed_of, facts_of, near_copies_of
 from benchmark.audit.found import Found
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.gather import open_case
-from benchmark.audit.given.inputs import name_of, place_of
-from benchmark.audit.retrain import calibrations_of, retrain_and_score
-from benchmark.audit.steps import Attacks, Step, choose_attacks, plan_steps, run_attacks
-from benchmark.audit.verdict import SET_LIMIT, check_settings, judge_audit
+from benchmark.audit.given.inputs import name_of
+from benchmark.audit.request import Request, open_request
+from benchmark.audit.retrain import retrain_and_score
+from benchmark.audit.steps import Step, plan_steps, run_attacks
+from benchmark.audit.verdict import judge_audit
 from benchmark.config.build import choices, composing
 from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
-from benchmark.config.machine import machine_of
 from benchmark.measures.result import JobResult
 from benchmark.show import output, terminal
-from benchmark.store.entries import Store
 from benchmark.store.folders import refuse_another, with_home
-from benchmark.store.keys import plain
 from benchmark.store.provenance import provenance
 from victims.errors import UserError
 from victims.given.networks import kept_as_before, networks_of
@@ -122,9 +124,7 @@ def audit(
         "data": data,
     }
     with kept_as_before([generator, discriminator, *networks_of(diffusion)]):
-        return run_audit(
-            compose_audit(settings), {n: own for n, own in given.items() if own is not None}
-        )
+        return run_audit(open_request(compose_audit(settings), given))
 
 
 def compose_audit(settings: Sequence[str]) -> DictConfig:
@@ -141,93 +141,70 @@ def compose_audit(settings: Sequence[str]) -> DictConfig:
         raise UserError(f"settings: {one_line(error)}") from error
 
 
-def run_audit(
-    config: DictConfig, sources: Mapping[str, Any], console: Console | None = None
-) -> Audit:
-    """One audit. sources: name -> path or object, see SOURCES; config: as conf/audit.yaml.
+def run_audit(request: Request, console: Console | None = None) -> Audit:
+    """The life of an audit; whatever the store holds is not done again.
 
+    What was handed in is read, the models are tried, and the queries are drawn. The plan says what
+    each attack will do; then the attacks score the queries. Where the generator can be trained
+    anew, that adds rows and what is told of single records. The rest counts, doubts and judges.
     Raises UserError, one line, before any attack for whatever cannot be used.
     """
-    if config.fail_if.get(SET_LIMIT) is not None:
-        raise UserError(f"fail_if.{SET_LIMIT}: leave it out, it is a limit of suspects= alone")
-    if "fit" in sources:
-        calibrations_of(config)
-    asked, case, steps, rows, scores = attack_case(config, sources, console)
-    rows, scores, worst = retrain_and_score(config, asked, case, steps, (rows, scores))
-    facts, (near, closest, rows_beside) = facts_of(case), near_copies_of(config, case)
+    request.machine.set_up()
+    case = open_case(request)
+    steps = plan_steps(request, case)
+    print_plan(console, request, case, steps)
+
+    attacked = run_attacks(request, case, steps)
+    attacked, worst = retrain_and_score(request, case, attacked)
+
+    facts, near = facts_of(case), near_copies_of(request, case)
     result = JobResult(
-        title=f"Audit of {name_subject(sources)}: {facts.members} members, {facts.non_members} "
+        title=f"Audit of {name_subject(request)}: {facts.members} members, {facts.non_members} "
         f"non-members",
-        config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
+        config=request.named_settings,
         provenance=provenance(),
-        rows=rows,
-        scores=scores,
-        copies=near,
-        closest=closest,
-        checks=checks_of(config, asked.blind, case, facts, rows, scores),
+        rows=attacked.rows,
+        scores=attacked.scores,
+        copies=near.table,
+        closest=near.pictures,
+        checks=checks_of(request, case, facts, attacked),
     )
-    verdict = judge_audit(result, result.checks, config, facts.copies, worst)
-    exposed = exposed_of(config, case, result, verdict)
-    unselected = [name for name in choices("attack") if name not in asked.attacks]
+    verdict = judge_audit(result, result.checks, request, facts.copies, worst)
     return Audit(
         result=result,
-        config=with_places(config, sources),
+        config=request.repeatable_settings,
         verdict=verdict,
-        steps=steps,
+        steps=attacked.steps,
         facts=facts,
-        exposed=exposed,
-        unselected=unselected,
-        closest=rows_beside,
+        exposed=exposed_of(request, case, result, verdict),
+        unselected=[name for name in choices("attack") if name not in request.attackers],
+        closest=near.rows,
         worst=worst,
     )
 
 
-class Attacked(NamedTuple):
-    """What was asked of a case, the plan as it was carried out, rows and scores."""
-
-    asked: Attacks
-    case: Case
-    steps: list[Step]
-    rows: pd.DataFrame
-    scores: pd.DataFrame
-
-
-def attack_case(
-    config: DictConfig,
-    sources: Mapping[str, Any],
+def print_plan(
     console: Console | None,
+    request: Request,
+    case: Case,
+    steps: Sequence[Step],
     said_of: Callable[[str], str] = str,
-) -> Attacked:
-    """Read and check what was handed in, print the plan, and run it. See `run_audit`.
+) -> None:
+    """How the inputs were read, and what each attack will do; nothing without a console.
 
     said_of: how a sentence about members and non-members is to be said.
     """
-    if unknown := set(sources) - set(SOURCES):
-        raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
-    machine_of(config.machine).set_up()
-    check_settings(config)
-    store = Store(Path(config.machine.store))
-    store.check()
-    asked = choose_attacks(config, store, sources)
-    case = open_case(config, sources, store)
-    steps = plan_steps(asked, case)
-    if console is not None:
-        left_out = case.left_out.list_checks(config.thresholds.overlap.value)
-        said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
-        said += [f"{step.name.replace('_', ' ')}: {step.what}" for step in steps]
-        console.print("Plan:")
-        for sentence in said:
-            console.print(f"  {said_of(sentence)}", markup=False, soft_wrap=True)
-    rows, scores, steps = run_attacks(asked, case, steps)
-    return Attacked(asked, case, steps, rows, scores)
+    if console is None:
+        return
+    left_out = case.left_out.list_checks(request.thresholds.overlap.value)
+    said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
+    said += [f"{step.name.replace('_', ' ')}: {step.what}" for step in steps]
+    console.print("Plan:")
+    for sentence in said:
+        console.print(f"  {said_of(sentence)}", markup=False, soft_wrap=True)
 
 
-def with_places(config: DictConfig, sources: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an audit, its inputs by their whole paths."""
-    return plain(config) | {"given": {name: place_of(sources.get(name)) for name in SOURCES}}
-
-
-def name_subject(sources: Mapping[str, Any]) -> str:
+def name_subject(request: Request) -> str:
     """What is attacked, by its names."""
-    names = [name_of(sources[n]) for n in ATTACKED if n in sources]
+    names = [name_of(request.sources[n]) for n in ATTACKED if n in request.sources]
     return ", ".join(str(name) for name in names if name)

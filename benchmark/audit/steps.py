@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
 
 from attacks.base import Attack, Levelled, Particular, Reconstructs
-from attacks.calibration.difference import Calibration
 from attacks.full_black_box import NearestSample
 from benchmark.audit.given.case import Case
-from benchmark.config.build import Chosen, build, build_all, choose_one
+from benchmark.audit.request import Request
 from benchmark.config.commandline import one_line
-from benchmark.measures.blind import Blind
 from benchmark.measures.checks import FAILED
 from benchmark.scores.rows import Raw, Table, with_budgets
-from benchmark.scores.target import Attacker, attackers, scores_of
-from benchmark.store.entries import Store
-from victims.access import AccessibleDenoiser, PartialBlackBox, VariationApi, setting_of
+from benchmark.scores.target import Attacker, scores_of
+from victims.access import PartialBlackBox, setting_of
 from victims.errors import Unsuited, UserError
 
 log = logging.getLogger(__name__)
 
-DIFFUSION = (AccessibleDenoiser, VariationApi)
-"""Views that only a diffusion model grants."""
 CANDIDATES = 5
 """Nearest reference records by L2 that the distance ranks again, as for the released samples."""
 CHUNK = 4096
@@ -50,60 +43,23 @@ class Step:
     places: np.ndarray | None
 
 
-@dataclass(frozen=True)
-class Attacks:
-    """What is asked of a case.
+class Attacked(NamedTuple):
+    """The plan as it was carried out, and rows and scores as in `JobResult`."""
 
-    distance: to the reference records. searched: members, and non-members, that searches try.
-    blind: what tells whether members and non-members differ by themselves, if that is asked.
-    """
-
-    store: Store
-    attacks: dict[str, Attacker]
-    calibrations: dict[str, Calibration]
-    distance: Chosen[Any]
-    searched: int
-    blind: Blind | None
+    steps: list[Step]
+    rows: pd.DataFrame
+    scores: pd.DataFrame
 
 
-def choose_attacks(config: DictConfig, store: Store, given: Collection[str]) -> Attacks:
-    """Build the attacks, calibrations and baseline that were selected; raises UserError.
-
-    given: names of what was handed in. Attacks on diffusion models are asked for where one is
-    given, or nothing else was selected: they would fill every other audit with rows that say no.
-    """
-    attacks = build_all(config.attack, "attack")
-    others = {name: own for name, own in attacks.items() if not issubclass(own.access, DIFFUSION)}
-    if "diffusion" not in given:
-        attacks = others or attacks
-    if not attacks:
-        raise UserError("attack=[]: no attack is selected")
-    calibrations = build_all(config.calibration, "calibration")
-    for name, calibration in calibrations.items():
-        if calibration.inside or calibration.outside > 1:
-            raise UserError(
-                f"calibration={name}: it needs reference models trained for it; an audit has "
-                f"reference records: choose difference or none"
-            )
-    return Attacks(
-        store=store,
-        attacks=attackers(attacks, config.attack, config.machine.renew),
-        calibrations=calibrations,
-        distance=choose_one(config.distance, "distance"),
-        searched=config.searched,
-        blind=build(config.blind, "blind") if config.blind else None,
-    )
-
-
-def plan_steps(asked: Attacks, case: Case) -> list[Step]:
+def plan_steps(request: Request, case: Case) -> list[Step]:
     """What each attack will do; raises UserError where none can run."""
-    steps = [_plan_step(name, own.attack, asked, case) for name, own in asked.attacks.items()]
+    steps = [_plan_step(name, own.attack, request, case) for name, own in request.attackers.items()]
     if all(step.places is None for step in steps):
         raise _none_of(steps)
     return steps
 
 
-def _plan_step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
+def _plan_step(name: str, attack: Attack, request: Request, case: Case) -> Step:
     access = setting_of(attack.access)
     try:
         view = case.view(attack.access)
@@ -119,11 +75,11 @@ def _plan_step(name: str, attack: Attack, asked: Attacks, case: Case) -> Step:
         return Step(name, access, f"not run: it needs {needed} samples, there are {released}", None)
     places = np.arange(len(case.queries))
     if issubclass(attack.access, PartialBlackBox):
-        places = _first_places(case.queries.is_member, asked.searched)
+        places = _first_places(case.queries.is_member, request.searched)
     member = case.queries.is_member[places]
     against = f" against {released} released samples" if released else ""
     what = f"{member.sum()} members and {(~member).sum()} non-members{against}"
-    if _can_calibrate(asked, case, name):
+    if _can_calibrate(request, case, name):
         what += f", with and without {len(case.parts['reference'])} reference records"
     return Step(name, access, what, places)
 
@@ -134,26 +90,23 @@ def _first_places(is_member: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def run_attacks(
-    asked: Attacks, case: Case, steps: list[Step]
-) -> tuple[pd.DataFrame, pd.DataFrame, list[Step]]:
-    """Rows and scores as in `JobResult`, and the plan as it was carried out.
+def run_attacks(request: Request, case: Case, steps: list[Step]) -> Attacked:
+    """Carry out the plan.
 
-    scores have the records' ids too. One attack that cannot run does not end the others: its row
+    Scores have the records' ids too. One attack that cannot run does not end the others: its row
     says why. "not run: ..." where what was handed in does not suffice for it: as if it had not been
     selected. "failed: ..." where it was meant to work: then no absence of a leak is claimed.
     Raises UserError where none ran.
     """
-    raws = {step.name: _raw_scores(asked, case, step) for step in steps}
+    raws = {step.name: _raw_scores(request, case, step) for step in steps}
     unseen = np.zeros((1, len(case.queries)), bool)
-    rows, scores = Table(case.queries, unseen, asked.calibrations, {}).build(raws)
+    rows, scores = Table(case.queries, unseen, request.calibrations, {}).build(raws)
     refused = {name: raw.refused for name, raw in raws.items() if raw.refused}
     done = [
         replace(step, what=refused[step.name], places=None) if step.name in refused else step
         for step in steps
     ]
-    attacks = {name: attacker.attack for name, attacker in asked.attacks.items()}
-    return with_budgets(rows, attacks), scores, done
+    return Attacked(done, with_budgets(rows, request.attacks), scores)
 
 
 def _none_of(steps: list[Step]) -> UserError:
@@ -161,23 +114,23 @@ def _none_of(steps: list[Step]) -> UserError:
     return UserError(f"no attack can run: {reasons}")
 
 
-def _raw_scores(asked: Attacks, case: Case, step: Step) -> Raw:
+def _raw_scores(request: Request, case: Case, step: Step) -> Raw:
     """Raw scores of one attack and, where it can be calibrated, of the nearest reference record."""
     if step.places is None:
         return Raw(step.access, refused=step.what, compared=False)
-    attacker, queries = asked.attacks[step.name], case.queries.take(step.places)
-    raw = Raw(step.access, places=step.places, compared=_can_calibrate(asked, case, step.name))
+    attacker, queries = request.attackers[step.name], case.queries.take(step.places)
+    raw = Raw(step.access, places=step.places, compared=_can_calibrate(request, case, step.name))
     together = SEARCHED if issubclass(attacker.access, PartialBlackBox) else CHUNK
     try:
-        scores, seconds = scores_of(attacker, case, queries, asked.store, together)
+        scores, seconds = scores_of(attacker, case, queries, request.store, together)
     except Exception as error:  # of any attack, and of anyone's generator
         return raw._replace(refused=reason_of(step.name, error))
     raw = raw._replace(victim=scores, seconds=seconds)
     if not raw.compared:
         return raw
     try:
-        nearest = _nearest_reference(asked, case)
-        other, seconds = scores_of(nearest, case.strangers, queries, asked.store, CHUNK)
+        nearest = _nearest_reference(request, case)
+        other, seconds = scores_of(nearest, case.strangers, queries, request.store, CHUNK)
     except Exception as error:
         return raw._replace(alone=reason_of(step.name, error))
     return raw._replace(references=other[None], reference_seconds=seconds)
@@ -191,17 +144,19 @@ def reason_of(name: str, error: Exception) -> str:
     return f"{FAILED}: {one_line(error) or type(error).__name__}"
 
 
-def _can_calibrate(asked: Attacks, case: Case, name: str) -> bool:
+def _can_calibrate(request: Request, case: Case, name: str) -> bool:
     """Whether an attack's scores can be set beside those of the reference records."""
-    reconstructs = isinstance(asked.attacks[name].attack, Reconstructs)
-    return bool(asked.calibrations) and "reference" in case.parts and reconstructs
+    reconstructs = isinstance(request.attackers[name].attack, Reconstructs)
+    return bool(request.calibrations) and "reference" in case.parts and reconstructs
 
 
-def _nearest_reference(asked: Attacks, case: Case) -> Attacker:
+def _nearest_reference(request: Request, case: Case) -> Attacker:
     """The nearest reference record's distance, whatever reconstructs the query from the victim.
 
     Deviation from Chen et al. 2020, section 5: they reconstruct from a reference generator.
     """
-    nearest: Any = NearestSample(asked.distance.made, min(CANDIDATES, len(case.parts["reference"])))
-    filed = {"distance": asked.distance.settings}
+    nearest: Any = NearestSample(
+        request.distance.made, min(CANDIDATES, len(case.parts["reference"]))
+    )
+    filed = {"distance": request.distance.settings}
     return Attacker("reference", nearest, filed, {"attack": "reference", "code": ""})

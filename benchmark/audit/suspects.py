@@ -9,7 +9,7 @@ Source: see `benchmark.measures.dataset_inference`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,21 +17,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import DictConfig
 from rich.console import Console
 
-from benchmark.audit.arguments import SET, SOURCES
 from benchmark.audit.found import SCHEMA, without_nan
-from benchmark.audit.given.inputs import name_of
+from benchmark.audit.given.gather import open_case
+from benchmark.audit.request import SET_LIMIT, Request, open_request
 from benchmark.audit.run import (
-    attack_case,
     compose_audit,
     name_subject,
     print_found,
-    with_places,
+    print_plan,
     write_found,
 )
-from benchmark.audit.verdict import SET_LIMIT
+from benchmark.audit.steps import plan_steps, run_attacks
 from benchmark.data.queries import Queries
 from benchmark.measures import checks
 from benchmark.measures.blind import Blind
@@ -40,14 +38,12 @@ from benchmark.measures.dataset_inference import set_p_value
 from benchmark.measures.numbers import format_p_value
 from benchmark.measures.pairs import scores_by_row
 from benchmark.measures.result import JobResult
-from benchmark.store.keys import plain
 from benchmark.store.provenance import provenance
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 from victims.given.networks import kept_as_before, networks_of
 
 WORDS = ("used", "not shown", "inconclusive")
-WHAT = "suspects= are records that may have been used, unseen= others that certainly were not"
 
 
 @dataclass(frozen=True)
@@ -182,46 +178,33 @@ def audit_set(
         "data": data,
     }
     with kept_as_before([generator, discriminator, *networks_of(diffusion)]):
-        return run_set_audit(
-            compose_audit(settings), {n: own for n, own in given.items() if own is not None}
-        )
+        return run_set_audit(open_request(compose_audit(settings), given))
 
 
-def run_set_audit(
-    config: DictConfig, sources: Mapping[str, Any], console: Console | None = None
-) -> SetAudit:
-    """One audit of a set; see `benchmark.audit.run.run_audit`."""
-    for name in SET:
-        if sources.get(name) is None:
-            raise UserError(f"{name}= is missing: {WHAT}")
-    if odd := [name for name in SET.values() if sources.get(name) is not None]:
-        raise UserError(f"{odd[0]}= and suspects= are two questions, ask one: {WHAT}")
-    if sources.get("fit") is not None:
-        raise UserError("fit= has no effect beside suspects=: leave it out, or ask about members=")
-    limits = {name: limit for name, limit in plain(config.fail_if).items() if limit is not None}
-    if others := sorted(limits.keys() - {SET_LIMIT}):
-        raise UserError(f"fail_if.{others[0]}: of suspects= there is only fail_if.{SET_LIMIT}")
-    renamed = {SET.get(name, name): source for name, source in sources.items()}
+def run_set_audit(request: Request, console: Console | None = None) -> SetAudit:
+    """The life of an audit of a set, as `benchmark.audit.run.run_audit` up to the scores."""
+    request.machine.set_up()
     with _of_suspects():
-        asked, case, _, rows, scores = attack_case(config, renamed, console, of_suspects)
-        finding = find_in_suspects(config, asked.blind, case.queries, scores)
-    found = case.left_out.list_checks(config.thresholds.overlap.value)
-    statuses = rows[["attack", "status"]].itertuples(index=False, name=None)
+        case = open_case(request)
+        steps = plan_steps(request, case)
+        print_plan(console, request, case, steps, said_of=of_suspects)
+        attacked = run_attacks(request, case, steps)
+        finding = find_in_suspects(request, case.queries, attacked.scores)
+    found = case.left_out.list_checks(request.thresholds.overlap.value)
+    statuses = attacked.rows[["attack", "status"]].itertuples(index=False, name=None)
     found += checks.failed_attacks({"attack": a, "status": status} for a, status in statuses)
     result = JobResult(
-        title=f"Were {finding.suspects} suspects used? Audit of {name_subject(sources)}",
-        config=plain(config) | {"given": {n: name_of(sources.get(n)) for n in SOURCES}},
+        title=f"Were {finding.suspects} suspects used? Audit of {name_subject(request)}",
+        config=request.named_settings,
         provenance=provenance(),
-        rows=rows,
-        scores=scores,
+        rows=attacked.rows,
+        scores=attacked.scores,
         checks=[Check(c.name, c.level, of_suspects(c.message)) for c in found],
     )
-    return SetAudit(result, with_places(config, sources), finding)
+    return SetAudit(result, request.repeatable_settings, finding)
 
 
-def find_in_suspects(
-    config: DictConfig, blind: Blind | None, queries: Queries, scores: pd.DataFrame
-) -> Finding:
+def find_in_suspects(request: Request, queries: Queries, scores: pd.DataFrame) -> Finding:
     """Test suspects, the members among the queries, against the others, with and without a model.
 
     Attacks that search the latent space score some of the records only; where such ran, these are
@@ -233,15 +216,15 @@ def find_in_suspects(
     sizes = int((judged & member).sum()), int((judged & ~member).sum())
     if min(sizes) < 2:
         raise UserError(f"{sizes[0]} suspects and {sizes[1]} unseen records: at least 2 are needed")
-    seed = sub_seed(config.seed, "suspects")
+    seed = sub_seed(request.seed, "suspects")
     asked = queries.take(np.flatnonzero(np.isin(queries.numbers, _judged_queries(scores, judged))))
     return Finding(
         p_value=set_p_value(features[judged & member], features[judged & ~member], seed),
-        blind_p_value=_blind_p_value(blind, asked, seed),
+        blind_p_value=_blind_p_value(request.blind, asked, seed),
         suspects=sizes[0],
         unseen=sizes[1],
         features=tuple(" + ".join(row).removesuffix(" + none") for row in columns),
-        level=config.thresholds.set_level.value,
+        level=request.thresholds.set_level.value,
     )
 
 

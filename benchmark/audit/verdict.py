@@ -10,26 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
-from pydantic import NonNegativeInt, PositiveInt
 
 from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence, evidence_of
+from benchmark.audit.request import LIMITS, Request, Thresholds
 from benchmark.audit.worst import NONE, Worst
-from benchmark.config.build import check
 from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
 from benchmark.measures.copies import proven_excess
 from benchmark.measures.result import NO_ACCESS, JobResult
-from benchmark.store.keys import plain
-from victims.errors import UserError
 
 WORDS = ("leak", "no leak found", "inconclusive", "invalid")
-LIMITS = ("auroc_lower", "auroc_upper", "found_upper", "copies")
-SET_LIMIT = "set_p_value"
-"""The one limit of fail_if for a set of suspects."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Verdict:
     level: float
     statements: int
     exceeded: dict[str, str]
-    thresholds: dict[str, dict[str, Any]]
+    thresholds: Thresholds
     limits: dict[str, float | None]
     doubtful: bool = False
     failed: bool = False
@@ -79,55 +71,13 @@ class Verdict:
         return 3 if self.exceeded else 0
 
 
-SETTINGS: dict[str, Any] = {
-    "seed": NonNegativeInt,
-    "searched": PositiveInt,
-    "exposed": PositiveInt,
-    "fit.runs": PositiveInt,
-    "fit.references": PositiveInt,
-    "fit.records": PositiveInt,
-    "bank.size": PositiveInt,
-    "show_records": bool,
-    "records.ignore": str | int | list[Any],
-    "records.categorical": str | int | list[Any],
-    "records.missing": str | int | list[Any],
-    "records.channels": Literal[1, 3] | None,
-}
-"""What settings must be that no constructor takes."""
-
-
-def check_settings(config: DictConfig) -> None:
-    """Raise UserError for settings that make no sense, before any work."""
-    for setting, wanted in SETTINGS.items():
-        check(setting, OmegaConf.select(config, setting), wanted)
-    if config.machine.renew:
-        renew, store = config.machine.renew, config.machine.store
-        raise UserError(f"machine.renew={renew}: an audit renews nothing; delete {store}")
-    for title, threshold in plain(config.thresholds).items():
-        value = threshold["value"] if isinstance(threshold, Mapping) else None
-        if not isinstance(value, int | float) or not 0 < value < 1:
-            raise UserError(
-                f"thresholds.{title}: {threshold}; needed are a value in (0, 1) and its source"
-            )
-        if not str(threshold.get("source") or "").strip():
-            raise UserError(f"thresholds.{title}.source: a threshold needs a source")
-    for title, value in plain(config.fail_if).items():
-        if title not in (*LIMITS, SET_LIMIT):
-            raise UserError(f"fail_if.{title}: allowed are {', '.join((*LIMITS, SET_LIMIT))}")
-        if title == "copies" and value is not None:
-            check("fail_if.copies", value, NonNegativeInt)
-        elif value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise UserError(f"fail_if.{title}={value}: allowed are null and numbers in [0, 1]")
-
-
 def judge_audit(
-    result: JobResult, checks: list[Check], config: DictConfig, copies: Copies, worst: Worst = NONE
+    result: JobResult, checks: list[Check], request: Request, copies: Copies, worst: Worst = NONE
 ) -> Verdict:
-    """The verdict on a table of attacks; all thresholds come from the config."""
-    thresholds, limits = plain(config.thresholds), plain(config.fail_if)
-    values = {title: threshold["value"] for title, threshold in thresholds.items()}
+    """The verdict on a table of attacks; all thresholds come from the request."""
+    thresholds, confidence = request.thresholds, request.thresholds.confidence.value
     others = (3 if copies.released else 0) + (not result.copies.empty) + worst.statements
-    found = evidence_of(result, values["confidence"], values["false_alarms"], others)
+    found = evidence_of(result, confidence, thresholds.false_alarms.value, others)
     level = found[0].level
     named = {check.name for check in checks}
     doubtful, failed = SPLIT_LEAKS in named, FAILED_ATTACK in named
@@ -138,14 +88,14 @@ def judge_audit(
     resolved = [e for e in found if not np.isnan(e.found)]
     upper = max(e.upper for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
-    turns = bool(config.blind) and not doubtful  # else the groups may differ by themselves
+    turns = request.blind is not None and not doubtful  # else the groups may differ by themselves
     limit = _auroc_without_victim(result) if doubtful else None
     proven = _proven_accesses(found, turns, limit)
     word = _word_of(
         error=any(check.level == "error" for check in checks),
         leak=bool(proven or copied or nearly or worst.list_recognised(level) or (turns and spared)),
         differ=doubtful or spared or any(e.turned for e in found),
-        bounded=upper <= values["small"] and found_upper <= values["few"] and not failed,
+        bounded=not failed and _is_small(thresholds, upper, found_upper),
     )
     strongest = max(found, key=lambda e: e.gain[1])
     measured = dict(zip(LIMITS, (strongest.gain[1], upper, found_upper, copied), strict=True))
@@ -162,10 +112,10 @@ def judge_audit(
         upper=upper,
         found_upper=found_upper,
         level=level,
-        statements=round((1 - values["confidence"]) / (1 - level)),
-        exceeded=_limits_exceeded(limits, measured, word, failed),
+        statements=round((1 - confidence) / (1 - level)),
+        exceeded=_limits_exceeded(request.limits, measured, word, failed),
         thresholds=thresholds,
-        limits=limits,
+        limits=request.limits,
         doubtful=doubtful,
         failed=failed,
         recognised=tuple(worst.list_recognised(level)),
@@ -183,6 +133,11 @@ def _auroc_without_victim(result: JobResult) -> float:
     """Upper end of what a classifier reaches that never looks at the victim; 1 if nobody asked."""
     asked = result.rows.loc[result.rows["access"] == NO_ACCESS, "auroc_high"]
     return float(asked.max()) if len(asked) else 1.0
+
+
+def _is_small(thresholds: Thresholds, upper: float, found_upper: float) -> bool:
+    """Whether it is ruled out that any attack finds more than the words allow."""
+    return upper <= thresholds.small.value and found_upper <= thresholds.few.value
 
 
 def _word_of(*, error: bool, leak: bool, differ: bool, bounded: bool) -> str:

@@ -126,7 +126,7 @@ def _say_ranking(best: Evidence) -> str:
 
 
 def _say_found(verdict: Verdict) -> str:
-    rate, best = verdict.thresholds["false_alarms"]["value"], verdict.sharpest
+    rate, best = verdict.thresholds.false_alarms.value, verdict.sharpest
     if np.isnan(best.found):
         return (
             f"How many records are found with at most {rate:.0%} false alarms cannot be told: that "
@@ -205,7 +205,7 @@ def _say_surest(best: Evidence) -> str:
 
 def _say_alarms(verdict: Verdict) -> list[str]:
     """What an alarm at the page's false alarm rate means."""
-    sharp, rate = verdict.sharpest, verdict.thresholds["false_alarms"]["value"]
+    sharp, rate = verdict.sharpest, verdict.thresholds.false_alarms.value
     if np.isnan(sharp.found):
         return []
     if not sharp.finds:

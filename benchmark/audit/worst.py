@@ -36,8 +36,6 @@ BINS = 10
 CORRELATED = 60
 """Columns at most whose correlations are features too: more would be thousands."""
 TREES = 100
-LEAST_RUNS = 16
-"""Runs at least: with 4 and 4 on either side the classifier could prove nothing."""
 FAR, EXPOSED = "far from all others", "most exposed by the attacks"
 
 

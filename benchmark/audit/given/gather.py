@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from benchmark.audit.given.case import Case, Space
@@ -27,18 +26,15 @@ from benchmark.audit.given.models import Bank, Models, draw_samples, open_models
 from benchmark.audit.given.pictures import declared_range
 from benchmark.audit.given.refusals import (
     refuse_equal,
-    refuse_idle,
+    refuse_idle_prior,
     refuse_same_file,
-    refuse_too_little,
 )
 from benchmark.audit.given.selection import LeftOut, choose_queries, is_stranger
 from benchmark.audit.given.space import ImageSpace, TableSpace, agree_on_columns
-from benchmark.config.machine import machine_of
+from benchmark.audit.request import Request
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.joined import join_datasets
 from benchmark.data.queries import Queries
-from benchmark.store.entries import Store
-from benchmark.store.keys import plain
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 from victims.given.generators import Discriminator, Generator
@@ -52,35 +48,31 @@ class Inputs:
     notes: list[str]
 
 
-def open_case(config: DictConfig, sources: Mapping[str, Any], store: Store) -> Case:
-    """Read the records, try the models, place all in one space; sources: see SOURCES.
+def open_case(request: Request) -> Case:
+    """Read the records, try the models, place all in one space.
 
     Raises UserError, one line, for whatever cannot be used.
     """
-    refuse_too_little(sources)
-    machine = machine_of(config.machine)
-    models = open_models(config, sources, machine.device)
-    refuse_idle(config, sources, models.generator)
-    inputs = _read_inputs(config, sources, store=store, generator=models.generator)
-    inputs, fit = _open_fit(config, sources, store=store, inputs=inputs)
-    bank = try_generator(models.generator, inputs.records, config=config, rows=machine.batch_size)
-    own = {"device": machine.device, "batch_size": machine.batch_size}
-    return replace(_place_in_space(inputs, models, bank=bank, parts=own, seed=config.seed), fit=fit)
+    request.store.check()
+    models = open_models(request)
+    refuse_idle_prior(models.generator)
+    inputs = _read_inputs(request, models.generator)
+    inputs, fit = _open_fit(request, inputs)
+    bank = try_generator(models.generator, inputs.records, request)
+    return replace(_place_in_space(request, inputs, models, bank), fit=fit)
 
 
 # --- reading --------------------------------------------------------------------------------------
 
 
-def _read_inputs(
-    config: DictConfig, sources: Mapping[str, Any], *, store: Store, generator: Generator | None
-) -> Inputs:
+def _read_inputs(request: Request, generator: Generator | None) -> Inputs:
     """Read and check the records; a generator that is asked for samples gives some."""
+    sources, reading, store = request.sources, request.reading, request.store
     refuse_same_file(sources)
-    reading = _reading_of(config)
-    opened = _open_inputs(reading, sources, store)
+    opened = _open_inputs(request)
     ranges = {}
     if generator is not None and generator.sample is not None and "samples" not in opened:
-        drawn = draw_samples(generator, config.bank.size)
+        drawn = draw_samples(generator, request.bank_size)
         samples = open_input("samples", drawn, _without_id(reading), store)
         opened, ranges = {**opened, "samples": samples}, {"samples": generator.range}
     given, notes = settle_inputs(agree_on_columns(opened), reading, store, ranges)
@@ -91,41 +83,37 @@ def _read_inputs(
     return Inputs(agree_on_columns(given), notes)
 
 
-def _open_fit(
-    config: DictConfig, sources: Mapping[str, Any], *, store: Store, inputs: Inputs
-) -> tuple[Inputs, Fit | None]:
+def _open_fit(request: Request, inputs: Inputs) -> tuple[Inputs, Fit | None]:
     """The training function, if there is one; what it makes of the members joins the inputs where
     nothing else was released."""
-    if sources.get("fit") is None:
+    sources, given = request.sources, inputs.records
+    if "fit" not in sources:
         return inputs, None
-    given = inputs.records
-    size = len(given["samples"]) if "samples" in given else config.bank.size
-    fit = Fit(sources["fit"], given, store=store, size=size, workers=config.machine.workers or 1)
-    if "samples" in given or sources.get("generator") is not None:
+    fit = Fit(
+        sources["fit"],
+        given,
+        store=request.store,
+        size=len(given["samples"]) if "samples" in given else request.bank_size,
+        workers=request.machine.workers or 1,
+    )
+    if "samples" in given or "generator" in sources:
         return inputs, fit
-    released = fit.train_on_members(sub_seed(config.seed, "release") % 2**32)
+    released = fit.train_on_members(sub_seed(request.seed, "release") % 2**32)
     return replace(inputs, records={**given, "samples": replace(released, name="samples")}), fit
 
 
-def _open_inputs(reading: Reading, sources: Mapping[str, Any], store: Store) -> dict[str, Records]:
-    indexed = ("members", "non_members") if sources.get("data") is not None else ()
-    given = {}
+def _open_inputs(request: Request) -> dict[str, Records]:
+    sources, reading = request.sources, request.reading
+    indexed = ("members", "non_members") if "data" in sources else ()
+    given: dict[str, Records] = {}
     for name in ("data", "members", "non_members", "samples", "reference"):
-        if name not in indexed and sources.get(name) is not None:
+        if name not in indexed and name in sources:
             own = reading if name in ("data", "members", "non_members") else _without_id(reading)
-            given[name] = open_input(name, sources[name], own, store)
+            given[name] = open_input(name, sources[name], own, request.store)
     found = {column for records in given.values() for column in records.left_out}
     if unknown := [column for column in reading.ignore if column not in found]:
         raise UserError(f"records.ignore: no input has a column named {first_few(unknown)}")
     return given
-
-
-def _reading_of(config: DictConfig) -> Reading:
-    records = plain(config.records)
-    for name in ("ignore", "categorical", "missing"):  # one may be given without brackets
-        one = not isinstance(records[name], list)
-        records[name] = [str(part) for part in ([records[name]] if one else records[name])]
-    return Reading(**records)
 
 
 def _without_id(reading: Reading) -> Reading:
@@ -136,17 +124,15 @@ def _without_id(reading: Reading) -> Reading:
 # --- placing --------------------------------------------------------------------------------------
 
 
-def _place_in_space(
-    inputs: Inputs, models: Models, *, bank: Bank | None, parts: dict[str, Any], seed: int
-) -> Case:
+def _place_in_space(request: Request, inputs: Inputs, models: Models, bank: Bank | None) -> Case:
     """Everything in one space: the queries are drawn, and what attackers may touch is granted."""
     given = _with_generated(inputs.records, bank)
     space = _choose_space(given, models, bank)
     data = {name: space.records(records) for name, records in given.items()}
     refuse_equal(data)
-    queries, left_out = _draw_queries(given, data, seed)
-    own = grant_denoiser(models.diffusion, space, queries)
-    parts = {**parts, **own.parts}
+    queries, left_out = _draw_queries(given, data, request.seed)
+    machine, own = request.machine, grant_denoiser(models.diffusion, space, queries)
+    parts = {"device": machine.device, "batch_size": machine.batch_size, **own.parts}
     shown: dict[str, np.ndarray] = {}
     if bank is not None and models.generator is not None:
         outputs = torch.from_numpy(bank.outputs)

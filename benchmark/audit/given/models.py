@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from omegaconf import DictConfig
 from torch import Tensor
 
 from benchmark.audit.given.arrays import as_array
 from benchmark.audit.given.inputs import Records
 from benchmark.audit.given.pictures import pixel_range
+from benchmark.audit.request import Request
 from benchmark.store.folders import home
-from benchmark.store.keys import plain
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 from victims.given.diffusion import Diffusion
@@ -47,7 +46,7 @@ class Bank:
     notes: list[str]
 
 
-def open_models(config: DictConfig, sources: Mapping[str, Any], device: torch.device) -> Models:
+def open_models(request: Request) -> Models:
     """The models as they are asked; objects that the caller made stay as they are."""
     kinds: dict[str, type[Any]] = {
         "generator": Generator,
@@ -56,26 +55,27 @@ def open_models(config: DictConfig, sources: Mapping[str, Any], device: torch.de
     }
     models: dict[str, Any] = dict.fromkeys(kinds)
     for name, kind in kinds.items():
-        source = sources.get(name)
+        source = request.sources.get(name)
         if source is None:
             continue
         model = home(source) if isinstance(source, str | Path) else source
-        own = copy.copy(model) if isinstance(model, kind) else kind(model, **plain(config[name]))
-        own.to(device)
+        options = request.model_options[name]
+        own = copy.copy(model) if isinstance(model, kind) else kind(model, **options)
+        own.to(request.machine.device)
         models[name] = own
     return Models(**models)
 
 
 def try_generator(
-    generator: Generator | None, given: Mapping[str, Records], *, config: DictConfig, rows: int
+    generator: Generator | None, given: Mapping[str, Records], request: Request
 ) -> Bank | None:
-    """The outputs of a generator of latent codes; None where there is none. rows: in one call."""
+    """The outputs of a generator of latent codes; None where there is none."""
     if generator is None or generator.sample is not None:
         return None
     members = given["members"]
     generator.check(_raw_shape(members))
-    codes = _prior_codes(config.seed, config.bank.size, generator.z_dim)
-    outputs = _generate_all(generator, codes, rows)
+    codes = _prior_codes(request.seed, request.bank_size, generator.z_dim)
+    outputs = _generate_all(generator, codes, request.machine.batch_size)
     if not members.is_image:
         return Bank(codes, outputs, (-1.0, 1.0), [*generator.notes])
     ranges = [records.images.facts.get("range") for records in given.values()]

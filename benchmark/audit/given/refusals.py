@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
 
 from benchmark.audit.arguments import ATTACKED
 from benchmark.audit.given.selection import content_values
 from benchmark.data.dataset import Dataset
-from benchmark.store.keys import plain
 from victims.errors import UserError
 from victims.given.generators import Generator
 
@@ -30,15 +28,19 @@ def refuse_too_little(sources: Mapping[str, Any]) -> None:
         raise UserError(f"there is nothing to attack: give {names} (or several)")
 
 
-def refuse_idle(
-    config: DictConfig, sources: Mapping[str, Any], generator: Generator | None
-) -> None:
-    """Raise UserError where a setting says something about a model that is not there."""
-    for name in ("generator", "discriminator", "diffusion"):
-        given = {key: value for key, value in plain(config[name]).items() if value is not None}
-        idle = [key for key, value in given.items() if value not in ("auto", "normal")]
-        if idle and sources.get(name) is None:
+def refuse_idle_options(options: Mapping[str, Mapping[str, Any]], given: Collection[str]) -> None:
+    """Raise UserError where a setting says something about a model that is not there.
+
+    options: model -> its settings. given: names of what was handed in.
+    """
+    for name, settings in options.items():
+        idle = [key for key, value in settings.items() if value not in (None, "auto", "normal")]
+        if idle and name not in given:
             raise UserError(f"{name}.{idle[0]} has no effect: no {name} is given; leave it out")
+
+
+def refuse_idle_prior(generator: Generator | None) -> None:
+    """Raise UserError where a prior is set for a generator that takes no latent code."""
     if generator is not None and generator.sample is not None and generator.prior != "normal":
         raise UserError(
             f"{generator.name}.prior has no effect: this generator is asked for samples, not for "

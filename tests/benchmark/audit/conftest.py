@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from benchmark.audit import run as report
+from benchmark.audit.request import open_request
 
 
 @pytest.fixture
@@ -39,6 +40,6 @@ def audited(audit_config: Callable[..., DictConfig]) -> Callable[..., report.Aud
     """Run an audit of objects or paths."""
 
     def run(*overrides: str, **sources: Any) -> report.Audit:
-        return report.run_audit(audit_config(*overrides), sources)
+        return report.run_audit(open_request(audit_config(*overrides), sources))
 
     return run

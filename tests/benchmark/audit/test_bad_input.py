@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmark.audit import run as report
 from benchmark.audit.__main__ import main
 from benchmark.audit.given.inputs import Reading, read_input
+from benchmark.audit.request import open_request
 from benchmark.show.terminal import wide_console
 from benchmark.store.entries import Store
 from victims.errors import UserError
@@ -99,8 +100,9 @@ def refused(
     """Audit spoilt files; returns the one line that says why it cannot be done."""
 
     def run(files: Files, *overrides: str) -> str:
+        config = audit_config("bank.size=64", *overrides)
         with pytest.raises(UserError) as raised:
-            report.run_audit(audit_config("bank.size=64", *overrides), files.words, wide_console())
+            report.run_audit(open_request(config, files.words), wide_console())
         assert "Plan:" not in capsys.readouterr().out  # before any attack
         message = str(raised.value)
         assert "\n" not in message

@@ -18,7 +18,7 @@ from torch.nn.functional import avg_pool2d
 from benchmark.audit import Diffusion, audit
 from benchmark.audit.__main__ import main
 from benchmark.audit.given.gather import open_case
-from benchmark.store.entries import Store
+from benchmark.audit.request import open_request
 from victims.access import AccessibleDenoiser, VariationApi
 from victims.errors import UserError
 
@@ -105,9 +105,9 @@ def test_without_a_diffusion_model_its_attacks_stand_among_those_not_selected(
         audited("attack=[pia]", samples=small(2).numpy(), **given)
 
 
-def case(tmp_path: Path, audit_config: Any, source: Any, *words: str, **given: Any) -> Any:
+def case(audit_config: Any, source: Any, *words: str, **given: Any) -> Any:
     data = {"members": small(0, 8).numpy(), "non_members": small(1, 8).numpy(), **given}
-    return open_case(audit_config(*words), data | {"diffusion": source}, Store(tmp_path / "s"))
+    return open_case(open_request(audit_config(*words), data | {"diffusion": source}))
 
 
 def saved(path: Path, scheduler: Any = None, **settings: Any) -> Path:
@@ -124,7 +124,7 @@ def test_whatever_the_network_predicts_the_view_tells_noise(
     """Against the identities of the three in float64, for a network that tells a variance too."""
     scheduler = DDIMScheduler(prediction_type=prediction, beta_schedule="squaredcos_cap_v2")
     path = saved(tmp_path / "unet", scheduler, out_channels=2)
-    view = case(tmp_path, audit_config, path).view(AccessibleDenoiser)
+    view = case(audit_config, path).view(AccessibleDenoiser)
     network = UNet2DModel.from_pretrained(path, low_cpu_mem_usage=False).double()
     x, t = torch.randn(3, 1, 8, 8), torch.tensor([3, 400, 800])
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_a_latent_model_is_attacked_in_the_space_of_its_vae(
     vae.save_pretrained(tmp_path / "m" / "vae")
     unet(in_channels=2, out_channels=2, sample_size=4).save_pretrained(tmp_path / "m" / "unet")
     DDPMScheduler().save_pretrained(tmp_path / "m" / "scheduler")
-    found = case(tmp_path, audit_config, tmp_path / "m")
+    found = case(audit_config, tmp_path / "m")
     assert "diffusion: attacked in the latent space of its VAE, 2x4x4" in found.notes
     x = found.queries.records(np.arange(3))
     with torch.no_grad():
@@ -208,7 +208,7 @@ def test_a_spoilt_folder_is_one_line_before_any_attack(
     path = saved(tmp_path / "unet")
     spoil(path)
     with pytest.raises(UserError) as raised:
-        case(tmp_path, audit_config, str(path))
+        case(audit_config, str(path))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -235,7 +235,7 @@ def test_a_callable_that_cannot_be_used_is_one_line(
     tmp_path: Path, audit_config: Any, model: Any, schedule: Any, message: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        case(tmp_path, audit_config, Diffusion(model, schedule=schedule))
+        case(audit_config, Diffusion(model, schedule=schedule))
     assert message in str(raised.value)
 
 
@@ -243,12 +243,12 @@ def test_what_else_is_refused(tmp_path: Path, audit_config: Any, audited: Audite
     model = Diffusion(Memoriser(small(0)).denoise, schedule=SIGNAL)
     rows = {name: np.random.default_rng(i).random((30, 4)) for i, name in enumerate("ab")}
     with pytest.raises(UserError, match="it denoises images, but the records are a table"):
-        case(tmp_path, audit_config, model, members=rows["a"], non_members=rows["b"])
+        case(audit_config, model, members=rows["a"], non_members=rows["b"])
     with pytest.raises(UserError, match="diffusion=nowhere: there is no such folder"):
-        case(tmp_path, audit_config, "nowhere")
+        case(audit_config, "nowhere")
     (tmp_path / "model.ckpt").write_bytes(b"")
     with pytest.raises(UserError, match="a folder is needed, as diffusers' save_pretrained"):
-        case(tmp_path, audit_config, tmp_path / "model.ckpt")
+        case(audit_config, tmp_path / "model.ckpt")
     with pytest.raises(UserError, match="level 1000 is outside its schedule, 0 to 999"):
         model.told(small(0, 1), torch.tensor([1000]))
     few = Diffusion(Memoriser(small(0)).denoise, schedule=SIGNAL[:50])

@@ -253,12 +253,12 @@ def test_views_hold_what_was_given_and_nothing_else(
     audit_config: Callable[..., Any], tmp_path: Path
 ) -> None:
     from benchmark.audit.given.gather import open_case
-    from benchmark.store.entries import Store
+    from benchmark.audit.request import open_request
     from victims.access import AccessibleDiscriminator, FullBlackBox
 
     given = {"members": digits(0, 20).numpy(), "non_members": digits(1, 20).numpy()}
     case = open_case(
-        audit_config(), given | {"discriminator": closeness(digits(0, 20))}, Store(tmp_path / "s")
+        open_request(audit_config(), given | {"discriminator": closeness(digits(0, 20))})
     )
     assert set(vars(case.view(AccessibleDiscriminator))) == {
         "device", "batch_size", "discriminate",

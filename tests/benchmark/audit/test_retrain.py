@@ -15,6 +15,7 @@ from conftest import digits
 
 from benchmark.audit import suspects
 from benchmark.audit.__main__ import main
+from benchmark.audit.request import open_request
 from benchmark.audit.run import Audit, compose_audit
 from benchmark.audit.worst import Game, Worst, summarise_releases
 from victims.errors import UserError
@@ -213,7 +214,7 @@ def test_a_set_of_suspects_takes_no_training(inputs, tmp_path: Path) -> None:
     words = [f"machine.store={tmp_path}"]
     sources = {"suspects": inputs["members"], "unseen": inputs["non_members"], "fit": resampled}
     with pytest.raises(UserError, match="fit= has no effect beside suspects="):
-        suspects.run_set_audit(compose_audit(words), sources)
+        suspects.run_set_audit(open_request(compose_audit(words), sources))
 
 
 def test_images(audited: Audited) -> None:

@@ -14,6 +14,7 @@ from audit_models import table
 from omegaconf import DictConfig
 
 from benchmark.audit import audit_set, suspects
+from benchmark.audit.request import open_request
 from benchmark.audit.suspects import Finding, SetAudit, of_suspects
 from victims.errors import UserError
 
@@ -32,7 +33,7 @@ def repeated(frame: pd.DataFrame, seed: int = 9) -> pd.DataFrame:
 @pytest.fixture
 def asked(audit_config: Callable[..., DictConfig]) -> Callable[..., SetAudit]:
     def run(*words: str, **sources: Any) -> SetAudit:
-        return suspects.run_set_audit(audit_config(FAST, *words), sources)
+        return suspects.run_set_audit(open_request(audit_config(FAST, *words), sources))
 
     return run
 
@@ -93,7 +94,7 @@ def test_bad_input_is_one_line(
     audit_config: Callable[..., DictConfig], sources: Any, words: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        suspects.run_set_audit(audit_config(FAST, *words), sources)
+        suspects.run_set_audit(open_request(audit_config(FAST, *words), sources))
     assert "\n" not in str(caught.value)
 
 
