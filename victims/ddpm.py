@@ -17,11 +17,10 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam, Optimizer
 from torch.utils.checkpoint import checkpoint
 
-from victims.base import Victim
+from victims.denoising import Denoising
 from victims.errors import UserError
-from victims.gradients import norms_of_gradients
-from victims.memo import Memo
 from victims.networks import stages_of
+from victims.private import Losses
 from victims.training.ema import follow_model, make_average
 from victims.variation import vary_records
 
@@ -34,7 +33,7 @@ SCHEDULES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 """Ours -> diffusers' name; their constants are those of the papers."""
 
 
-class DDPM(Victim):
+class DDPM(Denoising):
     """Denoising diffusion: the network learns to tell the noise in a noised record.
 
     A sample begins as noise, and the network takes some of it away at each of several steps. The
@@ -64,11 +63,7 @@ class DDPM(Victim):
     where most of its time goes.
     """
 
-    grants = (
-        *Victim.grants,
-        *("denoise", "signal", "vary", "timesteps"),
-        *("gradient_norms", "levels", "noise_shape"),
-    )
+    grants = (*Denoising.grants, "vary", "timesteps")
 
     family = "diffusion"
 
@@ -114,7 +109,6 @@ class DDPM(Victim):
         self.sampler.set_timesteps(sampling_steps)
         self.flip, self.decay, self.multiplicity = flip, decay, multiplicity
         self.learning_rate, self.warmup = learning_rate, warmup
-        self.denoise = Memo(self.told)
         self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
 
     # --- training -----------------------------------------------------------------------------
@@ -146,11 +140,11 @@ class DDPM(Victim):
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate * min(1.0, (int(self.taken) + 1) / (self.warmup + 1))
         batch = real, *(drawn.to(real.device) for drawn in (t, noise, mirrored))
-        self.learn(optimizer, self.losses_of_copies, batch, "denoising")
+        self.learn(optimizer, self.mirrored_losses, batch, "denoising")
         follow_model(self.average, self.network, self.decay)
         self.taken += 1
 
-    def losses_of_copies(self, real: Tensor, t: Tensor, noise: Tensor, mirrored: Tensor) -> Tensor:
+    def mirrored_losses(self, real: Tensor, t: Tensor, noise: Tensor, mirrored: Tensor) -> Tensor:
         """Losses (n,) of images (n, *shape), as training has them: mirrored above 0.5 (n,)."""
         copies = torch.where(mirrored[:, None, None, None] > 0.5, real.flip(-1), real)
         return self.denoising_losses(self.network, copies, t, noise)
@@ -171,24 +165,9 @@ class DDPM(Victim):
     # --- release ------------------------------------------------------------------------------
 
     @property
-    def timesteps(self) -> int:
-        """T, how many noise levels there are."""
-        return len(self.sampler.alphas_cumprod)
-
-    @property
     def signal(self) -> np.ndarray:
         """The share (T,) of a record's variance that is left at each level, abar in the papers."""
         return self.sampler.alphas_cumprod.double().numpy()
-
-    def freeze_for_release(self) -> Victim:
-        """The model as it is given away; what another one answered is forgotten."""
-        self.denoise.forget_answers()
-        return super().freeze_for_release()
-
-    @property
-    def levels(self) -> int:
-        """How many noise levels a record's loss has."""
-        return self.timesteps
 
     @property
     def noise_shape(self) -> tuple[int, ...]:
@@ -206,13 +185,11 @@ class DDPM(Victim):
         x = x.to(self.device, torch.float32)
         return vary_records(self.told, self.signal.tolist(), x, level=level, steps=steps, seed=seed)
 
-    def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
-        """Norms (n, tensors) of the gradient of each record's loss, a mean over its levels."""
-        t = torch.tensor(list(levels), device=self.device).expand(len(x), -1)
-        shared = noise.to(self.device)[:, None].expand(-1, len(levels), *noise.shape[1:])
-        losses = partial(self.denoising_losses, self.average)
-        batch = x.to(self.device, torch.float32), t, shared
-        return norms_of_gradients(self, list(self.average.parameters()), losses, batch)
+    def losses_at_levels(
+        self, x: Tensor, t: Tensor, noise: Tensor
+    ) -> tuple[Losses, tuple[Tensor, ...]]:
+        """Each record's `denoising_losses` by the released network."""
+        return partial(self.denoising_losses, self.average), (x, t, noise)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, c * h * w), which are x_T, to images (n, c, h, w)."""

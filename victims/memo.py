@@ -12,11 +12,14 @@ ROOM = 2**29
 """Bytes of answers that are kept. What is full keeps what it has: attacks go over the queries one
 after the other, and whoever dropped the oldest would drop just what is asked next."""
 
+BESIDE = 200
+"""Bytes that an answer takes beside its numbers: of a table's records this is most of it."""
+
 
 class Memo:
     """A function of (record, step), row by row, that answers the same question once.
 
-    ask: (n, *shape) and (n,) int64 -> (n, *shape) float32. room: bytes of answers that are kept.
+    ask: (n, *shape) and (n,) int64 -> (n, *inner) float32. room: bytes of answers that are kept.
     `asked` counts the rows that the network was really asked.
     """
 
@@ -26,30 +29,40 @@ class Memo:
 
     def forget_answers(self) -> None:
         """Forget all answers: the network is another one now."""
-        self.known: dict[bytes, Tensor] = {}
+        self.known: dict[bytes, bytes] = {}
+        self.inner: tuple[int, ...] = ()
         self.used = self.asked = 0
 
     @torch.no_grad()
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        """Answers (n, *shape) on the device of x for records (n, *shape) at steps (n,)."""
+        """Answers (n, *inner) on the device of x for records (n, *shape) at steps (n,)."""
         x = x.to(torch.float32)
-        keys = [_key_of_row(row, step) for row, step in zip(x.cpu(), t.tolist(), strict=True)]
+        if not len(x):
+            return torch.empty_like(x)
+        keys = _keys_of_rows(x, t)
         places = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self.known}
-        fresh = self._find_answers(x, t, sorted(places.values()))
-        new = {keys[i]: answer for i, answer in fresh.items()}
+        new = self._find_answers(x, t, places)
         for key, answer in new.items():
-            if (size := answer.nbytes) + self.used <= self.room:
+            if (size := len(answer) + BESIDE) + self.used <= self.room:
                 self.known[key] = answer
                 self.used += size
-        found = [new[key] if key in new else self.known[key] for key in keys]
-        return torch.stack(found).to(x.device) if found else torch.empty_like(x)
+        found = bytearray().join([new[key] if key in new else self.known[key] for key in keys])
+        return torch.frombuffer(found, dtype=torch.float32).view(-1, *self.inner).to(x.device)
 
-    def _find_answers(self, x: Tensor, t: Tensor, rows: list[int]) -> dict[int, Tensor]:
-        if not rows:
+    def _find_answers(self, x: Tensor, t: Tensor, places: dict[bytes, int]) -> dict[bytes, bytes]:
+        """The network's answers to the questions in these rows."""
+        if not places:
             return {}
-        self.asked += len(rows)
-        return dict(zip(rows, self.ask(x[rows], t[rows]).cpu().unbind(), strict=True))
+        self.asked += len(places)
+        rows = sorted(places.values())
+        answers = self.ask(x[rows], t[rows]).cpu().contiguous()
+        self.inner = tuple(answers.shape[1:])
+        keys = sorted(places, key=places.__getitem__)
+        return {key: row.tobytes() for key, row in zip(keys, answers.numpy(), strict=True)}
 
 
-def _key_of_row(row: Tensor, step: int) -> bytes:
-    return blake2b(row.contiguous().numpy().tobytes(), digest_size=16).digest() + b"%d" % step
+def _keys_of_rows(x: Tensor, t: Tensor) -> list[bytes]:
+    return [
+        blake2b(row, digest_size=16).digest() + b"%d" % step
+        for row, step in zip(x.cpu().contiguous().numpy(), t.tolist(), strict=True)
+    ]

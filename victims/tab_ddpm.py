@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -10,13 +11,15 @@ import numpy as np
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from torch.optim import AdamW, Optimizer
 
-from victims.base import Momentum, Victim
+from victims.base import Momentum
+from victims.denoising import Denoising
 from victims.errors import Unsuited, UserError
+from victims.multinomial import Levels, chances_of
+from victims.private import Losses
 from victims.quantiles import Quantiles
-from victims.schema import Schema, pick_places
+from victims.schema import Schema
 from victims.tabular import schema_of
 from victims.training.batches import Records, all_records
 from victims.training.ema import follow_model, make_average
@@ -25,7 +28,7 @@ EMBEDDED = 128
 """Dimensions of a level's embedding."""
 
 
-class TabDDPM(Victim):
+class TabDDPM(Denoising):
     """Diffusion of tables: numbers by Gaussian noise, levels by even redrawing; one network.
 
     Numbers pass through their quantiles to a normal distribution. The network, a perceptron, tells
@@ -49,7 +52,7 @@ class TabDDPM(Victim):
     released.
     """
 
-    grants = (*Victim.grants, "denoise", "signal", "encode", "beside")
+    grants = (*Denoising.grants, "encode", "beside")
 
     family = "tabular diffusion"
 
@@ -76,13 +79,12 @@ class TabDDPM(Victim):
             raise UserError(
                 f"victim.sampling_steps={sampling_steps}: 2 to victim.timesteps={timesteps}"
             )
-        levels = columns.levels
-        super().__init__(shape, len(columns.numbers) + len(levels), steps, batch_size)
-        self.numbers, self.switches, self.levels = columns.numbers, columns.switches, levels
-        self.k = len(self.numbers)
+        super().__init__(shape, len(columns.numbers) + len(columns.levels), steps, batch_size)
+        self.numbers, self.switches = columns.numbers, columns.switches
+        self.k, self.discrete = len(self.numbers), Levels(columns.levels)
         self.columns, self.times = columns, (timesteps, sampling_steps)
         self.quantiles = Quantiles(self.k)
-        self.network: nn.Module = Perceptron(self.k + sum(self.levels), widths)
+        self.network: nn.Module = Perceptron(self.k + self.discrete.width, widths)
         self.average = make_average(self.network)
         self.rates, self.decay = (learning_rate, weight_decay), decay
         t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
@@ -109,34 +111,37 @@ class TabDDPM(Victim):
             group["lr"] = self.rates[0] * max(0.0, 1 - int(self.taken) / self.steps)
         t = torch.randint(self.times[0], (len(real),)).to(real.device)
         noise = torch.randn(len(real), self.k).to(real)
+        chances = torch.rand(len(real), len(self.columns.levels)).to(real)
+        batch = self.noise_records(real, t, noise, chances)
+        self.learn(optimizer, partial(self.losses_of, self.network), batch, "denoising")
+        follow_model(self.average, self.network, self.decay)
+        self.taken += 1
+
+    def noise_records(
+        self, real: Tensor, t: Tensor, noise: Tensor, chances: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What `losses_of` takes, of records (n, d) noised to levels t (n,).
+
+        noise: (n, k), of numbers. chances: (n, columns) in [0, 1), which redraw levels.
+        """
         signal = self.shares[t][:, None]
         numbers = signal.sqrt() * self.quantiles(real[:, self.numbers])
         numbers = numbers + (1 - signal).sqrt() * noise
         clean = self.columns.one_hot(real)
-        redrawn = self.redraw_levels(
-            clean, signal, torch.rand(len(real), len(self.levels)).to(real)
-        )
-        batch = torch.cat([numbers, redrawn], 1), t, noise, clean
-        self.learn(optimizer, self.losses_of, batch, "denoising")
-        follow_model(self.average, self.network, self.decay)
-        self.taken += 1
+        redrawn = self.discrete.redraw(clean, signal, chances)
+        return torch.cat([numbers, redrawn], 1), t, noise, clean
 
-    def losses_of(self, noised: Tensor, t: Tensor, noise: Tensor, clean: Tensor) -> Tensor:
+    def losses_of(
+        self, network: nn.Module, noised: Tensor, t: Tensor, noise: Tensor, clean: Tensor
+    ) -> Tensor:
         """Losses (n,) of records noised to levels t (n,): errors of numbers and of levels."""
-        told = self.network(noised, t).to(noised.dtype)
+        told = network(noised, t).to(noised.dtype)
         errors = (told[:, : self.k] - noise).square().mean(1) if self.k else 0.0
-        if not self.levels:
+        if not self.columns.levels:
             return errors + noised.new_zeros(len(noised))
-        signal, before = self.shares[t], self.signal_before(t)
-        divergence = noised.new_zeros(len(noised))
-        for span in self.spans:
-            own = slice(span.start - self.k, span.stop - self.k)
-            guessed = told[:, span].softmax(1)
-            true = posterior_of_levels(noised[:, span], clean[:, own], signal, before)
-            found = posterior_of_levels(noised[:, span], guessed, signal, before)
-            logs = (true + 1e-12).log() - (found + 1e-12).log()
-            divergence = divergence + (true * logs).sum(1)
-        return errors + self.times[0] * divergence / len(self.levels)
+        parts = noised[:, self.k :], clean, told[:, self.k :]
+        found = self.discrete.divergences(*parts, self.shares[t], self.signal_before(t))
+        return errors + self.times[0] * found / len(self.columns.levels)
 
     def signal_before(self, t: Tensor) -> Tensor:
         """The share of signal (n,) one level before t (n,)."""
@@ -144,31 +149,14 @@ class TabDDPM(Victim):
             t > 0, self.shares[(t - 1).clamp(min=0)], torch.ones_like(self.shares[t])
         )
 
-    # --- levels -------------------------------------------------------------------------------
-
-    @property
-    def spans(self) -> list[slice]:
-        """Where each discrete column stands in what the network sees."""
-        ends = [self.k + sum(self.levels[:i]) for i in range(len(self.levels) + 1)]
-        return [slice(a, b) for a, b in pairwise(ends)]
-
-    def redraw_levels(self, clean: Tensor, signal: Tensor, chances: Tensor) -> Tensor:
-        """Levels (one-hot or probable) kept with the chance `signal` (n, 1), else drawn evenly."""
-        parts = [clean]
-        for i, span in enumerate(self.spans):
-            own = slice(span.start - self.k, span.stop - self.k)
-            chance = signal * clean[:, own] + (1 - signal) / self.levels[i]
-            parts.append(one_hot(pick_places(chance, chances[:, i]), self.levels[i]).to(clean))
-        return torch.cat(parts[1:], 1) if self.levels else clean
-
     # --- release ------------------------------------------------------------------------------
 
     def decode(self, z: Tensor) -> Tensor:
         """Latent codes (n, z_dim) to numbers and probabilities (n, d)."""
         numbers, own = z[:, : self.k], z[:, self.k :]
         steps = torch.linspace(self.times[0] - 1, 0, self.times[1]).round().long().tolist()
-        even = torch.ones(len(z), sum(self.levels), device=z.device)
-        levels = self.redraw_levels(even, self.shares.new_zeros(len(z), 1), chances_of(own, 0))
+        even = torch.ones(len(z), self.discrete.width, device=z.device)
+        levels = self.discrete.redraw(even, self.shares.new_zeros(len(z), 1), chances_of(own, 0))
         for i, (t, s) in enumerate(pairwise([*steps, -1]), 1):
             at = torch.full((len(z),), t, device=z.device)
             told = self.average(torch.cat([numbers, levels], 1), at).float()
@@ -178,26 +166,12 @@ class TabDDPM(Victim):
             clean = ((numbers - rest * told[:, : self.k]) / root).clamp(-5.2, 5.2)
             noise = (numbers - root * clean) / rest
             numbers = before.sqrt()[:, None] * clean + (1 - before).sqrt()[:, None] * noise
-            guessed = [told[:, span].softmax(1) for span in self.spans]
+            guessed = self.discrete.guess(told[:, self.k :])
             if s < 0:
                 return self._as_records(numbers, guessed)
-            levels = self._earlier_levels(levels, guessed, signal, before, chances_of(own, i))
+            drawn = chances_of(own, i)
+            levels = self.discrete.step_back(levels, guessed, signal, before, drawn)
         raise AssertionError("there is a last step")
-
-    def _earlier_levels(
-        self,
-        levels: Tensor,
-        guessed: list[Tensor],
-        signal: Tensor,
-        before: Tensor,
-        chances: Tensor,
-    ) -> Tensor:
-        parts = [levels[:, :0]]
-        for i, span in enumerate(self.spans):
-            now = levels[:, span.start - self.k : span.stop - self.k]
-            chance = posterior_of_levels(now, guessed[i], signal, before).detach()
-            parts.append(one_hot(pick_places(chance, chances[:, i]), self.levels[i]).to(levels))
-        return torch.cat(parts, 1)
 
     def _as_records(self, numbers: Tensor, guessed: list[Tensor]) -> Tensor:
         """Normal numbers (n, k) and probabilities of levels as records' places (n, d)."""
@@ -218,11 +192,6 @@ class TabDDPM(Victim):
     # --- the denoiser -------------------------------------------------------------------------
 
     @property
-    def timesteps(self) -> int:
-        """T, how many noise levels there are."""
-        return self.times[0]
-
-    @property
     def signal(self) -> np.ndarray:
         """The share (T,) of a number's variance that is left at each level."""
         return self.shares.double().cpu().numpy()
@@ -236,12 +205,31 @@ class TabDDPM(Victim):
         return self.columns.one_hot(x.to(self.device, torch.float32))
 
     @torch.no_grad()
-    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+    def told(self, x: Tensor, t: Tensor) -> Tensor:
         """The noise (n, k) told in noised numbers beside levels (n, k + m) at noise levels (n,)."""
         if not self.k:
             raise Unsuited("it asks for the noise in numbers, and the table has none")
         told = self.average(x.to(self.device, torch.float32), t.to(self.device))
         return told[:, : self.k].float()
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Of what a record's loss draws: the noise in numbers, and what redraws levels."""
+        return (self.z_dim,)
+
+    def losses_at_levels(
+        self, x: Tensor, t: Tensor, noise: Tensor
+    ) -> tuple[Losses, tuple[Tensor, ...]]:
+        """Each record's loss at m levels; the normal noise of a column redraws by its quantile."""
+        flat = noise.flatten(0, 1)
+        drawn = flat[:, : self.k], torch.special.ndtr(flat[:, self.k :])
+        parts = self.noise_records(x.repeat_interleave(t.shape[1], 0), t.flatten(), *drawn)
+
+        def losses(*batch: Tensor) -> Tensor:
+            own = self.losses_of(self.average, *(part.flatten(0, 1) for part in batch))
+            return own.unflatten(0, batch[0].shape[:2]).mean(1)
+
+        return losses, tuple(part.unflatten(0, t.shape) for part in parts)
 
 
 class Perceptron(nn.Module):
@@ -262,26 +250,3 @@ class Perceptron(nn.Module):
         rates = torch.exp(-math.log(10000.0) * torch.arange(EMBEDDED // 2) / (EMBEDDED // 2))
         angles = t[:, None].to(x.dtype) * rates.to(x)
         return self.layers(self.first(x) + self.level(torch.cat([angles.cos(), angles.sin()], 1)))
-
-
-def posterior_of_levels(now: Tensor, clean: Tensor, signal: Tensor, before: Tensor) -> Tensor:
-    """Chances (n, K) of a column's level at an earlier time, from that now and the clean ones.
-
-    now: (n, K) one-hot; clean: (n, K) probabilities; signal, before: (n,), shares now and then.
-    """
-    even = 1 / now.shape[1]
-    kept = (signal / before)[:, None]
-    from_now = kept * now + (1 - kept) * even
-    found = from_now * (before[:, None] * clean + (1 - before[:, None]) * even)
-    return found / found.sum(1, keepdim=True)
-
-
-def chances_of(code: Tensor, step: int) -> Tensor:
-    """Numbers in [0, 1) as good as random for each code (n, m) and step, the same on any device."""
-    word = 0xFFFFFFFF
-    bits = code.detach().float().contiguous().view(torch.int32).long() & word
-    bits = (bits + (step + 1) * 0x9E3779B9) & word
-    for _ in range(3):
-        bits = (((bits >> 16) ^ bits) * 0x45D9F3B) & word
-    bits = (bits >> 16) ^ bits
-    return (bits >> 8).float() / 2**24

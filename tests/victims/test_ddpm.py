@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from benchmark.config.build import build
 from victims.ddpm import DDPM
 from victims.errors import UserError
-from victims.memo import Memo
+from victims.memo import BESIDE, Memo
 from victims.private import per_record
 
 Config = Callable[..., DictConfig]
@@ -82,12 +82,12 @@ def test_private_training_averages_several_levels_of_a_record_inside_its_loss(
     parameters = list(victim.network.parameters())
     t, noise = torch.tensor([[10, 500, 900]]), torch.randn(1, 3, 1, 32, 32)
     x, still = digits(0, 1), torch.zeros(1)
-    together, _ = per_record(victim, parameters, victim.losses_of_copies, (x, t, noise, still))
+    together, _ = per_record(victim, parameters, victim.mirrored_losses, (x, t, noise, still))
     alone = [
         per_record(
             victim,
             parameters,
-            victim.losses_of_copies,
+            victim.mirrored_losses,
             (x, t[:, i : i + 1], noise[:, i : i + 1], still),
         )[0]
         for i in range(3)
@@ -104,12 +104,12 @@ def test_flips_mirror_about_half_of_the_images(config: Config) -> None:
     victim.training_step(digits(0, 400), 0)
     assert 0.4 < float((seen[0] > 0.5).float().mean()) < 0.6
     x, t, noise = digits(0, 1), torch.tensor([[300]]), torch.randn(1, 1, 1, 32, 32)
-    mirrored = victim.losses_of_copies(x, t, noise, torch.ones(1))
-    assert torch.equal(mirrored, victim.losses_of_copies(x.flip(-1), t, noise, torch.zeros(1)))
+    mirrored = victim.mirrored_losses(x, t, noise, torch.ones(1))
+    assert torch.equal(mirrored, victim.mirrored_losses(x.flip(-1), t, noise, torch.zeros(1)))
 
 
 def test_a_question_is_asked_once() -> None:
-    memo = Memo(lambda x, t: x + t[:, None], room=8 * 5)
+    memo = Memo(lambda x, t: x + t[:, None], room=5 * (8 + BESIDE))
     x, t = torch.arange(6.0).view(3, 2), torch.tensor([1, 2, 1])
     assert torch.equal(memo(x, t), x + t[:, None])
     assert torch.equal(memo(torch.cat([x, x[:1]]), torch.tensor([1, 3, 1, 1]))[1], x[1] + 3)

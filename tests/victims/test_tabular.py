@@ -16,9 +16,9 @@ from victims.access import AccessibleDiscriminator
 from victims.base import Victim
 from victims.ctgan import ConditionalBatches
 from victims.errors import UserError
+from victims.multinomial import chances_of, posterior_of_levels
 from victims.quantiles import Quantiles
 from victims.schema import Column, Schema
-from victims.tab_ddpm import chances_of, posterior_of_levels
 from victims.tabular import Transform
 from victims.training.train import load_victim
 
