@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_store import result_of
+from scipy.stats import binomtest
 
+from benchmark.measures.metrics import auroc, score_interval
+from benchmark.measures.rates import tpr_at_fpr
 from benchmark.measures.result import JobResult
 from benchmark.measures.top_half import share_in_top_half
 from benchmark.report import replication
 from benchmark.report.__main__ import main
 from benchmark.report.collect import studies_of
 from benchmark.report.published import CELL, COLUMNS, PUBLISHED, checked_rows, rows_of_studies
-from benchmark.report.replication import MEASURES, replication_table
+from benchmark.report.replication import MEASURES, replication_table, replication_texts
 from benchmark.sweep.compose import Job
 
 Fill = Callable[..., list[str]]
@@ -80,6 +83,31 @@ def test_a_figure_of_no_known_measure_is_refused(fill: Fill) -> None:
         replication_table(study, figures(("vae", "encoder", "guesswork", 0.6)))
 
 
+def test_an_auroc_and_a_rate_are_compared_by_their_intervals(fill: Fill) -> None:
+    """Of as many queries as records were published: 24 members and 24 others."""
+    (study,) = studies_of(fill(scored, "replicate_hilprecht"))
+    published = figures(
+        ("vae", "encoder", "auroc", 0.9),
+        ("vae", "encoder", "auroc", 1.0),
+        ("vae", "encoder", "tpr_at_1", 0.25),
+    )
+    found = replication_table(study, published)
+    found = found[found["records"] == 24].reset_index(drop=True)
+    members, others = (np.arange(N) / N + 2 * (np.arange(N) < many) for many in (120, 80))
+    assert found["measured"][0] == pytest.approx(auroc(members, others))
+    assert found["measured"][2] == tpr_at_fpr(members, others, 0.01).tpr
+    assert tuple(found.loc[0, ["published_low", "published_high"]]) == pytest.approx(
+        score_interval(0.9, 24, 24, 0.95)
+    )
+    assert tuple(found.loc[2, ["published_low", "published_high"]]) == pytest.approx(
+        binomtest(6, 24).proportion_ci()
+    )
+    assert found["verdict"].tolist()[:2] == ["differs", "differs"]
+    texts = replication_texts(found)
+    assert texts["published"][1].startswith("1.000 [0.")
+    assert texts["published"][2].startswith("25.0% [")
+
+
 def test_seeds_are_combined_and_each_counts(fill: Fill) -> None:
     (study,) = studies_of(fill(scored, "replicate_hilprecht", "seed=0,1,2"))
     found = replication_table(study, figures(("vae", "encoder", "top_half", 0.6))).iloc[0]
@@ -111,14 +139,18 @@ def test_the_report_writes_them_and_shows_them(
 
 
 def test_the_shipped_figures_name_jobs_that_are_run(words: list[str]) -> None:
-    """Each figure has a job of its sweep at laptop scale, with its attack and number of records."""
+    """Each figure has a job of its sweep, with its attack and number of records.
+
+    Figures of Hilprecht et al. at laptop scale, those that need a GPU at the paper's.
+    """
     own = [word for word in words if not word.startswith("scale")]
+    scales = {"replicate_hilprecht": "laptop", "replicate_matsumoto": "paper"}
     rows = checked_rows(PUBLISHED)
     rows = rows[rows["sweep"] != ""]
     assert len(rows) >= 24
     assert set(rows["measure"]) <= set(MEASURES)
     for sweep, figures in rows.groupby("sweep"):
-        (study,) = studies_of([f"+sweep={sweep}", *own])
+        (study,) = studies_of([f"+sweep={sweep}", f"scale={scales[str(sweep)]}", *own])
         jobs = {
             (o.job.choices["data"], o.job.choices["victim"], str(o.job.config.split.members))
             for o in study.outcomes
@@ -131,5 +163,9 @@ def test_the_shipped_figures_name_jobs_that_are_run(words: list[str]) -> None:
 
 def test_a_page_has_the_figures_of_its_own_studies() -> None:
     rows = checked_rows(PUBLISHED)
-    assert len(rows_of_studies(rows, ["replicate_hilprecht"])) == len(rows)
+    hilprecht, matsumoto = (
+        rows_of_studies(rows, [f"replicate_{name}"]) for name in ("hilprecht", "matsumoto")
+    )
+    assert len(hilprecht) == len(matsumoto) == 24
+    assert set(matsumoto["paper"]) == {"Matsumoto, Miura, Yanai 2023, arXiv 2302.03262"}
     assert rows_of_studies(rows, ["taxonomy"]).empty

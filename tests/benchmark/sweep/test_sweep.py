@@ -24,7 +24,7 @@ from benchmark.sweep import compose, plan
 OF_OTHERS = {"all", "reference", "victims"}
 """Sweeps that have no jobs but those of other sweeps."""
 
-APART = {"ranking", "replicate_hilprecht"}
+APART = {"ranking", "replicate_hilprecht", "replicate_matsumoto"}
 """Sweeps that are no study of `all`: for entries of one's own, or with data that not all have."""
 
 
