@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from pkgutil import resolve_name
@@ -110,7 +111,8 @@ class Factory(Generic[T]):
 
     def takes(self, name: str) -> bool:
         """Whether the constructor has a parameter of this name."""
-        return name in _parameters_of(self.kind)
+        kind: Any = self.kind  # mypy takes no `type[T]` for hashable
+        return name in _parameters_of(kind)
 
 
 def factory_of(config: DictConfig, setting: str) -> Factory[Any]:
@@ -125,14 +127,10 @@ def check(setting: str, value: Any, wanted: Any) -> None:
     A whole number can stand for a float, but 1e3 for no whole number; a list can stand for a tuple
     or a set, a text for a path. What pydantic cannot check is not checked.
     """
-    from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-    from pydantic_core import SchemaError
+    from pydantic import ValidationError
 
-    rules = ConfigDict(strict=True, arbitrary_types_allowed=True)
-    own = is_dataclass(wanted) or is_typeddict(wanted)  # these say how they are checked
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(wanted, config=None if own else rules)
-    except (PydanticUserError, SchemaError):
+    adapter = _adapter_of(wanted)
+    if adapter is None:
         return
     is_config = OmegaConf.is_config(value)
     plain = OmegaConf.to_container(value, resolve=True) if is_config else value
@@ -148,6 +146,27 @@ def check(setting: str, value: Any, wanted: Any) -> None:
         messages = [detail["msg"] for detail in error.errors()]
         reasons = "; or ".join(f"{text[0].lower()}{text[1:]}" for text in dict.fromkeys(messages))
         raise UserError(f"{setting}={value}: {reasons}") from error
+
+
+def _adapter_of(wanted: Any) -> Any:
+    """What checks values by an annotation, made once for each; None where pydantic cannot."""
+    try:
+        hash(wanted)
+    except TypeError:
+        return _make_adapter.__wrapped__(wanted)
+    return _make_adapter(wanted)
+
+
+@cache
+def _make_adapter(wanted: Any) -> Any:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+    from pydantic_core import SchemaError
+
+    rules = ConfigDict(strict=True, arbitrary_types_allowed=True)
+    own = is_dataclass(wanted) or is_typeddict(wanted)  # these say how they are checked
+    with suppress(PydanticUserError, SchemaError):
+        return TypeAdapter(wanted, config=None if own else rules)
+    return None
 
 
 def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) -> None:
@@ -171,6 +190,7 @@ def check_values(config: DictConfig, setting: str, given: Collection[str] = ()) 
             check(f"{setting}.{name!s}", value, wanted[str(name)])
 
 
+@cache
 def _annotations_of(target: Any) -> dict[str, Any]:
     """Of the parameters of a class's constructor, those of its bases included, or of a function."""
     bases = [vars(base).get("__init__") for base in reversed(getattr(target, "__mro__", ()))]
@@ -181,6 +201,7 @@ def _annotations_of(target: Any) -> dict[str, Any]:
     return found
 
 
+@cache
 def _parameters_of(target: Any) -> set[str]:
     """What a class's constructor or a function takes; empty where that is not known."""
     try:

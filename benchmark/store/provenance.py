@@ -51,6 +51,7 @@ def code(attacks: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+@cache
 def _digest_of_code(source: str) -> str:
     """Hash (64 hex digits) of what a file computes."""
     tree = ast.parse(source)
