@@ -86,10 +86,8 @@ class Blind:
             labels[1:, held_out] = rng.permuted(labels[1:, held_out], axis=1)
         model = make_pipeline(StandardScaler(), Ridge(self.RIDGE))
         found = cross_val_predict(model, features, 2.0 * labels.T - 1, cv=folds)
-        shuffled = [
-            metrics.auroc(f[known], f[~known]) for f, known in zip(found.T, labels, strict=True)
-        ]
-        area, margin = shuffled[0], norm.ppf(0.975) * float(np.std(shuffled[1:], ddof=1))
+        area, *shuffled = metrics.aurocs(found.T, labels)
+        margin = norm.ppf(0.975) * float(np.std(shuffled, ddof=1))
         return Guess(found[:, 0], max(0.0, area - margin), min(1.0, area + margin))
 
     def features_of(self, queries: Queries, seed: int) -> np.ndarray:

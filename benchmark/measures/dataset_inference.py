@@ -36,6 +36,9 @@ RIDGE = 0.1
 SIZES = (2, 5, 10, 20, 50, 100, 200)
 """Records in a set, for a curve."""
 
+RANKED = 10
+"""Sets whose scores are ranked together: memory is that of RANKED copies of all scores."""
+
 LEVEL = 0.01
 """A set is detected with a p-value below it."""
 
@@ -93,11 +96,13 @@ def set_p_value(
     a, b = (np.asarray(x, np.float64) for x in (suspects, unseen))
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(f"suspects {a.shape}, unseen {b.shape}: (s, f) and (u, f) are needed")
-    features = np.concatenate([a, b])
-    if not np.isfinite(features).all():
-        raise ValueError("suspects and unseen records need finite features")
-    separation = _Separation(features)
-    shuffles = shuffles or Shuffles(len(a), len(features), seed)
+    scores = _normal_scores(np.concatenate([a, b]))
+    return _permuted_p_value(scores, shuffles or Shuffles(len(a), len(scores), seed), enough)
+
+
+def _permuted_p_value(scores: np.ndarray, shuffles: Shuffles, enough: float) -> float:
+    """The p-value of `set_p_value`, from normal scores (n, f), the suspects' first."""
+    separation = _Separation(scores)
     found, as_far = float(separation(shuffles.labels[None].astype(float))[0]), 0
     for labels in shuffles:
         as_far += int((separation(labels.astype(float)) >= found - 1e-12).sum())
@@ -106,18 +111,26 @@ def set_p_value(
     return (1 + as_far) / (1 + PERMUTATIONS)
 
 
+def _normal_scores(features: np.ndarray) -> np.ndarray:
+    """Features (..., n, f) by their ranks among n, mean 0 and variance 1; zeros where all tie."""
+    if not np.isfinite(features).all():
+        raise ValueError("suspects and unseen records need finite features")
+    scores = ndtri((rankdata(features, axis=-2) - 0.5) / features.shape[-2])
+    spread = scores.std(axis=-2, keepdims=True)
+    return (scores - scores.mean(axis=-2, keepdims=True)) / np.where(spread > 0, spread, 1.0)
+
+
 class _Separation:
     """How far a regression without each record tells the ones of some labels from the zeros.
 
     Nothing that is kept depends on the labels. Predictions without a record follow from those with
     it (Allen 1974, Technometrics: PRESS).
+
+    scores: normal scores (n, f).
     """
 
-    def __init__(self, features: np.ndarray) -> None:
-        n = len(features)
-        scores = ndtri((rankdata(features, axis=0) - 0.5) / n)
-        spread = scores.std(axis=0)
-        self.scores = (scores - scores.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    def __init__(self, scores: np.ndarray) -> None:
+        n, self.scores = len(scores), scores
         inner = self.scores.T @ self.scores + RIDGE * n * np.eye(self.scores.shape[1])
         self.weights = np.linalg.solve(inner, self.scores.T)
         self.own = np.einsum("nf,fn->n", self.scores, self.weights) + 1 / n
@@ -152,7 +165,11 @@ def set_power(
             continue
         chosen = [rng.choice(len(a), size, replace=False) for _ in range(draws)]
         shuffles = Shuffles(size, size + len(b), seed)
-        p_values = [set_p_value(a[rows], b, enough=level, shuffles=shuffles) for rows in chosen]
+        p_values: list[float] = []
+        for some in np.array_split(chosen, max(1, draws // RANKED)):
+            others = np.broadcast_to(b, (len(some), *b.shape))
+            scores = _normal_scores(np.concatenate([a[some], others], axis=1))
+            p_values += [_permuted_p_value(own, shuffles, level) for own in scores]
         found.append(SetPower(size, float(np.mean(np.array(p_values) < level))))
     return found
 

@@ -36,6 +36,17 @@ def auroc(members: ArrayLike, non_members: ArrayLike) -> float:
     return float(below.sum() / (len(below) * len(above)))
 
 
+def aurocs(scores: np.ndarray, labels: np.ndarray) -> list[float]:
+    """AUROC of each row of scores (s, n) by the same row of labels (s, n), True = member.
+
+    >>> aurocs(np.array([[0.9, 0.7, 0.8, 0.1]]), np.array([[True, True, False, False]]))
+    [0.75]
+    """
+    members = labels.sum(axis=1)
+    below = (rankdata(scores, axis=1) * labels).sum(axis=1) - members * (members + 1) / 2
+    return [float(area) for area in below / (members * (labels.shape[1] - members))]
+
+
 def auroc_interval(
     members: ArrayLike, non_members: ArrayLike, level: float = 0.95
 ) -> tuple[float, float]:

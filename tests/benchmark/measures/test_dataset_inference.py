@@ -34,7 +34,7 @@ def test_p_values_of_records_that_are_alike_are_uniform() -> None:
 def test_predictions_are_those_of_a_regression_without_the_record() -> None:
     rng = default_rng(4)
     features, labels = rng.normal(size=(25, 3)), (rng.random((2, 25)) < 0.4).astype(float)
-    test = dataset_inference._Separation(features)
+    test = dataset_inference._Separation(dataset_inference._normal_scores(features))
     for ours, y in zip(test(labels), labels, strict=True):
         # the intercept is the mean of the others, and the penalty does not touch it
         model = Ridge(RIDGE * 25, fit_intercept=False)
