@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, suppress
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import benchmark  # noqa: F401  before torch: it says how idle threads wait
 
 # isort: split
+import compose_once
 import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from hydra import compose, initialize_config_dir
-from hydra._internal import config_loader_impl
-from hydra._internal.config_repository import ConfigRepository
 from hypothesis import settings
 from omegaconf import DictConfig
 from torch import Tensor, nn
@@ -32,7 +29,6 @@ from benchmark.config.commandline import register_resolvers
 from benchmark.data.mnist5k import Mnist5k
 from benchmark.data.randhie import RandHie, RandHieMixed
 from benchmark.store.keys import key
-from benchmark.sweep.compose import Files
 from victims.access import Shadow, View, of_victim
 from victims.base import Adversarial, Victim
 from victims.schema import Column, Schema
@@ -50,6 +46,7 @@ TRAINING = Training()
 CONF = Path(__file__).parents[1] / "conf"
 
 register_resolvers()
+compose_once.install()
 torch.set_num_threads(1)  # the suite runs one process a core
 settings.register_profile("any machine", deadline=None)  # however busy
 settings.load_profile("any machine")
@@ -60,38 +57,14 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-@cache
-def files_of(searched: str) -> Files:
-    return Files(ConfigRepository(SEARCHED[searched]))
-
-
-def repository(config_search_path: Any) -> Files:
-    """What Hydra reads files by: each once a session, which is half of the time of composing.
-
-    Where a test has a conf/ of its own, the path is another one.
-    """
-    SEARCHED[str(config_search_path)] = config_search_path
-    return files_of(str(config_search_path))
-
-
-SEARCHED: dict[str, Any] = {}
-config_loader_impl.ConfigRepository = repository  # type: ignore[misc, assignment]
-
-
 PLACES = {"store": "of-each-test/store", "outputs": "of-each-test/outputs"}
 
 
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
+def composed(folder: Path, *overrides: str) -> DictConfig:
+    """The real config at smoke scale with a store of its own in `folder`."""
     fixed = ["scale=smoke", "logger=none", "machine.progress=false"]
     fixed += [f"machine.{place}={path}" for place, path in PLACES.items()]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", [*fixed, *overrides])
-
-
-def composed(folder: Path, *overrides: str) -> DictConfig:
-    """The real config at smoke scale with a store of its own in `folder`; composed once."""
-    config = copy.deepcopy(_composed(overrides))
+    config = compose_once.composed("config", [*fixed, *overrides])
     for place, path in PLACES.items():
         if config.machine[place] == path:
             config.machine[place] = f"{folder}/{place}"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from attacks.base import Attack, Learns, Particular, Reconstructs
 from attacks.calibration.difference import Difference
+from benchmark.config.build import build as build_one
 from benchmark.config.build import build_all
 from benchmark.measures import metrics
 from victims.errors import UserError
@@ -53,9 +54,10 @@ def known(draw: Draw) -> Tensor:
 def build(
     config: Callable[..., DictConfig], name: str, change: str = "", distance: str = "l2_lpips"
 ) -> Attack:
-    settings = [f"distance={distance}", f"attack=[{name}]"]
+    """One of all attacks: files are composed once for them all."""
+    settings = [f"distance={distance}", f"attack=[{','.join(names('attack'))}]"]
     settings += [f"attack.{name}.{change}"] if change else []
-    return build_all(config(*settings).attack, "attack")[name]
+    return build_one(config(*settings).attack[name], f"attack.{name}")
 
 
 def scorer(attack: Attack, members: Tensor, batch_size: int = 64) -> Callable[[Tensor], np.ndarray]:

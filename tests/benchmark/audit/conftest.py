@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+import compose_once
 import pytest
-from conftest import CONF
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from benchmark.audit import run as report
@@ -22,17 +19,12 @@ def audit_config(tmp_path: Path) -> Callable[..., DictConfig]:
     """The real audit config at smoke scale, with a store of its own."""
 
     def composed(*overrides: str) -> DictConfig:
-        config = copy.deepcopy(_composed(overrides))
+        words = ["scale=smoke", "machine.progress=false", *overrides]
+        config = compose_once.composed("audit", words)
         config.machine.store = f"{tmp_path}/store"
         return config
 
     return composed
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("audit", ["scale=smoke", "machine.progress=false", *overrides])
 
 
 @pytest.fixture
