@@ -96,18 +96,15 @@ def competitor() -> Iterator[None]:
 def measured(work: str, span: float) -> float:
     """Units a second, from the second unit on: training steps, or attacks on 4 queries."""
     import torch  # only now: the environment is this process' own
-    from hydra import compose
+    from defaults import SHAPE, build_victim, compose_job
 
-    from benchmark.config.build import build, composing
-    from benchmark.config.commandline import register_resolvers
+    from benchmark.config.build import build
     from victims.access import WhiteBox
     from victims.training.train import Training, fit_victim
 
-    register_resolvers()
-    with composing():
-        config = compose("config", ["machine.progress=false", "victim.steps=100000"])
-    victim = build(config.victim, "victim", shape=(1, 32, 32)).to(memory_format=torch.channels_last)
-    records = torch.rand(128, 1, 32, 32) * 2 - 1
+    config = compose_job("machine.progress=false", "victim.steps=100000")
+    victim = build_victim(config)
+    records = torch.rand(128, *SHAPE) * 2 - 1
     times: list[float] = []
 
     def tick() -> None:

@@ -16,18 +16,16 @@ import argparse
 import multiprocessing
 import resource
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from defaults import compose_job
 from goals import note
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from benchmark.config.build import build, build_all
-from benchmark.config.commandline import register_resolvers
 from benchmark.models.memory import Fitting
 from victims.access import AccessibleDenoiser
 
@@ -94,11 +92,7 @@ def memory(queries: int) -> tuple[float, float, int]:
 
 def composed(scale: str) -> DictConfig:
     """The config of a diffusion victim with all attacks on its denoiser."""
-    register_resolvers()
-    conf = str(Path(__file__).parents[1] / "conf")
-    words = ["victim=ddpm", f"scale={scale}", f"attack=[{','.join(ATTACKS)}]"]
-    with initialize_config_dir(conf, version_base="1.3"):
-        return compose("config", words)
+    return compose_job("victim=ddpm", f"scale={scale}", f"attack=[{','.join(ATTACKS)}]")
 
 
 def granted(config: DictConfig, shape: tuple[int, ...]) -> tuple[Any, AccessibleDenoiser]:

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from hydra import compose, initialize_config_dir
+from defaults import compose_job
 
 from attacks.base import Attack
-from benchmark.config.build import CONF, build_all
-from benchmark.config.commandline import register_resolvers
+from benchmark.config.build import build_all
 from victims.access import FullBlackBoxWithReference, grant_view
 from victims.schema import Column, Schema
 
@@ -73,14 +72,12 @@ def levels_of(count: int) -> tuple[str, ...]:
 
 def selected(distance: str, *names: str) -> dict[str, Attack]:
     """Attacks as a job at laptop scale has them."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        words = [f"attack=[{','.join(names)}]", f"distance={distance}"]
-        return build_all(compose("config", words).attack, "attack")
+    config = compose_job(f"attack=[{','.join(names)}]", f"distance={distance}")
+    return build_all(config.attack, "attack")
 
 
 def main(threads: int) -> None:
     """Score all queries by each attack; print its time, that of all, and the largest memory."""
-    register_resolvers()
     torch.set_num_threads(threads)
     columns = schema()
     parts = [(SIDE, 1), (SIDE, 2), (SIDE, 3), (RELEASED - SIDE, 4)]

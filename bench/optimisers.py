@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from defaults import compose_job
 from goals import note
-from hydra import compose, initialize_config_dir
 from scipy.optimize import minimize
 from torch import Tensor
 
 from attacks.latent_search import GradientSearch, PowellSearch, start_nearest
-from benchmark.config.commandline import register_resolvers
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
 from benchmark.models.recipe import obtain_model
@@ -139,9 +137,7 @@ def main() -> None:
     parser.add_argument("--evals", type=int, default=300)
     parser.add_argument("overrides", nargs="*")
     wanted = parser.parse_args()
-    register_resolvers()
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        config = compose("config", ["calibration=none", "logger=none", *wanted.overrides])
+    config = compose_job("calibration=none", "logger=none", *wanted.overrides)
     job = prepare(open_request(config))
     model = obtain_model(job.trial.recipe, job.workshop(job.trial))
     queries = job.trial.queries.records(slice(None))

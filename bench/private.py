@@ -13,31 +13,27 @@ import argparse
 import multiprocessing
 import resource
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from defaults import SHAPE, build_victim, compose_job
 from goals import note
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from benchmark.config.build import build
-from benchmark.config.commandline import register_resolvers
 from victims.base import Victim
 
 RECORDS = 1024
 
 
-def victim(config: DictConfig, shape: tuple[int, ...], micro: int | None) -> Victim:
+def ready_victim(config: DictConfig, shape: tuple[int, ...], micro: int | None) -> Victim:
     """A victim ready to take steps by hand; private with a fixed noise where `micro` is given."""
-    torch.manual_seed(0)
-    made: Victim = build(config.victim, "victim", shape=shape)
+    made: Victim = build_victim(config, shape)
     if micro is not None:
         made.make_private()
         terms = {"epsilon": None, "noise_multiplier": 1.0, "accountant": "rdp"}
         build(config.dp, "dp", **terms, micro_batch=micro).attach_mechanism(made, RECORDS)
-    made.to(memory_format=torch.channels_last)  # as in benchmark/models/recipe.py
     optimizers = made.configure_optimizers()
     made.optimizers = lambda: optimizers  # type: ignore
     made.manual_backward = lambda loss: loss.backward()  # type: ignore
@@ -55,15 +51,11 @@ def seconds(made: Victim, data: torch.Tensor, step: int) -> float:
 
 def measure(settings: list[str], steps: int, micro: int | None, pipe: Any) -> None:
     """Send (median seconds a step plain, private, peak MiB) from a process of its own."""
-    register_resolvers()
-    conf = str(Path(__file__).parents[1] / "conf")
-    with initialize_config_dir(conf, version_base="1.3"):
-        config = compose("config", ["dp=on", *settings])
-    paper = config.scale.name == "paper"
-    shape = (3, 64, 64) if paper else (1, 32, 32)
-    made = [victim(config, shape, micro)]
+    config = compose_job("dp=on", *settings)
+    shape = (3, 64, 64) if config.scale.name == "paper" else SHAPE
+    made = [ready_victim(config, shape, micro)]
     if steps > 1:
-        made.append(victim(config, shape, None))
+        made.append(ready_victim(config, shape, None))
     data = torch.rand(made[0].batch_size, *shape) * 2 - 1
     times = [[seconds(one, data, i) for one in made] for i in range(steps + 1)][1:] or [[0.0]]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

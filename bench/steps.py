@@ -23,21 +23,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from defaults import SHAPE, build_victim, compose_job
 from goals import note
-from hydra import compose
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
-from private import victim as ready_victim
+from private import ready_victim
 from torch import Tensor
 
 from attacks.distances import LPIPS
-from benchmark.config.build import build, composing
-from benchmark.config.commandline import register_resolvers
 from victims.dcgan import DCGAN
 from victims.training.losses import passing_losses, telling_apart
 from victims.training.train import Training, fit_victim
 
-SHAPE = (1, 32, 32)
 RECORDS = 128
 MICRO = 64
 """Records of a private batch whose gradients are in memory at once: all of them, as Opacus has."""
@@ -50,7 +47,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     wanted = parser.parse_args()
     warnings.filterwarnings("ignore")
-    register_resolvers()
     torch.manual_seed(0)
     records = torch.rand(RECORDS, *SHAPE) * 2 - 1
     pairs = [
@@ -66,16 +62,10 @@ def main() -> None:
         note(work, peer, ratios, goal)
 
 
-def networks() -> DCGAN:
-    """The default victim, with the memory format that jobs give it."""
-    torch.manual_seed(0)
-    made: DCGAN = build(_config().victim, "victim", shape=SHAPE)
-    return made.to(memory_format=torch.channels_last)
-
-
-def _config(*words: str) -> Any:
-    with composing():
-        return compose("config", ["machine.progress=false", *words])
+def build_default() -> DCGAN:
+    """The default victim, untrained."""
+    made: DCGAN = build_victim(compose_job("machine.progress=false"))
+    return made
 
 
 def median_seconds(step: Callable[[], Any], steps: int) -> float:
@@ -93,7 +83,7 @@ def median_seconds(step: Callable[[], Any], steps: int) -> float:
 
 def plain_training(records: Tensor, steps: int) -> float:
     """Seconds a step of a loop that does nothing else."""
-    made = networks().train()
+    made = build_default().train()
     on_d, on_g = made.configure_optimizers()
 
     def step() -> None:
@@ -115,7 +105,7 @@ def plain_training(records: Tensor, steps: int) -> float:
 
 def own_training(records: Tensor, steps: int) -> float:
     """Seconds a step of a victim's training, from batch to batch."""
-    made, times = networks(), []
+    made, times = build_default(), []
     made.steps = steps + 3
 
     def read(rows: Any) -> Tensor:
@@ -142,7 +132,7 @@ def own_training(records: Tensor, steps: int) -> float:
 
 def private_steps(records: Tensor, steps: int) -> float:
     """Seconds of one private step of the discriminator."""
-    made = ready_victim(_config("dp=on"), SHAPE, MICRO)
+    made = ready_victim(compose_job("dp=on"), SHAPE, MICRO)
     assert isinstance(made, DCGAN)
     on_d, _ = made.optimizers()  # type: ignore
     real, fake = records[:MICRO], torch.rand(MICRO, *SHAPE)
@@ -153,7 +143,7 @@ def private_steps(records: Tensor, steps: int) -> float:
 
 def hooked_steps(records: Tensor, steps: int) -> float:
     """Seconds of the same step by Opacus' own per-record gradients."""
-    made = networks()
+    made = build_default()
     made.make_private()
     for module in made.discriminator.modules():
         if isinstance(module, torch.nn.LeakyReLU):

@@ -22,11 +22,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import torch
-from hydra import compose, initialize_config_dir
+from defaults import compose_job
 from scipy.stats import ks_2samp
 
-from benchmark.config.build import CONF, build
-from benchmark.config.commandline import register_resolvers
+from benchmark.config.build import build
 from benchmark.data.dataset import read_dataset
 from benchmark.data.randhie import RandHieMixed
 from victims.schema import Column, Schema
@@ -60,12 +59,10 @@ def plain(schema: Schema, rows: np.ndarray) -> pd.DataFrame:
 def own(name: str, schema: Schema, rows: np.ndarray, epochs: int, folder: Path) -> np.ndarray:
     """As many released rows of one of our victims."""
     steps = epochs * (len(rows) // BATCH)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [f"victim={name}", f"victim.steps={steps}", f"victim.batch_size={BATCH}"]
-        config = compose("config", overrides).victim
+    config = compose_job(f"victim={name}", f"victim.steps={steps}", f"victim.batch_size={BATCH}")
     torch.manual_seed(0)
     data = torch.from_numpy(rows)
-    victim = build(config, "victim", shape=rows.shape[1:], schema=schema)
+    victim = build(config.victim, "victim", shape=rows.shape[1:], schema=schema)
     fit_victim(
         victim,
         data.__getitem__,
@@ -142,7 +139,6 @@ def _variation(one: np.ndarray, other: np.ndarray) -> float:
 
 def main(rows: int, epochs: int) -> None:
     """Train all, one after the other, and print errors and ratios."""
-    register_resolvers()
     with TemporaryDirectory() as work:
         schema, every = table(Path(work) / "data")
         train, held, other = (every[i * rows : (i + 1) * rows] for i in range(3))

@@ -97,18 +97,23 @@ class Prepared:
 
 def prepare(request: Request) -> Prepared:
     """Read the data, draw who is trained on, and refuse what cannot work; nothing is trained."""
-    store, source = Store(request.machine.store), request.source
-    store.check()
-    dataset = read_dataset(store.get("data", source.identity(), source.prepare))
-    job = draw_records(request, store, dataset)
+    job = read_and_draw(request)
     for name, reason in _without_access(request, job.trial.split).items():
         log.warning("attack=%s: %s; its rows will read n/a", name, reason)
     _refuse_networks(job)
     if request.victim.dp is not None:
-        privacy.refuse_encoding(request.victim.dp.made, source, dataset.facts)
-    request.quality.load_measure(dataset)
+        privacy.refuse_encoding(request.victim.dp.made, request.source, job.trial.dataset.facts)
+    request.quality.load_measure(job.trial.dataset)
     load_distances(job)
     return job
+
+
+def read_and_draw(request: Request) -> Prepared:
+    """Read the data from the store, where they are made once, and draw who is trained on."""
+    store, source = Store(request.machine.store), request.source
+    store.check()
+    dataset = read_dataset(store.get("data", source.identity(), source.prepare))
+    return draw_records(request, store, dataset)
 
 
 def load_distances(job: Prepared) -> None:

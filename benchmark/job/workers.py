@@ -28,9 +28,8 @@ from tqdm import tqdm
 from benchmark.config.cluster import task
 from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
-from benchmark.data.dataset import read_dataset
 from benchmark.job.attack import incomparable, is_granted, scores_under, target_of
-from benchmark.job.prepare import Prepared, draw_records, load_distances
+from benchmark.job.prepare import Prepared, load_distances, read_and_draw
 from benchmark.job.request import open_request
 from benchmark.models.recipe import obtain_model
 from benchmark.scores import knowledge
@@ -137,9 +136,7 @@ def assist(config: DictConfig, number: int, count: int, threads: int | None = No
             torch.set_num_threads(threads)
         if request.machine.progress:  # each worker has a line of its own
             tqdm.__init__ = partialmethod(SHOW_BAR, position=number)  # type: ignore
-        store = Store(request.machine.store)
-        dataset = read_dataset(store.get("data", request.source.identity(), request.source.prepare))
-        job = draw_records(request, store, dataset)
+        job = read_and_draw(request)
         load_distances(job)
         do_what_is_free(job, first=number * len(job.models) // count)
     except Exception as error:
