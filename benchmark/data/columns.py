@@ -8,14 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmark.data.notation import CODE, MOSTLY, UNKNOWN, Written, read_dates, read_numbers
 from victims.errors import UserError
 from victims.schema import Column, Schema
-
-TRUTH = {"true": 1.0, "false": 0.0}
-NOTHING = "NA N/A n/a #N/A #NA <NA> NaN nan -NaN -nan NaT NULL null None"
-MISSING = frozenset(("", *NOTHING.split(" ")))
-MOSTLY = 0.5
-"""So large a share of a column's cells makes it one of numbers; the others are corrupt then."""
 
 
 @dataclass(frozen=True)
@@ -23,41 +18,51 @@ class Cells:
     """One column as read.
 
     numbers: (n,) float64, NaN where a number is missing or the cell is none; None for a category.
-    texts: (n,) object, "" is missing. faulty: (n,) bool, cells that the column cannot hold.
+    texts: (n,) object, "" is missing. faulty: (n,) bool, cells that the column cannot hold. what:
+    how its cells are written, in words.
     """
 
     name: str
     texts: np.ndarray
     numbers: np.ndarray | None
     faulty: np.ndarray
+    what: str = "categories"
 
     def select_rows(self, rows: np.ndarray) -> Cells:
         """These rows only."""
         numbers = None if self.numbers is None else self.numbers[rows]
-        return Cells(self.name, self.texts[rows], numbers, self.faulty[rows])
+        return Cells(self.name, self.texts[rows], numbers, self.faulty[rows], self.what)
 
 
 def understand_column(
-    name: str, cells: Sequence[str], categorical: bool, levels: Sequence[Any] | None, gaps: bool
+    name: str,
+    texts: np.ndarray,
+    levels: Sequence[Any] | None,
+    gaps: bool,
+    how: Written,
+    comma: bool,
 ) -> Cells:
-    """A column of numbers where most of its cells are numbers; a category otherwise, or if asked.
+    """A column of numbers where most of its cells are numbers or all are dates; else a category.
 
-    levels: those that a category may have, or None for all that occur. gaps: whether cells may be
-    missing. Codes with leading zeros, such as 007, are text.
+    texts: (n,) object, "" is missing. levels: those that a category may have, or None for all that
+    occur. gaps: whether cells may be missing. comma: whether that is the decimal sign.
+    Codes with leading zeros, such as 007, are text.
     """
-    raw = [cell.strip() for cell in cells]
-    texts = np.array(["" if cell in MISSING else cell for cell in raw], object)
     missing = texts == ""
-    numbers = np.array([_parse_number(text) for text in texts], np.float64)
-    codes = any(len(t) > 1 and t[0] == "0" and t.isdecimal() for t in texts)
-    known = np.isfinite(numbers)
-    forced = categorical or levels is not None
-    if forced or codes or known.sum() < MOSTLY * (~missing).sum():
-        allowed = None if levels is None else {str(level) for level in levels}
-        odd = np.array([allowed is not None and text not in allowed for text in texts])
-        return Cells(name, texts, None, odd if gaps else odd | missing)
-    faulty = ~known & ~missing if gaps else ~known
-    return Cells(name, texts, np.where(known, numbers, np.nan), faulty)
+    different = sorted(set(texts) - {""})
+    codes = any(CODE.fullmatch(text) for text in different)
+    if name not in how.categorical and levels is None and not codes:
+        found = read_dates(name, different, how, False)
+        known, what = found or read_numbers(name, different, comma, how)
+        numbers = np.array([known.get(text, np.nan) for text in texts], np.float64)
+        finite = np.isfinite(numbers)
+        if finite.sum() >= MOSTLY * (~missing).sum():
+            missing |= texts == UNKNOWN
+            faulty = ~finite & ~missing if gaps else ~finite
+            return Cells(name, texts, np.where(finite, numbers, np.nan), faulty, what)
+    allowed = None if levels is None else {str(level) for level in levels}
+    odd = np.array([allowed is not None and text not in allowed for text in texts])
+    return Cells(name, texts, None, odd if gaps else odd | missing)
 
 
 def column_of(
@@ -150,11 +155,3 @@ def kind_of_numbers(schema: Schema, rows: np.ndarray) -> str:
 def learnt_columns(columns: Sequence[Column], levels: Mapping[str, Any]) -> list[str]:
     """Columns of which something was learnt from the records: levels, or that numbers miss."""
     return [c.name for c in columns if c.gaps or (c.kind == "category" and c.name not in levels)]
-
-
-def _parse_number(text: str) -> float:
-    lowered = text.lower()
-    try:
-        return TRUTH[lowered] if lowered in TRUTH else float(text)
-    except ValueError:
-        return np.nan

@@ -118,6 +118,16 @@ def delimiter_of(path: Path) -> str:
     return "\t" if ".tsv" in "".join(path.suffixes).lower() else ","
 
 
+def refuse_other_delimiter(where: str, header: Sequence[str], delimiter: str) -> None:
+    """Raise UserError where a header's only name holds what may separate columns."""
+    only = header[0] if len(header) == 1 else ""
+    if other := next((sign for sign in ";\t|," if sign in only), None):
+        raise UserError(
+            f"{where}: it has one column, {only!r}: are its columns separated by {other!r}? "
+            f"{delimiter!r} is needed in such a file"
+        )
+
+
 def typed_frame(path: Path) -> pd.DataFrame:
     """A .parquet, .feather or .xlsx file; raises UserError where it cannot be read."""
     kind = path.suffix.lower()

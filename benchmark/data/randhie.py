@@ -46,6 +46,7 @@ class RandHie(Table):
             bins,
             "skip",
             gaps=False,
+            decimal=".",
         )
 
     def find_file(self) -> Path:
@@ -89,4 +90,5 @@ class RandHieMixed(Table):
             encode,
             bins,
             levels={"site": SITES, "year": YEARS, "plan": PLANS},
+            decimal=".",
         )

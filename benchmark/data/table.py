@@ -29,8 +29,10 @@ from benchmark.data.files import (
     hash_content,
     is_typed,
     merged_by_float32,
+    refuse_other_delimiter,
     typed_frame,
 )
+from benchmark.data.notation import Written, check_format, decimal_comma
 from benchmark.store.folders import home
 from victims.errors import UserError
 from victims.schema import Schema
@@ -40,14 +42,18 @@ Encoding = Literal["none", "unit", "bins"]
 
 Bins = Annotated[int, Field(ge=2)]
 
+PLAIN: tuple[list[str], str, None] = ([], ".", None)
+"""How files are written whose identity does not say it: it is older than other ways."""
+
 
 class Table:
     """Rows of numbers and categories, one record each: (d,) float32, as `Schema` lays them out.
 
     A column holds numbers where most of its cells are finite numbers, true or false; then a row
     with another cell is corrupt. Every other column is a category. Codes such as 007 are text.
-    Blanks around a cell or a name do not count. Scales and bins are those of all rows, members or
-    not; the facts record them.
+    Blanks around a cell or a name do not count. Numbers and dates may be written as audits take
+    them (`benchmark.data.notation`): dates become days since 1970, intervals their middle. Scales
+    and bins are those of all rows, members or not; the facts record them.
 
     file: .csv, .tsv (either also .gz or .zip), .parquet, .feather or .xlsx (needs openpyxl), with a
     header.
@@ -62,8 +68,11 @@ class Table:
     categorical: columns whose numbers are codes: they are categories.
     levels: column -> all levels of a category that may occur, missing ones as ""; a row with
     another is corrupt. Without them the levels are those of all rows, members or not.
-    gaps: whether a cell may be missing (empty, NA, NaN, null, None). A missing number is 0 beside
-    an indicator, a missing category a level. Without gaps such a row is corrupt.
+    gaps: whether a cell may be missing (empty, NA, NaN, null, None; ? among numbers). A missing
+    number is 0 beside an indicator, a missing category a level. Without gaps such a row is corrupt.
+    missing: further cells that are missing.
+    decimal: the sign of decimals, or `auto`: found in all columns together.
+    dates: how dates are written, such as %d/%m/%Y; None: recognised.
     """
 
     name = "table"
@@ -83,6 +92,9 @@ class Table:
         categorical: Sequence[str] = (),
         levels: Mapping[str, Sequence[Any]] | None = None,
         gaps: bool = True,
+        missing: Sequence[str] = (),
+        decimal: Literal["auto", ".", ","] = "auto",
+        dates: str | None = None,
     ) -> None:
         self.file, self.owner = home(file), identity
         self.columns = columns and [str(name) for name in columns]
@@ -90,10 +102,14 @@ class Table:
         self.on_error = on_error
         self.categorical, self.gaps = list(categorical), gaps
         self.levels = {str(c): [str(v) for v in values] for c, values in (levels or {}).items()}
+        coded = [*self.categorical, *self.levels]
+        self.how = Written(coded, list(map(str, missing)), decimal, dates, "data")
+        check_format(self.how)
 
     def identity(self) -> dict[str, Any]:
         """Settings and a hash of the file."""
-        return {
+        written = (self.how.missing, self.how.decimal, self.how.dates)
+        return ({} if written == PLAIN else {"written": written}) | {
             "name": self.name,
             "columns": self.columns,
             "identity": self.owner,
@@ -121,6 +137,8 @@ class Table:
         }
         if of := learnt_columns(schema.columns, self.levels):
             facts["measured"] = of
+        if odd := {c.name: c.what for c in columns if c.what not in ("categories", "numbers")}:
+            facts["written"] = odd
         people = None if owners is None else np.unique(owners, return_inverse=True)[1]
         write_records(folder, [rows], len(rows), people, facts, schema)
 
@@ -176,6 +194,8 @@ class Table:
         path, faults = self.find_file(), Faults(self.on_error)
         rows = _typed_rows(path) if is_typed(path) else csv_rows(path, delimiter_of(path))
         header = [name.strip() for name in next(rows, (1, []))[1]]
+        if not is_typed(path):
+            refuse_other_delimiter(str(path), header, delimiter_of(path))
         default = [name for name in header if name != self.owner]
         names = default if self.columns is None else list(self.columns)
         if not names:
@@ -186,10 +206,9 @@ class Table:
         odd = {i: f"{len(c)} cells under {len(header)} columns" for i, (_, c) in enumerate(every)}
         odd = {i: why for i, why in odd.items() if len(every[i][1]) != len(header)}
         whole = np.array([i for i in range(len(every)) if i not in odd], np.int64)
-        columns = [
-            self._understand_cells(name, [every[i][1][place] for i in whole])
-            for name, place in zip(names, places, strict=True)
-        ]
+        columns = self._understand_cells(
+            names, [[every[i][1][place] for i in whole] for place in places]
+        )
         kept = np.ones(len(whole), bool)
         for cells, place in zip(columns, places, strict=True):
             for i in np.flatnonzero(cells.faulty & kept).tolist():
@@ -203,9 +222,19 @@ class Table:
         owners = None if owner is None else np.array([every[i][1][owner] for i in whole[kept]])
         return [cells.select_rows(kept) for cells in columns], owners, facts
 
-    def _understand_cells(self, name: str, cells: list[str]) -> Cells:
-        asked = name in self.categorical
-        return understand_column(name, cells, asked, self.levels.get(name), self.gaps)
+    def _understand_cells(self, names: Sequence[str], cells: list[list[str]]) -> list[Cells]:
+        """What each column is; one sign of decimals serves them all."""
+        how, gone = self.how, self.how.gone
+        texts = [
+            np.array(["" if c.strip() in gone else c.strip() for c in column], object)
+            for column in cells
+        ]
+        every = list(zip(names, texts, strict=True))
+        comma = decimal_comma({name: {name: column} for name, column in every}, how)
+        return [
+            understand_column(name, column, self.levels.get(name), self.gaps, how, comma)
+            for name, column in every
+        ]
 
 
 def _typed_rows(path: Path) -> Iterator[tuple[int, list[str]]]:

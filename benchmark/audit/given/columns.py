@@ -15,7 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmark.audit.given.notation import (
+from benchmark.config.quoting import pasted
+from benchmark.data.notation import (
+    CODE,
+    MISSING,
+    MOSTLY,
     UNKNOWN,
     Written,
     check_format,
@@ -25,15 +29,8 @@ from benchmark.audit.given.notation import (
     read_numbers,
     to_days,
 )
-from benchmark.config.quoting import pasted
 from victims.errors import UserError
 
-NOTHING = "NA N/A n/a #N/A #NA <NA> NaN nan -NaN -nan NaT NULL null None"
-MISSING = frozenset(("", *NOTHING.split()))
-"""Cells that are missing in every column."""
-MOSTLY = 0.5
-"""So large a share of a column's cells, or of its different values, makes it one of numbers."""
-CODE = re.compile(r"[+-]?0[0-9]+")
 WITH_UNIT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?\s*([A-Za-zµ°²³/]{1,6})")
 CELLS = str, bool, int, float, np.generic, Decimal, pd.Interval
 TIMES = datetime.date, datetime.time, datetime.timedelta, pd.Period
@@ -50,7 +47,7 @@ def convert_columns(
     first = next(iter(frames.values()))
     if unknown := [column for column in how.categorical if column not in first.columns]:
         raise UserError(f"records.categorical: no column is named {', '.join(unknown)}")
-    check_format(how.dates)
+    check_format(how)
     cells = {
         column: {
             name: _read_cells(name, column, frame[column], how) for name, frame in frames.items()
@@ -165,7 +162,7 @@ def _canonical_code(text: str) -> str:
 
 
 def _blank_missing(text: np.ndarray, how: Written) -> np.ndarray:
-    gone = MISSING | {str(marker).strip() for marker in how.missing}
+    gone = how.gone
     return np.array(["" if value in gone else value for value in text], object)
 
 
@@ -190,7 +187,7 @@ def _decide_column(
     different = sorted(set().union(*(set(cells) for cells in present.values())) - {""})
     if "f" not in kinds and (found := read_dates(column, different, how, "M" in kinds)):
         return {name: _look_up(found[0], cells) for name, cells in inputs.items()}, found[1]
-    known, what = read_numbers(column, different, comma)
+    known, what = read_numbers(column, different, comma, how)
     known |= {UNKNOWN: np.nan}
     odd = [text for text in different if text not in known]
     codes = [text for text in different if CODE.fullmatch(text)]

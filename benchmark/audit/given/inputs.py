@@ -22,10 +22,11 @@ from benchmark.audit.given.arrays import (
     load_array,
     read_ids,
 )
-from benchmark.audit.given.columns import Written, as_text, convert_columns
+from benchmark.audit.given.columns import as_text, convert_columns
 from benchmark.audit.given.pictures import from_arrays, from_folder
 from benchmark.audit.given.tables import TABLES, read_table
 from benchmark.data.dataset import Dataset
+from benchmark.data.notation import Written
 from benchmark.store.entries import Store
 from benchmark.store.folders import home
 from victims.errors import UserError

@@ -14,6 +14,7 @@ from benchmark.data.files import (
     delimiter_of,
     is_typed,
     open_binary,
+    refuse_other_delimiter,
     typed_frame,
 )
 from victims.errors import UserError
@@ -86,10 +87,5 @@ def _check_rows(name: str, path: Path, separator: str) -> int:
             f"{name}={path}: {len(wrong)} rows have more or fewer cells than the header, the first "
             f"is line {line} ({cells} cells under {len(header)} names); is line 1 the header?"
         )
-    only = header[0] if len(header) == 1 else ""
-    if other := next((sign for sign in ";\t|," if sign in only), None):
-        raise UserError(
-            f"{name}={path}: it has one column, {only!r}: are its columns separated by {other!r}? "
-            f"{separator!r} is needed in such a file"
-        )
+    refuse_other_delimiter(f"{name}={path}", header, separator)
     return len(header)

@@ -11,7 +11,10 @@ import pytest
 from conftest import built
 from sklearn.preprocessing import MinMaxScaler
 
+from benchmark.audit.given.columns import convert_columns
+from benchmark.audit.given.tables import read_table
 from benchmark.data.dataset import read_dataset
+from benchmark.data.notation import Written
 from benchmark.data.randhie import RandHie, RandHieMixed
 from benchmark.data.table import Table
 from victims.errors import UserError
@@ -172,6 +175,67 @@ def test_every_ending_and_blanks_around_cells(tmp_path, ending):
     else:
         getattr(frame, f"to_{ending.lower()}")(file)
     assert prepared(Table(str(file)), tmp_path / "out").values.tolist() == [[1.5, 3], [2, 4]]
+
+
+FORMS = (
+    "day;amount;rate;seen;code;band\n31/01/2020;1.550,25;12,5%;NA;007;[0, 10)\n"
+    "1/2/2020;7,5;0%;2;012;[10, 20)\n?;(3);2,5%;none;007;[0, 10)\n"
+)
+
+
+def test_cells_are_written_as_audits_take_them(tmp_path):
+    (tmp_path / "t.tsv").write_text(FORMS.replace(";", "\t"))
+    data = prepared(Table(str(tmp_path / "t.tsv"), missing=["none"]), tmp_path / "out")
+    back = data.schema.table_of_rows(data.values)
+    np.testing.assert_allclose(back["day"], [18292, 18293, np.nan])
+    np.testing.assert_allclose(back["amount"], [1550.25, 7.5, -3])
+    np.testing.assert_allclose(back["rate"], [12.5, 0, 2.5])
+    np.testing.assert_allclose(back["seen"], [np.nan, 2, np.nan])
+    np.testing.assert_allclose(back["band"], [5, 15, 5])
+    assert back["code"].tolist() == ["007", "012", "007"]
+    read, _ = convert_columns(
+        {"members": read_table("members", tmp_path / "t.tsv")}, Written(missing=["none"])
+    )
+    pd.testing.assert_frame_equal(back, read["members"], check_dtype=False)
+    assert data.facts["written"]["day"] == "dates written %d/%m/%Y (in days; data.dates)"
+    assert set(data.facts["written"]) == {"day", "amount", "rate", "band"}
+
+
+def test_dates_of_parquet_are_days(tmp_path):
+    days = pd.to_datetime(["1970-01-02", None, "2020-01-31"])
+    pd.DataFrame({"day": days, "n": [1, 2, 3]}).to_parquet(tmp_path / "t.parquet")
+    data = prepared(Table(str(tmp_path / "t.parquet")), tmp_path / "out")
+    assert data.schema.columns[0].kind == "integer"
+    assert data.schema.columns[0].gaps
+    assert data.values.tolist() == [[1, 0, 1], [0, 1, 2], [18292, 0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "said"),
+    [
+        ("a\n1/2/2020\n3/4/2020\n", {}, "data.dates=%d/%m/%Y says which"),
+        ("a\n2020-01-31\n2020-02-01\nsoon\n", {}, r"data.missing=\[soon\]"),
+        ("a\tb\n1,5\t1.5\n", {}, r"data.decimal='\.' or ','"),
+        ("a\n$5\n3\n7%\n", {}, r"data.categorical=\[a\]"),
+        ("a\n1\n", {"dates": "%Q"}, "data.dates=%Q: it is no format"),
+        ("a;b\n1,5;2\n", {}, "are its columns separated by ';'"),
+        ("a\n1\n", {"decimal": ";"}, "data.decimal"),
+    ],
+)
+def test_what_may_mean_two_things_is_refused(tmp_path, text, settings, said):
+    (tmp_path / "t.tsv").write_text(text)
+    with pytest.raises(UserError, match=said):
+        built(Table, "data", file=str(tmp_path / "t.tsv"), **settings).prepare(tmp_path / "out")
+
+
+def test_advice_on_what_is_written_works_and_enters_the_identity(tmp_path):
+    (tmp_path / "t.tsv").write_text("a\tb\n1/2/1970\t1,550\n3/2/1970\t2\n")
+    source = Table(str(tmp_path / "t.tsv"), dates="%d/%m/%Y", decimal=",")
+    found = prepared(source, tmp_path / "out").values
+    np.testing.assert_allclose(found, [[31, 1.55], [33, 2]])
+    other = Table(str(tmp_path / "t.tsv"), dates="%m/%d/%Y", decimal=".")
+    assert prepared(other, tmp_path / "other").values.tolist() == [[1, 1550], [60, 2]]
+    assert source.identity() != other.identity()
 
 
 def test_what_a_file_of_excel_needs_is_said(tmp_path):

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from benchmark.audit.given.columns import as_text, convert_columns
 from benchmark.audit.given.inputs import Records
-from benchmark.audit.given.notation import Written
 from benchmark.audit.given.refusals import refuse_equal
 from benchmark.audit.given.space import TableSpace
 from benchmark.audit.given.tables import read_table
 from benchmark.data.dataset import in_memory
+from benchmark.data.notation import Written
 from victims.errors import UserError
 
 

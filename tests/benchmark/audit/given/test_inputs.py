@@ -14,9 +14,10 @@ from conftest import digits
 from PIL import Image
 from scipy.spatial.distance import cdist
 
-from benchmark.audit.given.columns import Written, convert_columns
+from benchmark.audit.given.columns import convert_columns
 from benchmark.audit.given.inputs import Reading, Records, by_index, read_input
 from benchmark.audit.given.space import ImageSpace, TableSpace, agree_on_columns
+from benchmark.data.notation import Written
 from benchmark.store.entries import Store
 
 

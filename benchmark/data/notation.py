@@ -1,4 +1,4 @@
-"""How numbers and dates are written in the cells of one column, in all inputs together."""
+"""How missing cells, numbers and dates are written in one column, in all inputs together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ import pandas as pd
 from benchmark.config.quoting import pasted
 from victims.errors import UserError
 
+NOTHING = "NA N/A n/a #N/A #NA <NA> NaN nan -NaN -nan NaT NULL null None"
+MISSING = frozenset(("", *NOTHING.split()))
+"""Cells that are missing in every column."""
 UNKNOWN = "?"
 """A cell that is missing in columns of numbers and dates besides."""
 MOSTLY = 0.5
 """So large a share of a column's cells, or of its different values, makes it one of numbers."""
+CODE = re.compile(r"[+-]?0[0-9]+")
+"""A number with a zero in front is text: the code of something."""
 PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(inity)?", re.I)
 GROUPS = r"[+-]?[1-9][0-9]{0,2}(?P<s>[%s])[0-9]{3}((?P=s)[0-9]{3})*"
 INDIAN = r"[+-]?[1-9][0-9]?(,[0-9]{2})+,[0-9]{3}(\.[0-9]*)?"
@@ -43,12 +48,27 @@ FORMATS = ("ISO8601", "%H:%M", "%H:%M:%S", *(day + hour for day in DAYS for hour
 
 @dataclass(frozen=True)
 class Written:
-    """How cells are written: the part of `Reading` that decides about columns."""
+    """How cells are written.
+
+    categorical: columns whose numbers are codes. missing: cells that are missing, beside MISSING.
+    decimal: auto, '.' or ','. dates: a format such as %d/%m/%Y, or None: recognised. group: of the
+    config that has these settings, for messages.
+    """
 
     categorical: Sequence[str] = ()
     missing: Sequence[str] = ()
     decimal: str = "auto"
     dates: str | None = None
+    group: str = "records"
+
+    def setting(self, name: str, *values: str) -> str:
+        """A setting as it can be pasted into a command."""
+        return pasted(f"{self.group}.{name}", *values)
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Cells that are missing in every column."""
+        return MISSING | {str(marker).strip() for marker in self.missing}
 
 
 def list_names(some: Sequence[str]) -> str:
@@ -99,7 +119,9 @@ def _collect_signs(texts: Sequence[str]) -> set[str]:
     }
 
 
-def read_numbers(column: str, texts: Sequence[str], comma: bool) -> tuple[dict[str, float], str]:
+def read_numbers(
+    column: str, texts: Sequence[str], comma: bool, how: Written
+) -> tuple[dict[str, float], str]:
     """Text -> number for those that are numbers, and in words how they are written."""
     found = {text: _parse_value(text, comma) for text in texts}
     known = {text: value for text, value in found.items() if value is not None}
@@ -107,11 +129,12 @@ def read_numbers(column: str, texts: Sequence[str], comma: bool) -> tuple[dict[s
     if len(signs - {""}) > 1 or ("%" in signs and "" in signs):
         raise UserError(
             f"column {column!r} holds numbers with and without {' '.join(sorted(signs - {''}))}, "
-            f"or with several: give all in one unit, or {pasted('records.categorical', column)}"
+            f"or with several: give all in one unit, or {how.setting('categorical', column)}"
         )
     what = "numbers"
     if any("," in text and not INTERVAL.fullmatch(text) for text in known):
-        what += f" with ',' {'for decimals' if comma else 'between thousands'} (records.decimal)"
+        sign = "for decimals" if comma else "between thousands"
+        what += f" with ',' {sign} ({how.group}.decimal)"
     if any(INTERVAL.fullmatch(text) for text in known):
         what = "intervals, by their middle"
     return known, what
@@ -120,7 +143,7 @@ def read_numbers(column: str, texts: Sequence[str], comma: bool) -> tuple[dict[s
 def decimal_comma(cells: Mapping[str, Mapping[str, np.ndarray]], how: Written) -> bool:
     """Whether the comma is the decimal sign, in all columns of all inputs."""
     if how.decimal not in ("auto", ".", ","):
-        raise UserError(f"records.decimal={how.decimal}: allowed are auto, '.' and ','")
+        raise UserError(f"{how.group}.decimal={how.decimal}: allowed are auto, '.' and ','")
     if how.decimal != "auto":
         return how.decimal == ","
     evidence: dict[bool, str] = {}
@@ -139,7 +162,7 @@ def decimal_comma(cells: Mapping[str, Mapping[str, np.ndarray]], how: Written) -
     if len(evidence) == 2:
         raise UserError(
             f"column {evidence[True]!r} is written with a decimal comma but {evidence[False]!r} "
-            f"with a point: write both alike, or records.decimal='.' or ','"
+            f"with a point: write both alike, or {how.group}.decimal='.' or ','"
         )
     return True in evidence
 
@@ -158,10 +181,10 @@ def read_dates(
     if not sure and any(_parse_value(dated[0], comma) is not None for comma in (True, False)):
         return None
     formats = FORMATS if how.dates is None else (how.dates,)
-    formats = tuple(f for f in formats if sum(_parse_dates(dated[:3], f).notna()))
+    formats = tuple(f for f in formats if sum(_parse_dates(dated[:3], f, how).notna()))
     known = set(dated)
     is_dated = [text in known for text in texts]  # -1 is a year to pandas, and no date
-    parsed = {f: _parse_dates(texts, f).where(np.array(is_dated)) for f in formats}
+    parsed = {f: _parse_dates(texts, f, how).where(np.array(is_dated)) for f in formats}
     if not parsed:
         return None
     whole = {f: found for f, found in parsed.items() if found.notna().all()}
@@ -173,33 +196,35 @@ def read_dates(
         raise UserError(
             f"column {column!r} holds dates ({best}), but not only "
             f"({list_names([repr(t) for t in odd])}): write all alike, or "
-            f"{pasted('records.missing', odd[0])}, or {pasted('records.categorical', column)}"
+            f"{how.setting('missing', odd[0])}, or {how.setting('categorical', column)}"
         )
     first = next(iter(whole))
     if other := next((f for f, found in whole.items() if not found.equals(whole[first])), None):
         raise UserError(
             f"column {column!r}: {texts[0]!r} may be a date written {first} or {other}; "
-            f"records.dates={first} says which"
+            f"{how.group}.dates={first} says which"
         )
     since = to_days(whole[first].dt.tz_localize(None).to_numpy("datetime64[us]"))
     found = dict(zip(texts, since.tolist(), strict=True)) | {UNKNOWN: np.nan}
-    return found, f"dates written {first} (in days; records.dates)"
+    return found, f"dates written {first} (in days; {how.group}.dates)"
 
 
-def check_format(how: str | None) -> None:
+def check_format(how: Written) -> None:
     """Raise UserError for a format that dates cannot have."""
-    if (
-        how is not None
-        and not _parse_dates([datetime(2020, 1, 31).strftime(how)], how).notna().all()
-    ):
-        raise UserError(f"records.dates={how}: it is no format of dates, such as %d/%m/%Y")
+    if how.dates is None:
+        return
+    if not _parse_dates([datetime(2020, 1, 31).strftime(how.dates)], how.dates, how).notna().all():
+        raise UserError(
+            f"{how.group}.dates={how.dates}: it is no format of dates, such as %d/%m/%Y"
+        )
 
 
-def _parse_dates(texts: Sequence[str], how: str) -> pd.Series:
+def _parse_dates(texts: Sequence[str], form: str, how: Written) -> pd.Series:
+    cells = pd.Series(texts, dtype=object)
     try:
-        return pd.to_datetime(pd.Series(texts, dtype=object), format=how, errors="coerce", utc=True)
+        return pd.to_datetime(cells, format=form, errors="coerce", utc=True)
     except ValueError as error:
-        raise UserError(f"records.dates={how}: it is no format of dates ({error})") from error
+        raise UserError(f"{how.group}.dates={form}: it is no format of dates ({error})") from error
 
 
 def to_days(cells: np.ndarray) -> np.ndarray:
