@@ -144,10 +144,16 @@ def scores_by_row(scores: pd.DataFrame) -> tuple[dict[Row, np.ndarray], np.ndarr
 
     NaN where a row does not judge a query.
     """
-    wide = scores.pivot(index=["query", "member"], columns=ROW, values="score")
-    names = scores[ROW].drop_duplicates().itertuples(index=False, name=None)
-    member = wide.index.get_level_values("member").to_numpy(bool)
-    return {name: wide[name].to_numpy(float) for name in names}, member
+    query, _ = pd.factorize(scores["query"], sort=True)
+    asked, at = np.unique(2 * query + scores["member"].to_numpy(bool), return_inverse=True)
+    attack, attacks = pd.factorize(scores["attack"])
+    calibrated, calibrations = pd.factorize(scores["calibrated"])
+    number, rows = pd.factorize(attack * len(calibrations) + calibrated)
+    table = np.full((len(rows), len(asked)), np.nan)
+    table[number, at] = scores["score"]
+    firsts = [divmod(row, len(calibrations)) for row in np.asarray(rows).tolist()]
+    names = [(attacks[i], calibrations[j]) for i, j in firsts]
+    return dict(zip(names, table, strict=True)), asked % 2 == 1
 
 
 def _split_groups(values: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
