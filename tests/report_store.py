@@ -91,7 +91,7 @@ def result_of(
     strip = Strip(images, images, np.array([True, False]), np.array([0.1, 0.2]))
     return JobResult(
         title=f"{job.choices['victim']} <script>alert(1)</script>, seed {job.config.seed}",
-        config=plain(job.config),
+        config=_plain(job.config),
         provenance={"victim key": "0" * 64},
         rows=pd.DataFrame(rows),
         scores=tidy,

@@ -8,13 +8,14 @@ import pickle
 import time
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import digits, fit_in
+from conftest import composed, digits, fit_in
 from faults.conftest import Contents, contents, small
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -42,15 +43,18 @@ class Malicious:
 # --- checkpoints ----------------------------------------------------------------------------------
 
 
+SIX_STEPS = ("victim=dcgan", "victim.steps=6")
+
+
+def victim_of(settings: DictConfig) -> Victim:
+    torch.manual_seed(1)
+    made: Victim = build(settings.victim, "victim", shape=(1, 32, 32))
+    return made
+
+
 @pytest.fixture
 def fresh(config: Config) -> Callable[[], Victim]:
-    settings = config("victim=dcgan", "victim.steps=6").victim
-
-    def make() -> Victim:
-        torch.manual_seed(1)
-        return build(settings, "victim", shape=(1, 32, 32))
-
-    return make
+    return partial(victim_of, config(*SIX_STEPS))
 
 
 def train(victim: Victim, folder: Path, stop: int | None = None) -> torch.Tensor:
@@ -67,6 +71,13 @@ def train(victim: Victim, folder: Path, stop: int | None = None) -> torch.Tensor
     fit_in(folder, victim, read, size=len(DATA), seed=5, training=often)
     codes = torch.randn(6, victim.z_dim, generator=torch.Generator().manual_seed(2))
     return load_victim(victim, folder).generate(codes)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    """Samples of a victim whose training nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return train(victim_of(composed(folder, *SIX_STEPS)), folder)
 
 
 def truncate(path: Path) -> None:
@@ -110,10 +121,10 @@ def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
     names: tuple[str, ...],
     left: int,
     fresh: Callable[[], Victim],
+    whole: torch.Tensor,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    whole = train(fresh(), tmp_path / "whole")
     with pytest.raises(MemoryError):
         train(fresh(), tmp_path / "cut", stop=4)
     for name in names:
@@ -126,10 +137,13 @@ def test_a_damaged_checkpoint_costs_steps_and_nothing_else(
 
 
 def test_a_checkpoint_of_other_networks_is_not_mixed_with_ours(
-    fresh: Callable[[], Victim], config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fresh: Callable[[], Victim],
+    whole: torch.Tensor,
+    config: Config,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     wider = build(config("victim=dcgan", "victim.width=6").victim, "victim", shape=(1, 32, 32))
-    whole = train(fresh(), tmp_path / "whole")
     train(wider, tmp_path / "other")
     with caplog.at_level(logging.WARNING):
         assert torch.equal(train(fresh(), tmp_path / "other"), whole)
@@ -137,9 +151,11 @@ def test_a_checkpoint_of_other_networks_is_not_mixed_with_ours(
 
 
 def test_training_goes_on_once_the_cause_of_a_nan_is_gone(
-    fresh: Callable[[], Victim], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh: Callable[[], Victim],
+    whole: torch.Tensor,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = train(fresh(), tmp_path / "whole")
     victim = fresh()
     step, taken = victim.training_step, []
 

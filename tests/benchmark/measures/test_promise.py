@@ -22,6 +22,7 @@ from benchmark.store.entries import Store
 from victims.errors import UserError
 
 Config = Callable[..., DictConfig]
+BARE = ("quality=none", "blind=none")
 DP = ("dp=on", "dp.epsilon=null", "dp.noise_multiplier=1.0", "dp.accountant=rdp")
 
 
@@ -30,7 +31,7 @@ def victims(config: DictConfig) -> list[dict]:
 
 
 def test_the_table_says_what_was_promised(config: Config) -> None:
-    result = run.run(config("attack=[discriminator]", *DP))
+    result = run.run(config("attack=[discriminator]", "quality=none", *DP))
     row = result.rows.iloc[0]
     assert 0 < row["epsilon"] < np.inf
     assert row["delta"] == pytest.approx(0.1 / 24)
@@ -46,7 +47,7 @@ def test_the_table_says_what_was_promised(config: Config) -> None:
 
 
 def test_without_privacy_the_promise_is_infinite_and_enters_no_key(config: Config) -> None:
-    plain = config("attack=[discriminator]", "calibration=none")
+    plain = config("attack=[discriminator]", "calibration=none", "quality=none")
     result = run.run(plain)
     assert (result.rows["epsilon"] == np.inf).all()
     assert result.rows["sigma"].isna().all()
@@ -57,10 +58,10 @@ def test_without_privacy_the_promise_is_infinite_and_enters_no_key(config: Confi
 
 
 def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Config) -> None:
-    both = config("attack=[discriminator]", *DP)
+    both = config("attack=[discriminator]", *BARE, *DP)
     run.run(both)
     assert [filed["dp"]["noise_multiplier"] for filed in victims(both)] == [1.0, 1.0]
-    run.run(config("attack=[discriminator]", *DP, "reference.dp=null"))
+    run.run(config("attack=[discriminator]", *BARE, *DP, "reference.dp=null"))
     assert sum("dp" not in filed for filed in victims(both)) == 1
 
 
@@ -108,7 +109,7 @@ def test_what_is_refused_before_training(
 @pytest.mark.parametrize("kind", ["noise", "records", "spliced"])
 def test_the_one_run_audit(config: Config, kind: str) -> None:
     settings = config(
-        "attack=[discriminator,full_black_box]", "calibration=none", "distance=l2", *DP,
+        "attack=[discriminator,full_black_box]", "calibration=none", "distance=l2", *BARE, *DP,
         "canaries=one_run", f"canaries.kind={kind}",
     )  # fmt: skip
     result = run.run(settings)
@@ -128,7 +129,7 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
 
 def test_canaries_that_are_gradients_have_an_attacker_of_their_own(config: Config) -> None:
     """Loud noise shows nothing, hardly any shows nearly all; and the noise is told by the key."""
-    words = "attack=[full_black_box]", "calibration=none", "distance=l2", "canaries=gradient"
+    words = "attack=[full_black_box]", "calibration=none", "distance=l2", *BARE, "canaries=gradient"
     words += "canaries.count=200", "dp=on", "dp.epsilon=null", "dp.accountant=rdp"
     words += "victim.steps=12", "victim.batch_size=24"
     lower = []

@@ -53,7 +53,7 @@ def made(
         distance, precision, recall = quality.get(own, GOOD)
         numbers = {"Frechet distance": distance, "precision": precision, "recall": recall}
         numbers |= {f"{name}, {what}": 0.0 for name in numbers for what in ("untrained", "real")}
-        return result_of(job, scores, MEMBER, **numbers)
+        return result_of(job, scores, MEMBER, compared=False, **numbers)
 
     return judge_claims([study_of(jobs, result, "privacy")])
 
