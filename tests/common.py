@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -50,6 +51,11 @@ compose_once.install()
 torch.set_num_threads(1)  # the suite runs one process a core
 settings.register_profile("any machine", deadline=None)  # however busy
 settings.load_profile("any machine")
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: Python need not look through it for garbage again and again."""
+    gc.freeze()
 
 
 def names(group: str) -> list[str]:

@@ -318,8 +318,9 @@ def test_the_written_verdict_follows_from_the_scores(
 
 
 def test_the_command_audits_files_and_returns_three_above_a_limit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("benchmark.audit.page.render_audit", lambda found: "tested elsewhere")
     folder = tmp_path / "my data, (1)"
     folder.mkdir()
     table(0, N).to_csv(folder / "members.csv", index=False)
@@ -391,8 +392,9 @@ def test_an_audit_starts_again_from_what_it_wrote(
 
 
 def test_a_folder_is_not_given_another_audit_s_result(
-    audited: Audited, inputs, tmp_path: Path
+    audited: Audited, inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("benchmark.audit.page.render_audit", lambda found: "tested elsewhere")
     first = audited("attack=[full_black_box]", **inputs, samples=table(3, N))
     first.write(tmp_path)
     first.write(tmp_path)

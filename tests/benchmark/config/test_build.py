@@ -149,9 +149,9 @@ def test_what_is_wrong_with_the_machine_is_named_by_a_plan_and_by_a_job(
 
 @pytest.mark.parametrize("group", ["victim", "attack", "calibration", "ensemble", "dp", "canaries"])
 def test_a_word_in_a_number_s_place_is_named(group: str, config: Callable[..., DictConfig]) -> None:
-    for file in names(group):
-        listed = group in ("attack", "calibration")
-        made = config(f"{group}=[{file}]" if listed else f"{group}={file}")[group]
+    listed = group in ("attack", "calibration")
+    for file in [f"[{','.join(names(group))}]"] if listed else names(group):
+        made = config(f"{group}={file}")[group]
         for node in made.values() if listed or group == "ensemble" else [made]:
             for place in numbers(node) if "_target_" in node else ():
                 if place.startswith("arguments."):  # of whatever function a package has

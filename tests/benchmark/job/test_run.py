@@ -112,6 +112,7 @@ def own(
     name = f"own_{tmp_path.name.replace('-', '_')}"
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr("benchmark.show.page.render_job", lambda result: "drawn elsewhere")
 
     def write(score: str, *words: str) -> DictConfig:
         (tmp_path / f"{name}.py").write_text(OWN.format(score=score))
@@ -292,7 +293,7 @@ def test_provenance_stands_beside_every_entry(config: Config) -> None:
 
 @pytest.mark.parametrize("choice", [f"distance={name}" for name in names("distance")])
 def test_every_distance_runs(config: Config, choice: str) -> None:
-    few = ["split.queries=5", "quality=none", "calibration=none", "attack.white_box.max_evals=4"]
+    few = ["split.queries=2", *BARE[1:], "attack.white_box.max_evals=4"]
     few += ["attack.partial_black_box.max_evals=4"]
     tables = ["data=randhie_mixed", "victim=vae_table", "victim.likelihood=gaussian"]
     tables += ["attack=[full_black_box,partial_black_box,white_box]"]
