@@ -39,12 +39,13 @@ def test_a_rows_budget_stands_beside_its_access_everywhere(result, tmp_path):
     searched = {"partial_black_box": 300.0, "white_box": 133.0}
     rows = result.rows.assign(evaluations=result.rows["attack"].map(searched))
     budgeted = replace(result, rows=rows)
-    for text in (printed(budgeted, 200), row_page(budgeted)):
+    page = row_page(budgeted)
+    for text in (printed(budgeted, 200), page):
         assert "partial black box, 300 evaluations" in text
         assert "white box, 133 evaluations" in text
         assert "full black box, " not in text
         assert text.count("evaluations") - text.count("Evaluations") < 6
-    write_folder(budgeted, tmp_path / "out")
+    write_folder(budgeted, tmp_path / "out", page)
     found = pd.read_csv(tmp_path / "out" / "table.csv").set_index("attack")["evaluations"]
     assert found["white_box"] == 133
     assert max(map(len, printed(budgeted).splitlines())) <= 100
@@ -121,7 +122,7 @@ def test_empty_job_prints(empty):
 
 
 def test_files_hold_what_the_table_shows(result, tmp_path):
-    page = write_folder(result, tmp_path / "new" / "job")
+    page = write_folder(result, tmp_path / "new" / "job", "drawn elsewhere")
     folder = page.parent
     assert page.name == "index.html"
     pd.testing.assert_frame_equal(pd.read_parquet(folder / "table.parquet"), result.rows)
@@ -137,9 +138,10 @@ def test_files_hold_what_the_table_shows(result, tmp_path):
     assert ",n/a," in (folder / "table.csv").read_text()
 
 
-def test_writing_again_replaces(result, tmp_path):
-    first = write_folder(result, tmp_path).read_text()
-    assert write_folder(result, tmp_path).read_text() == first
+def test_writing_again_replaces(result, page, tmp_path):
+    """And the same result has the same page."""
+    assert write_folder(result, tmp_path, "an older page").read_text() == "an older page"
+    assert write_folder(result, tmp_path).read_text() == page
 
 
 def test_empty_job_is_written(empty, tmp_path):
