@@ -121,7 +121,7 @@ def tell_apart(
             forger = Generator(shape, training.width, training.z_dim).to(device)
             networks.append(forger)
         loop = _Loop(networks, training, work)
-        for step in loop.steps(title):
+        for step in loop.remaining_steps(title):
             torch.manual_seed((training.seed + step * 0x9E3779B97F4A7C15) % 2**63)
             rng = np.random.default_rng([training.seed, step])
             real = positives(rng, training.batch_size).to(device)
@@ -129,12 +129,12 @@ def tell_apart(
                 fake = negatives(rng, training.batch_size).to(device)
             else:
                 fake = forger(torch.randn(training.batch_size, training.z_dim).to(device))
-            loop.descend(
+            loop.take_step(
                 0, _logistic_loss(judge(real), 1.0) + _logistic_loss(judge(fake.detach()), 0.0)
             )
             if not negatives:
                 judge.requires_grad_(False)  # saves half of the generator's backward pass
-                loop.descend(1, _logistic_loss(judge(fake), 1.0))
+                loop.take_step(1, _logistic_loss(judge(fake), 1.0))
                 judge.requires_grad_(True)
     return judge
 
@@ -150,7 +150,7 @@ class _Loop:
         ]
         self.done = 0
 
-    def steps(self, title: str) -> Iterator[int]:
+    def remaining_steps(self, title: str) -> Iterator[int]:
         """Numbers of the steps that are still to be made."""
         self._resume_checkpoint()
         written = time.monotonic()
@@ -166,7 +166,7 @@ class _Loop:
                     self._save_checkpoint()
                     written = time.monotonic()
 
-    def descend(self, i: int, loss: Tensor) -> None:
+    def take_step(self, i: int, loss: Tensor) -> None:
         """One step of the i-th optimiser; a loss that is not finite would spoil the weights."""
         if not torch.isfinite(loss):
             raise UserError(

@@ -36,21 +36,21 @@ class Denoiser:
         self.view = view
         self.beside = None if view.beside is None else view.beside(records)
 
-    def told(self, x: Tensor, t: int) -> Tensor:
+    def predict_noise(self, x: Tensor, t: int) -> Tensor:
         """The noise told in x (n, *shape) at level t."""
         given = x if self.beside is None else torch.cat([x, self.beside], 1)
         return self.view.denoise(given, torch.full((len(x),), t, device=x.device))
 
-    def noised(self, x: Tensor, noise: Tensor, t: int) -> Tensor:
+    def add_noise(self, x: Tensor, noise: Tensor, t: int) -> Tensor:
         """x with that noise at level t."""
         left = float(self.view.signal[t])
         return left**0.5 * x + (1 - left) ** 0.5 * noise
 
-    def step(self, x: Tensor, told: Tensor, t: int, end: int) -> Tensor:
+    def move_to_level(self, x: Tensor, told: Tensor, t: int, end: int) -> Tensor:
         """One deterministic DDIM step from level t to another, up or down."""
         left = float(self.view.signal[t])
         clean = (x - (1 - left) ** 0.5 * told) / left**0.5
-        return self.noised(clean, told, end)
+        return self.add_noise(clean, told, end)
 
 
 class DenoiserAttack(ABC):
@@ -62,7 +62,7 @@ class DenoiserAttack(ABC):
     """The highest level that is asked for."""
 
     @abstractmethod
-    def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
+    def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Errors (n,) of records (n, *shape)."""
 
     def refuse_levels(self, levels: int) -> None:
@@ -75,7 +75,7 @@ class DenoiserAttack(ABC):
         self.refuse_levels(view.timesteps)
         parts = queries.to(torch.float32).split(view.batch_size)
         blocks = (part.to(view.device) for part in parts)
-        found = [self.errors(Denoiser(view, x), view.encode(x)).double() for x in blocks]
+        found = [self.measure_errors(Denoiser(view, x), view.encode(x)).double() for x in blocks]
         return -torch.cat(found).cpu().numpy()
 
 
@@ -99,7 +99,7 @@ class DenoisingLoss(DenoiserAttack):
         refuse_levels(t)
         self.levels, self.draws, self.seed, self.highest = tuple(t), draws, seed, max(t)
 
-    def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
+    def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Mean squared errors over draws and levels; draws x levels questions."""
         found = [
             losses_at(denoiser, x, own_noise(x, self.seed, draw).to(x), t)
@@ -111,7 +111,7 @@ class DenoisingLoss(DenoiserAttack):
 
 def losses_at(denoiser: Denoiser, x: Tensor, noise: Tensor, t: int) -> Tensor:
     """Squared errors (n,), summed over values, of the noise told in x with that noise."""
-    return sum_of_powers(noise - denoiser.told(denoiser.noised(x, noise, t), t))
+    return sum_of_powers(noise - denoiser.predict_noise(denoiser.add_noise(x, noise, t), t))
 
 
 class SecMI(DenoiserAttack):
@@ -138,13 +138,15 @@ class SecMI(DenoiserAttack):
         self.t, self.interval, self.variant = t, interval, variant
         self.highest = t + interval if variant == "paper" else t
 
-    def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
+    def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """t / interval questions on the way, and two (code: one, port: one) for the error."""
         last = self.highest - self.interval
         for t in range(0, last, self.interval):
-            x = denoiser.step(x, denoiser.told(x, t), t, t + self.interval)
-        up = denoiser.step(x, denoiser.told(x, last), last, self.highest)
-        down = denoiser.step(up, denoiser.told(up, self.highest), self.highest, last)
+            x = denoiser.move_to_level(x, denoiser.predict_noise(x, t), t, t + self.interval)
+        up = denoiser.move_to_level(x, denoiser.predict_noise(x, last), last, self.highest)
+        down = denoiser.move_to_level(
+            up, denoiser.predict_noise(up, self.highest), self.highest, last
+        )
         return sum_of_powers(down - x)
 
 
@@ -163,13 +165,13 @@ class PIA(DenoiserAttack):
     def __init__(self, t: PositiveInt, p: PositiveFloat, normalised: bool) -> None:
         self.highest, self.t, self.p, self.normalised = t, t, p, normalised
 
-    def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
+    def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Two questions, the first of which other attacks ask too."""
-        put = denoiser.told(x, 0)
+        put = denoiser.predict_noise(x, 0)
         if self.normalised:
             size = put.abs().flatten(1).mean(1).clamp(min=torch.finfo(put.dtype).tiny)
             put = put * ((2 / torch.pi) ** 0.5 / size).view(-1, *[1] * (put.ndim - 1))
-        told = denoiser.told(denoiser.noised(x, put, self.t), self.t)
+        told = denoiser.predict_noise(denoiser.add_noise(x, put, self.t), self.t)
         return sum_of_powers(put - told, self.p) ** (1 / self.p)
 
 
@@ -186,9 +188,9 @@ class SimA(DenoiserAttack):
     def __init__(self, t: NonNegativeInt, p: PositiveFloat) -> None:
         self.highest, self.t, self.p = t, t, p
 
-    def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
+    def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """One question."""
-        return sum_of_powers(denoiser.told(x, self.t), self.p) ** (1 / self.p)
+        return sum_of_powers(denoiser.predict_noise(x, self.t), self.p) ** (1 / self.p)
 
 
 class PFAMI(DenoiserAttack):
@@ -225,7 +227,7 @@ class PFAMI(DenoiserAttack):
         if len(shape) != 3:
             raise UserError("attack=pfami crops images; these records are rows of a table")
 
-    def errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
+    def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Mean difference of losses over the pairs of level and crop."""
         noise = own_noise(x, self.seed).to(x)
         found = []

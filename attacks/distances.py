@@ -32,8 +32,12 @@ class Targets:
 
     tensors: tuple[Tensor, ...]
 
-    def select(self, rows: Tensor) -> Targets:
-        """The targets of these queries (m,), in this order; repeats are allowed."""
+    def select_rows(self, rows: Tensor) -> Targets:
+        """The targets of these queries (m,), in this order; repeats are allowed.
+
+        >>> Targets((torch.tensor([5, 6, 7]),)).select_rows(torch.tensor([2, 0, 0])).tensors
+        (tensor([7, 5, 5]),)
+        """
         return Targets(tuple(tensor[rows] for tensor in self.tensors))
 
 
@@ -77,7 +81,12 @@ class Compares:
 
 
 class L2(Distance):
-    """Mean over all entries of the squared difference; images in [-1, 1], so at most 4."""
+    """Mean over all entries of the squared difference; images in [-1, 1], so at most 4.
+
+    >>> distance = L2()
+    >>> distance(distance.targets(torch.ones(2, 3)), torch.tensor([[1.0, 1, 1], [-1, -1, -1]]))
+    tensor([0., 4.])
+    """
 
     def targets(self, x: Tensor) -> Targets:
         """The records themselves, flat."""
@@ -93,6 +102,10 @@ class Euclidean(L2):
 
     One attack's scores are ordered alike by both. Differences of them are not, so calibration
     differs: the published full black box subtracts distances, see `attacks.full_black_box`.
+
+    >>> distance = Euclidean()
+    >>> distance(distance.targets(torch.ones(1, 3)), -torch.ones(1, 3))
+    tensor([2.])
     """
 
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
@@ -190,7 +203,11 @@ class L2LPIPS(Distance):
 
 
 def classifier_input(x: Tensor, min_side: int) -> Tensor:
-    """Images (n, 1 or 3, h, w) as three channels with no side under `min_side`, bilinearly."""
+    """Images (n, 1 or 3, h, w) as three channels with no side under `min_side`, bilinearly.
+
+    >>> tuple(classifier_input(torch.zeros(2, 1, 16, 24), min_side=32).shape)
+    (2, 3, 32, 48)
+    """
     small = min(x.shape[2:])
     if small < min_side:
         x = interpolate(x, scale_factor=min_side / small, mode="bilinear")
@@ -230,7 +247,7 @@ class Features(nn.Module):
         roots = [heads[f"lin{i}.model.1.weight"].clamp(min=0).sqrt() for i in range(5)]
         self.roots = nn.ParameterList(roots)
 
-    def maps(self, x: Tensor) -> list[Tensor]:
+    def compute_maps(self, x: Tensor) -> list[Tensor]:
         """The classifier's five feature maps (n, channels, h, w) as they are."""
         return list(self.net(self.scale(x)))
 
@@ -238,5 +255,5 @@ class Features(nn.Module):
         """Weighted, normalised feature maps."""
         return [
             map / (map.square().sum(1, keepdim=True).sqrt() + 1e-10) * root
-            for map, root in zip(self.maps(x), self.roots, strict=True)
+            for map, root in zip(self.compute_maps(x), self.roots, strict=True)
         ]

@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.distances import Compares, Distance
-from attacks.search.nearest import nearest
+from attacks.search.nearest import find_nearest
 from victims.access import FullBlackBox
 
 
@@ -55,7 +55,7 @@ class NearestSample(Compares):
         own = self.distance.of(view)
         blocks = ((start, own.scaled(block)) for start, block in view.blocks())
         asked = own.scaled(queries)
-        return nearest(blocks, asked, self.candidates, device=view.device, power=own.power)[1]
+        return find_nearest(blocks, asked, self.candidates, device=view.device, power=own.power)[1]
 
     @torch.no_grad()
     def _losses_of_candidates(
@@ -65,7 +65,7 @@ class NearestSample(Compares):
         samples = torch.from_numpy(view.released[indices.ravel()]).to(view.device)
         repeat = torch.arange(len(block), device=view.device).repeat_interleave(self.candidates)
         distance = self.distance.of(view)
-        loss = distance(distance.targets(block).select(repeat), samples)
+        loss = distance(distance.targets(block).select_rows(repeat), samples)
         return loss.double().cpu().numpy().reshape(indices.shape)
 
     def score(self, view: FullBlackBox, queries: Tensor) -> np.ndarray:

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from attacks.distances import Compares, Distance, Targets
 from attacks.search.inverse import predicted_codes, stretch_coordinates
 from attacks.search.lbfgs import hop_between_minima
-from attacks.search.nearest import nearest
-from attacks.search.optimise import Search, halve_budget, minimise, stretch_search
-from attacks.search.powell import powell
+from attacks.search.nearest import find_nearest
+from attacks.search.optimise import Search, halve_budget, minimise_losses, stretch_search
+from attacks.search.powell import search_by_powell
 from victims.access import PartialBlackBox, WhiteBox
 
 Starts = Callable[[PartialBlackBox, Tensor, int, int], np.ndarray]
@@ -26,7 +26,7 @@ Starts = Callable[[PartialBlackBox, Tensor, int, int], np.ndarray]
 
 def start_nearest(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
     """The codes of the nearest released samples by L2."""
-    return view.codes[nearest(view.blocks(), queries, count, device=view.device)[1]]
+    return view.codes[find_nearest(view.blocks(), queries, count, device=view.device)[1]]
 
 
 def start_predicted(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
@@ -97,11 +97,11 @@ class LatentSearch(Compares, ABC):
         return {"nearest": self.starts, "predicted": max(1, self.starts - 1)}.get(self.start, 0)
 
     @abstractmethod
-    def optimiser(self, view: Any) -> Callable[[np.ndarray], Search]:
+    def choose_optimiser(self, view: Any) -> Callable[[np.ndarray], Search]:
         """What searches this view for one query, from one start (z_dim,)."""
 
     @abstractmethod
-    def evaluate(self, view: Any, targets: Targets, z: Tensor) -> Any:
+    def evaluate_codes(self, view: Any, targets: Targets, z: Tensor) -> Any:
         """Losses (m,), or (losses (m,), gradients (m, z_dim)), at codes z (m, z_dim)."""
 
     def reconstruct(self, view: Any, queries: Tensor) -> tuple[np.ndarray, Tensor]:
@@ -109,16 +109,20 @@ class LatentSearch(Compares, ABC):
         with torch.no_grad():
             targets = self.distance.of(view).targets(queries.to(view.device))
         codes = STARTS[self.start](view, queries, self.starts, self.seed).astype(np.float64)
-        optimiser = self.optimiser(view)
+        optimiser = self.choose_optimiser(view)
         searches = (self._share_budget([optimiser(z0) for z0 in starts]) for starts in codes)
 
-        def evaluate(rows: np.ndarray, points: np.ndarray) -> Any:
+        def evaluate_points(rows: np.ndarray, points: np.ndarray) -> Any:
             z = torch.from_numpy(points).to(view.device, torch.float32)
-            return self.evaluate(view, targets.select(torch.from_numpy(rows).to(view.device)), z)
+            return self.evaluate_codes(
+                view, targets.select_rows(torch.from_numpy(rows).to(view.device)), z
+            )
 
         total = len(queries) * self.max_evals
         with tqdm(total=total, desc=type(self).__name__, unit="eval", leave=False) as bar:
-            minima = minimise(searches, evaluate, view.batch_size, self.max_evals, bar.update)
+            minima = minimise_losses(
+                searches, evaluate_points, view.batch_size, self.max_evals, bar.update
+            )
         return minima.losses, _generate_samples(view, torch.from_numpy(minima.points).float())
 
     def _share_budget(self, searches: list[Search]) -> Search:
@@ -145,12 +149,12 @@ class PowellSearch(LatentSearch):
     access = PartialBlackBox
     ranking = 0.5
 
-    def optimiser(self, view: PartialBlackBox) -> Callable[[np.ndarray], Search]:
+    def choose_optimiser(self, view: PartialBlackBox) -> Callable[[np.ndarray], Search]:
         """Powell's method."""
-        return powell
+        return search_by_powell
 
     @torch.no_grad()
-    def evaluate(self, view: PartialBlackBox, targets: Targets, z: Tensor) -> np.ndarray:
+    def evaluate_codes(self, view: PartialBlackBox, targets: Targets, z: Tensor) -> np.ndarray:
         """Losses (m,) at codes z (m, z_dim)."""
         return self.distance.of(view)(targets, view.generate(z), z).double().cpu().numpy()
 
@@ -161,8 +165,9 @@ class GradientSearch(LatentSearch):
     Source: Chen et al. 2020, arXiv 1909.03935, section 4.4; the published code runs L-BFGS with a
     Wolfe line search, history 20, on 20 queries jointly for 1000 steps of learning rate 0.015.
     Deviations: each query has its own step size and history; codes are searched in coordinates in
-    which all directions matter more alike (`search.inverse.stretch`); where L-BFGS converges, it
-    goes on from near the best minimum (`search.lbfgs.hopping`), then from the next start.
+    which all directions matter more alike (`search.inverse.stretch_coordinates`); where L-BFGS
+    converges, it goes on from near the best minimum (`search.lbfgs.hop_between_minima`), then from
+    the next start.
     history: pairs of steps and gradient changes that L-BFGS keeps.
     rise: by how much, relatively, going on from near a minimum raises the loss at first.
     """
@@ -174,18 +179,18 @@ class GradientSearch(LatentSearch):
         super().__init__(**search)
         self.history, self.rise = history, rise
 
-    def optimiser(self, view: WhiteBox) -> Callable[[np.ndarray], Search]:
+    def choose_optimiser(self, view: WhiteBox) -> Callable[[np.ndarray], Search]:
         """L-BFGS from minimum to minimum, in stretched coordinates."""
         matrix = stretch_coordinates(view)
         inverse = np.linalg.inv(matrix)
 
-        def search(z0: np.ndarray) -> Search:
+        def search_from(z0: np.ndarray) -> Search:
             found = hop_between_minima(inverse @ z0, self.seed, self.rise, self.history)
             return stretch_search(found, matrix)
 
-        return search
+        return search_from
 
-    def evaluate(
+    def evaluate_codes(
         self, view: WhiteBox, targets: Targets, z: Tensor
     ) -> tuple[np.ndarray, np.ndarray]:
         """Losses (m,) and gradients (m, z_dim) at codes z (m, z_dim)."""

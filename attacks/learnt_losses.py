@@ -67,7 +67,7 @@ class LearntLosses(Learns):
     def learn(self, view: AccessibleDenoiserWithShadows, work: Path) -> Learnt:
         """What losses are standardised by, and the network's weights."""
         features, labels = features_on_shadows(
-            view.shadows, lambda own: partial(self.logarithms, own.view)
+            view.shadows, lambda own: partial(self.measure_log_losses, own.view)
         )
         mean, deviation = features.mean(0), np.maximum(features.std(0), 1e-9)
         model = MLPClassifier(
@@ -91,14 +91,14 @@ class LearntLosses(Learns):
         self, learnt: Learnt, view: AccessibleDenoiserWithShadows, queries: Tensor
     ) -> np.ndarray:
         """Queries (n, *shape) -> log-odds (n,)."""
-        x = (self.logarithms(view, queries) - learnt["mean"]) / learnt["deviation"]
+        x = (self.measure_log_losses(view, queries) - learnt["mean"]) / learnt["deviation"]
         last = len(self.hidden)
         for i in range(last):
             x = np.tanh(x @ learnt[f"weights.{i}"] + learnt[f"bias.{i}"])
         return (x @ learnt[f"weights.{last}"] + learnt[f"bias.{last}"])[:, 0]
 
     @torch.no_grad()
-    def logarithms(self, view: AccessibleDenoiser, records: Tensor) -> np.ndarray:
+    def measure_log_losses(self, view: AccessibleDenoiser, records: Tensor) -> np.ndarray:
         """Logarithms of the losses (n, noises x levels) of records (n, *shape), float64."""
         self.refuse_levels(view.timesteps)
         found = []

@@ -38,14 +38,14 @@ class OwnGan(Learns):
                 f"{shape[1]}x{shape[2]}"
             )
 
-    def draws(self, view: Any) -> tuple[Draw, Draw | None]:
+    def choose_draws(self, view: Any) -> tuple[Draw, Draw | None]:
         """Whence positives come, and negatives; None where a generator makes them."""
         return drawn_from(view.released), None
 
     def learn(self, view: FullBlackBox, work: Path) -> Learnt:
         """Columns' means and factors, and the discriminator's weights."""
         scale = _scale_of_columns(view.released)
-        positives, negatives = self.draws(view)
+        positives, negatives = self.choose_draws(view)
         judge = tell_apart(
             view.released.shape[1:],
             self.training,
@@ -77,7 +77,7 @@ class KnownNonMembers(OwnGan):
 
     access = FullBlackBoxWithReference
 
-    def draws(self, view: FullBlackBoxWithReference) -> tuple[Draw, Draw]:
+    def choose_draws(self, view: FullBlackBoxWithReference) -> tuple[Draw, Draw]:
         """Released samples and reference records."""
         return drawn_from(view.released), drawn_from(view.reference)
 
@@ -90,23 +90,23 @@ class KnownMembers(OwnGan):
 
     access = FullBlackBoxWithMembers
 
-    def draws(self, view: FullBlackBoxWithMembers) -> tuple[Draw, Draw]:
+    def choose_draws(self, view: FullBlackBoxWithMembers) -> tuple[Draw, Draw]:
         """Released samples with known members, and reference records."""
         released, members = drawn_from(view.released), drawn_from(view.members)
 
-        def mixed(rng: np.random.Generator, n: int) -> Tensor:
+        def draw_both(rng: np.random.Generator, n: int) -> Tensor:
             return torch.cat([released(rng, n - n // 2), members(rng, n // 2)])
 
-        return mixed, drawn_from(view.reference)
+        return draw_both, drawn_from(view.reference)
 
 
 def drawn_from(records: np.ndarray) -> Draw:
     """Records drawn uniformly with replacement; `records` may be memory-mapped."""
 
-    def draw(rng: np.random.Generator, n: int) -> Tensor:
+    def draw_rows(rng: np.random.Generator, n: int) -> Tensor:
         return torch.from_numpy(records[np.sort(rng.integers(len(records), size=n))])
 
-    return draw
+    return draw_rows
 
 
 def _scale_of_columns(released: np.ndarray) -> Learnt:

@@ -31,13 +31,28 @@ def standardising_factors(view: FullBlackBox) -> np.ndarray:
 
     A number is divided by its standard deviation, 0/1 stays, two levels of a category are 1 apart.
     A number without any deviation is left out.
+
+    >>> from victims.schema import Column, Schema
+    >>> schema = Schema([Column("age", "numeric"), Column("plan", "category", ("a", "b"))])
+    >>> released = np.array([[2, 1, 0], [6, 0, 1]], np.float32)
+    >>> view = FullBlackBox(torch.device("cpu"), 8, released, schema=schema)
+    >>> standardising_factors(view).round(3)  # its deviation is 2; levels are 1 apart
+    array([0.5  , 0.707, 0.707], dtype=float32)
     """
     samples = _released_rows(view)
     return _factors_of_places(view, samples.std(0, dtype=np.float64), 0.5**0.5)
 
 
 def ranging_factors(view: FullBlackBox) -> np.ndarray:
-    """Factors (d,) after which absolute differences of places add up to Gower's distance."""
+    """Factors (d,) after which absolute differences of places add up to Gower's distance.
+
+    >>> from victims.schema import Column, Schema
+    >>> schema = Schema([Column("age", "numeric"), Column("plan", "category", ("a", "b"))])
+    >>> released = np.array([[2, 1, 0], [6, 0, 1]], np.float32)
+    >>> view = FullBlackBox(torch.device("cpu"), 8, released, schema=schema)
+    >>> ranging_factors(view).tolist()  # the range is 4; each of two columns counts for a half
+    [0.125, 0.25, 0.25]
+    """
     samples = _released_rows(view).astype(np.float64)
     return _factors_of_places(view, np.ptp(samples, axis=0), 0.5) / _count_columns(view)
 
@@ -68,15 +83,15 @@ class OfColumns(Distance):
         self.scale: Tensor | None = None
         self.bound: tuple[Any, Distance] | None = None
 
-    def factors(self, view: FullBlackBox) -> np.ndarray:
+    def compute_factors(self, view: FullBlackBox) -> np.ndarray:
         """What places are multiplied by, (d,)."""
         raise NotImplementedError
 
     def learn_factors(self, view: Any) -> np.ndarray:
-        """The `factors` of a view; raises Unsuited where its columns are not known."""
+        """The `compute_factors` of a view; raises Unsuited where its columns are not known."""
         if getattr(view, "schema", None) is None:
             raise Unsuited("what the columns are is not known in this access; use distance=l2")
-        return self.factors(view)
+        return self.compute_factors(view)
 
     def of(self, view: Any) -> Distance:
         """This distance for a view's columns; raises Unsuited where these are not known."""
@@ -110,7 +125,7 @@ class Gower(OfColumns):
 
     power = 1
 
-    def factors(self, view: FullBlackBox) -> np.ndarray:
+    def compute_factors(self, view: FullBlackBox) -> np.ndarray:
         """See `ranging_factors`."""
         return ranging_factors(view)
 
@@ -122,7 +137,7 @@ class Gower(OfColumns):
 class Standardised(OfColumns):
     """Euclidean distance with numbers over their deviations and levels 1 apart."""
 
-    def factors(self, view: FullBlackBox) -> np.ndarray:
+    def compute_factors(self, view: FullBlackBox) -> np.ndarray:
         """See `standardising_factors`."""
         return standardising_factors(view)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.base import Learns, Learnt, some_rows
 from attacks.features import Values
-from attacks.search.nearest import Tile, distance_tiles, exact_distances, nearest
+from attacks.search.nearest import Tile, distance_tiles, exact_distances, find_nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference
 
 Form = Literal["share", "log"]
@@ -77,15 +77,15 @@ class MonteCarlo(Learns):
         """What the feature needs, the released samples' features (k, d), and epsilon."""
         learnt = dict(self.feature.learn(view))
         if self.feature.computed:
-            blocks = [block for _, block in self.samples(learnt, view)]
+            blocks = [block for _, block in self.stream_samples(learnt, view)]
             learnt["samples"] = torch.cat(blocks).numpy()
         if self.epsilon == "nearest":
             return learnt
         own = view.reference[some_rows(len(view.reference), STAND_INS)]
         stand_ins = self.feature(learnt, torch.from_numpy(own))
-        learnt["epsilon"] = self._radii(learnt, view, stand_ins)
+        learnt["epsilon"] = self._choose_radii(learnt, view, stand_ins)
         if self.epsilon == "range":
-            found = self._sums(learnt, view, stand_ins)
+            found = self._sum_in_balls(learnt, view, stand_ins)
             learnt["usual"] = (found.sum(1) + 1) / len(stand_ins)
         return learnt
 
@@ -94,39 +94,39 @@ class MonteCarlo(Learns):
         if self.epsilon == "nearest":
             own = self.feature(learnt, queries.cpu())
             return -(self._to_nearest(learnt, view, own) ** (1 / self.feature.power))
-        found = self._sums(learnt, view, self.feature(learnt, queries.cpu()))
+        found = self._sum_in_balls(learnt, view, self.feature(learnt, queries.cpu()))
         if "usual" in learnt:
             return (found / learnt["usual"][:, None]).max(0)
         return found[0] / len(view.released)
 
-    def _radii(self, learnt: Learnt, view: FullBlackBox, stand_ins: Tensor) -> np.ndarray:
+    def _choose_radii(self, learnt: Learnt, view: FullBlackBox, stand_ins: Tensor) -> np.ndarray:
         """Epsilon (1,), or its range (e,)."""
         if isinstance(self.epsilon, str):
             sums = self._to_nearest(learnt, view, stand_ins)
             chosen = np.percentile(sums, RANGE if self.epsilon == "range" else [50])
         else:
-            tiles = self._tiles(learnt, view, stand_ins)
+            tiles = self._stream_tiles(learnt, view, stand_ins)
             sums = np.concatenate([tile.sums.cpu().numpy().ravel() for tile in tiles])
             chosen = np.percentile(sums, [self.epsilon])
         return chosen ** (1 / self.feature.power)
 
     def _to_nearest(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
-        """What `nearest` says of features (n, d): (n,)."""
-        samples, power = self.samples(learnt, view), self.feature.power
-        return nearest(samples, records, 1, device=view.device, power=power)[0][:, 0]
+        """What `find_nearest` says of features (n, d): (n,)."""
+        samples, power = self.stream_samples(learnt, view), self.feature.power
+        return find_nearest(samples, records, 1, device=view.device, power=power)[0][:, 0]
 
-    def _tiles(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> Iterator[Tile]:
-        samples, power = self.samples(learnt, view), self.feature.power
+    def _stream_tiles(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> Iterator[Tile]:
+        samples, power = self.stream_samples(learnt, view), self.feature.power
         return distance_tiles(samples, records, view.device, power=power)
 
-    def _sums(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
+    def _sum_in_balls(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
         """Samples near each record, counted or log-weighted: features (n, d) -> (e, n)."""
         balls = Balls(records, learnt["epsilon"])
-        for tile in self._tiles(learnt, view, balls.queries):
-            balls.add(tile)
+        for tile in self._stream_tiles(learnt, view, balls.queries):
+            balls.add_tile(tile)
         return balls.shares if self.form == "share" else balls.logs
 
-    def samples(self, learnt: Learnt, view: FullBlackBox) -> Iterator[tuple[int, Tensor]]:
+    def stream_samples(self, learnt: Learnt, view: FullBlackBox) -> Iterator[tuple[int, Tensor]]:
         """The features of the released samples, block by block: those that are kept, or anew."""
         if "samples" in learnt:
             return FullBlackBox(view.device, view.batch_size, learnt["samples"]).blocks()
@@ -150,7 +150,7 @@ class Balls:
         self.shares = np.zeros((len(self.radii), len(queries)))
         self.logs = np.zeros_like(self.shares)
 
-    def add(self, tile: Tile) -> None:
+    def add_tile(self, tile: Tile) -> None:
         """Take in one tile."""
         limits = self.radii**tile.power
         reach = (limits.max() + tile.error).to(tile.sums.dtype)
@@ -165,9 +165,9 @@ class Balls:
         sums[unsure] = exact_distances(*pairs, tile.power)
         for i, limit in enumerate(limits):
             inside = sums <= limit
-            self._count(i, row[inside], (sums[inside] / limit) ** (1 / tile.power))
+            self._add_inside(i, row[inside], (sums[inside] / limit) ** (1 / tile.power))
 
-    def _count(self, i: int, row: np.ndarray, part: np.ndarray) -> None:
+    def _add_inside(self, i: int, row: np.ndarray, part: np.ndarray) -> None:
         n = len(self.queries)
         logs = -np.log(np.maximum(part, CLOSEST))
         self.shares[i] += np.bincount(row, minlength=n)

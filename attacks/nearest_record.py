@@ -12,7 +12,7 @@ from torch import Tensor
 
 from attacks.base import Learns, Learnt
 from attacks.mixed import OfColumns, is_mixed, standardising_factors
-from attacks.search.nearest import nearest
+from attacks.search.nearest import find_nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference
 
 TINY = 1e-12
@@ -60,19 +60,21 @@ class ClosestRecord(Learns):
 
     def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> minus the distance (n,)."""
-        return -self.distances(learnt, view, queries)[:, 0]
+        return -self.measure_distances(learnt, view, queries)[:, 0]
 
-    def distances(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
+    def measure_distances(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """Distances (n, neighbours) to the nearest samples, nearest first."""
         scale = torch.from_numpy(learnt["scale"])
 
-        def scaled() -> Iterator[tuple[int, Tensor]]:
+        def scaled_blocks() -> Iterator[tuple[int, Tensor]]:
             for start, block in view.blocks():
                 yield start, block.flatten(1) * scale
 
         flat = queries.flatten(1).cpu() * scale
         power = 2 if self.distance is None else self.distance.power
-        found, _ = nearest(scaled(), flat, self.neighbours, device=view.device, power=power)
+        found, _ = find_nearest(
+            scaled_blocks(), flat, self.neighbours, device=view.device, power=power
+        )
         return found ** (1 / power)
 
 
@@ -90,7 +92,7 @@ class ClosestRecordRatio(ClosestRecord):
 
     def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> minus the ratio (n,) in [-1, 0]."""
-        first, second = self.distances(learnt, view, queries).T
+        first, second = self.measure_distances(learnt, view, queries).T
         return -np.divide(first, second, out=np.ones_like(first), where=second > 0)
 
 
@@ -125,13 +127,15 @@ class NeighbourDensity(Learns):
         """Queries (n, *shape) -> (n,); 0 where a record is among the nearest of both k times."""
         reference = FullBlackBox(view.device, view.batch_size, view.reference)
         near = {
-            "samples": self._mean(learnt, view, queries, len(view.released)),
-            "reference": self._mean(learnt, reference, queries, len(view.reference) // 4),
+            "samples": self._mean_distance(learnt, view, queries, len(view.released)),
+            "reference": self._mean_distance(learnt, reference, queries, len(view.reference) // 4),
         }
         return np.log(near["reference"] + TINY) - np.log(near["samples"] + TINY)
 
-    def _mean(self, learnt: Learnt, view: FullBlackBox, queries: Tensor, most: int) -> np.ndarray:
+    def _mean_distance(
+        self, learnt: Learnt, view: FullBlackBox, queries: Tensor, most: int
+    ) -> np.ndarray:
         """Mean distance (n,) to the nearest of a view's records."""
         search = ClosestRecord(self.search.distance)
         search.neighbours = max(1, min(self.neighbours, most))
-        return search.distances(learnt, view, queries).mean(1)
+        return search.measure_distances(learnt, view, queries).mean(1)

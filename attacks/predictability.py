@@ -54,41 +54,41 @@ class ErrorPrediction(Learns):
         """Each column's forest, and the quantiles of numbers."""
         rows = np.array(view.released[some_rows(len(view.released), self.samples, self.seed)])
         learnt: Learnt = {}
-        for name, span, is_level in self._targets(view):
+        for name, span, is_level in self._list_targets(view):
             rest = np.delete(rows, np.r_[span], 1)
             if is_level:
-                target = _levels(rows[:, span])
+                target = _read_levels(rows[:, span])
             else:
                 known = np.sort(rows[:, span.start])
                 learnt[f"{name}.known"] = known
-                target = _ranks(known, rows[:, span.start])
+                target = _rank_numbers(known, rows[:, span.start])
             forest = grow_forest(rest, target, trees=self.trees, seed=self.seed, levels=is_level)
             learnt |= {f"{name}.{key}": value for key, value in forest.items()}
         return learnt
 
     def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """Queries (n, d) -> minus the mean error (n,) in [-1, 0]."""
-        _, errors = self.foretold(learnt, view, queries)
+        _, errors = self.foretell_columns(learnt, view, queries)
         return -errors.mean(1)
 
-    def foretold(
+    def foretell_columns(
         self, learnt: Learnt, view: FullBlackBox, queries: Tensor
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ranks or levels that records (n, d) hold, and errors in [0, 1]: (n, columns) each."""
         rows = queries.cpu().numpy().astype(np.float32)
         held, errors = [], []
-        for name, span, is_level in self._targets(view):
-            own = _part(learnt, name)
+        for name, span, is_level in self._list_targets(view):
+            own = _select_arrays(learnt, name)
             told = ask_forest(own, np.delete(rows, np.r_[span], 1))
             if is_level:
-                held.append(_levels(rows[:, span]).astype(np.float64))
+                held.append(_read_levels(rows[:, span]).astype(np.float64))
                 errors.append((told != held[-1][:, None]).mean(1))
             else:
-                held.append(_ranks(own["known"], rows[:, span.start]))
+                held.append(_rank_numbers(own["known"], rows[:, span.start]))
                 errors.append(np.abs(told.mean(1, dtype=np.float64) - held[-1]))
         return np.stack(held, 1), np.stack(errors, 1)
 
-    def _targets(self, view: FullBlackBox) -> list[tuple[str, slice, bool]]:
+    def _list_targets(self, view: FullBlackBox) -> list[tuple[str, slice, bool]]:
         """Of each column that is foretold its name, its places, and whether it holds levels."""
         schema = view.schema or Schema.of_numbers(view.released.shape[1])
         found = [
@@ -130,32 +130,33 @@ class ErrorPredictionWithShadows(ErrorPrediction):
         """What the victim's columns are foretold by, and the forest that judges errors."""
         learn = super().learn
         errors, member = features_on_shadows(
-            view.shadows, lambda own: partial(self._features, learn(own.view, work), own.view)
+            view.shadows,
+            lambda own: partial(self._measure_features, learn(own.view, work), own.view),
         )
         forest = grow_forest(errors, member, trees=self.judges, seed=self.seed, least=self.leaf)
         return learn(view, work) | {f"judge.{key}": v for key, v in forest.items()}
 
     def judge(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """Queries (n, d) -> share of membership (n,) in [0, 1]."""
-        asked = self._features(learnt, view, queries)
-        return ask_forest(_part(learnt, "judge"), asked).mean(1, dtype=np.float64)
+        asked = self._measure_features(learnt, view, queries)
+        return ask_forest(_select_arrays(learnt, "judge"), asked).mean(1, dtype=np.float64)
 
-    def _features(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
+    def _measure_features(self, learnt: Learnt, view: FullBlackBox, records: Tensor) -> np.ndarray:
         """What the last forest judges records (n, d) by, float32."""
-        return np.concatenate(self.foretold(learnt, view, records), 1).astype(np.float32)
+        return np.concatenate(self.foretell_columns(learnt, view, records), 1).astype(np.float32)
 
 
-def _part(learnt: Learnt, name: str) -> Learnt:
+def _select_arrays(learnt: Learnt, name: str) -> Learnt:
     """Arrays whose names begin with this one, without it."""
     return {k.removeprefix(f"{name}."): v for k, v in learnt.items() if k.startswith(f"{name}.")}
 
 
-def _levels(places: np.ndarray) -> np.ndarray:
+def _read_levels(places: np.ndarray) -> np.ndarray:
     """Levels (n,) of the places (n, k) of a category, or of 0/1 in one place."""
     return places.argmax(1) if places.shape[1] > 1 else (places[:, 0] > 0.5).astype(np.int64)
 
 
-def _ranks(known: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _rank_numbers(known: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Ranks (n,) in [0, 1] of numbers among those known, sorted; the middle of equal ones."""
     sides = [np.searchsorted(known, values, side) for side in ("left", "right")]
     return (sides[0] + sides[1]) / (2 * len(known))

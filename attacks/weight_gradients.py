@@ -50,7 +50,7 @@ class GSA(Learns):
     def learn(self, view: WeightGradientsWithShadows, work: Path) -> Learnt:
         """Weights of the regression, and what features are standardised by."""
         found, labels = features_on_shadows(
-            view.shadows, lambda own: partial(self.features, view, own.view.gradient_norms)
+            view.shadows, lambda own: partial(self.measure_log_norms, view, own.view.gradient_norms)
         )
         mean, deviation = found.mean(0), np.maximum(found.std(0), 1e-9)
         model = LogisticRegression(C=self.regularisation, max_iter=5000)
@@ -62,11 +62,11 @@ class GSA(Learns):
         self, learnt: Learnt, view: WeightGradientsWithShadows, queries: Tensor
     ) -> np.ndarray:
         """Queries (n, *shape) -> log-odds (n,)."""
-        features = self.features(view, view.gradient_norms, queries)
+        features = self.measure_log_norms(view, view.gradient_norms, queries)
         scaled = (features - learnt["mean"]) / learnt["deviation"]
         return scaled @ learnt["weights"] + learnt["intercept"][0]
 
-    def features(
+    def measure_log_norms(
         self, view: WeightGradientsWithShadows, norms: Gradients, records: Tensor
     ) -> np.ndarray:
         """Logarithms of the norms, (n, tensors) float64."""

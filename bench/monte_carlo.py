@@ -20,7 +20,7 @@ from goals import note
 
 from attacks.features import ColourHistogram, OrientedGradients, PrincipalComponents, Values
 from attacks.monte_carlo import MonteCarlo
-from attacks.search.nearest import nearest
+from attacks.search.nearest import find_nearest
 from victims.access import FullBlackBoxWithReference
 
 FEATURES = {
@@ -45,7 +45,7 @@ def main() -> None:
     view = FullBlackBoxWithReference(torch.device("cpu"), 64, released.numpy(), reference.numpy())
     times: dict[str, list[float]] = {name: [] for name in ("search", *FEATURES)}
     for _ in range(options.repeats):
-        times["search"].append(seconds(lambda: nearest(view.blocks(), queries, 5)))
+        times["search"].append(seconds(lambda: find_nearest(view.blocks(), queries, 5)))
         for name, feature in FEATURES.items():
             attack = MonteCarlo(feature)
             times[name].append(seconds(lambda a=attack: attacked(a, view, queries)))  # type: ignore[misc]

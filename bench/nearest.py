@@ -18,7 +18,7 @@ from goals import note
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from attacks.search.nearest import nearest
+from attacks.search.nearest import find_nearest
 from victims.access import FullBlackBox
 
 K = 5
@@ -40,7 +40,7 @@ def main() -> None:
     search = faiss_search(released, options.threads)
     for _ in range(options.repeats):
         plain.append(seconds(lambda: product(view, queries))[0])
-        time_ours, (_, found) = seconds(lambda: nearest(view.blocks(), queries, K))
+        time_ours, (_, found) = seconds(lambda: find_nearest(view.blocks(), queries, K))
         ours.append(time_ours)
         time_theirs, _ = seconds(lambda: ten_at_a_time(neighbours, queries[:few].numpy()))
         theirs.append(time_theirs * len(queries) / few)

@@ -103,7 +103,7 @@ def scipy_powell(
         def loss(z: np.ndarray, targets: Any = targets) -> float:
             nonlocal best
             point = torch.from_numpy(z[None]).to(view.device, torch.float32)
-            value = float(attack.evaluate(view, targets, point)[0])
+            value = float(attack.evaluate_codes(view, targets, point)[0])
             best = min(best, value)
             return value
 

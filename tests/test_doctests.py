@@ -21,6 +21,9 @@ MODULES = {
     f"{MEASURES}.gaussian": 1,
     "benchmark.quality.likeness": 2,
     "attacks.calibration.difference": 1,
+    "attacks.distances": 4,
+    "attacks.mixed": 2,
+    "attacks.search.nearest": 7,
 }
 """Module -> how many of its functions have an example."""
 

@@ -45,7 +45,7 @@ class _Fits:
     def __init__(self, variance: Variance) -> None:
         self.variance = variance
 
-    def fit(self, references: np.ndarray, *chosen: np.ndarray) -> list[Gaussians]:
+    def fit_gaussians(self, references: np.ndarray, *chosen: np.ndarray) -> list[Gaussians]:
         """Gaussians of the chosen (r, n) bool of the references (r, n), for each choice."""
         means = [mean_where(references, mask) for mask in chosen]
         counts = [mask.sum(0) for mask in chosen]
@@ -83,7 +83,7 @@ class OnlineLiRA(_Fits):
 
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) from victim (n,), references (r, n), inside (r, n)."""
-        seen, unseen = self.fit(references, inside, ~inside)
+        seen, unseen = self.fit_gaussians(references, inside, ~inside)
         if self.shrink:
             seen, unseen = _shrink_means(seen, unseen)
         return norm.logpdf(victim, *seen[:2]) - norm.logpdf(victim, *unseen[:2])
@@ -107,7 +107,7 @@ class OfflineLiRA(_Fits):
 
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) from victim (n,), references (r, n), inside (r, n)."""
-        (unseen,) = self.fit(references, ~inside)
+        (unseen,) = self.fit_gaussians(references, ~inside)
         return -norm.logsf(victim, *unseen[:2])
 
 

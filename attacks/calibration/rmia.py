@@ -42,7 +42,9 @@ class _Pairwise:
     ) -> None:
         self.gamma, self.temperature = gamma, temperature
 
-    def share(self, victim: np.ndarray, references: np.ndarray, evidence: Evidence) -> np.ndarray:
+    def share_dominated(
+        self, victim: np.ndarray, references: np.ndarray, evidence: Evidence
+    ) -> np.ndarray:
         """Share (n,) in [0, 1] of the other queries that each dominates."""
         scale = self.temperature * (references.std() or 1.0)
         top = max(victim.max(), references.max())
@@ -60,11 +62,11 @@ class OnlineRMIA(_Pairwise):
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) in [0, 1] from victim (n,), references (r, n), inside (r, n)."""
 
-        def evidence(log_p: np.ndarray) -> np.ndarray:
+        def mean_of_both(log_p: np.ndarray) -> np.ndarray:
             both = np.logaddexp(_log_mean(log_p, inside), _log_mean(log_p, ~inside))
             return both - np.log(2)
 
-        return self.share(victim, references, evidence)
+        return self.share_dominated(victim, references, mean_of_both)
 
 
 class OfflineRMIA(_Pairwise):
@@ -90,25 +92,25 @@ class OfflineRMIA(_Pairwise):
 
     def combine(self, victim: np.ndarray, references: np.ndarray, inside: np.ndarray) -> np.ndarray:
         """Scores (n,) in [0, 1] from victim (n,), references (r, n), inside (r, n)."""
-        a = self.tuned(references, inside) if self.a is None else self.a
-        return self.share(victim, references, partial(_offline_evidence, inside, a))
+        a = self.tune_a(references, inside) if self.a is None else self.a
+        return self.share_dominated(victim, references, partial(_offline_evidence, inside, a))
 
-    def tuned(self, references: np.ndarray, inside: np.ndarray) -> float:
+    def tune_a(self, references: np.ndarray, inside: np.ndarray) -> float:
         """The best `a` where membership is known: references (r, n), inside (r, n)."""
         mixed = [j for j, saw in enumerate(inside) if 0 < saw.sum() < len(saw)]
         if not mixed or (~inside).sum(0).min() < 2:  # one more is needed than the one left out
             return A
 
-        def found(a: float) -> float:
+        def mean_auroc(a: float) -> float:
             areas = []
             for j in mixed:
                 others = np.arange(len(inside)) != j
                 evidence = partial(_offline_evidence, inside[others], a)
-                score = self.share(references[j], references[others], evidence)
+                score = self.share_dominated(references[j], references[others], evidence)
                 areas.append(roc_auc_score(inside[j], score))
             return float(np.mean(areas))
 
-        return max((tenth / 10 for tenth in range(11)), key=found)
+        return max((tenth / 10 for tenth in range(11)), key=mean_auroc)
 
 
 def _offline_evidence(inside: np.ndarray, a: float, log_p: np.ndarray) -> np.ndarray:

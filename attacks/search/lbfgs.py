@@ -25,7 +25,7 @@ class Trial(NamedTuple):
 LineSearch = Generator[np.ndarray, Any, Trial | None]
 
 
-def lbfgs(
+def search_by_lbfgs(
     z0: np.ndarray,
     history: int = 20,
     first_step: float = 1.0,
@@ -49,19 +49,19 @@ def lbfgs(
         return "start not finite"
     memory = memory or Memory(history, len(z))
     while np.abs(gradient).max() > gradient_tolerance:
-        direction = memory.direction(gradient)
+        direction = memory.find_direction(gradient)
         slope = float(gradient @ direction)
         if not slope < 0:
-            memory.clear()
+            memory.forget_pairs()
             continue
         step = 1.0 if memory.size else first_step / float(np.sqrt(-slope))
         found = yield from strong_wolfe(Trial(0.0, loss, slope, z, gradient), direction, step)
         if found is None and not memory.size:
             return "line search failed"
         if found is None:
-            memory.clear()
+            memory.forget_pairs()
             continue
-        memory.add(found.point - z, found.gradient - gradient)
+        memory.add_pair(found.point - z, found.gradient - gradient)
         gain, z, loss, gradient = loss - found.loss, found.point, found.loss, found.gradient
         if gain <= loss_tolerance * abs(loss):
             return "loss stalled"
@@ -82,16 +82,18 @@ def hop_between_minima(
     curvature that is already known, the next one costs a fraction of the first.
     seed: of the jumps, normal with the approximate inverse Hessian as covariance; rise: the loss
     that a jump should add on average, relative to that of the minimum. history, loss_tolerance: as
-    in `lbfgs`; patience: how many hops in a row may find nothing better.
+    in `search_by_lbfgs`; patience: how many hops in a row may find nothing better.
     Source: Wales and Doye 1997, arXiv cond-mat/9803344 (basin-hopping). Deviations: only better
     minima are accepted (no temperature); the length and shape of jumps follow the curvature.
     """
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     best: Run | None = None
     start, memory, misses = z0, Memory(history, len(z0)), 0
     while misses < patience:
-        trial = memory.copy()
-        run = Run(lbfgs(start, first_step=0.5, loss_tolerance=loss_tolerance, memory=trial))
+        trial = memory.copy_pairs()
+        run = Run(
+            search_by_lbfgs(start, first_step=0.5, loss_tolerance=loss_tolerance, memory=trial)
+        )
         yield from go_on(run, None)
         if best is None or run.loss < best.loss:
             best, memory, misses = run, trial, 0
@@ -99,7 +101,7 @@ def hop_between_minima(
             misses += 1
         if not np.isfinite(best.loss) or best.loss == 0:
             return "start not finite" if best.loss else "loss vanished"
-        start = best.best + np.sqrt(2 * rise * best.loss / len(z0)) * memory.draw(draw)
+        start = best.best + np.sqrt(2 * rise * best.loss / len(z0)) * memory.draw_jump(rng)
     return "hops found nothing better"
 
 
@@ -116,15 +118,15 @@ class Memory:
         self.upper, self.gram = np.zeros((2, history, history))
         self.size = 0
 
-    def clear(self) -> None:
+    def forget_pairs(self) -> None:
         """Forget all pairs; the next direction is steepest descent."""
         self.size = 0
 
-    def copy(self) -> Memory:
+    def copy_pairs(self) -> Memory:
         """The same pairs, to be changed independently."""
         return deepcopy(self)
 
-    def add(self, step: np.ndarray, change: np.ndarray) -> None:
+    def add_pair(self, step: np.ndarray, change: np.ndarray) -> None:
         """Keep a pair, dropping the oldest if full; without positive curvature it is ignored."""
         if not step @ change > 1e-12 * (change @ change):
             return
@@ -141,7 +143,7 @@ class Memory:
             self.changes[: self.size] @ change
         )
 
-    def direction(self, gradient: np.ndarray) -> np.ndarray:
+    def find_direction(self, gradient: np.ndarray) -> np.ndarray:
         """-H gradient, (d,)."""
         n = self.size
         if not n:
@@ -154,7 +156,7 @@ class Memory:
         outer = dtrsv(upper, outer, trans=1)
         return scale * (inner @ changes - gradient) - outer @ steps
 
-    def draw(self, generator: np.random.Generator) -> np.ndarray:
+    def draw_jump(self, generator: np.random.Generator) -> np.ndarray:
         """A normal vector (d,) with the approximate inverse Hessian as its covariance.
 
         One BFGS update turns H into V^T H V + s s^T / s.y with V = I - y s^T / s.y; so it turns a

@@ -44,7 +44,7 @@ class Tile(NamedTuple):
     power: Power
 
 
-def nearest(
+def find_nearest(
     blocks: Iterable[tuple[int, Tensor]],
     queries: Tensor,
     k: int,
@@ -62,11 +62,16 @@ def nearest(
     Neighbours and distances are those of a float64 search through all differences.
     device, query_rows, power: see `distance_tiles`.
     Raises UserError if k is larger than the number of samples, or an input cannot be compared.
+
+    >>> samples = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    >>> squared, indices = find_nearest(in_blocks(samples), torch.zeros(1, 2), 2)
+    >>> squared.tolist(), indices.tolist()
+    ([[0.0, 1.0]], [[0, 2]])
     """
     search = Nearest(queries, k)
     for tile in distance_tiles(blocks, queries, device, query_rows, power):
-        search.add(tile)
-    return search.result()
+        search.add_tile(tile)
+    return search.list_nearest()
 
 
 def distance_tiles(
@@ -99,10 +104,10 @@ def distance_tiles(
         centred = torch.sub(block.to(device), centre, out=buffer[: len(block)])
         for row in range(0, len(flat), query_rows):
             rows = slice(row, min(row + query_rows, len(flat)))
-            yield Tile(rows, samples, *summed(flat[rows], centred, power), block, power)
+            yield Tile(rows, samples, *sum_differences(flat[rows], centred, power), block, power)
 
 
-def summed(queries: Tensor, samples: Tensor, power: Power) -> tuple[Tensor, Tensor]:
+def sum_differences(queries: Tensor, samples: Tensor, power: Power) -> tuple[Tensor, Tensor]:
     """`squared_distances` or `absolute_distances`."""
     return (squared_distances if power == 2 else absolute_distances)(queries, samples)
 
@@ -113,6 +118,10 @@ def absolute_distances(queries: Tensor, samples: Tensor) -> tuple[Tensor, Tensor
 
     queries: (q, d), samples: (s, d) -> (q, s) and (q,). The bound is that of a sum in any order,
     with eight more units of rounding, for centring and for comparisons with the result.
+
+    >>> sums, error = absolute_distances(torch.zeros(1, 2), torch.tensor([[3.0, -4.0], [0.0, 1.0]]))
+    >>> sums.tolist(), bool(error < 1e-5)
+    ([[7.0, 1.0]], True)
     """
     found = torch.cdist(queries, samples, p=1)
     largest = queries.abs().sum(1) + samples.abs().sum(1).max()
@@ -129,6 +138,10 @@ def squared_distances(queries: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]
     errors mostly cancel (Higham and Mary 2019, A new approach to probabilistic rounding error
     analysis, theorem 3.1 with lambda = LAMBDA). Deviation: eight more units of rounding, for
     centring, for adding the three terms, and for comparisons with the result.
+
+    >>> sums, error = squared_distances(torch.zeros(1, 2), torch.tensor([[3.0, -4.0], [0.0, 1.0]]))
+    >>> sums.tolist(), bool(error < 1e-3)
+    ([[25.0, 1.0]], True)
     """
     square_q = torch.linalg.vector_norm(queries, dim=1).square()
     square_x = torch.linalg.vector_norm(samples, dim=1).square()
@@ -175,22 +188,22 @@ class Nearest:
         self.indices = np.full((len(queries), k), np.iinfo(np.int64).max)
         self.samples = 0
 
-    def add(self, tile: Tile) -> None:
+    def add_tile(self, tile: Tile) -> None:
         """Take in one tile."""
         self.samples = max(self.samples, tile.samples.stop)
         known = torch.from_numpy(self.distances[tile.queries]).to(tile.sums.device)
-        close = within(tile.sums, tile.error, known)
+        close = may_be_nearest(tile.sums, tile.error, known)
         crowded = close.sum(1) > 2 * self.k + 8
         if crowded.any():
-            close[crowded] = self._refine(tile, close[crowded], crowded, known[crowded])
+            close[crowded] = self._thin_crowded(tile, close[crowded], crowded, known[crowded])
         row, column = close.nonzero().cpu().numpy().T
         row += tile.queries.start
         pairs = self.queries.numpy(), tile.block.numpy(), row, column
         exact = exact_distances(*pairs, tile.power)
-        self._merge(row, column + tile.samples.start, exact)
+        self._merge_pairs(row, column + tile.samples.start, exact)
 
-    def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Distances (n, k) float64 of `nearest`, and indices (n, k) int64, nearest first."""
+    def list_nearest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (n, k) float64 of `find_nearest`, and indices (n, k) int64, nearest first."""
         if self.k > self.samples:
             raise UserError(
                 f"{self.k} nearest neighbours are asked for, but only {self.samples} samples are "
@@ -198,18 +211,18 @@ class Nearest:
             )
         return self.distances, self.indices
 
-    def _refine(self, tile: Tile, close: Tensor, crowded: Tensor, known: Tensor) -> Tensor:
+    def _thin_crowded(self, tile: Tile, close: Tensor, crowded: Tensor, known: Tensor) -> Tensor:
         """Thin out `close` (q, s) where float32 can't tell many samples apart (mode collapse)."""
         columns = close.any(0) & first_copies(tile.block, self.k).to(close.device)
         centre = self.queries.mean(0, dtype=torch.float64)
-        queries = self.queries[tile.queries][crowded.cpu()].double() - centre
-        samples = tile.block[columns.cpu()].double() - centre
-        sums, error = summed(queries.to(close.device), samples.to(close.device), tile.power)
+        queries = (self.queries[tile.queries][crowded.cpu()].double() - centre).to(close.device)
+        samples = (tile.block[columns.cpu()].double() - centre).to(close.device)
+        sums, error = sum_differences(queries, samples, tile.power)
         thinned = torch.zeros_like(close)
-        thinned[:, columns] = within(sums, error, known)
+        thinned[:, columns] = may_be_nearest(sums, error, known)
         return thinned
 
-    def _merge(self, row: np.ndarray, index: np.ndarray, distance: np.ndarray) -> None:
+    def _merge_pairs(self, row: np.ndarray, index: np.ndarray, distance: np.ndarray) -> None:
         """Keep the k best of the old and the new (m,) of each query."""
         changed = np.unique(row)
         row = np.concatenate([np.repeat(changed, self.k), row])
@@ -224,11 +237,16 @@ class Nearest:
 def exact_distances(
     queries: np.ndarray, samples: np.ndarray, row: np.ndarray, column: np.ndarray, power: Power = 2
 ) -> np.ndarray:
-    """Distances (m,) of m pairs of a query (q, d) and a sample (s, d), summed in float64."""
+    """Distances (m,) of m pairs of a query (q, d) and a sample (s, d), summed in float64.
+
+    >>> samples = np.array([[3.0, 4.0], [0.0, 1.0]])
+    >>> exact_distances(np.zeros((1, 2)), samples, row=np.array([0, 0]), column=np.array([1, 0]))
+    array([ 1., 25.])
+    """
     exact = np.empty(len(row))
     step = max(1, 2**17 // samples.shape[1])  # what fits into the processor's cache
 
-    def fill(start: int) -> None:
+    def fill_from(start: int) -> None:
         part = slice(start, start + step)
         difference = queries[row[part]].astype(np.float64)
         difference -= samples[column[part]]
@@ -236,14 +254,18 @@ def exact_distances(
         (np.square if power == 2 else np.abs)(difference, out=difference).sum(1, out=exact[part])
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(fill, range(0, len(row), step)))
+        list(pool.map(fill_from, range(0, len(row), step)))
     return exact
 
 
-def within(sums: Tensor, error: Tensor, known: Tensor) -> Tensor:
+def may_be_nearest(sums: Tensor, error: Tensor, known: Tensor) -> Tensor:
     """Which of sums (q, s), off by up to error (q,), may be among the k smallest, (q, s) bool.
 
     known: (q, k) float64, exact distances to other samples, infinite where there are none yet.
+
+    >>> sums, known = torch.tensor([[5.0, 1.0, 1.1]]), torch.full((1, 1), torch.inf)
+    >>> may_be_nearest(sums, torch.tensor([0.1]), known).tolist()
+    [[False, True, True]]
     """
     k = known.shape[1]
     best = sums.topk(min(k, sums.shape[1]), largest=False).values + error[:, None]
@@ -255,6 +277,9 @@ def first_copies(block: Tensor, k: int) -> Tensor:
     """Which rows of a block (s, d) have fewer than k identical rows before them, (s,) bool.
 
     The others can't be among any query's k nearest, where ties go to the lower index.
+
+    >>> first_copies(torch.tensor([[1.0], [1.0], [2.0], [1.0]]), 2).tolist()
+    [True, True, True, False]
     """
     seen: Counter[bytes] = Counter()
     first = []
@@ -266,6 +291,10 @@ def first_copies(block: Tensor, k: int) -> Tensor:
 
 
 def in_blocks(records: Tensor, rows: int = 2048) -> Iterator[tuple[int, Tensor]]:
-    """Yield records (n, d) in blocks, each with the number of its first one, as `nearest` reads."""
+    """Yield records (n, d) in blocks, each with its first one's number, as `find_nearest` reads.
+
+    >>> [(start, block[:, 0].tolist()) for start, block in in_blocks(torch.arange(3.0)[:, None], 2)]
+    [(0, [0.0, 1.0]), (2, [2.0])]
+    """
     for start in range(0, len(records), rows):
         yield start, records[start : start + rows]

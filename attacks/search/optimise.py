@@ -2,8 +2,8 @@
 
 An optimiser is a generator function for one query. It yields the point (d,) whose loss it wants
 and is sent the answer: the loss, or (loss, gradient (d,)). Step sizes, histories and stopping are
-therefore each query's own, as if it were alone, while `minimise` asks the generative model for the
-points of a whole batch of queries in one call.
+therefore each query's own, as if it were alone, while `minimise_losses` asks the generative model
+for the points of a whole batch of queries in one call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Evaluate = Callable[[np.ndarray, np.ndarray], Any]
 
 @dataclass(frozen=True)
 class Minima:
-    """What `minimise` found for n queries.
+    """What `minimise_losses` found for n queries.
 
     points: (n, d), the best point visited; losses: (n,), inf where no finite loss was met;
     evaluations: (n,), losses asked for; reasons: why each search ended.
@@ -44,7 +44,7 @@ class Run:
         self.best, self.loss, self.evaluations = self.wanted, np.inf, 0
         self.reason = ""
 
-    def answer(self, loss: float, *gradient: np.ndarray) -> None:
+    def take_answer(self, loss: float, *gradient: np.ndarray) -> None:
         """Hand over the answer for `wanted`; sets `reason` at the end. Not finite is inf."""
         loss = loss if np.isfinite(loss) else np.inf
         self.evaluations += 1
@@ -56,7 +56,7 @@ class Run:
             self.reason = end.value
 
 
-def minimise(
+def minimise_losses(
     searches: Iterable[Search],
     evaluate: Evaluate,
     batch_size: int,
@@ -96,7 +96,7 @@ def _advance_searches(active: dict[int, Run], evaluate: Evaluate) -> None:
         *(np.asarray(g, np.float64) for g in gradients),
     ]
     for run, *answer in zip(active.values(), *columns, strict=True):
-        run.answer(*answer)
+        run.take_answer(*answer)
 
 
 def _collect_points(ended: dict[int, Run]) -> Minima:
@@ -146,4 +146,4 @@ def go_on(run: Run, evals: int | None) -> Generator[np.ndarray, Any, None]:
     last = np.inf if evals is None else run.evaluations + evals
     while not run.reason and run.evaluations < last:
         answer = yield run.wanted
-        run.answer(*(answer if isinstance(answer, tuple) else (answer,)))
+        run.take_answer(*(answer if isinstance(answer, tuple) else (answer,)))

@@ -25,7 +25,7 @@ class LineMinimum(NamedTuple):
 LineSearch = Generator[np.ndarray, Any, LineMinimum]
 
 
-def powell(z0: np.ndarray, first_step: float = 0.5, tolerance: float = 1e-6) -> Search:
+def search_by_powell(z0: np.ndarray, first_step: float = 0.5, tolerance: float = 1e-6) -> Search:
     """Minimise along a set of directions in turn from z0 (d,), in float64; is sent the loss alone.
 
     first_step: first trial step along each axis, in units of z. Ends when a whole sweep lowers the
@@ -96,13 +96,13 @@ def line_search(
         known, loss_at_step = loss_at_step, None
         insort(line, (step, (yield point + step * direction) if known is None else known))
         best = min(range(len(line)), key=lambda i: line[i][1])
-        step, promised, curvature = propose(line, best, curvature)
+        step, promised, curvature = propose_step(line, best, curvature)
         if promised <= accuracy * (loss - line[best][1]) + 1e-8 * abs(loss):
             break
     return LineMinimum(*line[best], curvature)
 
 
-def propose(line: Line, best: int, curvature: float) -> tuple[float, float, float]:
+def propose_step(line: Line, best: int, curvature: float) -> tuple[float, float, float]:
     """Next step to try, how far below the best loss it should lie, and the curvature.
 
     line: at least two trials, line[best] the lowest. The parabola goes through the three trials

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from attacks.search.nearest import nearest
+from attacks.search.nearest import find_nearest
 from benchmark.audit.copies import Copies, copies_of
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
@@ -250,7 +250,7 @@ def _closest_released(case: Case, places: np.ndarray) -> tuple[np.ndarray, np.nd
     if "released" not in case.parts:
         return np.full(len(places), -1), np.full(len(places), np.nan)
     view = case.view(FullBlackBox)
-    squared, indices = nearest(view.blocks(), case.queries.records(places), 1)
+    squared, indices = find_nearest(view.blocks(), case.queries.records(places), 1)
     return indices[:, 0], np.sqrt(squared[:, 0])
 
 

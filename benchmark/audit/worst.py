@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from sklearn.ensemble import RandomForestClassifier
 
-from attacks.search.nearest import in_blocks, nearest
+from attacks.search.nearest import find_nearest, in_blocks
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
 from benchmark.measures import metrics
@@ -151,7 +151,7 @@ def _mean_distances(case: Case, places: np.ndarray) -> np.ndarray:
     """Mean distance (p,) of members to the NEIGHBOURS nearest others."""
     records = case.data["members"].records(np.arange(len(case.data["members"].values))).flatten(1)
     many = min(NEIGHBOURS + 1, len(records))
-    squared, _ = nearest(in_blocks(records), case.queries.records(places).flatten(1), many)
+    squared, _ = find_nearest(in_blocks(records), case.queries.records(places).flatten(1), many)
     return np.sqrt(squared[:, 1:]).mean(1) if many > 1 else np.zeros(len(places))
 
 
@@ -199,7 +199,7 @@ def play_games(
     closeness, seen = [], []
     for run in runs:
         released = torch.from_numpy(case.case_of_run(run).parts["released"]).float().flatten(1)
-        squared, _ = nearest(in_blocks(released), records, 1)
+        squared, _ = find_nearest(in_blocks(released), records, 1)
         closeness.append(-np.sqrt(squared[:, 0]))
         seen.append(released[:, :0] if case.given["members"].is_image else released)
     own = np.array(closeness)

@@ -86,7 +86,7 @@ class ImageNet(ImageFeatures):
     def describe(self, records: Tensor) -> Tensor:
         """Images (n, 1 or 3, h, w) in [-1, 1] to (n, 256 or 512)."""
         network = load_features(self.net).to(records.device)
-        return network.maps(classifier_input(records, self.MIN_SIDE))[-1].mean((2, 3))
+        return network.compute_maps(classifier_input(records, self.MIN_SIDE))[-1].mean((2, 3))
 
 
 class Inception(ImageFeatures):

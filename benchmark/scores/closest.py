@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.base import Learnt, some_rows
 from attacks.features import Values
-from attacks.search.nearest import in_blocks, nearest
+from attacks.search.nearest import find_nearest, in_blocks
 from benchmark.data.queries import Queries
 from benchmark.measures.copies import Closest, closest_pairs
 from benchmark.measures.result import Strip
@@ -137,7 +137,7 @@ def _search(records: Tensor, rows: Tensor, k: int, device: torch.device) -> Neig
     candidates behind.
     """
     blocks = in_blocks(records, len(records))
-    return nearest(blocks, rows, k, device=device, query_rows=TOGETHER)
+    return find_nearest(blocks, rows, k, device=device, query_rows=TOGETHER)
 
 
 def _among(records: Tensor, k: int, device: torch.device) -> tuple[np.ndarray, np.ndarray]:

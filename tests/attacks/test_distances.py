@@ -107,7 +107,7 @@ def test_the_query_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_selected_rows_are_those_queries(distance: L2) -> None:
     rows = torch.tensor([2, 0, 2])
     whole = distance(distance.targets(X), Y)
-    found = distance(distance.targets(X).select(rows), Y[rows])
+    found = distance(distance.targets(X).select_rows(rows), Y[rows])
     torch.testing.assert_close(found, whole[rows], rtol=1e-4, atol=1e-6)
     assert (distance(distance.targets(X), X).abs() < 1e-6).all()
 

@@ -65,7 +65,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
     monkeypatch.setattr(adversary, "CHECKPOINT_S", 0.0)
     work, steps = tmp_path / "work", iter(range(100))
     work.mkdir()
-    draws = attack.draws
+    draws = attack.choose_draws
 
     def stopping(self: OwnGan, granted: Any) -> Any:
         positives, negatives = draws(self, granted)
@@ -77,7 +77,7 @@ def test_an_interrupted_training_ends_in_the_same_weights(
 
         return draw, negatives
 
-    monkeypatch.setattr(attack, "draws", stopping)
+    monkeypatch.setattr(attack, "choose_draws", stopping)
     with pytest.raises(KeyboardInterrupt):
         attack(SMALL).learn(images(), work)
     resumed = attack(SMALL).learn(images(), work)

@@ -104,7 +104,7 @@ def test_one_pass_serves_all_radii(
     granted = FullBlackBox(torch.device("cpu"), 64, released)
     balls = Balls(torch.from_numpy(asked), radii)
     for tile in distance_tiles(granted.blocks(rows), balls.queries, query_rows=4):
-        balls.add(tile)
+        balls.add_tile(tile)
     for i, radius in enumerate(radii):
         for form, found in (("share", balls.shares), ("log", balls.logs)):
             expected = by_loop(asked, released, radius, form)

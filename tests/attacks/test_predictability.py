@@ -59,7 +59,7 @@ def test_columns_that_follow_from_others_are_foretold_and_others_are_not(tmp_pat
 
     given = view(rows(0, 900), schema)
     learnt, asked = attack().learn(given, tmp_path), rows(1, 100)
-    held, errors = attack().foretold(learnt, given, torch.from_numpy(asked))
+    held, errors = attack().foretell_columns(learnt, given, torch.from_numpy(asked))
     assert (errors.mean(0)[:3] < 0.03).all()
     assert 0.25 < errors.mean(0)[3] < 0.45  # two random ranks are a third apart
     np.testing.assert_array_equal(held[:, 0], asked[:, :3].argmax(1))

@@ -50,13 +50,13 @@ def test_both_variants_ask_at_even_levels() -> None:
         levels, noise_shape, batch_size = 1000, (1,), 8
 
     view: Any = View()
-    GSA(1, 10, 1.0, 0).features(view, norms, digits(0, 2))
+    GSA(1, 10, 1.0, 0).measure_log_norms(view, norms, digits(0, 2))
     assert asked == [list(range(99, 1000, 100))]
-    found = GSA(2, 10, 1.0, 0).features(view, norms, digits(0, 2))
+    found = GSA(2, 10, 1.0, 0).measure_log_norms(view, norms, digits(0, 2))
     assert asked[1:] == [[level] for level in range(99, 1000, 100)]
     assert found == pytest.approx(torch.full((2, 2), 550.0).log().numpy())
     view.levels = 1
-    GSA(1, 10, 1.0, 0).features(view, norms, digits(0, 2))
+    GSA(1, 10, 1.0, 0).measure_log_norms(view, norms, digits(0, 2))
     assert asked[-1] == [0]
     with pytest.raises(UserError, match="variant"):
         built(GSA, "attack", variant=3, levels=10, regularisation=1.0, seed=0)

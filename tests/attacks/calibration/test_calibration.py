@@ -210,11 +210,11 @@ def test_gaps_that_differ_from_query_to_query_are_kept() -> None:
 def test_offline_rmia_is_tuned_where_membership_is_known(spread: float, expected: float) -> None:
     _, _, references, inside, _, victim = gaussian_scores(8, 400, 8, spread, 2.0)
     calibration = OfflineRMIA()
-    chosen = calibration.tuned(references, inside)
+    chosen = calibration.tune_a(references, inside)
     assert abs(chosen - expected) <= 0.2
     found = calibration.combine(victim, references, inside)
     np.testing.assert_array_equal(found, OfflineRMIA(chosen).combine(victim, references, inside))
-    assert calibration.tuned(references, np.zeros_like(inside)) == A
+    assert calibration.tune_a(references, np.zeros_like(inside)) == A
 
 
 @pytest.mark.parametrize("gamma", [1.0, 1.3])

@@ -17,7 +17,7 @@ from attacks.search.inverse import (
     predicted_codes,
     stretch_coordinates,
 )
-from attacks.search.nearest import nearest
+from attacks.search.nearest import find_nearest
 from victims.access import PartialBlackBox
 
 D, SHAPE = 5, (1, 4, 6)
@@ -89,7 +89,7 @@ def test_a_predicted_code_is_closer_than_the_nearest_samples() -> None:
     starts = start_predicted(released, queries, 3, 0)
     assert starts.shape == (40, 3, D)
     np.testing.assert_array_equal(
-        starts[:, 1:], released.codes[nearest(released.blocks(), queries, 2)[1]]
+        starts[:, 1:], released.codes[find_nearest(released.blocks(), queries, 2)[1]]
     )
     errors = np.square(bent(starts) - bent(hidden)[:, None]).mean(2)
     assert np.median(errors[:, 0]) < 0.5 * np.median(errors[:, 1])

@@ -17,8 +17,8 @@ from attacks.search.nearest import (
     Nearest,
     Power,
     distance_tiles,
+    find_nearest,
     first_copies,
-    nearest,
     squared_distances,
 )
 from victims.access import FullBlackBox
@@ -51,7 +51,7 @@ def check(
     power: Power = 2,
 ) -> None:
     moved = torch.from_numpy(queries).to(device)
-    d2, index = nearest(cut(samples, rows), moved, k, query_rows=query_rows, power=power)
+    d2, index = find_nearest(cut(samples, rows), moved, k, query_rows=query_rows, power=power)
     expected_d2, expected = brute(samples, queries, k, power)
     assert (d2.dtype, index.dtype) == (np.float64, np.int64)
     np.testing.assert_array_equal(index, expected)
@@ -125,7 +125,9 @@ def test_identical_samples_tie_to_the_last_bit(device: str) -> None:
     queries = rng.uniform(-1, 1, (8, 3, 64, 64)).astype(np.float32)
     check(samples, queries, 40, rows=17, device=device)
     found = [
-        nearest(cut(samples, rows), torch.from_numpy(queries).to(device), 40, query_rows=query_rows)
+        find_nearest(
+            cut(samples, rows), torch.from_numpy(queries).to(device), 40, query_rows=query_rows
+        )
         for rows, query_rows in ((90, 8), (17, 3), (1, 1))
     ]
     for d2, index in found:
@@ -161,12 +163,12 @@ def test_one_pass_serves_two_in_any_order() -> None:
     tiles = list(distance_tiles(cut(samples, 30), torch.from_numpy(queries), query_rows=10))
     few, many = (Nearest(torch.from_numpy(queries), k) for k in (2, 60))
     for tile in reversed(tiles):
-        few.add(tile)
-        many.add(tile)
-    np.testing.assert_array_equal(few.result()[1], brute(samples, queries, 2)[1])
-    np.testing.assert_array_equal(many.result()[1], brute(samples, queries, 60)[1])
+        few.add_tile(tile)
+        many.add_tile(tile)
+    np.testing.assert_array_equal(few.list_nearest()[1], brute(samples, queries, 2)[1])
+    np.testing.assert_array_equal(many.list_nearest()[1], brute(samples, queries, 60)[1])
     # and the result is no constant: other queries have other neighbours
-    assert (nearest(cut(samples, 30), flipped, 2)[1] != few.result()[1]).any()
+    assert (find_nearest(cut(samples, 30), flipped, 2)[1] != few.list_nearest()[1]).any()
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -248,7 +250,7 @@ def test_mode_collapse_needs_few_exact_comparisons(monkeypatch: pytest.MonkeyPat
 
 PEAK = """
 import resource, sys, numpy as np, torch
-from attacks.search.nearest import nearest
+from attacks.search.nearest import find_nearest
 def blocks(n):
     for start in range(0, n, 256):
         yield start, torch.rand(256, 4096)
@@ -256,9 +258,9 @@ def peak():
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 queries = torch.rand(600, 4096)
-nearest(blocks(1024), queries, 3, query_rows=128)
+find_nearest(blocks(1024), queries, 3, query_rows=128)
 before = peak()
-nearest(blocks(256 * 28), queries, 3, query_rows=128)
+find_nearest(blocks(256 * 28), queries, 3, query_rows=128)
 print(peak() - before)
 """
 
@@ -274,13 +276,13 @@ def test_bad_input() -> None:
     samples, queries = make("random", 20, 0)
     moved = torch.from_numpy(queries)
     with pytest.raises(UserError, match=r"21 nearest .* only 20"):
-        nearest(cut(samples, 7), moved, 21)
+        find_nearest(cut(samples, 7), moved, 21)
     with pytest.raises(UserError, match="is 0; it must be at least 1"):
-        nearest(cut(samples, 7), moved, 0)
+        find_nearest(cut(samples, 7), moved, 0)
     with pytest.raises(UserError, match="not finite or too large"):
-        nearest(cut(samples, 7), moved * np.nan, 2, power=1)
+        find_nearest(cut(samples, 7), moved * np.nan, 2, power=1)
     with pytest.raises(UserError, match="48 values each but released samples 16"):
-        nearest(cut(samples[:, 0], 7), moved, 2)
+        find_nearest(cut(samples[:, 0], 7), moved, 2)
     for value in (np.nan, np.inf, 1e30):
         with pytest.raises(UserError, match="not finite or too large"):
-            nearest(cut(samples, 7), moved * value, 2)
+            find_nearest(cut(samples, 7), moved * value, 2)

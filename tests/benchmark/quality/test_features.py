@@ -40,7 +40,7 @@ def test_large_images_are_not_enlarged_and_rows_are_independent():
     images = torch.tanh(torch.randn(4, 3, 80, 80, generator=torch.Generator().manual_seed(0)))
     found = ImageNet().describe(images)
     torch.testing.assert_close(found[1:3], ImageNet().describe(images[1:3]))
-    torch.testing.assert_close(found, load_features("alex").maps(images)[-1].mean((2, 3)))
+    torch.testing.assert_close(found, load_features("alex").compute_maps(images)[-1].mean((2, 3)))
 
 
 def test_an_image_measure_names_its_own_distance_and_never_fid():
