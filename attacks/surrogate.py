@@ -39,6 +39,13 @@ class Surrogate(Learns):
     of one table.
     Deviations: the source learns from surrogates of other models' releases what losses mean; here
     the loss itself is the score, and calibration compares it with surrogates of reference models.
+
+    It finds less than distances do, because it hardly learns its samples by heart. One TabDDPM of
+    250 person-years of `randhie_mixed` saw each 1 500 times; 250 members stood against 2 000
+    others. The victim's own loss had an AUROC of 0.915. A surrogate of 1 000 samples, each seen 375
+    times, had 0.622; seen 750 times 0.633; of 8 000 samples, each seen 94 times, 0.600. It told its
+    own samples from others with 0.71, 0.75 and 0.63. The closest sample by Gower's distance had
+    0.660 of 1 000 samples and 0.729 of 8 000.
     """
 
     access = FullBlackBox
