@@ -61,6 +61,25 @@ def column(page: Any, name: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("width", [1200, 380])
+def test_nothing_in_a_finding_lies_on_something_else(
+    chromium: Any, written: Path, width: int
+) -> None:
+    """A class of two pages, read by one style sheet, once put each verdict on its claim."""
+    page, _, _ = opened(chromium, written, width)
+    overlaps = page.evaluate(
+        """() => [...document.querySelectorAll(".finding")].flatMap(finding => {
+          const claim = finding.querySelector("h3").getBoundingClientRect();
+          return [...finding.querySelectorAll("b, p, summary")]
+            .filter(part => part.getBoundingClientRect().top < claim.bottom - 1)
+            .map(part => part.textContent);
+        })"""
+    )
+    assert page.locator(".finding").count() >= 10
+    assert overlaps == []
+
+
+@pytest.mark.slow
 def test_the_page_sorts_filters_and_asks_for_nothing(chromium: Any, written: Path) -> None:
     page, errors, asked = opened(chromium, written, 1200)
     rows = column(page, "victim")

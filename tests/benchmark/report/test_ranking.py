@@ -43,6 +43,22 @@ def stored(job: Job) -> JobResult:
     return known_result(job, {(n, "none"): None if n in lacks else s for n, s in asked.items()})
 
 
+def test_intervals_over_two_unlike_victims_stay_between_0_and_1(fill: Fill) -> None:
+    """Student's with one degree of freedom is wider than all that an AUROC can be."""
+
+    def unlike(job: Job) -> JobResult:
+        far = 40 if job.choices["victim"] == "vae" else 0
+        return known_result(job, {("full_black_box", "none"): far})
+
+    words = ["victim=dcgan,vae", "seed=0", "calibration=none", "attack=[full_black_box]"]
+    (row,) = ranked(studies_of(fill(unlike, "ranking", *words))).standings.to_dict("records")
+    assert row["victims"] == 2
+    for measure in ("auroc", "tpr_at_1"):
+        ends = row[f"{measure}_low"], row[measure], row[f"{measure}_high"]
+        assert all(np.isnan(ends)) or 0.0 <= ends[0] <= ends[1] <= ends[2] <= 1.0
+    assert (row["auroc_low"], row["auroc_high"]) == (0.0, 1.0)
+
+
 def test_an_entry_of_one_s_own_stands_beside_what_is_stored(fill: Fill, tmp_path: Path) -> None:
     studies = [*studies_of(fill(stored, "ranking", *WORDS, THEIRS))]
     studies += studies_of(fill(stored, "ranking", *WORDS, MINE))
