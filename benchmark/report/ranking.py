@@ -112,9 +112,8 @@ def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.Data
         results = [result for own in victims.values() for result in own.values()]
         numbers = {"mean_rank": ranks.get(entry, np.nan)}
         for column in ("auroc", "tpr_at_1"):
-            mean = _over_victims(_own_numbers(victims, column))
-            low, high = np.clip([mean.low, mean.high], 0.0, 1.0)  # of few victims it is beyond
-            numbers |= {column: mean.mean, f"{column}_low": low, f"{column}_high": high}
+            mean = _over_victims(_own_numbers(victims, column)).within_unit()
+            numbers |= {column: mean.mean, f"{column}_low": mean.low, f"{column}_high": mean.high}
         for column in ("evaluations", "seconds"):
             numbers[column] = float(
                 pd.Series([r.row.get(column) for r in results], dtype=float).mean()

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from benchmark.measures.estimate import over_seeds, wider_side
 from benchmark.measures.metrics import auroc, auroc_interval, score_interval
 from benchmark.measures.numbers import format_percent, spaced_name
-from benchmark.measures.rates import clopper_pearson, tpr_at_fpr, tpr_interval
+from benchmark.measures.rates import FPR_COLUMNS, clopper_pearson, tpr_at_fpr, tpr_interval
 from benchmark.measures.top_half import SET, Accuracy, judge_sets_by_top_half, share_in_top_half
 from benchmark.report.collect import Outcome, Row, Study
 from benchmark.report.published import PUBLISHED, checked_rows
@@ -81,7 +81,7 @@ MEASURES = {
 """Papers that print an AUROC or a TPR are taken to query all training records, and as many others.
 The interval of a published TPR takes its threshold as given, so it is a little short."""
 
-FPR = 0.01
+FPR = FPR_COLUMNS["tpr_at_1"]
 """Of the true positive rates that papers print."""
 
 CELL = ["data", "victim", "attack", "measure"]
@@ -174,7 +174,7 @@ def over_all_seeds(found: list[Accuracy]) -> Accuracy:
     if len(found) == 1:
         return found[0]
     mean = over_seeds([own.value for own in found], [wider_side(*own) for own in found])
-    return Accuracy(mean.mean, max(mean.low, 0.0), min(mean.high, 1.0)) if found else NO_NUMBER
+    return Accuracy(*mean.within_unit()[:3]) if found else NO_NUMBER
 
 
 NO_NUMBER = Accuracy(np.nan, np.nan, np.nan)
