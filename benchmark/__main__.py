@@ -119,7 +119,7 @@ def command() -> None:
     if any(word.lstrip("+").startswith("sweep=") for word in words) and set(flags) <= MANY:
         with suppress(Exception):  # what is wrong with a command line, Hydra says itself
             lines = [part.words for part in compose.parts_of_sweep(words)]
-    if len(lines) == 1:  # as it was written: an option's value must stay behind it
+    if lines == [words]:  # as it was written: an option's value must stay behind it
         sys.exit(_exit_code(sys.argv[1:]))
     _plan(words)
     apart = [_in_own_folder(line, number) for number, line in enumerate(lines, 1)]

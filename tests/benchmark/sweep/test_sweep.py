@@ -233,6 +233,13 @@ def test_parts_run_one_after_the_other(
     assert "4 jobs, 0 with a result" in out[: out.index("2 jobs, 0 with a result")]
 
 
+def test_a_single_part_is_run_as_it_says(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[DictConfig] = []
+    monkeypatch.setattr(program, "_job", done.append)
+    assert command("+sweep=tables", "study.parts=[{victim: tvae}]", "data=randhie_mixed", "-m") == 1
+    assert [config.victim._target_ for config in done] == ["victims.tvae.TVAE"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*names("sweep")} - OF_OTHERS))
 def test_every_sweep_runs_at_smoke_scale(
