@@ -13,13 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from attacks.lpips_weights import Net, backbone_weights
-from attacks.search.nearest import Power
+from attacks.search.nearest import Power, find_nearest
+from victims.access import FullBlackBox
 from victims.errors import UserError
 
 TINY = 1e-12
@@ -68,6 +70,18 @@ class Distance(ABC):
     @abstractmethod
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,) of reconstructions (n, *shape), made from codes z (n, z_dim) if given."""
+
+
+def nearest_samples(
+    distance: Distance, view: FullBlackBox, queries: Tensor, count: int
+) -> np.ndarray:
+    """Rows (n, count) of the released samples nearest to queries (n, *shape), nearest first.
+
+    By L2, or by a distance of columns itself.
+    """
+    own = distance.of(view)
+    blocks = ((start, own.scaled(block)) for start, block in view.blocks())
+    return find_nearest(blocks, own.scaled(queries), count, device=view.device, power=own.power)[1]
 
 
 class Compares:

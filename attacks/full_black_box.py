@@ -7,8 +7,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from attacks.distances import Compares, Distance
-from attacks.search.nearest import find_nearest
+from attacks.distances import Compares, Distance, nearest_samples
 from victims.access import FullBlackBox
 
 
@@ -38,7 +37,7 @@ class NearestSample(Compares):
 
     def reconstruct(self, view: FullBlackBox, queries: Tensor) -> tuple[np.ndarray, Tensor]:
         """Losses (n,) and the best released sample for each query (n, *shape)."""
-        near = self._nearest_candidates(view, queries)
+        near = nearest_samples(self.distance, view, queries, self.candidates)
         losses, best = [], []
         rows = max(1, view.batch_size // self.candidates)
         for start in range(0, len(queries), rows):
@@ -49,13 +48,6 @@ class NearestSample(Compares):
             losses.append(loss[np.arange(len(choice)), choice])
             best.append(view.released[indices[np.arange(len(choice)), choice]])
         return np.concatenate(losses), torch.from_numpy(np.concatenate(best))
-
-    def _nearest_candidates(self, view: FullBlackBox, queries: Tensor) -> np.ndarray:
-        """The candidates of each query (n, candidates), of columns that are scaled first."""
-        own = self.distance.of(view)
-        blocks = ((start, own.scaled(block)) for start, block in view.blocks())
-        asked = own.scaled(queries)
-        return find_nearest(blocks, asked, self.candidates, device=view.device, power=own.power)[1]
 
     @torch.no_grad()
     def _losses_of_candidates(

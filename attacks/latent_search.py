@@ -12,39 +12,46 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from tqdm import tqdm
 
-from attacks.distances import Compares, Distance, Targets
+from attacks.distances import Compares, Distance, Targets, nearest_samples
 from attacks.search.inverse import predicted_codes, stretch_coordinates
 from attacks.search.lbfgs import hop_between_minima
-from attacks.search.nearest import find_nearest
 from attacks.search.optimise import Search, halve_budget, minimise_losses, stretch_search
 from attacks.search.powell import search_by_powell
 from victims.access import PartialBlackBox, WhiteBox
 
-Starts = Callable[[PartialBlackBox, Tensor, int, int], np.ndarray]
-"""View, queries (n, *shape), how many starts, seed -> latent codes (n, starts, z_dim)."""
+Starts = Callable[[PartialBlackBox, Tensor, int, int, Distance], np.ndarray]
+"""View, queries (n, *shape), how many starts, seed, distance -> codes (n, starts, z_dim)."""
 
 
-def start_nearest(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
-    """The codes of the nearest released samples by L2."""
-    return view.codes[find_nearest(view.blocks(), queries, count, device=view.device)[1]]
+def start_nearest(
+    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
+) -> np.ndarray:
+    """The codes of the nearest released samples, see `nearest_samples`."""
+    return view.codes[nearest_samples(distance, view, queries, count)]
 
 
-def start_predicted(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
+def start_predicted(
+    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
+) -> np.ndarray:
     """The codes that a regression on the released samples predicts; beyond the first, nearest."""
     first = predicted_codes(view, queries)[:, None]
     if count == 1:
         return first
-    return np.concatenate([first, start_nearest(view, queries, count - 1, seed)], 1)
+    return np.concatenate([first, start_nearest(view, queries, count - 1, seed, distance)], 1)
 
 
-def start_zero(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
+def start_zero(
+    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
+) -> np.ndarray:
     """The centre of the latent space; starts beyond the first are random."""
-    codes = start_random(view, queries, count, seed).copy()
+    codes = start_random(view, queries, count, seed, distance).copy()
     codes[:, 0] = 0.0
     return codes
 
 
-def start_random(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
+def start_random(
+    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
+) -> np.ndarray:
     """Codes from the prior, the same for every query: none depends on its place in the batch."""
     codes = np.random.default_rng(seed).standard_normal((count, view.z_dim))
     return np.broadcast_to(codes, (len(queries), count, view.z_dim))
@@ -64,8 +71,9 @@ class LatentSearch(Compares, ABC):
     """Minimise the distance between a query and G(z) over z; score = minus the least distance.
 
     distance: how reconstruction and query are compared, latent regulariser included.
-    start: where it begins: `nearest` (codes of the nearest released samples), `predicted` (the code
-    that a regression of the released codes on their samples predicts), `zero`, `random`.
+    start: where it begins: `nearest` (codes of the nearest released samples, by L2 or by a distance
+    of mixed columns itself), `predicted` (the code that a regression of the released codes on their
+    samples predicts), `zero`, `random`.
     starts: how many searches a query gets; they share its budget by successive halving.
     max_evals: generator evaluations for each query, over all its starts.
     seed: of random starts, and of hops between minima.
@@ -108,7 +116,8 @@ class LatentSearch(Compares, ABC):
         """Losses (n,) and the best G(z) found for each query (n, *shape)."""
         with torch.no_grad():
             targets = self.distance.of(view).targets(queries.to(view.device))
-        codes = STARTS[self.start](view, queries, self.starts, self.seed).astype(np.float64)
+        choose, given = STARTS[self.start], (self.starts, self.seed, self.distance)
+        codes = choose(view, queries, *given).astype(np.float64)
         optimiser = self.choose_optimiser(view)
         searches = (self._share_budget([optimiser(z0) for z0 in starts]) for starts in codes)
 

@@ -14,10 +14,16 @@ from scipy.spatial.distance import cdist
 from attacks.distances import L2
 from attacks.features import PrincipalComponents, Values
 from attacks.full_black_box import NearestSample
+from attacks.latent_search import start_nearest
 from attacks.mixed import Gower, Standardised
 from attacks.monte_carlo import CLOSEST, MonteCarlo
 from attacks.nearest_record import ClosestRecord, ClosestRecordRatio, NeighbourDensity
-from victims.access import AccessibleEncoder, FullBlackBox, FullBlackBoxWithReference
+from victims.access import (
+    AccessibleEncoder,
+    FullBlackBox,
+    FullBlackBoxWithReference,
+    PartialBlackBox,
+)
 from victims.errors import Unsuited, UserError
 from victims.schema import Column, Schema
 
@@ -129,6 +135,10 @@ def test_the_closest_sample_by_gower_need_not_be_close_by_euclid() -> None:
     assert found.tolist() == [[0, 0, 1]]
     assert losses == pytest.approx(1 / 3)
     assert NearestSample(L2(), 1).reconstruct(own, torch.zeros(1, 3))[1][0, 0] == pytest.approx(0.4)
+    codes = np.arange(3, dtype=np.float32)[:, None]  # searches of the latent space begin there, too
+    chosen = PartialBlackBox(own.device, 8, released, codes, lambda z: z, schema=columns)
+    for distance, nearest in ((Gower(), 1), (L2(), 0)):
+        assert start_nearest(chosen, torch.zeros(1, 3), 1, 0, distance).tolist() == [[[nearest]]]
 
 
 def test_features_are_standardised_and_no_unit_matters(tmp_path: Path) -> None:

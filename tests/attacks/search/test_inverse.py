@@ -8,6 +8,7 @@ import torch
 from scipy.linalg import sqrtm
 from sklearn.kernel_ridge import KernelRidge
 
+from attacks.distances import L2
 from attacks.latent_search import start_predicted
 from attacks.search.inverse import (
     DAMPING,
@@ -86,7 +87,7 @@ def test_a_predicted_code_is_closer_than_the_nearest_samples() -> None:
         drawn *= np.sqrt(D) / np.linalg.norm(drawn, axis=1, keepdims=True)
     released = view(codes, bent(codes))
     queries = torch.from_numpy(bent(hidden).reshape(40, *SHAPE)).float()
-    starts = start_predicted(released, queries, 3, 0)
+    starts = start_predicted(released, queries, 3, 0, L2())
     assert starts.shape == (40, 3, D)
     np.testing.assert_array_equal(
         starts[:, 1:], released.codes[find_nearest(released.blocks(), queries, 2)[1]]
