@@ -30,6 +30,8 @@ GROUPED = re.compile(GROUPS % ",'’ _" + r"(\.[0-9]*)?|" + INDIAN)
 COMMA = re.compile(r"[+-]?[0-9]+(,[0-9]+)?([eE][+-]?[0-9]+)?")
 COMMA_GROUPED = re.compile(GROUPS % ".'’ _" + r"(,[0-9]*)?")
 INTERVAL = re.compile(r"[\[(]\s*([^,;\s]+)\s*[,;]\s*([^,;\s]+)\s*[\])]")
+DURATION = re.compile(r"(-?[0-9]+) days?(?:,? \+?([0-9]{1,2}):([0-9]{2}):([0-9]{2}(?:\.[0-9]+)?))?")
+"""As pandas and Python write them: -1 days +23:00:00 is an hour less than nothing."""
 DAYS: tuple[str, ...] = (
     "%d/%m/%Y",
     "%m/%d/%Y",
@@ -104,6 +106,9 @@ def _parse_value(text: str, comma: bool) -> float | None:
             return None
         finite = [end for end in ends if end is not None and np.isfinite(end)]
         return float(np.mean(finite)) if finite else None
+    if match := DURATION.fullmatch(text):
+        days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return days + (hours * 3600 + minutes * 60 + seconds) / 86400
     text = _bare_number(text)
     plain, grouped = (COMMA, COMMA_GROUPED) if comma else (PLAIN, GROUPED)
     if not plain.fullmatch(text) and not grouped.fullmatch(text):
@@ -131,6 +136,15 @@ def read_numbers(
             f"column {column!r} holds numbers with and without {' '.join(sorted(signs - {''}))}, "
             f"or with several: give all in one unit, or {how.setting('categorical', column)}"
         )
+    durations = [text for text in known if DURATION.fullmatch(text)]
+    if durations and len(durations) < len(known):
+        other = next(text for text in known if text not in durations)
+        raise UserError(
+            f"column {column!r} holds durations ({durations[0]!r}) and plain numbers ({other!r}): "
+            f"give all in one unit, or {how.setting('categorical', column)}"
+        )
+    if durations:
+        return known, "durations (in days)"
     what = "numbers"
     if any("," in text and not INTERVAL.fullmatch(text) for text in known):
         sign = "for decimals" if comma else "between thousands"

@@ -52,8 +52,9 @@ class Table:
     A column holds numbers where most of its cells are finite numbers, true or false; then a row
     with another cell is corrupt. Every other column is a category. Codes such as 007 are text.
     Blanks around a cell or a name do not count. Numbers and dates may be written as audits take
-    them (`benchmark.data.notation`): dates become days since 1970, intervals their middle. Scales
-    and bins are those of all rows, members or not; the facts record them.
+    them (`benchmark.data.notation`): dates become days since 1970, durations days,
+    intervals their middle. Scales and bins are those of all rows, members or not; the facts record
+    them.
 
     file: .csv, .tsv (either also .gz or .zip), .parquet, .feather or .xlsx (needs openpyxl), with a
     header.

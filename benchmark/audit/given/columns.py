@@ -41,8 +41,9 @@ def convert_columns(
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Inputs with equal columns as numbers (float64, NaN is missing) and text ("" is missing).
 
-    Dates become days since 1970, intervals their middle. Also returns what was decided, a sentence
-    each. Raises UserError where a column can be read in several ways, or in none.
+    Dates become days since 1970, durations days, intervals their middle. Also returns what was
+    decided, a sentence each. Raises UserError where a column can be read in several ways, or in
+    none.
     """
     first = next(iter(frames.values()))
     if unknown := [column for column in how.categorical if column not in first.columns]:

@@ -210,6 +210,19 @@ def test_dates_of_parquet_are_days(tmp_path):
     assert data.values.tolist() == [[1, 0, 1], [0, 1, 2], [18292, 0, 3]]
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_durations_are_days_as_in_audits(tmp_path, ending):
+    frame = pd.DataFrame({"stay": pd.to_timedelta(["36h", None, "-1h"]), "n": [1, 2, 3]})
+    file = tmp_path / f"t.{ending}"
+    frame.to_csv(file, index=False) if ending == "csv" else frame.to_parquet(file)
+    data = prepared(Table(str(file)), tmp_path / "out")
+    back = data.schema.table_of_rows(data.values)
+    np.testing.assert_allclose(back["stay"], [1.5, np.nan, -1 / 24], rtol=1e-6)
+    assert data.facts["written"] == {"stay": "durations (in days)"}
+    audited, _ = convert_columns({"members": read_table("members", file)}, Written())
+    np.testing.assert_allclose(audited["members"]["stay"], back["stay"], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "said"),
     [
@@ -217,6 +230,7 @@ def test_dates_of_parquet_are_days(tmp_path):
         ("a\n2020-01-31\n2020-02-01\nsoon\n", {}, r"data.missing=\[soon\]"),
         ("a\tb\n1,5\t1.5\n", {}, r"data.decimal='\.' or ','"),
         ("a\n$5\n3\n7%\n", {}, r"data.categorical=\[a\]"),
+        ("a\n1 days\n3\n", {}, "durations .* and plain numbers"),
         ("a\n1\n", {"dates": "%Q"}, "data.dates=%Q: it is no format"),
         ("a;b\n1,5;2\n", {}, "are its columns separated by ';'"),
         ("a\n1\n", {"decimal": ";"}, "data.decimal"),

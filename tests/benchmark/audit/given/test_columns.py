@@ -26,6 +26,9 @@ from benchmark.data.notation import Written
 from victims.errors import UserError
 
 
+DURATIONS = [1.5, -1 / 24, 1 + 0.5 / 86400, 3]
+
+
 def read(how: Written | None = None, **inputs: list[Any]) -> dict[str, list[Any]]:
     """A column `x` of each input as it is read."""
     frames = {name: pd.DataFrame({"x": cells}) for name, cells in inputs.items()}
@@ -57,6 +60,7 @@ def refusal(how: Written | None = None, **inputs: list[Any]) -> str:
         (["01/31/2020", "2/1/2020", "1/1/1970"], [18292, 18293, 0]),
         ([datetime.date(1970, 1, 2), datetime.date(1970, 1, 1), None], [1, 0, np.nan]),
         (pd.to_timedelta(["1D", "12h", "0h"]).tolist(), [1, 0.5, 0]),
+        (["1 days 12:00:00", "-1 days +23:00:00", "1 day, 0:00:00.5", "3 days"], DURATIONS),
         (["2", "?", "NA"], [2, np.nan, np.nan]),
         ([Decimal("0.25"), Decimal("sNaN"), None], [0.25, np.nan, np.nan]),
     ],
@@ -97,6 +101,7 @@ def test_a_code_is_text_for_itself(odd: list[Any]) -> None:
         ({"a": [["list"], ["list"]]}, "it holds a list"),
         ({"a": ["12%", "0.5"]}, "with and without %"),
         ({"a": ["$12"], "b": ["€5"]}, "or with several"),
+        ({"a": ["1 days 12:00:00"], "b": ["36"]}, "durations ('1 days 12:00:00') and plain"),
     ],
 )
 def test_what_may_mean_two_things_is_refused(inputs: dict[str, list[Any]], said: str) -> None:
