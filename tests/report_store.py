@@ -108,4 +108,12 @@ def study_of(jobs: Sequence[Job], result: Callable[[Job], JobResult], name: str)
     """A study of results that no store holds."""
     outcomes = (Outcome(job, DONE, Record(result(job), Path())) for job in jobs)
     about = jobs[0].config.study
-    return Study(name, name, about.get("x"), (), tuple(outcomes), absent=about.get("absent", "-"))
+    return Study(
+        name,
+        name,
+        about.get("x"),
+        (),
+        tuple(outcomes),
+        axis=about.get("axis", ""),
+        absent=about.get("absent", "-"),
+    )

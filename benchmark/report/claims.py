@@ -26,7 +26,8 @@ class Claim:
     estimate, where it is not the score's. study: the sweep that it is measured on. margin: the
     smallest effect worth the claim. of, repetitions: what is counted as a repetition, and how many
     are needed. voids: checks that void a result, beside errors. is_leak: whether it is about
-    attacks, and so tested in two scores; {score} in `test` stands for either. source: whose it is.
+    attacks, and so tested in two scores; {score} in `test` stands for either.
+    at_each_size: whether its parts are sizes of the training set. source: whose it is.
     """
 
     says: str
@@ -39,6 +40,7 @@ class Claim:
     repetitions: int = 3
     voids: tuple[str, ...] = (COLLAPSE, SPLIT_LEAKS)
     is_leak: bool = True
+    at_each_size: bool = False
     source: str = PAPER
 
 
@@ -146,52 +148,57 @@ CLAIMS = (
     Claim(
         "Diffusion models leak more than GANs, each through its own access.",
         "{score} of the first attack on a diffusion model's denoiser minus that of the "
-        "discriminator attack on a GAN with the same training records, mean over sizes of the "
+        "discriminator attack on a GAN with the same training records, at each size of the "
         "training set",
         "{score}",
         "diffusion",
         0.01,
         measures.diffusion_leaks_more,
+        at_each_size=True,
         source=OURS,
     ),
     Claim(
         "A diffusion model's samples leak little where its denoiser leaks much.",
         "{score} of the first attack on the denoiser minus that of the full black box, same "
-        "queries, mean over sizes of the training set",
+        "queries, at each size of the training set",
         "{score}",
         "diffusion",
         0.1,
         measures.samples_leak_less,
+        at_each_size=True,
         source=OURS,
     ),
     Claim(
         "PIA beats the loss attack on diffusion models.",
-        "{score} of PIA minus that of the denoising loss, same queries, mean over sizes of the "
+        "{score} of PIA minus that of the denoising loss, same queries, at each size of the "
         "training set",
         "{score}",
         "diffusion",
         0.01,
         measures.pia_beats_the_loss,
+        at_each_size=True,
         source=OURS,
     ),
     Claim(
         "Gradients of the weights tell more than questions to the denoiser.",
         "{score} of the attack on the weights' gradients minus that of the first attack on the "
-        "denoiser, same queries, mean over sizes of the training set",
+        "denoiser, same queries, at each size of the training set",
         "{score}",
         "diffusion",
         0.01,
         measures.gradients_beat_questions,
+        at_each_size=True,
         source=OURS,
     ),
     Claim(
         "Mirrored training images defend a diffusion model.",
         "{score} of the first attack on the denoiser where training images were not mirrored, "
-        "minus that where half of them were, mean over sizes of the training set",
+        "minus that where half of them were, at each size of the training set",
         "{score}",
         "diffusion",
         0.01,
         measures.flips_defend,
+        at_each_size=True,
         source=OURS,
     ),
 )

@@ -19,7 +19,7 @@ from benchmark.measures.estimate import Estimate, Z, over_seeds, wider_side
 from benchmark.measures.metrics import auroc_errors
 from benchmark.measures.numbers import count_of
 from benchmark.measures.rates import FPR_COLUMNS
-from benchmark.report.collect import Group, Outcome, Row, Study, victim_numbers
+from benchmark.report.collect import Group, Outcome, Row, Study, setting_of, victim_numbers
 from victims.access import ordered_pairs
 
 Score = Literal["auroc", "tpr_at_1"]
@@ -89,6 +89,25 @@ def mean_over(found: BySeed, what: str) -> Estimate:
         raise Lacking(f"no victim has {what} for every seed")
     means = [mean_of([numbers[where] for where in both]) for numbers in found.values()]
     return of_seeds(means, (where.victim for where in both))
+
+
+def at_each_size(study: Study, found: BySeed, what: str) -> dict[str, Estimate]:
+    """`mean_over` of each size of the training set: what holds at one need not hold at another.
+
+    Of the sizes that every seed has.
+    """
+    sizes: dict[int, list[Group]] = {}
+    for group in in_every_seed(found):
+        job = next(iter(study.groups[group].values())).job
+        sizes.setdefault(int(setting_of(job, str(study.x))), []).append(group)
+    if not sizes:
+        raise Lacking(f"no victim has {what} for every seed")
+    return {
+        f"{size} {study.axis}": mean_over(
+            {seed: {at: own[at] for at in groups} for seed, own in found.items()}, what
+        )
+        for size, groups in sorted(sizes.items())
+    }
 
 
 def of_seeds(numbers: Sequence[Number], victims: Iterable[str]) -> Estimate:

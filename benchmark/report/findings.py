@@ -72,14 +72,20 @@ class Finding:
 
     @property
     def scope(self) -> str:
-        """How many victims it is about: 1 victim, 7 victims of 5 families; "" without any."""
+        """How many victims it is about: 1 victim, 7 victims of 5 families; "" without any.
+
+        Where each size of the training set is tested by itself, with these sizes.
+        """
         victims = dict.fromkeys(name for part in self.parts.values() for name in part.victims)
         if not victims:
             return ""
+        sizes = f": {', '.join(self.parts)}" if self.claim.at_each_size else ""
         if len(victims) == 1:
-            return f"1 victim ({next(iter(victims))})"
+            return f"1 victim ({next(iter(victims))}){sizes}"
         families = {self.families.get(name, name) for name in victims}
-        return f"{count_of(len(victims), 'victims')} of {count_of(len(families), 'families')}"
+        return (
+            f"{count_of(len(victims), 'victims')} of {count_of(len(families), 'families')}{sizes}"
+        )
 
     @property
     def least(self) -> tuple[str, Estimate]:

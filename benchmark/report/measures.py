@@ -21,6 +21,7 @@ from benchmark.report.evidence import (
     Evidence,
     Lacking,
     Number,
+    at_each_size,
     difference_of,
     first_number,
     frechet_distance,
@@ -183,25 +184,25 @@ def diffusion_leaks_more(evidence: Evidence) -> dict[str, Estimate]:
             for other, theirs in gans.get(seed, {}).items():
                 if same_but_for(evidence.study, group, other, "victim"):
                     found.setdefault(seed, {})[group] = difference_of(number, theirs)
-    return {"denoiser": mean_over(found, "a denoiser, and a GAN with the same records")}
+    return at_each_size(evidence.study, found, "a denoiser, and a GAN with the same records")
 
 
 def samples_leak_less(evidence: Evidence) -> dict[str, Estimate]:
     """The denoiser against released samples."""
     gains = evidence.gains((DENOISER, "none"), ("full_black_box", "none"))
-    return {"denoiser": mean_over(_usual(evidence, gains), "both attacks")}
+    return at_each_size(evidence.study, _usual(evidence, gains), "both attacks")
 
 
 def pia_beats_the_loss(evidence: Evidence) -> dict[str, Estimate]:
     """Two attacks of one access."""
     gains = evidence.between(Row("pia", "none"), Row("denoising_loss", "none"))
-    return {"pia": mean_over(_usual(evidence, gains), "both attacks")}
+    return at_each_size(evidence.study, _usual(evidence, gains), "both attacks")
 
 
 def gradients_beat_questions(evidence: Evidence) -> dict[str, Estimate]:
     """Weight gradients against the denoiser."""
     gains = evidence.gains((GRADIENTS, "none"), (DENOISER, "none"))
-    return {"gradients": mean_over(_usual(evidence, gains), "both attacks")}
+    return at_each_size(evidence.study, _usual(evidence, gains), "both attacks")
 
 
 def flips_defend(evidence: Evidence) -> dict[str, Estimate]:
@@ -214,7 +215,7 @@ def flips_defend(evidence: Evidence) -> dict[str, Estimate]:
             pair = (plain.value_of(FLIP), mirrored.value_of(FLIP)) == (False, True)
             if pair and same_but_for(study, plain, mirrored, FLIP):
                 found.setdefault(seed, {})[plain] = difference_of(own[plain], own[mirrored])
-    return {"denoiser": mean_over(found, "an attack with and without mirrored images")}
+    return at_each_size(study, found, "an attack with and without mirrored images")
 
 
 # --- parts of them --------------------------------------------------------------------------------

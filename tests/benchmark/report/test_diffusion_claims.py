@@ -57,16 +57,36 @@ def test_claims_that_are_true_hold(jobs: list[Job]) -> None:
     for name, own in ours.items():
         assert own.verdict == HOLDS, (name, own.reason)
     gains = [known_auroc(20 + seed) - known_auroc(12 + seed) for seed in range(3)]
-    more = ours["diffusion_leaks_more"].parts["denoiser"]
-    assert more.mean == pytest.approx(np.mean(gains))  # of the usual victims, none of few steps
+    for part in ours["diffusion_leaks_more"].parts.values():
+        assert part.mean == pytest.approx(np.mean(gains))  # of the usual victims, none of few steps
     flips = [known_auroc(20 + seed) - known_auroc(12 + seed) for seed in range(3)]
-    assert ours["flips_defend"].parts["denoiser"].mean == pytest.approx(np.mean(flips))
-    assert ours["samples_leak_less"].scope == "1 victim (ddpm)"
+    assert [*ours["flips_defend"].parts] == ["16 training records", "24 training records"]
+    assert ours["flips_defend"].weakest[1].mean == pytest.approx(np.mean(flips))
+    text = "1 victim (ddpm): 16 training records, 24 training records"
+    assert ours["samples_leak_less"].scope == text
 
 
 def test_claims_that_are_false_do_not_hold(jobs: list[Job]) -> None:
     for name, own in found(jobs, FALSE, flipped=-8).items():
         assert own.verdict == FAILS, (name, own.reason)
+
+
+def test_what_holds_at_one_size_alone_does_not_hold(jobs: list[Job]) -> None:
+    """On 16 records PIA is far ahead of the loss, on 24 as far behind: their mean says nothing."""
+
+    def result(job: Job) -> JobResult:
+        ahead = 20 if job.config.split.members == 16 else 8
+        return made(TRUE | {"pia": ahead})(job)
+
+    found = judge_claims([study_of(jobs, result, "diffusion")])
+    (own,) = (own for own in found if own.claim.measure.__name__ == "pia_beats_the_loss")
+    assert own.verdict == FAILS
+    assert "(24 training records)" in own.reason
+    one = [job for job in jobs if job.config.split.members == 16]
+    found = judge_claims([study_of(one, result, "diffusion")])
+    (own,) = (own for own in found if own.claim.measure.__name__ == "pia_beats_the_loss")
+    assert own.verdict == HOLDS
+    assert own.scope == "1 victim (ddpm): 16 training records"
 
 
 def test_what_makes_no_difference_is_not_claimed(jobs: list[Job]) -> None:
