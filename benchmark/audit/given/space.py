@@ -24,9 +24,8 @@ from benchmark.config.quoting import pasted
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.files import merged_by_float32
 from victims.errors import UserError
+from victims.schema import MAX_LEVELS
 
-MAX_CATEGORIES = 500
-"""Different values of a column of categories; more is free text, a date or an identifier."""
 ROW_NUMBERS = 20
 """So many whole numbers without a repetition can be."""
 INDEX = ("index", "id", "row", "row_id", "")
@@ -203,11 +202,11 @@ def _kind_of_column(column: str, frames: Mapping[str, pd.DataFrame], basis: str)
 
 
 def _levels_of_column(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """All values of a category, sorted; more than MAX_CATEGORIES are none."""
+    """All values of a category, sorted; more than MAX_LEVELS are none."""
     levels = sorted(set().union(*(as_text(frame[column]).unique() for frame in frames.values())))
-    if len(levels) > MAX_CATEGORIES:
+    if len(levels) > MAX_LEVELS:
         raise UserError(
-            f"column {column!r} has {len(levels)} different values, more than {MAX_CATEGORIES}: is "
+            f"column {column!r} has {len(levels)} different values, more than {MAX_LEVELS}: is "
             f"it text, a date or an identifier? {pasted('records.ignore', column)} leaves it out"
         )
     return levels
