@@ -25,7 +25,6 @@ from benchmark.data.dataset import in_memory
 from benchmark.data.notation import Written
 from victims.errors import UserError
 
-
 DURATIONS = [1.5, -1 / 24, 1 + 0.5 / 86400, 3]
 
 
