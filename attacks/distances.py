@@ -6,20 +6,17 @@ often as an optimiser needs. Everything is differentiable in reconstructions and
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import NonNegativeFloat
-from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch import Tensor
 
-from attacks.lpips_weights import Net, backbone_weights
+from attacks.lpips_network import Features, classifier_input, load_features
+from attacks.lpips_weights import Net
 from attacks.search.nearest import Power, find_nearest
 from victims.access import FullBlackBox
 from victims.errors import UserError
@@ -131,8 +128,8 @@ class LPIPS(Distance):
     """Learned perceptual distance between images: differences of a classifier's features.
 
     Source: Zhang, Isola, Efros, Shechtman, Wang 2018, arXiv 1801.03924, version 0.1 of its linear
-    heads, equal to the package `lpips` on the same images. Deviations: grey images are repeated to
-    three channels, and small images are enlarged, bilinearly (the last layer of AlexNet is empty
+    heads, equal to the package `lpips` on the same images. Deviations: grey images count as three
+    equal channels, and small images are enlarged, bilinearly (the last layer of AlexNet is empty
     under 31 pixels; the heads were fitted on 64x64 patches).
     net: backbone, `alex` or `vgg`.
     min_side: pixels to which a shorter side is enlarged.
@@ -214,60 +211,3 @@ class L2LPIPS(Distance):
         if z is None:
             return loss
         return loss + self.latent * (z.square().sum(1) - z.shape[1]).square()
-
-
-def classifier_input(x: Tensor, min_side: int) -> Tensor:
-    """Images (n, 1 or 3, h, w) as three channels with no side under `min_side`, bilinearly.
-
-    >>> tuple(classifier_input(torch.zeros(2, 1, 16, 24), min_side=32).shape)
-    (2, 3, 32, 48)
-    """
-    small = min(x.shape[2:])
-    if small < min_side:
-        x = interpolate(x, scale_factor=min_side / small, mode="bilinear")
-    return x.expand(-1, 3, -1, -1)
-
-
-@cache
-def load_features(net: str) -> Features:
-    """LPIPS's network with ImageNet weights; one in a process, shared by all distances."""
-    return Features(net).eval().requires_grad_(False)
-
-
-class Features(nn.Module):
-    """Images (n, 3, h, w) in [-1, 1] to five feature maps; LPIPS is their squared distance.
-
-    Each map is normalised over channels and multiplied by the root of the head's weights (none
-    is negative): the weighting is then paid once for a query, not at each comparison.
-    """
-
-    def __init__(self, net: str) -> None:
-        super().__init__()
-        weights = backbone_weights(net)  # first: it raises a clear error for an unknown net
-        import lpips  # imports torchvision, seconds
-
-        with warnings.catch_warnings():  # of torchvision, about how the package calls it
-            warnings.simplefilter("ignore", UserWarning)
-            # On "meta", which holds no numbers: the package draws a whole classifier at random.
-            with torch.device("meta"):
-                package = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
-        own = {
-            name: weights["features." + name.split(".", 1)[1]] for name in package.net.state_dict()
-        }
-        package.net.load_state_dict(own, assign=True)
-        self.scale, self.net = lpips.ScalingLayer(), package.net
-        path = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
-        heads = torch.load(path, map_location="cpu", weights_only=True)
-        roots = [heads[f"lin{i}.model.1.weight"].clamp(min=0).sqrt() for i in range(5)]
-        self.roots = nn.ParameterList(roots)
-
-    def compute_maps(self, x: Tensor) -> list[Tensor]:
-        """The classifier's five feature maps (n, channels, h, w) as they are."""
-        return list(self.net(self.scale(x)))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Weighted, normalised feature maps."""
-        return [
-            map / (map.square().sum(1, keepdim=True).sqrt() + 1e-10) * root
-            for map, root in zip(self.compute_maps(x), self.roots, strict=True)
-        ]

@@ -1,4 +1,4 @@
-"""How commands start: what they load, and how OpenMP's idle threads wait."""
+"""How commands start: what they load, how OpenMP's idle threads wait, what memory is kept."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ sys.argv[1:] = ["--help"]
 import benchmark.__main__
 with contextlib.suppress(SystemExit):
     benchmark.__main__.command()
+"""
+STEPS = """
+import benchmark, resource, torch
+def work():
+    for _ in range(5):
+        [torch.zeros(4, 2**20) for _ in range(2)]
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 STORED = "import benchmark.__main__, benchmark.job.record, benchmark.show.output"
 AUDIT = "import benchmark.audit.run, attacks.density, attacks.distances"
@@ -54,3 +64,13 @@ def test_a_way_of_waiting_that_a_user_chose_stays(own: dict[str, str]) -> None:
     shown = "import benchmark, os; print(os.environ.get('OMP_WAIT_POLICY'))"
     expected = own.get("OMP_WAIT_POLICY", "None")
     assert started(shown, **own).stdout.splitlines()[0] == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc hands memory back so eagerly")
+def test_memory_that_a_step_frees_serves_the_next_step() -> None:
+    kept, usual = (
+        int(started(STEPS, **own).stdout.splitlines()[0])
+        for own in ({}, {"MALLOC_TRIM_THRESHOLD_": "131072"})
+    )
+    assert kept < 1000  # pages of 4 KiB, where a step takes 8192
+    assert usual > 5 * 8000  # a user's own setting stays

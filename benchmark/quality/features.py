@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from attacks.distances import classifier_input, load_features
+from attacks.lpips_network import classifier_input, load_features
 from attacks.lpips_weights import Net, answered_in_time, cache_folder
 from benchmark.quality.likeness import (
     correlation_error,

@@ -10,8 +10,9 @@ from conftest import built, digits
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from attacks.distances import L2, L2LPIPS, LPIPS, Euclidean, load_features
-from attacks.lpips_weights import backbone_weights
+from attacks.distances import L2, L2LPIPS, LPIPS, Euclidean
+from attacks.lpips_network import load_features
+from attacks.lpips_weights import Net, backbone_weights
 from victims.errors import UserError
 
 X, Y = digits(0, 4), digits(1, 4)
@@ -48,10 +49,15 @@ def test_l2_is_the_mean_over_pixels() -> None:
     torch.testing.assert_close(distance(distance.targets(X), Y), expected)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_lpips_and_its_gradient_equal_the_package(channels: int) -> None:
-    x, y = (images.expand(-1, channels, -1, -1).clone() for images in (X, Y))
-    distance, reference = LPIPS("alex"), package("alex")
+@pytest.mark.parametrize(("net", "channels", "side"), [
+    ("alex", 1, 32), ("alex", 3, 32), ("alex", 3, 36), ("alex", 1, 64), ("vgg", 1, 32),
+])  # fmt: skip
+def test_lpips_and_its_gradient_equal_the_package(net: Net, channels: int, side: int) -> None:
+    x, y = (
+        interpolate(images, side, mode="bilinear").expand(-1, channels, -1, -1).clone()
+        for images in (X, Y)
+    )
+    distance, reference = LPIPS(net), package(net)
     ours, theirs = y.clone().requires_grad_(True), y.clone().requires_grad_(True)
     a = distance(distance.targets(x), ours)
     wide = (x.expand(-1, 3, -1, -1), theirs.expand(-1, 3, -1, -1))

@@ -14,12 +14,13 @@ from conftest import TABLES, Shared, digits, fit_in, names, records
 from hydra.utils import get_class
 from omegaconf import DictConfig
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmark.config.build import build
 from victims.access import AccessibleDiscriminator, WhiteBox, ordered_pairs
 from victims.base import NonFiniteLoss, Victim
 from victims.errors import NoAccess, UserError
+from victims.networks import ToImage
 from victims.training.batches import Batches
 from victims.training.train import CHECKPOINT, WEIGHTS, Training, load_victim
 from victims.wgan_gp import WGANGP
@@ -322,3 +323,18 @@ def test_a_view_that_extends_another_is_more_access() -> None:
     assert ("full_black_box", "white_box") in found
     assert not [pair for pair in found if "reference" in pair[1] or "shadows" in pair[1]]
     assert not [pair for pair in found if pair[0] == pair[1]]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_step_to_an_image_is_a_transposed_convolution(channels: int) -> None:
+    torch.manual_seed(0)
+    own, x = ToImage(6, channels), torch.randn(3, 6, 5, 5, requires_grad=True)
+    usual = nn.ConvTranspose2d(6, channels, 4, 2, 1)
+    usual.load_state_dict(own.state_dict())
+    found, expected = own(x), usual(x)
+    torch.testing.assert_close(found, expected)
+    direction = torch.randn_like(found)
+    ours = torch.autograd.grad((found * direction).sum(), [x, *own.parameters()])
+    theirs = torch.autograd.grad((expected * direction).sum(), [x, *usual.parameters()])
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)

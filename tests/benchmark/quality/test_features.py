@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from torch_fidelity import feature_extractor_inceptionv3 as package
 from torch_fidelity import metric_fid
 
-from attacks.distances import load_features
+from attacks.lpips_network import load_features
 from benchmark.config.build import build
 from benchmark.quality.features import Columns, ImageNet, Inception
 from benchmark.quality.likeness import frechet_distance, precision_recall
