@@ -80,8 +80,8 @@ class Package(Victim):
                 self._records_as_asked(all_records(records, size)), **self._discrete_columns()
             )
         with seeded_generators(seed + 1), self._errors_in_one_line("sample"):
-            found = generator.sample(len(self.drawn))
-        self.drawn.copy_(torch.from_numpy(self._rows_of_sample(found)))
+            rows = self._rows_of_sample(generator.sample(len(self.drawn)))
+        self.drawn.copy_(torch.from_numpy(rows))
 
     def configure_optimizers(self) -> None:
         """There is nothing to optimise."""
@@ -137,7 +137,12 @@ class Package(Victim):
             names = [column.name for column in self.columns.columns]
             if missing := [name for name in names if name not in found]:
                 raise UserError(f"victim.make={self.make}: sample gives no column {missing[0]!r}")
-            found = self.columns.rows_of_table(found)
+            try:
+                found = self.columns.rows_of_table(found)
+            except UserError as error:
+                raise UserError(
+                    f"victim.make={self.make}: sample gives what no record holds: {error}"
+                ) from error
         rows = np.asarray(found, np.float32)
         if rows.shape != self.drawn.shape:
             raise UserError(

@@ -38,6 +38,8 @@ class Resampler:
         if isinstance(self.records, np.ndarray):
             return self.records[rows][:, : -1 if self.fails == "columns" else None], rows
         found = self.records.iloc[rows]
+        spoilt = {"level": {"city": "Mars"}, "text": {"age": "old"}, "missing": {"age": np.nan}}
+        found = found.assign(**spoilt.get(self.fails, {}))
         return found.drop(columns="age") if self.fails == "columns" else found
 
 
@@ -84,6 +86,13 @@ def test_it_is_a_full_black_box_and_not_private(tmp_path: Path) -> None:
     [
         ("table", "fit", r"fit fails \(out of luck\)"),
         ("table", "columns", "sample gives no column 'age'"),
+        (
+            "table",
+            "level",
+            "make=.* sample gives what no record holds: column 'city': 'Mars' is none",
+        ),
+        ("table", "missing", "make=.* sample gives what .*: column 'age': a number is missing"),
+        ("table", "text", "make=.*: sample fails .*'old'"),
         ("rows", "columns", r"sample gives \(9, 2\), \(9, 3\) is needed"),
     ],
 )
