@@ -56,7 +56,7 @@ def understand_column(
         known, what = found or read_numbers(name, different, comma, how)
         numbers = np.array([known.get(text, np.nan) for text in texts], np.float64)
         finite = np.isfinite(numbers)
-        if finite.sum() >= MOSTLY * (~missing).sum():
+        if (~np.isnan(numbers)).sum() >= MOSTLY * (~missing).sum():
             missing |= texts == UNKNOWN
             faulty = ~finite & ~missing if gaps else ~finite
             return Cells(name, texts, np.where(finite, numbers, np.nan), faulty, what)

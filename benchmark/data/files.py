@@ -175,12 +175,22 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
 
 
 def columns_of(header: Sequence[str], wanted: Sequence[str], path: Path) -> list[int]:
-    """Where the wanted columns stand, in any case of letters; raises UserError without one."""
-    names = [name.strip().lower() for name in header]
-    for name in wanted:
-        if name.lower() not in names:
-            raise UserError(f"{path} has no column {name!r}; its columns are {', '.join(header)}")
-    return [names.index(name.lower()) for name in wanted]
+    """Where the wanted columns stand, if need be in another case of letters.
+
+    Raises UserError without one, and where several have its name.
+    """
+    names = [name.strip() for name in header]
+    return [_place_of_column(name, names, path) for name in wanted]
+
+
+def _place_of_column(wanted: str, names: list[str], path: Path) -> int:
+    alike = [i for i, name in enumerate(names) if name.lower() == wanted.lower()]
+    found = [i for i in alike if names[i] == wanted] or alike
+    if not found:
+        raise UserError(f"{path} has no column {wanted!r}; its columns are {', '.join(names)}")
+    if len(found) > 1:
+        raise UserError(f"{path}: {len(found)} columns are named {wanted!r}; rename all but one")
+    return found[0]
 
 
 OnError = Literal["raise", "skip"]

@@ -210,6 +210,22 @@ def test_dates_of_parquet_are_days(tmp_path):
     assert data.values.tolist() == [[1, 0, 1], [0, 1, 2], [18292, 0, 3]]
 
 
+def test_columns_are_found_by_their_names_and_none_twice(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("A,a,b\n1,2,3\n4,5,6\n")
+    assert prepared(Table(str(file)), tmp_path / "out").values.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert prepared(Table(str(file), ["B"]), tmp_path / "b").values.tolist() == [[3], [6]]
+    file.write_text("a,a,b\n1,2,3\n4,5,6\n")
+    with pytest.raises(UserError, match="2 columns are named 'a'; rename all but one"):
+        Table(str(file)).prepare(tmp_path / "two")
+
+
+def test_a_column_that_is_infinite_throughout_is_no_category(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\ninf,1\ninf,2\n")
+    with pytest.raises(UserError, match=r"2 of 2 rows of t\.csv cannot be used"):
+        Table(str(tmp_path / "t.csv")).prepare(tmp_path / "out")
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_durations_are_days_as_in_audits(tmp_path, ending):
     frame = pd.DataFrame({"stay": pd.to_timedelta(["36h", None, "-1h"]), "n": [1, 2, 3]})
