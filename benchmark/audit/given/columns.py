@@ -211,6 +211,7 @@ def _decide_column(
         )
     if not codes:
         _refuse_mostly_numbers(column, present, different, odd)
+        _refuse_changed_type(column, present, odd)
     return dict(inputs), "codes with leading zeros, kept as text" if codes else "categories"
 
 
@@ -234,6 +235,19 @@ def _refuse_mostly_numbers(
         raise UserError(
             f"column {column!r} holds numbers with the unit {found.pop()!r}: give the numbers "
             f"alone, or {pasted('records.categorical', column)}"
+        )
+
+
+def _refuse_changed_type(column: str, present: Mapping[str, np.ndarray], odd: list[str]) -> None:
+    """Raise UserError where one input holds nothing but numbers and another none."""
+    is_text = {name: np.isin(cells[cells != ""], odd) for name, cells in present.items()}
+    numbers = [name for name, found in is_text.items() if not found.any()]
+    text = [name for name, found in is_text.items() if found.all()]
+    if numbers and text:
+        raise UserError(
+            f"column {column!r} holds numbers in {list_names(numbers)} but text in "
+            f"{list_names(text)} ({list_names([repr(cell) for cell in odd])}); mend one, or "
+            f"{pasted('records.categorical', column)}"
         )
 
 

@@ -71,6 +71,8 @@ def test_cells_mean_numbers(cells: list[Any], numbers: list[float]) -> None:
 def test_the_other_inputs_decide_too() -> None:
     assert read(a=["1,550"], b=["1,5"]) == {"a": [1.55], "b": [1.5]}
     assert read(a=["1/2/1970"], b=["13/1/1970"]) == {"a": [31.0], "b": [12.0]}
+    sizes = {"a": ["2", "3+", "S", "S", "S"], "b": ["2", "2"]}
+    assert read(**sizes) == sizes  # numbers are among the levels of both
     assert read(a=["7"], b=["007"]) == {"a": ["7"], "b": ["007"]}
     assert read(a=["2020-01-01"], b=[pd.Timestamp("2020-01-01")])["a"] == [18262.0]
     how = Written(decimal=",")
@@ -100,6 +102,7 @@ def test_a_code_is_text_for_itself(odd: list[Any]) -> None:
         ({"a": [["list"], ["list"]]}, "it holds a list"),
         ({"a": ["12%", "0.5"]}, "with and without %"),
         ({"a": ["$12"], "b": ["€5"]}, "or with several"),
+        ({"a": ["3"], "b": ["red", "blue", "grey"]}, "numbers in a but text in b ('blue'"),
         ({"a": ["1 days 12:00:00"], "b": ["36"]}, "durations ('1 days 12:00:00') and plain"),
     ],
 )
