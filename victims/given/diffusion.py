@@ -17,6 +17,9 @@ from victims.given.networks import ENTRY, as_network, call_named, make_ready, on
 from victims.given.pipelines import Pipeline, of_object, open_folder
 from victims.variation import vary_records
 
+LEVELS = 11
+"""Even noise levels at which a model is tried."""
+
 
 class Diffusion:
     """A diffusion model of one's own: the noise in a record at a level, and the schedule.
@@ -106,7 +109,7 @@ class Diffusion:
             check_model(there, lambda x: self.decode(self.encode(x)), x, tuple(x.shape[1:]), advice)
         x = self.encode(x)
         self._refuse_others(tuple(x.shape[1:]))
-        for t in (0, len(self.signal) // 2, len(self.signal) - 1):
+        for t in np.linspace(0, len(self.signal) - 1, LEVELS, dtype=int).tolist():
             told = partial(self._told_at, t)
             check_model(f"{self.name} at level {t}", told, x, tuple(x.shape[1:]), advice)
 

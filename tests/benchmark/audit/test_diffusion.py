@@ -213,8 +213,9 @@ def test_a_spoilt_folder_is_one_line_before_any_attack(
     assert "\n" not in str(raised.value)
 
 
-def nan_at_the_end(x: Tensor, t: Tensor) -> Tensor:
-    return torch.where(t.view(-1, 1, 1, 1) > 900, x * float("nan"), x)
+def nan_at(level: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """A network that fails at a level, and at those within 50."""
+    return lambda x, t: torch.where((t.view(-1, 1, 1, 1) - level).abs() <= 50, x * float("nan"), x)
 
 
 MODELS: list[tuple[Any, Any, str]] = [
@@ -225,7 +226,8 @@ MODELS: list[tuple[Any, Any, str]] = [
     (lambda x: x, SIGNAL, "at level 0: it fails on an input"),
     (lambda x, t: x[:, :, :4], SIGNAL, "it gives shape (8, 1, 4, 8), (8, 1, 8, 8) is needed"),
     (lambda x, t: torch.randn_like(x), SIGNAL, "another output when it is asked again"),
-    (nan_at_the_end, SIGNAL, "at level 999: 8 of 8 outputs hold NaN"),
+    (nan_at(950), SIGNAL, "at level 999: 8 of 8 outputs hold NaN"),
+    (nan_at(200), SIGNAL, "at level 199: 8 of 8 outputs hold NaN"),
     (3, SIGNAL, "a int is no diffusion model"),
 ]
 
