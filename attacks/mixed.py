@@ -90,7 +90,10 @@ class OfColumns(Distance):
     def learn_factors(self, view: Any) -> np.ndarray:
         """The `compute_factors` of a view; raises Unsuited where its columns are not known."""
         if getattr(view, "schema", None) is None:
-            raise Unsuited("what the columns are is not known in this access; use distance=l2")
+            raise Unsuited(
+                "what the columns are is not known in this access; use distance=l2, or the attack "
+                "without a distance of its own"
+            )
         return self.compute_factors(view)
 
     def of(self, view: Any) -> Distance:

@@ -19,7 +19,7 @@ def stages_of(shape: tuple[int, ...]) -> int:
     if len(shape) != 3:
         raise UserError(
             f"this victim makes images, but a record has shape {shape}; "
-            "for tables try victim=vae_table"
+            "for tables try victim=vae_table, for mixed columns victim=tab_ddpm"
         )
     _, height, width = shape
     doublings = height.bit_length() - 3
