@@ -1,12 +1,15 @@
 """How much of its speed a job keeps beside other work, by how idle OpenMP threads wait.
 
-    python bench/busy.py [--seconds 8] [--rounds 3]
+And what it gains because freed memory stays with the process.
+
+    python bench/busy.py [--seconds 5] [--rounds 2] [--every-way]
 
 Training is that of the default victim; the attack is the white box on it, untrained. Each runs with
 1 and 2 threads, alone and beside one process that keeps a core busy. The ways of waiting take turns
 within a round, so that whatever else the machine does hits all of them alike. A speed alone is the
 best of the rounds: other work can only lower it. The fair share of two cores is 2/3 of that speed
-for 2 threads beside one, and all of it for 1 thread.
+for 2 threads beside one, and all of it for 1 thread. Without `--every-way` three ways are tried:
+libgomp's, this project's, and this project's with memory as glibc treats it.
 """
 
 from __future__ import annotations
@@ -30,9 +33,13 @@ WAYS: dict[str, dict[str, str]] = {
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     "spins 1000": {"GOMP_SPINCOUNT": "1000"},
     "spins 10000": {"GOMP_SPINCOUNT": "10000"},
+    "passive, glibc": {"OMP_WAIT_POLICY": "PASSIVE", "MALLOC_PERTURB_": "0"},
 }
+USUAL = "as libgomp does"
 OWN = "passive"
-"""What `benchmark/__init__.py` sets."""
+"""What `benchmark/__init__.py` sets, beside memory."""
+GLIBC = "passive, glibc"
+"""The same with freed memory handed back: any setting of malloc switches ours off."""
 FAIR = {1: 1.0, 2: 2 / 3}
 
 
@@ -43,25 +50,27 @@ class Over(Exception):
 def main() -> None:
     """Print speeds of every way, relative to the usual one alone; then the goals."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--every-way", action="store_true")
     wanted = parser.parse_args()
+    ways = [*WAYS] if wanted.every_way else [USUAL, OWN, GLIBC]
     for work in ("training", "attack"):
         for threads in (1, 2):
-            table(work, threads, wanted.seconds, wanted.rounds)
+            table(work, threads, ways, wanted.seconds, wanted.rounds)
 
 
-def table(work: str, threads: int, span: float, rounds: int) -> None:
+def table(work: str, threads: int, ways: list[str], span: float, rounds: int) -> None:
     """A line for each way."""
-    idle: dict[str, list[float]] = {way: [] for way in WAYS}
-    busy: dict[str, list[float]] = {way: [] for way in WAYS}
+    idle: dict[str, list[float]] = {way: [] for way in ways}
+    busy: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
-        for way in WAYS:
+        for way in ways:
             idle[way].append(speed(work, threads, span, way))
             with competitor():
                 busy[way].append(speed(work, threads, span, way))
-    usual = max(idle["as libgomp does"])
-    for way in WAYS:
+    usual = max(idle[USUAL])
+    for way in ways:
         alone, beside = max(idle[way]) / usual, median(busy[way]) / usual
         print(
             f"{work}, {threads} threads, {way:16} alone {alone:.2f}  beside {beside:.2f}",
@@ -69,12 +78,15 @@ def table(work: str, threads: int, span: float, rounds: int) -> None:
         )
     kept = [own / usual / FAIR[threads] for own in busy[OWN]]
     note(f"{work}, {threads} threads, alone", "libgomp's way", max(idle[OWN]) / usual, ">= 0.97")
+    kept_memory = max(idle[OWN]) / max(idle[GLIBC])
+    note(f"{work}, {threads} threads, memory kept", "memory handed back", kept_memory, ">= 1")
     note(f"{work}, {threads} threads, beside a busy process", "fair share", kept, ">= 0.5")
 
 
 def speed(work: str, threads: int, span: float, way: str) -> float:
     """Units of work a second, in a process of its own."""
-    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    ours = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
+    clean = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("MALLOC_")}
     environment = clean | {"OMP_NUM_THREADS": str(threads)} | WAYS[way]
     command = [sys.executable, __file__, work, str(span)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
