@@ -14,13 +14,12 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from attacks.base import Learnt, some_rows
-from attacks.mixed import OfColumns, is_mixed, standardising_factors
-from attacks.search.nearest import Power
+from attacks.mixed import ByColumns, OfColumns, is_mixed, standardising_factors
 from victims.access import FullBlackBox
 from victims.errors import UserError
 
 
-class Values:
+class Values(ByColumns):
     """The records as they are: pixels, or a table's columns; mixed ones standardised.
 
     distance: of tables, how columns are compared instead: `attacks.mixed.Gower`.
@@ -29,26 +28,13 @@ class Values:
     computed: ClassVar[bool] = False
     """Whether features take time to compute: then those of the released samples are kept."""
 
-    distance: OfColumns | None = None
-
     def __init__(self, distance: OfColumns | None = None) -> None:
         self.distance = distance
 
-    @property
-    def power(self) -> Power:
-        """Of the differences between features, whose sum compares records."""
-        return 2 if self.distance is None else self.distance.power
-
-    def refuse(self, shape: tuple[int, ...]) -> None:
-        """Raise UserError where records of this shape have no such feature."""
-        if self.distance is not None:
-            self.distance.refuse(shape)
-
     def learn(self, view: FullBlackBox) -> Learnt:
         """What has to be known before records can be looked at."""
-        if self.distance is not None:
-            return {"scale": self.distance.learn_factors(view)}
-        return {"scale": standardising_factors(view)} if is_mixed(view) else {}
+        factors = self.learn_factors(view)
+        return {} if factors is None else {"scale": factors}
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Records (n, *shape) -> features (n, d) float32."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from attacks.base import some_rows
 from attacks.distances import TINY, Distance, Targets
+from attacks.search.nearest import Power
 from victims.access import FullBlackBox
 from victims.errors import Unsuited, UserError
 
@@ -147,3 +148,29 @@ class Standardised(OfColumns):
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
         return ((targets.tensors[0] - self.scaled(x_hat)).square().sum(1) + TINY).sqrt()
+
+
+class ByColumns:
+    """An attack or a feature that compares tables column by column.
+
+    distance: how columns are compared; None for the standardised distance of mixed columns, and for
+    records of one kind as they are.
+    """
+
+    distance: OfColumns | None = None
+
+    @property
+    def power(self) -> Power:
+        """Of the differences between places, whose sum compares records."""
+        return 2 if self.distance is None else self.distance.power
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError where the distance does not compare records of this shape."""
+        if self.distance is not None:
+            self.distance.refuse(shape)
+
+    def learn_factors(self, view: FullBlackBox) -> np.ndarray | None:
+        """What places are multiplied by, (d,); None for records of one kind."""
+        if self.distance is not None:
+            return self.distance.learn_factors(view)
+        return standardising_factors(view) if is_mixed(view) else None

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.base import Learns, Learnt
-from attacks.mixed import OfColumns, is_mixed, standardising_factors
+from attacks.mixed import ByColumns, OfColumns
 from attacks.search.nearest import find_nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference
 
@@ -19,7 +19,7 @@ TINY = 1e-12
 """Under a logarithm: a record may equal its nearest ones."""
 
 
-class ClosestRecord(Learns):
+class ClosestRecord(ByColumns, Learns):
     """DCR: score = minus the distance to the closest released sample.
 
     Practice: the distance to the closest record, as in the package SDMetrics and many reports on
@@ -36,11 +36,6 @@ class ClosestRecord(Learns):
     def __init__(self, distance: OfColumns | None = None) -> None:
         self.distance = distance
 
-    def refuse(self, shape: tuple[int, ...]) -> None:
-        """Raise UserError where the distance does not compare records of this shape."""
-        if self.distance is not None:
-            self.distance.refuse(shape)
-
     @property
     def samples_needed(self) -> int:
         """How many released samples there must be."""
@@ -48,12 +43,10 @@ class ClosestRecord(Learns):
 
     def learn(self, view: FullBlackBox, work: Path) -> Learnt:
         """The factor of each column."""
-        if self.distance is not None:
-            return {"scale": self.distance.learn_factors(view)}
+        if (factors := self.learn_factors(view)) is not None:
+            return {"scale": factors}
         if view.released.ndim > 2:
             return {"scale": np.ones(1, np.float32)}
-        if is_mixed(view):
-            return {"scale": standardising_factors(view)}
         spread = np.std(view.released, axis=0, dtype=np.float64)
         varies = spread > 1e-12
         return {"scale": np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)}
@@ -71,11 +64,10 @@ class ClosestRecord(Learns):
                 yield start, block.flatten(1) * scale
 
         flat = queries.flatten(1).cpu() * scale
-        power = 2 if self.distance is None else self.distance.power
         found, _ = find_nearest(
-            scaled_blocks(), flat, self.neighbours, device=view.device, power=power
+            scaled_blocks(), flat, self.neighbours, device=view.device, power=self.power
         )
-        return found ** (1 / power)
+        return found ** (1 / self.power)
 
 
 class ClosestRecordRatio(ClosestRecord):
