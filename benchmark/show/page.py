@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 
 from benchmark.data import tiles
@@ -50,8 +51,7 @@ def render_job(result: JobResult) -> str:
         sets=_set_figure(result),
         detected=detection_sentences(result.detection),
         histograms=_score_histograms(result),
-        canaries=None if result.canaries.empty else canary_texts(result.canaries),
-        canary_headline="" if result.canaries.empty else canary_sentence(result.canaries),
+        audit=_one_run_audit(result.canaries),
         copies=None if result.copies.empty else copied(result.copies),
         closest=closest_pictures(result.closest),
         row_pairs=[],
@@ -92,10 +92,11 @@ def _roc_figures(result: JobResult) -> dict[str, Markup]:
     }
 
 
-def _sets_figure(result: JobResult) -> Markup | None:
-    if result.sets.empty:
-        return None
-    return inline_figure(figures.draw_set_accuracy(result), "sets")
+def _one_run_audit(canaries: pd.DataFrame) -> dict[str, Any]:
+    """The sentence and the table of the one-run audit; empty without one."""
+    if canaries.empty:
+        return {}
+    return {"sentence": canary_sentence(canaries), "table": canary_texts(canaries)}
 
 
 def _set_figure(result: JobResult) -> Markup | None:

@@ -61,12 +61,12 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(f"  differential privacy: ε = {promise.promised}, {promise.terms}")
     if not result.canaries.empty:
         console.print(texts_as_table("one-run audit of ε", canary_texts(result.canaries)))
+        console.print(f"  {escape(canary_sentence(result.canaries))}")
     if not result.copies.empty:
         console.print(texts_as_table("copies of records among the samples", copied(result.copies)))
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
-    told = [canary_sentence(result.canaries)] if not result.canaries.empty else []
-    for line in [*told, *_victim_lines(result), *detection_sentences(result.detection)]:
+    for line in [*_victim_lines(result), *detection_sentences(result.detection)]:
         console.print(f"  {escape(line)}")
     for check in result.checks:
         console.print(escape(f"  {check.level}: {check.name}: {check.message}"))
