@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark.config.build import CONF, build
 from benchmark.config.cluster import requeue_when_told, task
 from benchmark.config.commandline import one_line, register_resolvers, run
+from benchmark.job.filing import Filing
 from benchmark.store.entries import Store
 from benchmark.store.folders import claim
 from benchmark.sweep import compose
@@ -88,7 +89,7 @@ def _job(config: DictConfig) -> None:
         sys.exit(0 if possible else 1)
     _refuse_without_launcher()
 
-    def make(config: DictConfig) -> JobResult:
+    def make() -> JobResult:
         print("not stored yet; bars show how long each training and attack takes", flush=True)
         from benchmark.job.run import run  # torch takes seconds; a stored result needs none of it
 
@@ -102,7 +103,7 @@ def _job(config: DictConfig) -> None:
     logger = build(config.logger, "logger")
     folder = Path(HydraConfig.get().runtime.output_dir)
     lock = claim(folder, config)
-    found = record.obtain_record(config, make)
+    found = record.obtain_record(Filing(config), make)
     terminal.print_table(found.result)
     page = output.write_folder(found.result, folder, found.page)
     if found.fresh or config.logger.get("stored"):

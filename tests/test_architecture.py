@@ -97,6 +97,23 @@ def test_files_and_functions_are_short() -> None:
                 assert (node.end_lineno or 0) - node.lineno < 50, f"{name}: {node.name}"
 
 
+DOORS = {
+    *("__main__", "config.build", "config.machine"),
+    *("job.filing", "job.request", "job.run", "sweep.compose", "sweep.hooks"),
+    *("audit.__main__", "audit.again", "audit.many", "audit.request"),
+}
+"""Files of `benchmark/` that are given a config as Hydra composes it."""
+
+
+def test_a_config_is_opened_at_the_doors_alone() -> None:
+    """All other files are given what was made of it: objects, or plain settings."""
+    for name, file in every_file().items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.arg) and node.annotation is not None:
+                opens = "DictConfig" in ast.unparse(node.annotation)
+                assert not opens or name.removeprefix("benchmark.") in DOORS, name
+
+
 def groups() -> list[str]:
     skip = {"config", "machine", "sweep", "dp", "attack"}
     found = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in skip)

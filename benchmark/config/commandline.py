@@ -21,7 +21,7 @@ from hydra.errors import (
     OverrideParseException,
 )
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -171,17 +171,21 @@ def _probably_meant(error: OmegaConfBaseException) -> str:
     return f"; {path or 'a config'} has {', '.join(there)}" if there else ""
 
 
-def command(config: DictConfig) -> str:
-    """The shell command that runs this job, and no other job of its sweep, again."""
+def command(settings: Mapping[str, Any]) -> str:
+    """The shell command that runs the job of this config, and no other of its sweep, again."""
     if not HydraConfig.initialized():
         return "python -m benchmark"
     hydra = HydraConfig.get()
     own = [word for word in hydra.overrides.hydra if not word.startswith("hydra.mode=")]
-    words = alone(hydra.overrides.task, config)
+    words = alone(hydra.overrides.task, settings)
     many = ["-m"] if hydra.mode == RunMode.MULTIRUN else []
     return shlex.join(["python", "-m", "benchmark", *own, *words, *many])
 
 
-def alone(words: Sequence[str], config: DictConfig) -> list[str]:
-    """The words that run one job of a sweep: the parts of its study shall not be run with them."""
-    return [*words, "study.parts=null"] if OmegaConf.select(config, "study.parts") else [*words]
+def alone(words: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """The words that run one job of a sweep: the parts of its study shall not be run with them.
+
+    settings: the job's config.
+    """
+    has_parts = (settings.get("study") or {}).get("parts")
+    return [*words, "study.parts=null"] if has_parts else [*words]

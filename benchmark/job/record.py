@@ -3,10 +3,8 @@
     result/<key>   JobResult as parquet, npz and JSON, and the page; made once, like a victim
     failed/<key>   what went wrong and the command that tries again; gone once the job succeeds
 
-A result is filed under the resolved config, in which the data's identity stands for its path;
-of `machine` only the precision of training counts, logger and the sweep's name are left out. So
-every process and node finds every result through the store alone, and a job whose result is there
-needs neither torch nor the victim.
+`filing.py` says what either is filed under. So every process and node finds every result through
+the store alone, and a job whose result is there needs neither torch nor the victim.
 """
 
 from __future__ import annotations
@@ -17,26 +15,17 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from benchmark.config.build import build
-from benchmark.config.commandline import command
 from benchmark.job.files import PAGE, load_result, save_result
+from benchmark.job.filing import Filing
 from benchmark.measures.result import JobResult
-from benchmark.store.entries import Store, key, plain, read_meta
-from benchmark.store.keys import settings
+from benchmark.store.entries import read_meta
 from benchmark.store.provenance import code
 from victims.errors import UserError
 
 log = logging.getLogger(__name__)
-
-FORMAT = 6
-"""Raise it when a result holds or means something else: stored ones are then made again, from the
-stored scores."""
 
 
 @dataclass(frozen=True)
@@ -58,33 +47,31 @@ class Record:
         return self.folder / PAGE
 
 
-def obtain_record(config: DictConfig, make: Callable[[DictConfig], JobResult]) -> Record:
+def obtain_record(filing: Filing, make: Callable[[], JobResult]) -> Record:
     """The job's result from the store, or from `make`; a failure is recorded and raised again.
 
     Stopping a job (Ctrl-C, SIGTERM) is no failure and leaves no record.
     """
-    store, fresh = Store(config.machine.store), False
+    store, fresh = filing.store, False
 
     def record(folder: Path) -> None:
         nonlocal fresh
-        save_result(make(config), folder)
+        save_result(make(), folder)
         fresh = True
 
     try:
         store.check()
-        filed = filed_under(config)
-        if _is_stale(config, store, filed):
-            store.drop("result", filed)
-        note = {"command": command(config), "sweep": config.sweep}
-        folder = store.get("result", filed, record, note)
+        if _is_stale(filing):
+            store.drop("result", filing.result)
+        folder = store.get("result", filing.result, record, filing.note)
     except Exception as error:
-        with suppress(UserError):  # a config that has no key, a store that cannot be written
-            _record_failure(store, config, error)
+        with suppress(UserError):  # a store that cannot be written
+            _record_failure(filing, error)
         raise
-    store.drop("failed", settings(config))
+    store.drop("failed", filing.settings)
     found = Record(load_result(folder), folder, fresh)
     known = found.result.code  # scores of before there were digests have an empty one
-    if edited := [name for name in _edited_attacks(config, found.result) if known[name]]:
+    if edited := [name for name in _edited_attacks(filing, found.result) if known[name]]:
         log.warning(
             "attack=[%s]: its file was edited after these scores were made, they may be of the old "
             "code; machine.renew=[%s] scores anew",
@@ -93,86 +80,62 @@ def obtain_record(config: DictConfig, make: Callable[[DictConfig], JobResult]) -
     return found
 
 
-def _edited_attacks(config: DictConfig, result: JobResult) -> list[str]:
+def _edited_attacks(filing: Filing, result: JobResult) -> list[str]:
     """The attacks whose file is not, for all one knows, what it was when they were scored."""
-    now = code(config.attack)
+    now = code(filing.settings["attack"])
     return [name for name, then in result.code.items() if now.get(name, then) != then]
 
 
-def _is_stale(config: DictConfig, store: Store, filed: dict[str, Any]) -> bool:
+def _is_stale(filing: Filing) -> bool:
     """Whether `machine.renew` is about a stored result: one of its attacks was edited since."""
-    if not config.machine.renew or not store.has("result", filed):
+    store = filing.store
+    if not filing.renew or not store.has("result", filing.result):
         return False
-    return bool(
-        {*config.machine.renew}
-        & {*_edited_attacks(config, load_result(store.folder("result", filed)))}
-    )
+    stored = load_result(store.folder("result", filing.result))
+    return bool(filing.renew & {*_edited_attacks(filing, stored)})
 
 
-def is_stored(config: DictConfig, store: Store, filed: dict[str, Any]) -> bool:
-    """Whether a job has a result that it will not make anew. filed: see `filed_under`."""
-    return store.has("result", filed) and not _is_stale(config, store, filed)
+def is_stored(filing: Filing) -> bool:
+    """Whether a job has a result that it will not make anew."""
+    return filing.store.has("result", filing.result) and not _is_stale(filing)
 
 
-def find_record(config: DictConfig, store: Store) -> Record | dict[str, Any] | None:
+def find_record(filing: Filing) -> Record | dict[str, Any] | None:
     """What the store knows of a job: its record, the failure (error, command, ...), or None."""
+    store = filing.store
     with suppress(UserError):  # data that is not here; then no result of it can be either
-        filed = filed_under(config)
-        if store.has("result", filed):
-            folder = store.folder("result", filed)
+        if store.has("result", filing.result):
+            folder = store.folder("result", filing.result)
             return Record(load_result(folder), folder)
-    filed = settings(config)
-    if store.has("failed", filed):
+    if store.has("failed", filing.settings):
         failure: dict[str, Any] = json.loads(
-            (store.folder("failed", filed) / "failure.json").read_text()
+            (store.folder("failed", filing.settings) / "failure.json").read_text()
         )
         return failure
     return None
 
 
-def is_started(config: DictConfig, store: Store) -> bool:
+def is_started(filing: Filing) -> bool:
     """Whether a job was begun that has no result: it is running, or was stopped or killed."""
     with suppress(UserError):
-        path = store.folder("result", filed_under(config))
+        path = filing.store.folder("result", filing.result)
         return path.with_name(f"{path.name}.partial").exists()
     return False
 
 
-def name_of_settings(config: DictConfig) -> str:
-    """One name for all jobs that have the same settings."""
-    return key(settings(config))
-
-
-def filed_under(config: DictConfig) -> dict[str, Any]:
-    """What determines a job's result: its settings, with the data's content for its place."""
-    data = json.loads(_identity_of_data(OmegaConf.to_yaml(config.data, resolve=True)))
-    return settings(config) | {"data": data, "format": FORMAT}
-
-
-@cache
-def _identity_of_data(data: str) -> str:
-    """The identity of a data config (YAML), as JSON; it may hash files, so only once a process."""
-    return json.dumps(build(DictConfig(OmegaConf.create(data)), "data").identity())
-
-
-def _record_failure(store: Store, config: DictConfig, error: Exception) -> None:
+def _record_failure(filing: Filing, error: Exception) -> None:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     failure = {
         "error": lines[0]
         if isinstance(error, UserError)
         else f"{type(error).__name__}: {lines[0]}",
         "traceback": "".join(traceback.format_exception(error)),
-        "command": command(config),
-        "sweep": config.sweep,
-        "config": plain(config),
+        **filing.note,
+        "config": filing.whole,
     }
 
     def write(folder: Path) -> None:
         (folder / "failure.json").write_text(json.dumps(failure, indent=1), encoding="utf-8")
 
-    filed = settings(config)
-    store.drop("failed", filed)
-    store.get("failed", filed, write)
-
-
-# --- a result as files ----------------------------------------------------------------------------
+    filing.store.drop("failed", filing.settings)
+    filing.store.get("failed", filing.settings, write)

@@ -31,7 +31,7 @@ def run(config: DictConfig) -> JobResult:
     trial, workshop = job.trial, job.workshop(job.trial)
     blind = row_of(request.blind, queries=trial.queries, store=job.store, seed=request.seed)
 
-    side_by_side(job, config)
+    side_by_side(job)
     victim = obtain_model(trial.recipe, workshop)
     models = obtain_all(job.references, workshop)
 

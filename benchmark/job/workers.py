@@ -16,13 +16,14 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from tqdm import tqdm
 
 from benchmark.config.cluster import task
@@ -34,7 +35,6 @@ from benchmark.job.request import open_request
 from benchmark.models.recipe import obtain_model
 from benchmark.scores import knowledge
 from benchmark.store.entries import Busy, Store
-from benchmark.store.keys import plain
 from victims.errors import NoAccess, Unsuited
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ MEMORY = 1.2 * 2**30
 """Bytes that a worker is taken to need."""
 
 
-def side_by_side(job: Prepared, config: DictConfig) -> None:
+def side_by_side(job: Prepared) -> None:
     """Train a job's models and attack them in several processes, where that pays.
 
     It ends when nothing is left, or when only what other jobs make is. What a worker could not do
@@ -58,9 +58,9 @@ def side_by_side(job: Prepared, config: DictConfig) -> None:
         return
     every = torch.get_num_threads()
     threads = max(1, every // count)
-    context, settings = multiprocessing.get_context("spawn"), plain(config)
+    context, given = multiprocessing.get_context("spawn"), job.request.settings
     processes = [
-        context.Process(target=_work, args=(settings, number, count, threads), daemon=True)
+        context.Process(target=_work, args=(given, number, count, threads), daemon=True)
         for number in range(1, count)
     ]
     for process in processes:
@@ -123,14 +123,16 @@ def do_what_is_free(job: Prepared, first: int) -> None:
 # --- in a worker ----------------------------------------------------------------------------------
 
 
-def assist(config: DictConfig, number: int, count: int, threads: int | None = None) -> None:
+def assist(
+    settings: Mapping[str, Any], number: int, count: int, threads: int | None = None
+) -> None:
     """Do what is free of a job, as worker `number` of `count`.
 
-    Whatever goes wrong is left to the job, which meets it itself. threads: of this process; None =
-    as the config says.
+    Whatever goes wrong is left to the job, which meets it itself.
+    settings: the job's whole config. threads: of this process; None = as the config says.
     """
     try:
-        request = open_request(config)
+        request = open_request(DictConfig(settings))
         request.machine.set_up()
         if threads is not None:
             torch.set_num_threads(threads)
@@ -148,7 +150,7 @@ def _work(settings: dict[str, Any], number: int, count: int, threads: int) -> No
     threading.Thread(target=_end_with_parent, daemon=True).start()
     register_resolvers()
     try:
-        assist(OmegaConf.create(settings), number, count, threads)
+        assist(settings, number, count, threads)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -19,7 +19,6 @@ from benchmark.measures import copies
 from benchmark.measures.metrics import Difference
 from benchmark.measures.numbers import spaced_name
 from benchmark.measures.result import JobResult
-from benchmark.store.entries import Store
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job, settings_of_job, varied_settings
 
@@ -261,26 +260,25 @@ def studies_of(words: Sequence[str]) -> list[Study]:
 
 def _study_of(name: str, jobs: Sequence[Job], lines: Sequence[Sequence[str]]) -> Study:
     about = jobs[0].config.get("study") or {}
-    store = Store(jobs[0].config.machine.store)
     return Study(
         name=name,
         title=about.get("title") or name.replace("_", " ").capitalize(),
         x=about.get("x"),
         lines=tuple(map(tuple, lines)),
-        outcomes=tuple(outcome_of(job, store) for job in jobs),
+        outcomes=tuple(map(outcome_of, jobs)),
         axis=about.get("axis") or str(about.get("x") or "").replace("_", " "),
         absent=about.get("absent") or ABSENT,
     )
 
 
-def outcome_of(job: Job, store: Store) -> Outcome:
+def outcome_of(job: Job) -> Outcome:
     """What the store holds of a job."""
-    found = record.find_record(job.config, store)
+    found = record.find_record(job.filing)
     if isinstance(found, Record):
         return Outcome(job, DONE, found)
     if found:
         return Outcome(job, f"failed: {FOLDERS.sub('…/', found['error'])}")
-    started = record.is_started(job.config, store)
+    started = record.is_started(job.filing)
     return Outcome(job, "interrupted, or still running" if started else "not started")
 
 
@@ -288,5 +286,5 @@ def _without_repeats(jobs: Iterable[Job]) -> list[Job]:
     """Jobs without those that are the same as an earlier one: parts of a sweep may overlap."""
     found: dict[str, Job] = {}
     for job in jobs:
-        found.setdefault(record.name_of_settings(job.config), job)
+        found.setdefault(job.filing.name, job)
     return list(found.values())

@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hydra._internal.config_repository import CachingConfigRepository
@@ -31,6 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.config.build import composing
 from benchmark.config.commandline import alone, one_line, refuse_nothing
+from benchmark.job.filing import Filing
 from benchmark.store.entries import plain
 from victims.errors import UserError
 
@@ -46,6 +48,11 @@ class Job:
     words: tuple[str, ...]
     config: DictConfig
     choices: dict[str, str]
+
+    @cached_property
+    def filing(self) -> Filing:
+        """Where its record is filed."""
+        return Filing(self.config)
 
     @property
     def command(self) -> str:

@@ -39,7 +39,7 @@ class Hooks(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what became of the jobs."""
 
-        if not summary.print_summary(self.jobs, Store(config.machine.store)):
+        if not summary.print_summary(self.jobs):
             sys.exit(1)
 
     def __getstate__(self) -> dict[str, Any]:

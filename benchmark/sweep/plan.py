@@ -9,9 +9,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from omegaconf import DictConfig
 
 from benchmark.job import record
+from benchmark.job.filing import Filing
 from benchmark.measures.numbers import count_of, format_duration
 from benchmark.show.terminal import texts_as_table, wide_console
 from benchmark.store.entries import Store, key, read_meta
@@ -72,7 +72,7 @@ def show_plan(jobs: Sequence[Job], store: Store) -> bool:
     stored: set[str] = set()
     seen: set[str] = set()
     for job in jobs:
-        ahead = outlook(job.config, store, past)
+        ahead = outlook(job, past)
         stored |= ahead.models.keys()
         new = [model for name, model in ahead.missing.items() if name not in seen]
         seen |= ahead.missing.keys()
@@ -102,34 +102,30 @@ def _row_of_job(ahead: Outlook, parts: Sequence[float | None]) -> dict[str, str]
     return {"result": ahead.state, "models stored": models, "time": time}
 
 
-def outlook(config: DictConfig, store: Store, past: Past) -> Outlook:
+def outlook(job: Job, past: Past) -> Outlook:
     """What a job needs; nothing is made or fetched for it, not even its data is prepared."""
     # Here, because torch takes seconds, and a plan of stored jobs needs none of it.
     from benchmark.job.request import open_request
 
     try:
-        filed = record.filed_under(config)
-        if record.is_stored(config, store, filed):
+        if record.is_stored(job.filing):
             return Outlook("stored")
-        request = open_request(config)
-        models = _models_of_job(request, store, filed)
+        request = open_request(job.config)
+        models = _models_of_job(request, job.filing)
     except UserError as error:
         return Outlook(str(error))
-    stored = {key(own): blueprint for own, blueprint in models if store.has("victim", own)}
+    has = job.filing.store.has
+    stored = {key(own): blueprint for own, blueprint in models if has("victim", own)}
     missing = {key(own): blueprint for own, blueprint in models if key(own) not in stored}
     return Outlook("to do", stored, missing, _attack_seconds(request, past, len(models)))
 
 
-def _models_of_job(
-    request: Request, store: Store, filed: dict[str, Any]
-) -> list[tuple[dict[str, Any], Blueprint]]:
-    """What each model of a job is filed under, and how it is made; stand-ins before its data is.
-
-    filed: what determines the job's result.
-    """
+def _models_of_job(request: Request, filing: Filing) -> list[tuple[dict[str, Any], Blueprint]]:
+    """What each model of a job is filed under, and how it is made; stand-ins before its data is."""
     from benchmark.data.dataset import read_dataset
     from benchmark.job.prepare import draw_records
 
+    store, filed = filing.store, filing.result
     if store.has("data", filed["data"]):
         job = draw_records(request, store, read_dataset(store.folder("data", filed["data"])))
         return [(recipe.filed_under(data), recipe.blueprint) for recipe, data in job.models]

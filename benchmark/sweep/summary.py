@@ -13,16 +13,15 @@ from benchmark.job.record import Record
 from benchmark.measures.columns import AUROC
 from benchmark.measures.numbers import format_duration, format_number, in_brief
 from benchmark.show.terminal import texts_as_table, wide_console
-from benchmark.store.entries import Store
 from benchmark.sweep.compose import settings_of_job, varied_settings
 
 if TYPE_CHECKING:
     from benchmark.sweep.compose import Job
 
 
-def print_summary(jobs: Sequence[Job], store: Store) -> bool:
+def print_summary(jobs: Sequence[Job]) -> bool:
     """Print the sweep's table, then what failed and how to try again; whether all have a result."""
-    found = [(job, record.find_record(job.config, store)) for job in jobs]
+    found = [(job, record.find_record(job.filing)) for job in jobs]
     done = [(job, entry) for job, entry in found if isinstance(entry, Record)]
     names = varied_settings(jobs)
     rows = [

@@ -52,6 +52,18 @@ def page() -> str:
     return render_job(made_result())
 
 
+@pytest.fixture
+def without_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's page takes a second, and is tested elsewhere."""
+    monkeypatch.setattr("benchmark.show.page.render_job", lambda result: "")
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's figures take most of its time, and are tested elsewhere."""
+    monkeypatch.setattr("benchmark.show.figures.inline_svg", lambda figure, prefix: "")
+
+
 def made_result() -> JobResult:
     rng = np.random.default_rng(0)
     member = rng.permutation(np.arange(2 * N) < N)

@@ -14,7 +14,7 @@ from hydra.core.plugins import Plugins
 
 from benchmark.__main__ import command
 from benchmark.config.cluster import TOLD, requeue_when_told, task
-from benchmark.job.record import filed_under
+from benchmark.job.filing import Filing
 
 
 def launcher(machine: str) -> str:
@@ -28,8 +28,8 @@ def test_a_machine_chooses_its_launcher_and_enters_no_key(machine: str, tmp_path
     chosen = launcher(machine)
     assert chosen == ("SlurmLauncher" if machine == "slurm" else "JoblibLauncher")
     assert chosen in {plugin.__name__ for plugin in Plugins.instance().discover()}
-    here = filed_under(composed(tmp_path, f"machine={machine}", "machine.processes=2"))
-    assert here == filed_under(composed(tmp_path))
+    here = Filing(composed(tmp_path, f"machine={machine}", "machine.processes=2")).result
+    assert here == Filing(composed(tmp_path)).result
 
 
 def test_options_of_hydra_keep_their_values(

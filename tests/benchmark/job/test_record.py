@@ -13,22 +13,24 @@ import pytest
 from omegaconf import DictConfig
 
 from benchmark.job import files, record
+from benchmark.job.filing import Filing
+from benchmark.job.filing import _identity_of_data as identity_of_data
 from benchmark.measures.result import JobResult
-from benchmark.store.entries import Store
 from benchmark.store.provenance import code
 from victims.errors import UserError
 
 Config = Callable[..., DictConfig]
-without_page = pytest.mark.usefixtures("stand_in")
+Filed = Callable[..., Filing]
+without_page = pytest.mark.usefixtures("without_pages")
 
 
 @pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A job's page takes a second, and is tested elsewhere."""
-    monkeypatch.setattr("benchmark.show.page.render_job", lambda result: "")
+def filing(config: Config) -> Filed:
+    """Where the record of a job with these settings is filed."""
+    return lambda *words: Filing(config(*words))
 
 
-def never(config: DictConfig) -> JobResult:
+def never() -> JobResult:
     raise AssertionError("made again")
 
 
@@ -46,11 +48,13 @@ def same(ours: JobResult, other: JobResult) -> None:
         assert getattr(ours, name) == getattr(other, name)
 
 
+@without_page
 def test_a_result_is_read_back_as_it_was(result: JobResult, tmp_path: Path) -> None:
     files.save_result(result, tmp_path)
     same(files.load_result(tmp_path), result)
 
 
+@without_page
 def test_a_result_without_images_is_read_back(empty: JobResult, tmp_path: Path) -> None:
     files.save_result(empty, tmp_path)
     read = files.load_result(tmp_path)
@@ -60,33 +64,32 @@ def test_a_result_without_images_is_read_back(empty: JobResult, tmp_path: Path) 
 
 @without_page
 def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
-    config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
+    config: Config, filing: Filed, result: JobResult, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = code(config().attack)
     assert set(now) == set(config().attack)
     old = dataclasses.replace(result, code=now | {"white_box": "another"})
-    record.obtain_record(config(), lambda _: dataclasses.replace(result, code=now))
-    record.obtain_record(config("machine.renew=[white_box]"), never)  # nothing was edited
+    record.obtain_record(filing(), lambda: dataclasses.replace(result, code=now))
+    record.obtain_record(filing("machine.renew=[white_box]"), never)  # nothing was edited
     assert not caplog.text
-    record.obtain_record(config("seed=1"), lambda _: old)
-    record.obtain_record(config("seed=1", "machine.renew=[discriminator]"), never)
+    record.obtain_record(filing("seed=1"), lambda: old)
+    record.obtain_record(filing("seed=1", "machine.renew=[discriminator]"), never)
     assert "attack=[white_box]: its file was edited" in caplog.text
-    store = Store(config().machine.store)
-    renewing = config("seed=1", "machine.renew=[white_box]")
-    assert not record.is_stored(renewing, store, record.filed_under(renewing))
-    assert record.obtain_record(renewing, lambda _: dataclasses.replace(result, code=now)).fresh
+    renewing = filing("seed=1", "machine.renew=[white_box]")
+    assert not record.is_stored(renewing)
+    assert record.obtain_record(renewing, lambda: dataclasses.replace(result, code=now)).fresh
     record.obtain_record(renewing, never)
 
 
 @without_page
 def test_of_scores_without_a_digest_nothing_is_claimed(
-    config: Config, result: JobResult, caplog: pytest.LogCaptureFixture
+    filing: Filed, result: JobResult, caplog: pytest.LogCaptureFixture
 ) -> None:
     old = dataclasses.replace(result, code={"white_box": ""})
-    record.obtain_record(config(), lambda _: old)
-    record.obtain_record(config(), never)
+    record.obtain_record(filing(), lambda: old)
+    record.obtain_record(filing(), never)
     assert not caplog.text
-    assert record.obtain_record(config("machine.renew=[white_box]"), lambda _: result).fresh
+    assert record.obtain_record(filing("machine.renew=[white_box]"), lambda: result).fresh
 
 
 def test_code_that_is_nowhere_has_no_digest(config: Config) -> None:
@@ -95,80 +98,79 @@ def test_code_that_is_nowhere_has_no_digest(config: Config) -> None:
     assert code(settings.attack) == {}
 
 
-def test_a_stored_job_is_not_done_again(config: Config, result: JobResult) -> None:
-    first = record.obtain_record(config(), lambda _: result)
-    second = record.obtain_record(config("logger=wandb", "machine.threads=1", "plan=true"), never)
+def test_a_stored_job_is_not_done_again(filing: Filed, result: JobResult) -> None:
+    first = record.obtain_record(filing(), lambda: result)
+    second = record.obtain_record(filing("logger=wandb", "machine.threads=1", "plan=true"), never)
     assert (first.fresh, second.fresh) == (True, False)
     pd.testing.assert_frame_equal(second.result.rows, result.rows)
     assert second.page.read_text().startswith("<!doctype html>")
-    found = record.find_record(config(), Store(config().machine.store))
+    found = record.find_record(filing())
     assert isinstance(found, record.Record)
     assert found.folder == first.folder
     assert found.meta["versions"]["numpy"]
 
 
 @pytest.mark.parametrize("change", ["seed=1", "split.queries=20", "data=randhie", "distance=l2"])
-def test_what_matters_enters_the_key(config: Config, change: str) -> None:
-    assert record.filed_under(config(change)) != record.filed_under(config())
+def test_what_matters_enters_the_key(filing: Filed, change: str) -> None:
+    assert filing(change).result != filing().result
 
 
 def test_changed_data_under_the_same_name_have_another_result(
-    config: Config, tmp_path: Path
+    filing: Filed, tmp_path: Path
 ) -> None:
     file = tmp_path / "table.csv"
     choice = ["data=table", f"data.file={file}"]
     file.write_text("a,b\n1,2\n")
-    before = record.filed_under(config(*choice))
+    before = filing(*choice).result
     file.write_text("a,b\n1,3\n")
-    record._identity_of_data.cache_clear()
-    assert record.filed_under(config(*choice)) != before
+    identity_of_data.cache_clear()
+    assert filing(*choice).result != before
     moved = tmp_path / "elsewhere.csv"
     moved.write_text("a,b\n1,2\n")
-    assert record.filed_under(config("data=table", f"data.file={moved}")) == before
+    assert filing("data=table", f"data.file={moved}").result == before
 
 
 @without_page
-def test_a_failure_is_recorded_until_the_job_succeeds(config: Config, result: JobResult) -> None:
-    store = Store(config().machine.store)
-
+def test_a_failure_is_recorded_until_the_job_succeeds(filing: Filed, result: JobResult) -> None:
     def fail(text: str) -> None:
-        def make(config: DictConfig) -> JobResult:
+        def make() -> JobResult:
             raise ValueError(text)
 
         with pytest.raises(ValueError, match=text):
-            record.obtain_record(config(), make)
+            record.obtain_record(filing(), make)
 
     fail("first")
     fail("second\nand more")
-    failure = record.find_record(config(), store)
+    failure = record.find_record(filing())
     assert isinstance(failure, dict)
     assert failure["error"] == "ValueError: second"
     assert "make" in failure["traceback"]
     assert failure["config"]["seed"] == 0
-    assert record.find_record(config("seed=1"), store) is None
-    record.obtain_record(config(), lambda _: result)
-    assert not list(store.find("failed"))
+    assert record.find_record(filing("seed=1")) is None
+    record.obtain_record(filing(), lambda: result)
+    assert not list(filing().store.find("failed"))
 
 
-def test_missing_data_is_a_recorded_failure(config: Config, tmp_path: Path) -> None:
-    settings = config("data=table", f"data.file={tmp_path}/nowhere.csv")
+def test_missing_data_is_a_recorded_failure(filing: Filed, tmp_path: Path) -> None:
+    missing = filing("data=table", f"data.file={tmp_path}/nowhere.csv")
     with pytest.raises(UserError):
-        record.obtain_record(settings, never)
-    failure = record.find_record(settings, Store(settings.machine.store))
+        record.obtain_record(missing, never)
+    failure = record.find_record(missing)
     assert isinstance(failure, dict)
     assert "nowhere.csv" in failure["error"]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_stopping_a_job_is_no_failure(config: Config, stop: type[BaseException]) -> None:
-    def make(config: DictConfig) -> JobResult:
+def test_stopping_a_job_is_no_failure(filing: Filed, stop: type[BaseException]) -> None:
+    def make() -> JobResult:
         raise stop
 
     with pytest.raises(stop):
-        record.obtain_record(config(), make)
-    assert record.find_record(config(), Store(config().machine.store)) is None
+        record.obtain_record(filing(), make)
+    assert record.find_record(filing()) is None
 
 
+@without_page
 def test_a_record_can_make_nothing_but_results(result: JobResult, tmp_path: Path) -> None:
     files.save_result(result, tmp_path)
     tree = json.loads((tmp_path / "result.json").read_text())

@@ -22,6 +22,7 @@ from attacks.full_black_box import NearestSample
 from attacks.latent_search import GradientSearch
 from benchmark import __main__ as program
 from benchmark.job import attack, record, run
+from benchmark.job.filing import Filing
 from benchmark.job.request import open_request
 from benchmark.measures import metrics
 from benchmark.measures.columns import COLUMNS
@@ -29,6 +30,7 @@ from benchmark.quality.features import ImageNet
 from benchmark.scores import scoring
 from benchmark.store.entries import Store, plain, read_meta
 from benchmark.sweep import plan
+from benchmark.sweep.compose import Job
 from victims.dcgan import DCGAN
 from victims.errors import UserError
 from victims.vae import VAE
@@ -130,7 +132,7 @@ RENEW = "machine.renew=[own]"
 
 
 def scores_of(settings: DictConfig) -> list[float]:
-    found = record.obtain_record(settings, run.run).result
+    found = record.obtain_record(Filing(settings), lambda: run.run(settings)).result
     ours = found.scores["attack"] == "own"
     assert (found.strips["own"].losses == -found.scores[ours]["score"].iloc[0]).all()
     return list(found.scores[ours]["score"])
@@ -161,7 +163,7 @@ def test_what_other_code_left_half_done_is_not_gone_on_with(
 def test_a_name_that_is_no_attack_renews_nothing(own: Callable[..., DictConfig]) -> None:
     settings = own("np.full(len(queries), 1.0)")
     scores_of(settings)
-    filed = record.filed_under(settings)
+    filed = Filing(settings).result
     with pytest.raises(UserError, match="there is no such attack"):
         open_request(own("np.full(len(queries), 2.0)", "machine.renew=[owm]"))
     assert Store(settings.machine.store).has("result", filed)
@@ -216,12 +218,12 @@ def test_each_precision_of_training_has_models_and_a_result_of_its_own(config: C
     store.get("data", source.identity(), source.prepare)
     for settings in jobs:
         before = entries(settings, "victim")
-        foreseen = plan.outlook(settings, store, plan.Past(store))
+        foreseen = plan.outlook(Job((), settings, {}), plan.Past(store))
         assert not foreseen.models
         run.run(settings)
         assert entries(settings, "victim") - before == {*foreseen.missing}
-    assert len({record.name_of_settings(settings) for settings in jobs}) == 2
-    assert record.filed_under(jobs[0]) != record.filed_under(jobs[1])
+    assert len({Filing(settings).name for settings in jobs}) == 2
+    assert Filing(jobs[0]).result != Filing(jobs[1]).result
 
 
 def test_what_matters_enters_the_key(config: Config) -> None:

@@ -30,6 +30,7 @@ def victims(config: DictConfig) -> list[dict]:
     return [meta["config"] for _, meta in Store(config.machine.store).find("victim")]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_table_says_what_was_promised(config: Config) -> None:
     result = run.run(config("attack=[discriminator]", "quality=none", *DP))
     row = result.rows.iloc[0]
@@ -46,6 +47,7 @@ def test_the_table_says_what_was_promised(config: Config) -> None:
     assert ((lower >= 0) & (lower < 10)).all()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_without_privacy_the_promise_is_infinite_and_enters_no_key(config: Config) -> None:
     plain = config("attack=[discriminator]", "calibration=none", "quality=none")
     result = run.run(plain)
@@ -106,6 +108,7 @@ def test_what_is_refused_before_training(
     assert not victims(config())
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("kind", ["noise", "records", "spliced"])
 def test_the_one_run_audit(config: Config, kind: str) -> None:
     settings = config(

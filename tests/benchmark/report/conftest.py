@@ -58,7 +58,7 @@ def fill(words: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., lis
         for job in compose.list_jobs(line):
             made = result(job)
             if made is not None:
-                record.obtain_record(job.config, lambda _, made=made: made)
+                record.obtain_record(job.filing, lambda made=made: made)
         return line
 
     return filled

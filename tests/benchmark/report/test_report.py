@@ -171,17 +171,17 @@ def test_half_a_sweep_says_what_is_missing_and_why(
     line = fill(some, "taxonomy", *TWO, "seed=0,1,2")
     jobs = {(job.choices["victim"], job.config.seed): job for job in compose.list_jobs(line)}
 
-    def fail(config: object) -> JobResult:
+    def fail() -> JobResult:
         raise ValueError("the loss became <nan>")
 
     with pytest.raises(ValueError, match="nan"):
-        record.obtain_record(jobs["dcgan", 1].config, fail)
+        record.obtain_record(jobs["dcgan", 1].filing, fail)
 
-    def stop(config: object) -> JobResult:
+    def stop() -> JobResult:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        record.obtain_record(jobs["dcgan", 2].config, stop)
+        record.obtain_record(jobs["dcgan", 2].filing, stop)
     out = tmp_path / "results"
     assert main([*line, "--out", str(out)]) == 0
     printed = capsys.readouterr().out

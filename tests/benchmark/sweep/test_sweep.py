@@ -20,6 +20,7 @@ from benchmark.measures.result import JobResult
 from benchmark.store.entries import Store
 from benchmark.store.keys import settings
 from benchmark.sweep import compose, plan
+from benchmark.sweep.compose import Job
 
 OF_OTHERS = {"all", "reference", "victims"}
 """Sweeps that have no jobs but those of other sweeps."""
@@ -80,13 +81,9 @@ def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None
     found = compose.parts_and_jobs(["+sweep=reference", "scale=smoke"])
     lines = {tuple(part.study): part.name for part, _ in found}
     assert [*dict.fromkeys(lines.values())] == REFERENCE
-    whole = Counter(
-        (part.name, record.name_of_settings(job.config)) for part, own in found for job in own
-    )
+    whole = Counter((part.name, job.filing.name) for part, own in found for job in own)
     alone = Counter(
-        (name, record.name_of_settings(job.config))
-        for line, name in lines.items()
-        for job in compose.list_jobs(line)
+        (name, job.filing.name) for line, name in lines.items() for job in compose.list_jobs(line)
     )
     assert alone == whole
     assert all(
@@ -99,7 +96,7 @@ def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None
 def test_the_command_of_a_job_runs_that_job_and_no_other(name: str) -> None:
     for wanted in compose.list_jobs([f"+sweep={name}", "scale=smoke"]):
         (found,) = compose.list_jobs(shlex.split(wanted.command)[3:-1])
-        assert record.name_of_settings(found.config) == record.name_of_settings(wanted.config)
+        assert found.filing.name == wanted.filing.name
 
 
 def test_all_holds_every_other_sweep() -> None:
@@ -144,6 +141,7 @@ def test_a_job_that_makes_no_sense_is_an_error_before_anything_starts(
     assert not out
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_the_plan_counts_what_is_stored_and_starts_nothing(
     command: Command,
     fixed: list[str],
@@ -153,7 +151,7 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
 ) -> None:
     words = [*CHEAP, "seed=0,1", "distance=l2"]
     first, second = compose.list_jobs([*fixed, *words])
-    record.obtain_record(first.config, lambda _: result)
+    record.obtain_record(first.filing, lambda: result)
     assert command(*words, "plan=true", "-m") == 0
     out = capsys.readouterr().out
     assert "2 jobs, 1 with a result; of the 1 models of the others 0 are stored" in out
@@ -165,7 +163,7 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
 
     job.run(second.config)
     store = Store(tmp_path / "store")
-    ahead = plan.outlook(second.config, store, plan.Past(store))
+    ahead = plan.outlook(second, plan.Past(store))
     assert (len(ahead.models), len(ahead.missing)) == (1, 0)
     ((_, trained),) = store.find("victim")
     ((_, attacked),) = store.find("scores")
@@ -188,10 +186,13 @@ def test_the_plan_knows_what_does_not_suit_stored_data(
 ) -> None:
     store, table = Store(tmp_path / "store"), ["data=randhie_binary", "victim=medgan"]
     job.run(config(*table, *CHEAP, "distance=l2"))
-    lpips = plan.outlook(config(*table, "attack=[full_black_box]"), store, plan.Past(store))
-    assert lpips.state.startswith("LPIPS compares images")
-    online = config(*table, "attack=[discriminator]", "calibration=[lira_online]")
-    assert "choose reference=halves" in plan.outlook(online, store, plan.Past(store)).state
+
+    def state(*words: str) -> str:
+        return plan.outlook(Job((), config(*table, *words), {}), plan.Past(store)).state
+
+    assert state("attack=[full_black_box]").startswith("LPIPS compares images")
+    online = "attack=[discriminator]", "calibration=[lira_online]"
+    assert "choose reference=halves" in state(*online)
 
 
 def test_a_single_job_is_not_run_here_in_the_cluster_s_place(
@@ -202,6 +203,7 @@ def test_a_single_job_is_not_run_here_in_the_cluster_s_place(
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.usefixtures("without_pages")
 def test_a_sweep_goes_on_past_a_failed_job_and_says_so(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,9 +245,18 @@ def test_a_single_part_is_run_as_it_says(command: Command, monkeypatch: pytest.M
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted({*names("sweep")} - OF_OTHERS))
 def test_every_sweep_runs_at_smoke_scale(
-    command: Command, name: str, capsys: pytest.CaptureFixture[str], shared: Shared
+    command: Command,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    shared: Shared,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All in one store, as +sweep=all: what two of them have in common is done once."""
+    """All in one store, as +sweep=all: what two of them have in common is done once.
+
+    Figures are drawn for tables, and for one job of images elsewhere: they take half of the time.
+    """
+    if name != "tables":
+        monkeypatch.setattr("benchmark.show.figures.inline_svg", lambda figure, prefix: "")
     given = {
         "distance": ["distance=l2,lpips_alex"],
         "taxonomy": ["victim=dcgan,vae"],
