@@ -7,6 +7,7 @@ below. A bound above the promise means that the promise is wrong.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,6 +85,7 @@ def shares_of_guesses(
     ]
 
 
+@cache  # simulations, and many attacks, ask about the same few counts
 def at_least(correct: int, guesses: int, canaries: int, delta: float, level: float = 0.95) -> float:
     """The largest epsilon that so many correct guesses refute at `level`; 0 where none is.
 

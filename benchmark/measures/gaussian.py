@@ -10,7 +10,7 @@ them.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,15 +61,14 @@ def one_run(
     bool: see there. Source: see `is_refuted`.
     """
     risk = (1 - level) / len(SHARES)
-    found = [
-        largest_refuted(partial(_refuted_at, count, risk), LARGEST)
-        for count in shares_of_guesses(scores, included, seed)
-    ]
+    found = [_largest_mu(*count, risk) for count in shares_of_guesses(scores, included, seed)]
     return epsilon_of(max(found, default=0.0), delta)
 
 
-def _refuted_at(count: tuple[int, int, int], risk: float, mu: float) -> bool:
-    return is_refuted(*count, mu, risk)
+@cache  # as `epsilon.at_least`
+def _largest_mu(correct: int, guesses: int, canaries: int, risk: float) -> float:
+    """The largest trade-off that so many correct guesses refute; 0 where none is."""
+    return largest_refuted(lambda mu: is_refuted(correct, guesses, canaries, mu, risk), LARGEST)
 
 
 def is_refuted(correct: int, guesses: int, canaries: int, mu: float, risk: float) -> bool:
@@ -84,13 +83,16 @@ def is_refuted(correct: int, guesses: int, canaries: int, mu: float, risk: float
     if not 0 <= correct <= guesses <= canaries:
         raise ValueError(f"{correct} of {guesses} guesses about {canaries} canaries")
     right, wrong = risk * correct / canaries, risk * (guesses - correct) / canaries
+    share = guesses / canaries
     for i in range(correct - 1, -1, -1):
         needed = max(wrong, float(ndtr(ndtri(right) - mu)))
         if needed == wrong and i < correct - 1:
             break  # nothing grows any more
         right = min(1.0, right + i / (guesses - i) * (needed - wrong))
         wrong = needed
-    return right + wrong > guesses / canaries
+        if right + wrong > share:
+            break  # neither ever falls
+    return right + wrong > share
 
 
 def from_roc(

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import expit, logit
-from scipy.stats import mannwhitneyu, norm, rankdata, t
+from scipy.special import expit, logit, stdtr, stdtrit
+from scipy.stats import mannwhitneyu, norm, rankdata
 
 from benchmark.measures.rates import clopper_pearson, counts_of, scores_of
 
@@ -72,7 +72,8 @@ def auroc_interval(
         k = min(len(x), len(y))
         return clopper_pearson(area * k, k, level)
     error, freedom = _delong_error(below, above)
-    margin = t.ppf((1 + level) / 2, freedom) * error / (area * (1 - area))
+    # Student's quantile by scipy.special: scipy.stats takes 50 times as long for it.
+    margin = stdtrit(freedom, (1 + level) / 2) * error / (area * (1 - area))
     low, high = float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
     if (low > 0.5 or high < 0.5) and _is_guessing(x, y, 1 - level):
         return min(low, 0.5), max(high, 0.5)
@@ -187,9 +188,9 @@ def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.
         p_value = min(1.0, 2.0 ** (1 - k)) if difference else 1.0
         return Difference(difference, low_a - high_b, high_a - low_b, p_value)
     error, freedom = _delong_error(below, above)
-    margin = float(t.ppf((1 + level) / 2, freedom)) * error
+    margin = float(stdtrit(freedom, (1 + level) / 2)) * error
     low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
-    return Difference(difference, low, high, float(2 * t.sf(abs(difference) / error, freedom)))
+    return Difference(difference, low, high, float(2 * stdtr(freedom, -abs(difference) / error)))
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
