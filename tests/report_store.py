@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from benchmark.job.record import Record
-from benchmark.measures import pairs
+from benchmark.measures import metrics, pairs
 from benchmark.measures.columns import summarise_scores
 from benchmark.measures.result import Check, JobResult, Strip
 from benchmark.report.collect import DONE, Outcome, Study
@@ -63,24 +64,43 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     return _PLAIN[id(config)][1]
 
 
+def auroc_alone(members: np.ndarray, non_members: np.ndarray) -> dict[str, float]:
+    """What many simulations need of `summarise_scores`, in a tenth of the time."""
+    low, high = metrics.auroc_interval(members, non_members)
+    return {"auroc": metrics.auroc(members, non_members), "auroc_low": low, "auroc_high": high}
+
+
+@cache
+def _numbers_of(
+    summarise: Callable[..., dict[str, float]], values: bytes, member: bytes
+) -> dict[str, float]:
+    """A row's numbers; most jobs of a hand-made store have the same few scores."""
+    scores, is_member = np.frombuffer(values), np.frombuffer(member, bool)
+    return summarise(scores[is_member], scores[~is_member])
+
+
 def result_of(
     job: Job,
     scores: Mapping[tuple[str, str], np.ndarray | None],
     member: np.ndarray,
     columns: Mapping[tuple[str, str], Mapping[str, Any]] | None = None,
     compared: bool = True,
+    summarise: Callable[..., dict[str, float]] = summarise_scores,
     **numbers: float,
 ) -> JobResult:
     """A result with these scores (n,) of each attack and calibration; member (n,) bool.
 
-    columns: more columns of some rows. compared: whether it has differences of AUROCs. numbers: of the victim's quality.
+    columns: more columns of some rows. compared: whether it has differences of AUROCs. summarise: what gives a row's
+    numbers. numbers: of the victim's quality.
     """
     rows, frames = [], []
     for (attack, calibrated), values in scores.items():
         row = {"attack": attack, "access": ACCESS[attack], "calibrated": calibrated}
         row |= {"warnings": "", "seconds": 1.0, "status": "no access"}
         if values is not None:
-            numbers_of_scores = summarise_scores(values[member], values[~member])
+            numbers_of_scores = _numbers_of(
+                summarise, np.asarray(values, float).tobytes(), member.tobytes()
+            )
             row |= {"status": "ok", "epsilon": np.inf} | numbers_of_scores
             queries = {"query": np.arange(len(member)), "member": member, "score": values}
             names = {"attack": attack, "calibrated": calibrated}

@@ -71,7 +71,7 @@ def test_against_scikit_learn(x, y):
 @given(SCORES, SCORES)
 def test_best_balanced_accuracy_by_trying_every_threshold(x, y):
     labels, scores = joined(x, y)
-    tried = [balanced_accuracy_score(labels, scores >= t) for t in [*scores, np.inf]]
+    tried = [balanced_accuracy_score(labels, scores >= t) for t in {*scores, np.inf}]
     assert metrics.best_balanced_accuracy(x, y) == pytest.approx(max(tried))
     assert metrics.advantage(x, y) == pytest.approx(2 * max(tried) - 1, abs=1e-12)
 

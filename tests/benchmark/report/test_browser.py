@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Shared
 from report_store import known_result
 
 from benchmark.measures.result import JobResult
@@ -27,10 +28,13 @@ def result(job: Job) -> JobResult:
 
 
 @pytest.fixture
-def written(fill: Callable[..., list[str]], tmp_path: Path) -> Path:
-    line = fill(result, "taxonomy", *WORDS)
-    assert main([*line, "--out", str(tmp_path / "results")]) == 0
-    return tmp_path / "results" / "index.html"
+def written(fill: Callable[..., list[str]], shared: Shared) -> Path:
+    """A report's page, written once for all tests."""
+
+    def write(folder: Path) -> None:
+        assert main([*fill(result, "taxonomy", *WORDS), "--out", str(folder)]) == 0
+
+    return shared("report in a browser", write) / "index.html"
 
 
 def opened(chromium: Any, path: Path, width: int) -> tuple[Any, list[str], list[str]]:

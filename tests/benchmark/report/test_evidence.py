@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from report_store import result_of, study_of
+from report_store import auroc_alone, result_of, study_of
 
 from benchmark.measures import metrics
 from benchmark.measures.result import JobResult
@@ -63,7 +63,7 @@ def studies(
 
         def result(job: Job, rng: object = rng, common: np.ndarray = common) -> JobResult:
             scores = attacks(rng, strengths, shared, common)  # type: ignore[arg-type]
-            return result_of(job, scores, MEMBER, compared=runs == 1)
+            return result_of(job, scores, MEMBER, compared=runs == 1, summarise=auroc_alone)
 
         yield study_of(jobs, result, "taxonomy")
 
@@ -141,7 +141,9 @@ def chosen_mean(jobs: list[Job], known: bool, runs: int = 60) -> float:
         columns = {row: {"auroc_reference": rng.normal(0.5, 0.05)} for row in scores if known}
         study = study_of(
             jobs[:1],
-            lambda job, s=scores, c=columns: result_of(job, s, MEMBER, c, compared=False),
+            lambda job, s=scores, c=columns: result_of(
+                job, s, MEMBER, c, compared=False, summarise=auroc_alone
+            ),
             "taxonomy",
         )
         found.append(next(iter(Evidence(study).leaks("white_box")[0].values())).value)
