@@ -257,10 +257,12 @@ def _place_scores(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
     Multiples of one half, so that sums and comparisons are exact.
     """
-    ranks = rankdata(np.concatenate([x, y]))
-    below = ranks[: len(x)] - rankdata(x)
-    above = len(x) - (ranks[len(x) :] - rankdata(y))
-    return below, above
+    return _count_below(np.sort(y), x), len(x) - _count_below(np.sort(x), y)
+
+
+def _count_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How many of the ordered scores lie below each value, ties half."""
+    return (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, "right")) / 2
 
 
 def _delong_error(below: np.ndarray, above: np.ndarray) -> tuple[float, float]:
