@@ -13,6 +13,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from benchmark.job.record import Record
+from benchmark.measures import columns as table
 from benchmark.measures import metrics, pairs
 from benchmark.measures.columns import summarise_scores
 from benchmark.measures.result import Check, JobResult, Strip
@@ -72,9 +73,12 @@ def auroc_alone(members: np.ndarray, non_members: np.ndarray) -> dict[str, float
 
 @cache
 def _numbers_of(
-    summarise: Callable[..., dict[str, float]], values: bytes, member: bytes
+    summarise: Callable[..., dict[str, float]], values: bytes, member: bytes, columns: Any
 ) -> dict[str, float]:
-    """A row's numbers; most jobs of a hand-made store have the same few scores."""
+    """A row's numbers; most jobs of a hand-made store have the same few scores.
+
+    columns: of the table, as they are now.
+    """
     scores, is_member = np.frombuffer(values), np.frombuffer(member, bool)
     return summarise(scores[is_member], scores[~is_member])
 
@@ -99,7 +103,10 @@ def result_of(
         row |= {"warnings": "", "seconds": 1.0, "status": "no access"}
         if values is not None:
             numbers_of_scores = _numbers_of(
-                summarise, np.asarray(values, float).tobytes(), member.tobytes()
+                summarise,
+                np.asarray(values, float).tobytes(),
+                member.tobytes(),
+                table.COLUMNS,
             )
             row |= {"status": "ok", "epsilon": np.inf} | numbers_of_scores
             queries = {"query": np.arange(len(member)), "member": member, "score": values}
