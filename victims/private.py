@@ -205,8 +205,12 @@ def bound_gradients(gradients: Tensor, used: Tensor | None = None) -> Tensor:
     Clipping cannot bound those: infinity times zero would make the sum of all records NaN. What a
     record adds is still a function of this record alone, so it can be clipped like any other.
     """
-    found = gradients.float().nan_to_num(0.0, 0.0, 0.0)
-    return found if used is None else found * used.view(-1, *[1] * (found.ndim - 1))
+    found = gradients.float()
+    if not found.sum().isfinite():  # a look is cheaper than a copy; no sum hides such a number
+        found = found.nan_to_num(0.0, 0.0, 0.0)
+    if used is None or used.all():
+        return found
+    return found * used.view(-1, *[1] * (found.ndim - 1))
 
 
 def full_precision(like: Tensor) -> torch.autocast:

@@ -19,7 +19,13 @@ from torch.nn.functional import mse_loss
 from benchmark.config.build import build
 from victims import private
 from victims.base import NonFiniteLoss, Victim
-from victims.private import BudgetSpent, Mechanism, make_independent, per_record
+from victims.private import (
+    BudgetSpent,
+    Mechanism,
+    bound_gradients,
+    make_independent,
+    per_record,
+)
 from victims.training.batches import PoissonBatches
 
 Config = Callable[..., DictConfig]
@@ -313,3 +319,13 @@ def test_the_penalty_is_inside_what_is_clipped(config: Config) -> None:
         gradients, _ = per_record(victim, parameters, victim.critic_losses, pairs)
         moved[penalty] = torch.cat([g.flatten(1) for g in gradients], 1)
     assert not torch.allclose(moved[0.0], moved[10.0], rtol=1e-2)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_no_norm_bounds_are_zero_and_the_others_stay(bad: float) -> None:
+    gradients = torch.ones(3, 4)
+    gradients[0, 1], gradients[1, 2] = bad, -bad
+    found = bound_gradients(gradients, torch.tensor([True, True, False]))
+    expected = torch.tensor([[1.0, 0, 1, 1], [1, 1, 0, 1], [0, 0, 0, 0]])
+    assert torch.equal(found, expected)
+    assert torch.equal(bound_gradients(torch.ones(2, 3)), torch.ones(2, 3))
