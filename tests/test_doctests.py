@@ -38,7 +38,7 @@ def test_examples_are_true(name: str) -> None:
 
 OURS = "(?:attacks|benchmark|victims)"
 GROUPS = ["attack", "blind", "calibration", "canaries", "data", "distance", "dp", "ensemble"]
-GROUPS += ["logger", "quality", "reference", "split", "victim"]
+GROUPS += ["copies", "logger", "quality", "reference", "split", "victim"]
 
 
 def classes_named_by(*groups: str) -> list[str]:

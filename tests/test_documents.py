@@ -210,7 +210,7 @@ def test_a_command_that_means_nothing_is_noticed(command: str) -> None:
 
 def test_every_choice_stands_in_the_tables_of_conf() -> None:
     told = text_of("conf/README.md")
-    for group in ("attack", "calibration", "data", "distance", "quality", "victim"):
+    for group in ("attack", "calibration", "copies", "data", "distance", "quality", "victim"):
         for file in (CONF / group).glob("*.yaml"):
             stem = file.stem
             for prefix in ("monte_carlo", "lpips", "l2_lpips"):

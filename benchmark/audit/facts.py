@@ -118,7 +118,7 @@ def near_copies_of(request: Request, case: Case) -> NearCopies:
     if "released" not in case.parts:
         return NearCopies(pd.DataFrame())
     seed = sub_seed(request.seed, "copies")
-    near = closest(case.view(FullBlackBox), case.queries, seed)
+    near = closest(case.view(FullBlackBox), case.queries, seed, request.descriptor)
     found = copies.table(near, seed)
     if not request.show_records:
         return NearCopies(found)

@@ -18,6 +18,7 @@ from benchmark.audit.given.refusals import refuse_idle_options, refuse_too_littl
 from benchmark.config.build import Chosen, build, build_all, check, choose_one
 from benchmark.config.machine import Machine, machine_of
 from benchmark.measures.blind import Blind
+from benchmark.scores.descriptors import Descriptor
 from benchmark.scores.target import Attacker, attackers
 from benchmark.store.entries import Store
 from benchmark.store.keys import plain
@@ -95,6 +96,7 @@ class Request:
     model_options: how each kind of model is called, as its constructor takes it.
     bank_size: samples that a generator is asked for.
     distance: to the reference records.
+    descriptor: what images are compared by when copies are looked for; None: their pixels.
     searched: members, and non-members, that searches of the latent space try.
     blind: what tells whether members and non-members differ by themselves; None unless asked for.
     budget: None where no training function is given.
@@ -113,6 +115,7 @@ class Request:
     attackers: dict[str, Attacker]
     calibrations: dict[str, Calibration]
     distance: Chosen[Any]
+    descriptor: Descriptor | None
     searched: int
     blind: Blind | None
     budget: Budget | None
@@ -174,6 +177,7 @@ def open_request(config: DictConfig, given: Mapping[str, Any]) -> Request:
         attackers=_build_attackers(config, of_diffusion="diffusion" in there),
         calibrations=_build_calibrations(config),
         distance=choose_one(config.distance, "distance"),
+        descriptor=build(config.copies, "copies") if config.copies else None,
         searched=config.searched,
         blind=build(config.blind, "blind") if config.blind else None,
         budget=_build_budget(config) if "fit" in there else None,
@@ -184,6 +188,8 @@ def open_request(config: DictConfig, given: Mapping[str, Any]) -> Request:
     )
     refuse_too_little(request.sources)
     refuse_idle_options(request.model_options, request.sources)
+    if request.descriptor is not None and request.asks_about_set:
+        raise UserError("copies= has no effect beside suspects=: leave it out")
     return request
 
 

@@ -168,7 +168,7 @@ def _say_copies(verdict: Verdict, copies: Copies) -> str:
 def _near_copies(verdict: Verdict) -> str:
     return (
         f"{count_of(verdict.nearly, 'members')}, more than chance explains, have a near copy among "
-        f"the released records: at most a fifth as far as 50 records are on average."
+        f"the released records: far closer than 50 records are on average."
     )
 
 

@@ -39,7 +39,7 @@ def result_of(
     victim, comparisons = target.model, pairs.compare_rows(scores)
     kind = request.victim.victim.kind.__name__
     meta, seed = read_meta(victim.folder), sub_seed(request.seed, "copies")
-    near = closest(target.view(FullBlackBox), job.trial.queries, seed)
+    near = closest(target.view(FullBlackBox), job.trial.queries, seed, request.descriptor)
     return JobResult(
         title=f"{kind}, {dataset.facts.get('name')}, {len(split.members)} training records, "
         f"seed {request.seed}",

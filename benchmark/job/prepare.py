@@ -104,6 +104,8 @@ def prepare(request: Request) -> Prepared:
     if request.victim.dp is not None:
         privacy.refuse_encoding(request.victim.dp.made, request.source, job.trial.dataset.facts)
     request.quality.load_measure(job.trial.dataset)
+    if request.descriptor is not None:
+        request.descriptor.load()
     load_distances(job)
     return job
 
@@ -133,6 +135,8 @@ def draw_records(request: Request, store: Store, dataset: Dataset) -> Prepared:
         request, dataset, split, title="victim", seed=sub_seed(request.seed, "victim")
     )
     _refuse_shape(able_attacks(request, split), dataset.shape)
+    if request.descriptor is not None:
+        request.descriptor.refuse(dataset.shape)
     return Prepared(
         request=request,
         store=store,

@@ -30,6 +30,7 @@ from benchmark.models.recipe import Blueprint
 from benchmark.models.references import References
 from benchmark.quality.samples import SampleQuality
 from benchmark.scores import knowledge
+from benchmark.scores.descriptors import Descriptor
 from benchmark.scores.target import Attacker, attackers
 from benchmark.store.keys import plain
 from victims.access import View
@@ -44,6 +45,7 @@ class Request:
     victim, imitation: how the victim and the reference models are made. The attacker knows how the
     victim was trained, and imitates it unless the config says otherwise.
     references: what the reference models are trained on.
+    descriptor: what images are compared by when copies are looked for; None: their pixels.
     canaries, blind: None where they are not wanted.
     """
 
@@ -59,6 +61,7 @@ class Request:
     calibrations: dict[str, Calibration]
     ensembles: dict[str, Ensemble]
     quality: SampleQuality
+    descriptor: Descriptor | None
     canaries: OneRun | None
     blind: Chosen[Blind] | None
 
@@ -101,6 +104,7 @@ def open_request(config: DictConfig) -> Request:
         calibrations=build_all(config.calibration, "calibration"),
         ensembles=build_all(config.ensemble, "ensemble"),
         quality=_build_quality(config.quality),
+        descriptor=build(config.copies, "copies") if config.copies else None,
         canaries=build(config.canaries, "canaries") if config.canaries else None,
         blind=choose_one(config.blind, "blind") if config.blind else None,
     )

@@ -27,10 +27,13 @@ GROUPS = 20
 FEWEST = 20
 """Samples in a cell for C_T to look at it, as in the code of dgm-eval."""
 
-COPIES = ["measure", "members", "held_out", "difference", "low", "high", "p_value"]
+COPIES = ["measure", "members", "held_out", "difference", "low", "high", "p_value", "limit", "by"]
+"""Columns of the table. limit: calibrated distance up to which a copy counts. by: what records are
+compared by. Tables of before there was a choice lack these two: theirs are EXACT, NEAR, and the
+values."""
 
 COUNTED = {"exact copies": EXACT, "near copies": NEAR}
-"""Measure that counts records -> the largest calibrated distance of a copy."""
+"""Measure that counts records -> the largest calibrated distance of a copy, by default."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Closest:
     nearest first, and how far they are. others, apart: (r, k), the same for each record among the
     others. sample_cells (n,), record_cells (r,): in which part of the space each lies. samples:
     (n,) rows of the samples among the released ones. places: (r,) of the records among the queries.
+    by: what they were compared by, in words. near: the largest calibrated distance of a near copy.
     """
 
     member: np.ndarray
@@ -52,6 +56,8 @@ class Closest:
     record_cells: np.ndarray
     samples: np.ndarray
     places: np.ndarray
+    by: str
+    near: float = NEAR
 
     @property
     def calibrated(self) -> np.ndarray:
@@ -114,8 +120,8 @@ def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
     """
     best, _ = closest.best()
     rows = [
-        {"measure": name, **_count_copied(best <= limit, closest.member, level)}
-        for name, limit in COUNTED.items()
+        {"measure": name, "limit": limit, **_count_copied(best <= limit, closest.member, level)}
+        for name, limit in (COUNTED | {"near copies": closest.near}).items()
     ]
     found = _compare_kinds(closest, closest.member.astype(np.int8))
     left_out = np.array(
@@ -127,7 +133,7 @@ def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
         low, high = ours - theirs - width, ours - theirs + width
         ends = {"low": low, "high": high, "p_value": np.nan}
         rows.append({"measure": name, "members": ours, "held_out": theirs, **ends})
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).assign(by=closest.by)
     return frame.assign(difference=frame["members"] - frame["held_out"])[COPIES]
 
 

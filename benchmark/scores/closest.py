@@ -15,8 +15,9 @@ from attacks.base import Learnt, some_rows
 from attacks.features import Values
 from attacks.search.nearest import find_nearest, in_blocks
 from benchmark.data.queries import Queries
-from benchmark.measures.copies import Closest, closest_pairs
+from benchmark.measures.copies import NEAR, Closest, closest_pairs
 from benchmark.measures.result import Strip
+from benchmark.scores.descriptors import Descriptor
 from victims.access import FullBlackBox
 
 NEIGHBOURS = 50
@@ -46,15 +47,18 @@ CELLS = 3
 """Parts of the space, as in dgm-eval."""
 
 
-def closest(view: FullBlackBox, queries: Queries, seed: int) -> Closest:
+def closest(
+    view: FullBlackBox, queries: Queries, seed: int, descriptor: Descriptor | None = None
+) -> Closest:
     """Compare the released samples of a view with members and as many other records.
 
-    Images are compared by their pixels, tables by their columns; mixed ones standardised by the
-    samples. Nothing that is decided here depends on which records are the members. seed: decides
-    which samples and records are compared where there are too many.
+    Nothing that is decided here depends on which records are the members. seed: decides which
+    samples and records are compared where there are too many. descriptor: what images are compared
+    by; without one it is their pixels, of tables their columns, mixed ones standardised by the
+    samples.
     """
     places, rows = _places(queries, seed), some_rows(len(view.released), SAMPLES, seed)
-    compared = _Compared(view, queries.records(places))
+    compared = _Compared(view, queries.records(places), descriptor)
     records = compared.records
     k = min(NEIGHBOURS, len(records) - 1)
     samples = [compared.samples(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
@@ -74,6 +78,8 @@ def closest(view: FullBlackBox, queries: Queries, seed: int) -> Closest:
         record_cells=record_cells,
         samples=rows,
         places=places,
+        by=compared.by,
+        near=NEAR if descriptor is None else descriptor.near,
     )
 
 
@@ -103,10 +109,13 @@ class _Compared:
     differ in what few of them have.
     """
 
-    def __init__(self, view: FullBlackBox, records: Tensor) -> None:
-        self.view, self.feature = view, Values()
+    def __init__(self, view: FullBlackBox, records: Tensor, descriptor: Descriptor | None) -> None:
+        self.view, self.feature, self.descriptor = view, Values(), descriptor
         self.learnt: Learnt = self.feature.learn(view)
-        flat = self.feature(self.learnt, records)
+        self.by = "pixels" if records.ndim == 4 else "columns"
+        if descriptor is not None:
+            self.by = descriptor.by
+        flat = self._flat(records)
         self.pca: PCA | None = None
         if flat.shape[1] > LARGE:
             some = flat[some_rows(len(flat), FITTED)].numpy()
@@ -118,7 +127,15 @@ class _Compared:
     def samples(self, rows: np.ndarray) -> Tensor:
         """These released samples (n,), as the records."""
         read = torch.from_numpy(np.array(self.view.released[rows]))
-        return self._short(self.feature(self.learnt, read))
+        return self._short(self._flat(read))
+
+    def _flat(self, records: Tensor) -> Tensor:
+        """Records (n, *shape) as numbers (n, d), before these become fewer."""
+        if self.descriptor is None:
+            return self.feature(self.learnt, records)
+        device = self.view.device
+        blocks = records.split(self.view.batch_size)
+        return torch.cat([self.descriptor.describe(own.to(device)).cpu() for own in blocks])
 
     def _short(self, flat: Tensor) -> Tensor:
         if self.pca is None:

@@ -19,6 +19,7 @@ from benchmark.show.texts import (
     beats_guessing,
     canary_sentence,
     canary_texts,
+    compared_by,
     copied,
     cost_of_victim,
     detection_sentences,
@@ -64,6 +65,7 @@ def print_table(result: JobResult, console: Console | None = None) -> None:
         console.print(f"  {escape(canary_sentence(result.canaries))}")
     if not result.copies.empty:
         console.print(texts_as_table("copies of records among the samples", copied(result.copies)))
+        console.print(f"  {escape(compared_by(result.copies))}")
     for i, note in enumerate(notes, 1):
         console.print(f"  \\[{i}] {escape(note)}")
     for line in [*_victim_lines(result), *detection_sentences(result.detection)]:

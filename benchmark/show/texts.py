@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from benchmark.measures.copies import NEAR
 from benchmark.measures.numbers import format_duration, format_number, format_percent, p_value
 from benchmark.measures.result import SHARES, JobResult, enough_records
 
@@ -82,6 +83,13 @@ def copied(copies: pd.DataFrame) -> pd.DataFrame:
         "p": ["" if pd.isna(p) else p_value(p) for p in copies["p_value"]],
     }
     return pd.DataFrame(texts)
+
+
+def compared_by(copies: pd.DataFrame) -> str:
+    """What records and samples were compared by, and which copies are near ones; one sentence."""
+    near = copies.set_index("measure").loc["near copies"]
+    by, limit = near.get("by", "values"), near.get("limit", NEAR)
+    return f"Records are compared by {by}; a near copy's calibrated distance is at most {limit:g}."
 
 
 def cost_of_victim(result: JobResult) -> str:

@@ -18,11 +18,16 @@ ASIDE = ("machine", "logger", "sweep", "plan", "study", "again")
 
 
 def settings(config: Any) -> dict[str, Any]:
-    """The resolved config without what never changes a result; of `machine` the precision stays."""
+    """The resolved config without what never changes a result; of `machine` the precision stays.
+
+    `copies` counts where it is no default, so that keys of before there was a choice hold; but for
+    the place of its file, whose content is always the same.
+    """
     precision = config["machine"]["precision"]  # of another version's config, this may be missing
     kept: dict[str, Any] = plain(config)
     own = {name: value for name, value in kept.items() if name not in ASIDE}
-    return own | {"precision": precision}
+    chosen = {name: value for name, value in own.pop("copies", {}).items() if name != "file"}
+    return own | ({"copies": chosen} if chosen else {}) | {"precision": precision}
 
 
 def plain(config: Any, where: str = "config") -> Any:

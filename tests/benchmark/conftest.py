@@ -29,8 +29,8 @@ QUALITY = {
     "training seconds": 205.2,
 }
 COPIED = [
-    ["near copies", 0.05, 0.005, 0.045, 0.012, 0.081, 0.0004],
-    ["C_T", -3.21, -1.5, -1.71, -2.3, -1.12, float("nan")],
+    ["near copies", 0.05, 0.005, 0.045, 0.012, 0.081, 0.0004, 0.2, "pixels"],
+    ["C_T", -3.21, -1.5, -1.71, -2.3, -1.12, float("nan"), float("nan"), "pixels"],
 ]
 ATTACKS = (
     ("full_black_box", "full black box", "none", 0.4, 0.31),

@@ -54,12 +54,23 @@ def open_case(request: Request) -> Case:
     Raises UserError, one line, for whatever cannot be used.
     """
     request.store.check()
+    if request.descriptor is not None:
+        request.descriptor.load()
     models = open_models(request)
     refuse_idle_prior(models.generator)
     inputs = _read_inputs(request, models.generator)
+    _refuse_descriptor(request, inputs)
     inputs, fit = _open_fit(request, inputs)
     bank = try_generator(models.generator, inputs.records, request)
     return replace(_place_in_space(request, inputs, models, bank), fit=fit)
+
+
+def _refuse_descriptor(request: Request, inputs: Inputs) -> None:
+    """Raise UserError where copies are looked for by descriptors that such records do not have."""
+    members = inputs.records["members"]
+    if request.descriptor is not None:
+        is_image = members.is_image
+        request.descriptor.refuse(members.images.shape if is_image else members.table.shape[1:])
 
 
 # --- reading --------------------------------------------------------------------------------------

@@ -256,6 +256,8 @@ def test_missing_and_mistaken_paths(
         ("blind.folds=1", ["blind.folds=1", "greater than or equal to 2"]),
         ("attack=[white_box]", ["no attack can run", "no generator is given"]),
         ("records.categorical=[street]", ["records.categorical", "street"]),
+        ("copies=features", ["copies:", "images of 1 or 3 channels only", "copies=pixels"]),
+        ("copies=sscd", ["copies=sscd", "is not there", "copies.file=FILE"]),
     ],
 )
 def test_settings_that_make_no_sense(

@@ -100,6 +100,25 @@ def test_near_copies_are_a_leak_unless_non_members_have_as_many(audited: Audited
     assert both.verdict.nearly == 0
 
 
+def test_mirrored_images_are_copies_by_features_alone(audited: Audited) -> None:
+    members, others, fresh = (digits(seed, 80).numpy() for seed in range(3))
+    given = {"members": members, "non_members": others}
+    samples = np.concatenate([fresh, np.flip(members[:20], 3)])
+    found = {
+        by: audited("attack=[full_black_box]", "show_records=true", f"copies={by}", **given,
+                    samples=samples)
+        for by in ("pixels", "features")
+    }  # fmt: skip
+    assert {by: own.verdict.nearly for by, own in found.items()} == {"pixels": 0, "features": 20}
+    assert found["features"].verdict.copied == 0
+    for by, own in found.items():
+        assert f"compared by {by}" in render_audit(own)
+        assert any(f"by {by}" in sentence for sentence in own.beside)
+    shown = found["features"].result.closest
+    assert shown is not None
+    assert (np.flip(shown.queries[:8], 3) == shown.reconstructions[:8]).all()
+
+
 @pytest.mark.parametrize(
     ("value", "unit"), [(12.5, 0.1), (1200, 100), (7, 1), (0.037, 0.001), (-3.25, 0.01)]
 )

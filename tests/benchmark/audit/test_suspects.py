@@ -88,6 +88,8 @@ def test_words_follow_from_the_two_p_values(p: float, blind: float, word: str) -
         ({"suspects": TRAIN, "unseen": TRAIN}, [], "nothing to attack"),
         ({"suspects": TRAIN, "unseen": table(1, 9), "samples": TRAIN}, ["fail_if.copies=0"],
          "only fail_if.set_p_value"),
+        ({"suspects": TRAIN, "unseen": table(1, 9), "samples": TRAIN}, ["copies=features"],
+         "copies= has no effect beside suspects="),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(

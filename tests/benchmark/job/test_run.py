@@ -28,6 +28,8 @@ from benchmark.measures import metrics
 from benchmark.measures.columns import COLUMNS
 from benchmark.quality.features import ImageNet
 from benchmark.scores import scoring
+from benchmark.scores.descriptors import AlexNet
+from benchmark.show.page import render_job
 from benchmark.store.entries import Store, plain, read_meta
 from benchmark.sweep import plan
 from benchmark.sweep.compose import Job
@@ -88,6 +90,16 @@ def test_a_second_run_computes_nothing(done: Path, monkeypatch: pytest.MonkeyPat
     assert second.quality == first.quality
     pd.testing.assert_frame_equal(first.rows, second.rows)
     pd.testing.assert_frame_equal(first.scores, second.scores)
+
+
+def test_copies_are_looked_for_by_what_the_config_says(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DCGAN, "training_step", lambda *_: pytest.fail("trained again"))
+    for choice, by in (("pixels", "pixels"), ("features", AlexNet.by)):
+        result = run.run(composed(done, f"copies={choice}"))
+        assert set(result.copies["by"]) == {by}
+        assert f"Records are compared by {by};" in render_job(result)
 
 
 OWN = """

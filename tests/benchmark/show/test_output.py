@@ -16,7 +16,7 @@ from benchmark.measures.numbers import format_duration, format_percent
 from benchmark.show.output import write_folder
 from benchmark.show.page import render_job
 from benchmark.show.terminal import print_table
-from benchmark.show.texts import canary_sentence, row_name, to_yaml
+from benchmark.show.texts import canary_sentence, compared_by, row_name, to_yaml
 from victims.errors import UserError
 
 
@@ -196,6 +196,15 @@ def test_yaml_takes_what_a_provenance_may_hold():
     assert (read["n"], read["x"], read["when"]) == (3, 0.5, "1 day, 0:00:00")
     assert read["a"] == read["b"] == read["path"] == [1, 2]
     assert "&" not in text
+
+
+def test_what_copies_are_compared_by_is_said_also_of_stored_results_of_before(result):
+    ours = result.copies.assign(by="colours", limit=0.3)
+    assert compared_by(ours) == (
+        "Records are compared by colours; a near copy's calibrated distance is at most 0.3."
+    )
+    before = compared_by(result.copies.drop(columns=["by", "limit"]))
+    assert before.startswith("Records are compared by values; a near copy's calibrated distance")
 
 
 def test_canaries_are_headed_by_what_all_attacks_show(result):
