@@ -5,6 +5,9 @@ INSTALLED := $(VENV)/installed
 BENCH := results/bench.csv
 PEERS := nearest monte_carlo optimisers steps private denoising workers busy
 
+# Tests start dozens of processes: each would compile this project anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test slow lint bench clean
 
