@@ -3,13 +3,14 @@
     python bench/retrain.py [seeds, 20] [trial, ...]
 
 Each seed draws its own records (`audit_level.people`), 300 members and 300 non-members; of the last
-two trials 1 000 members, one of which is planted far from all others. Trials:
+three trials 1 000 members, one of which is planted far from all others. Trials:
 
 - bootstrap: training rows with replacement (a leak);
 - interpolator: points between a training row and one of its five nearest (a leak);
 - independent: a sample of the truth, redrawn for other records (no leak);
 - outlier: training rows a little moved; the planted record's AUROC must be 0.9 or more;
-- private: histograms of single columns with Laplace noise, epsilon 1; no record may be recognised.
+- private: histograms of single columns with Laplace noise, epsilon 1; no record may be recognised;
+- dp_on: the victim tvae, trained with dp=on for epsilon 1; no record may be recognised.
 """
 
 from __future__ import annotations
@@ -19,14 +20,22 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from audit_level import people
+from defaults import compose_job
+from omegaconf import DictConfig
 from scipy.spatial import cKDTree
 
 from benchmark.audit import Audit, audit
+from benchmark.config.build import build
+from victims.schema import Column, Schema
+from victims.training.train import Training, fit_victim, load_victim
 
 Frame = pd.DataFrame
 MEMBERS = 300
@@ -99,12 +108,57 @@ def private(records: Frame, seed: int) -> Frame:
     return pd.DataFrame(made)[list(records.columns)]
 
 
+COLUMNS = Schema(
+    [
+        Column("age", "numeric", high=120.0),
+        Column("income", "numeric", log=True, low=float(np.log1p(10)), high=float(np.log1p(1e6))),
+        Column("weight", "numeric", low=20.0, high=180.0),
+        Column("smokes", "binary"),
+        Column("town", "category", ("north", "south", "west")),
+    ]
+)
+"""As public as EDGES are."""
+
+
+@cache
+def private_job() -> DictConfig:
+    """The victim of the last trial, and its promise."""
+    small = "victim.steps=100", "victim.batch_size=100", "victim.width=32", "victim.z_dim=16"
+    promise = f"dp.epsilon={EPSILON}", "dp.accountant=rdp", "dp.micro_batch=100"
+    return compose_job("victim=tvae", "dp=on", *small, *promise)
+
+
+def dp_on(records: Frame, seed: int) -> Frame:
+    """What a victim of this benchmark releases that was trained privately."""
+    rows, config = torch.from_numpy(COLUMNS.rows_of_table(records)), private_job()
+    victim = build(config.victim, "victim", shape=rows.shape[1:], schema=COLUMNS)
+    victim.make_private()
+    build(config.dp, "dp").attach_mechanism(victim, len(rows))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fit_victim(
+            victim,
+            rows.__getitem__,
+            size=len(rows),
+            folder=folder,
+            work=folder / "work",
+            seed=seed,
+            training=Training(),
+        )
+        victim = load_victim(victim, folder)
+    outputs = victim.generate(torch.randn(RELEASED, victim.z_dim))
+    drawn = victim.publish(outputs, torch.rand(outputs.shape))
+    made = COLUMNS.table_of_rows(COLUMNS.nearest_records(drawn).numpy())
+    return made.astype({"smokes": int})[list(records.columns)]
+
+
 TRIALS: dict[str, tuple[Callable[[Frame, int], Frame], bool]] = {
     "bootstrap": (bootstrap, False),
     "interpolator": (interpolator, False),
     "independent": (independent, False),
     "outlier": (moved, True),
     "private": (private, True),
+    "dp_on": (dp_on, True),
 }
 """Name -> the training, and whether a record is planted."""
 BUDGET = "fit.references=8", "fit.runs=40", "fit.records=6"
