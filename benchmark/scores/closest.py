@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
+from tqdm import tqdm
 
 from attacks.base import Learnt, some_rows
 from attacks.features import Values
@@ -134,7 +135,8 @@ class _Compared:
         if self.descriptor is None:
             return self.feature(self.learnt, records)
         device = self.view.device
-        blocks = records.split(self.view.batch_size)
+        split = records.split(self.view.batch_size)
+        blocks = tqdm(split, desc="descriptors", leave=False, mininterval=1.0)
         return torch.cat([self.descriptor.describe(own.to(device)).cpu() for own in blocks])
 
     def _short(self, flat: Tensor) -> Tensor:
