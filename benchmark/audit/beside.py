@@ -57,9 +57,9 @@ def told_of_measures(verdict: Verdict, measured: pd.DataFrame) -> list[str]:
     return [
         f"DCR share {ours['DCR share']:.3f} (0.5: samples lie no closer to members than to "
         f"non-members); NNDR "
-        f"{ours['NNDR']:.3f} against {theirs['NNDR']:.3f}; an exact copy, by "
-        f"{measured['by'].iloc[0]}, have {ours['exact copies']:.1%} of them against "
-        f"{theirs['exact copies']:.1%}. "
+        f"{ours['NNDR']:.3f} against {theirs['NNDR']:.3f}; {ours['exact copies']:.1%} of "
+        f"members and {theirs['exact copies']:.1%} of non-members have an exact copy, by "
+        f"{measured['by'].iloc[0]}. "
         f"The strongest attack on the same release: "
         f"AUROC {area:.3f} [{low:.3f}, {high:.3f}].",
         "That such measures look fine proves nothing. They are means over released records, while "

@@ -129,7 +129,7 @@ class SSCD(Descriptor):
         if not path.is_file():
             raise UserError(
                 f"copies=sscd: {path} is not there; download {self.URL} and name it by "
-                f"copies.file=FILE, or use copies=features, which needs none"
+                f"copies.file=FILE, or use copies=features, which needs no such file"
             )
         with path.open("rb") as stream:
             found = file_digest(stream, "sha256").hexdigest()
