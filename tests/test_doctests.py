@@ -21,7 +21,8 @@ MODULES = {
     f"{MEASURES}.gaussian": 1,
     "benchmark.quality.likeness": 2,
     "attacks.calibration.difference": 1,
-    "attacks.distances": 4,
+    "attacks.distances": 3,
+    "attacks.lpips_network": 1,
     "attacks.mixed": 2,
     "attacks.search.nearest": 7,
 }

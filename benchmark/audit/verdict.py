@@ -36,7 +36,7 @@ class Verdict:
     records found; first: by members that score above every non-member. proven, unproven: kinds of
     access with and without a proven leak. copied: members that were released word for word, where
     neither chance nor what non-members show explains it; nearly: members that samples come that
-    near (`measures.copies.NEAR`), less those that non-members let expect, 0 where that proves
+    near (`measures.result.NEAR`), less those that non-members let expect, 0 where that proves
     nothing; spared: members are copied less often than non-members. upper: no attack's AUROC is
     higher, with either sign. found_upper: no attack finds more at the false alarm rate, NaN where
     that is not resolved. level: of each statement; statements: how many there are. exceeded: limits

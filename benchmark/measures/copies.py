@@ -18,8 +18,10 @@ import pandas as pd
 from scipy.stats import binomtest, hypergeom, rankdata
 from scipy.stats import t as student
 
-EXACT, NEAR = 0.001, 0.2
-"""Calibrated distance up to which a sample is an exact copy, but for rounding, or a near copy."""
+from benchmark.measures.result import NEAR
+
+EXACT = 0.001
+"""Calibrated distance up to which a sample is an exact copy, but for rounding; NEAR: a near one."""
 
 GROUPS = 20
 """Groups of records of which one at a time is left out, for an interval."""

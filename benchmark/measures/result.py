@@ -19,6 +19,9 @@ NO_ACCESS = "none"
 SHARES = "exact copies", "near copies", "authenticity", "DCR share"
 """Measures of copies that are shares of records or samples."""
 
+NEAR = 0.2
+"""Calibrated distance up to which a sample is a near copy, see `benchmark.measures.copies`."""
+
 OFTEN = 0.95
 """Share of sets of a size that must be detected for that size to suffice."""
 

@@ -16,8 +16,8 @@ from attacks.base import Learnt, some_rows
 from attacks.features import Values
 from attacks.search.nearest import find_nearest, in_blocks
 from benchmark.data.queries import Queries
-from benchmark.measures.copies import NEAR, Closest, closest_pairs
-from benchmark.measures.result import Strip
+from benchmark.measures.copies import Closest, closest_pairs
+from benchmark.measures.result import NEAR, Strip
 from benchmark.scores.descriptors import Descriptor
 from victims.access import FullBlackBox
 

@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 
 from attacks.distances import classifier_input, load_features
 from attacks.lpips_weights import cache_folder
-from benchmark.measures.copies import NEAR
+from benchmark.measures.result import NEAR
 from victims.errors import UserError
 from victims.given.archives import load_program
 

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmark.measures.copies import NEAR
 from benchmark.measures.numbers import format_duration, format_number, format_percent, p_value
-from benchmark.measures.result import SHARES, JobResult, enough_records
+from benchmark.measures.result import NEAR, SHARES, JobResult, enough_records
 
 
 def row_name(row: pd.Series) -> str:

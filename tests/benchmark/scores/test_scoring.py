@@ -58,7 +58,8 @@ def test_when_memory_runs_out_every_attack_goes_on_with_half_the_batch(
     with caplog.at_level(logging.WARNING):
         short = run.run(composed).scores
     assert "going on with batch size 10" in caplog.text  # 40, 20, 10
-    np.testing.assert_allclose(short["score"], whole["score"], rtol=1e-4, atol=1e-5)
+    # Searches of the latent space enlarge what networks round by the size of the batch.
+    np.testing.assert_allclose(short["score"], whole["score"], rtol=1e-3, atol=1e-5)
 
 
 def limited(monkeypatch: pytest.MonkeyPatch, victim: type, name: str, most: int) -> None:
