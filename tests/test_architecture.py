@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -35,9 +36,15 @@ ROOMS = [
 """Rooms of `benchmark/`; each may import those before it. `audit` may import up to `show`."""
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    """A file as it was parsed, once for all tests."""
+    return ast.parse(file.read_text())
+
+
 def imports(file: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -58,7 +65,7 @@ def test_dependencies_point_one_way(package: str) -> None:
 def modules(file: Path) -> set[str]:
     """The files of this project that a file imports, by dotted name."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.ImportFrom) and node.module:
             inside = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name for name in inside if is_file(name)} or {node.module}
@@ -92,7 +99,7 @@ def test_files_and_functions_are_short() -> None:
     for name, file in every_file().items():
         text = file.read_text()
         assert text.count("\n") <= 300, name
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno < 50, f"{name}: {node.name}"
 
@@ -108,7 +115,7 @@ DOORS = {
 def test_a_config_is_opened_at_the_doors_alone() -> None:
     """All other files are given what was made of it: objects, or plain settings."""
     for name, file in every_file().items():
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.arg) and node.annotation is not None:
                 opens = "DictConfig" in ast.unparse(node.annotation)
                 assert not opens or name.removeprefix("benchmark.") in DOORS, name
@@ -149,7 +156,7 @@ def test_no_text_and_no_file_becomes_code(package: str) -> None:
     forbidden = {"eval", "exec", "os.system", "os.popen", "pickle.load", "pickle.loads"}
     forbidden |= {"joblib.load", "pd.read_pickle", "yaml.load", "yaml.unsafe_load"}
     for file in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(tree_of(file)):
             if not isinstance(node, ast.Call):
                 continue
             given = {word.arg: ast.unparse(word.value) for word in node.keywords}
