@@ -32,7 +32,7 @@ from victims.errors import UserError
         ("sweep=taxonomy", "sweep: nothing of this kind is chosen by default; write +sweep=taxonomy"),
         ("dp.epsilon=10", "dp.epsilon: there is no such setting in the chosen file of conf/dp/; it has off, on"),
         ("attack=[]", "attack: nothing is chosen; choose of closest_record, "),
-        ("nope=1", "nope: there is no such setting; a config has scale, data, split, "),
+        ("unheard=1", "unheard: there is no such setting; a config has scale, data, split, "),
         ("victim.steps=[", "victim.steps=[: this cannot be read: "),
         ("split.members 64", "split.members: this cannot be read: write NAME=VALUE"),
     ],
