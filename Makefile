@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED) ## Train a DCGAN on real digits, attack it, print the table and where the page is
-	@echo "the first time this takes about 5 minutes on 2 cores, then 2 seconds"
+	@echo "the first time this takes about 4 minutes on 2 cores, then 2 seconds"
 	$(BIN)/python -m benchmark
 
 test: $(INSTALLED) ## Run the fast test suite
