@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from hydra import compose
 from omegaconf import DictConfig
+from torch import Tensor
 
 from benchmark.config.build import build, composing
 from benchmark.config.commandline import register_resolvers
+from victims.training.train import Training, fit_victim, load_victim
 
 SHAPE = (1, 32, 32)
 """Records of the default job."""
@@ -27,3 +30,17 @@ def build_victim(config: DictConfig, shape: tuple[int, ...] = SHAPE) -> Any:
     torch.manual_seed(0)
     made = build(config.victim, "victim", shape=shape)
     return made.to(memory_format=torch.channels_last)  # as in benchmark/models/recipe.py
+
+
+def train_on_rows(victim: Any, rows: Tensor, folder: Path, seed: int) -> Any:
+    """A victim trained on records (n, *shape), as it is released; its files lie in `folder`."""
+    fit_victim(
+        victim,
+        rows.__getitem__,
+        size=len(rows),
+        folder=folder,
+        work=folder / "work",
+        seed=seed,
+        training=Training(),
+    )
+    return load_victim(victim, folder)

@@ -28,14 +28,13 @@ import numpy as np
 import pandas as pd
 import torch
 from audit_level import people
-from defaults import compose_job
+from defaults import compose_job, train_on_rows
 from omegaconf import DictConfig
 from scipy.spatial import cKDTree
 
 from benchmark.audit import Audit, audit
 from benchmark.config.build import build
 from victims.schema import Column, Schema
-from victims.training.train import Training, fit_victim, load_victim
 
 Frame = pd.DataFrame
 MEMBERS = 300
@@ -135,17 +134,7 @@ def dp_on(records: Frame, seed: int) -> Frame:
     victim.make_private()
     build(config.dp, "dp").attach_mechanism(victim, len(rows))
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        fit_victim(
-            victim,
-            rows.__getitem__,
-            size=len(rows),
-            folder=folder,
-            work=folder / "work",
-            seed=seed,
-            training=Training(),
-        )
-        victim = load_victim(victim, folder)
+        victim = train_on_rows(victim, rows, Path(name), seed)
     outputs = victim.generate(torch.randn(RELEASED, victim.z_dim))
     drawn = victim.publish(outputs, torch.rand(outputs.shape))
     made = COLUMNS.table_of_rows(COLUMNS.nearest_records(drawn).numpy())

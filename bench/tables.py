@@ -22,14 +22,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import torch
-from defaults import compose_job
+from defaults import compose_job, train_on_rows
 from scipy.stats import ks_2samp
 
 from benchmark.config.build import build
 from benchmark.data.dataset import read_dataset
 from benchmark.data.randhie import RandHieMixed
 from victims.schema import Column, Schema
-from victims.training.train import Training, fit_victim, load_victim
 
 BINS = 5
 OURS = "ctgan", "tvae", "tab_ddpm"
@@ -63,16 +62,7 @@ def own(name: str, schema: Schema, rows: np.ndarray, epochs: int, folder: Path) 
     torch.manual_seed(0)
     data = torch.from_numpy(rows)
     victim = build(config.victim, "victim", shape=rows.shape[1:], schema=schema)
-    fit_victim(
-        victim,
-        data.__getitem__,
-        size=len(data),
-        folder=folder,
-        work=folder / "work",
-        seed=0,
-        training=Training(),
-    )
-    victim = load_victim(victim, folder)
+    victim = train_on_rows(victim, data, folder, seed=0)
     outputs = [victim.generate(torch.randn(500, victim.z_dim)) for _ in range(len(rows) // 500)]
     every = torch.cat(outputs)
     return schema.nearest_records(victim.publish(every, torch.rand(every.shape))).numpy()

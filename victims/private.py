@@ -85,7 +85,9 @@ class Mechanism:
         with still_spectral(victim):  # once a step: how many parts there are is secret
             for i, part in enumerate(parts):
                 gradients, value = per_record(victim, private.params, losses, part)
-                gradients = [bound_gradients(gradient, value.isfinite()) for gradient in gradients]
+                finite = value.isfinite()
+                used = None if finite.all() else finite
+                gradients = [bound_gradients(gradient, used) for gradient in gradients]
                 for parameter, gradient in zip(private.params, change(gradients, i), strict=True):
                     parameter.grad_sample = gradient
                 private.signal_skip_step(i < len(parts) - 1)
@@ -208,9 +210,7 @@ def bound_gradients(gradients: Tensor, used: Tensor | None = None) -> Tensor:
     found = gradients.float()
     if not found.sum().isfinite():  # a look is cheaper than a copy; no sum hides such a number
         found = found.nan_to_num(0.0, 0.0, 0.0)
-    if used is None or used.all():
-        return found
-    return found * used.view(-1, *[1] * (found.ndim - 1))
+    return found if used is None else found * used.view(-1, *[1] * (found.ndim - 1))
 
 
 def full_precision(like: Tensor) -> torch.autocast:

@@ -23,7 +23,7 @@ from benchmark.show.html import (
     inline_figure,
     page_environment,
 )
-from benchmark.show.texts import compared_by, copied, remarks_on, to_yaml
+from benchmark.show.texts import copies_in_words, remarks_on, to_yaml
 
 if TYPE_CHECKING:
     from benchmark.audit.facts import Exposed, RowPair
@@ -46,8 +46,7 @@ def render_audit(audit: Found) -> str:
             (f"{limit}={verdict.limits[limit]:g}", verdict.exceeded.get(limit)) for limit in limits
         ],
         checks=result.checks,
-        copies=None if result.copies.empty else copied(result.copies),
-        compared_by="" if result.copies.empty else compared_by(result.copies),
+        copies=copies_in_words(result.copies),
         closest=closest_pictures(result.closest),
         row_pairs=[_row_pair(pair) for pair in audit.closest],
         beside=audit.beside,

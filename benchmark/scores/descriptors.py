@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, pad
 
-from attacks.distances import classifier_input, load_features
+from attacks.lpips_network import classifier_input, load_features
 from attacks.lpips_weights import cache_folder
 from benchmark.measures.result import NEAR
 from victims.errors import UserError

@@ -95,9 +95,8 @@ def draw_set_accuracy(result: JobResult) -> Figure:
 def draw_histogram(scores: np.ndarray, member: np.ndarray) -> Figure:
     """Share of members and of non-members per score bin; outliers are counted in the last bins."""
     with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(3.6, 2.3)
-        )  # one for each row: a layout worked out takes as long again
+        # One for each row of a table, so with fixed edges: finding them takes as long again.
+        figure = Figure(figsize=(3.6, 2.3))
         axes = figure.add_axes((0.14, 0.19, 0.83, 0.68))
         finite = np.isfinite(scores)
         scores, member = scores[finite], member[finite]

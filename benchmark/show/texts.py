@@ -84,6 +84,11 @@ def copied(copies: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(texts)
 
 
+def copies_in_words(copies: pd.DataFrame) -> dict[str, Any]:
+    """The sentence and the table of copies, for a page; empty without any."""
+    return {} if copies.empty else {"sentence": compared_by(copies), "table": copied(copies)}
+
+
 def compared_by(copies: pd.DataFrame) -> str:
     """What records and samples were compared by, and which copies are near ones; one sentence."""
     near = copies.set_index("measure").loc["near copies"]

@@ -67,10 +67,8 @@ def open_case(request: Request) -> Case:
 
 def _refuse_descriptor(request: Request, inputs: Inputs) -> None:
     """Raise UserError where copies are looked for by descriptors that such records do not have."""
-    members = inputs.records["members"]
     if request.descriptor is not None:
-        is_image = members.is_image
-        request.descriptor.refuse(members.images.shape if is_image else members.table.shape[1:])
+        request.descriptor.refuse(inputs.records["members"].shape)
 
 
 # --- reading --------------------------------------------------------------------------------------

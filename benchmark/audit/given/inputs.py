@@ -89,6 +89,11 @@ class Records:
         """Whether the records are images."""
         return not isinstance(self.content, pd.DataFrame)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one record: (c, h, w) of an image, (columns,) of a table's row."""
+        return self.images.shape if self.is_image else (self.table.shape[1],)
+
     def row(self, place: int) -> dict[str, Any]:
         """A row of the table as it was written."""
         found = (self.table if self.written is None else self.written).iloc[place]

@@ -73,7 +73,7 @@ def try_generator(
     if generator is None or generator.sample is not None:
         return None
     members = given["members"]
-    generator.check(_raw_shape(members))
+    generator.check(members.shape)
     codes = _prior_codes(request.seed, request.bank_size, generator.z_dim)
     outputs = _generate_all(generator, codes, request.machine.batch_size)
     if not members.is_image:
@@ -105,10 +105,6 @@ def draw_samples(generator: Generator, size: int) -> Any:
             f"{generator.name}.z=..."
         )
     return drawn
-
-
-def _raw_shape(members: Records) -> tuple[int, ...]:
-    return members.images.shape if members.is_image else (members.table.shape[1],)
 
 
 def _prior_codes(seed: int, n: int, z_dim: int) -> np.ndarray:
