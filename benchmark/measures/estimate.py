@@ -24,6 +24,10 @@ from benchmark.measures.metrics import Difference
 
 LEVEL = 0.95
 Z = float(norm.ppf((1 + LEVEL) / 2))
+POWER = 0.8
+"""Chance with which a planned number of repetitions shall decide."""
+MOST = 999
+"""Repetitions that are planned for at most."""
 
 
 class Estimate(NamedTuple):
@@ -31,7 +35,8 @@ class Estimate(NamedTuple):
 
     victims: names of those that it is about. freedom: fewest degrees of freedom of an error in it,
     where that is fewer than the seeds leave. p_below: exact p-value of "not below 0", where there
-    is one.
+    is one. error: standard error of the mean that the interval rests on; NaN where more seeds would
+    not make it smaller.
     """
 
     mean: float
@@ -42,6 +47,7 @@ class Estimate(NamedTuple):
     victims: tuple[str, ...] = ()
     freedom: float = np.inf
     p_below: float = 0.0
+    error: float = np.nan
 
     @property
     def half(self) -> float:
@@ -81,17 +87,36 @@ def over_seeds(
     """
     found = np.asarray(values, float)
     n, mean = len(found), float(found.mean()) if len(found) else np.nan
-    margins, p_values = [], []
+    sides, p_values = [], []
     if n > 1 and between:
         error = float(found.std(ddof=1) / np.sqrt(n))
-        margins.append(float(t.ppf((1 + LEVEL) / 2, n - 1)) * error)
+        sides.append((float(t.ppf((1 + LEVEL) / 2, n - 1)) * error, error))
         p_values.append(_tail_chance(mean, error, n - 1))
     if halves is not None and n:
         error = float(np.sqrt(np.square(np.asarray(halves, float)).sum()) / n / Z)
-        margins.append(Z * error)
+        sides.append((Z * error, error))
         p_values.append(_tail_chance(mean, error))
-    margin = max(margins, default=np.nan)
-    return Estimate(mean, mean - margin, mean + margin, max(p_values, default=np.nan), n)
+    margin, error = max(sides, default=(np.nan, np.nan))
+    p_value = max(p_values, default=np.nan)
+    return Estimate(mean, mean - margin, mean + margin, p_value, n, error=error)
+
+
+def seeds_to_tell(gain: float, estimate: Estimate, level: float) -> int | None:
+    """How many seeds tell with a chance of POWER that a mean is above 0; None: more than MOST.
+
+    gain: the mean that is taken to be true. estimate: what its error is read from, one seed's error
+    is taken to stay as it is. level: of the one-sided t-test, over 0 and under 0.5.
+    Source: the usual normal approximation of a t-test's power, exact enough for a plan.
+
+    >>> seeds_to_tell(0.1, over_seeds([0.0, 0.1, 0.2]), 0.05)
+    8
+    """
+    if not gain > 0 or estimate.seeds < 2 or not estimate.error > 0:
+        return None
+    n = np.arange(2, MOST + 1)
+    distance = gain / (estimate.error * np.sqrt(estimate.seeds / n))
+    enough = distance >= t.ppf(1 - level, n - 1) + norm.ppf(POWER)
+    return int(n[enough.argmax()]) if enough.any() else None
 
 
 def difference_between(a: Sequence[float], b: Sequence[float]) -> Estimate:
@@ -110,7 +135,10 @@ def widen_by(estimate: Estimate, error: Estimate) -> Estimate:
     """An estimate with another error of the same mean, where that is wider."""
     half, p_value = max(estimate.half, error.half), max(estimate.p_value, error.p_value)
     low, high = estimate.mean - half, estimate.mean + half
-    return estimate._replace(low=low, high=high, p_value=p_value, freedom=error.freedom)
+    seeds_help = estimate.error if estimate.half >= error.half else np.nan
+    return estimate._replace(
+        low=low, high=high, p_value=p_value, freedom=error.freedom, error=seeds_help
+    )
 
 
 def wider_side(value: float, low: float, high: float) -> float:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmark.measures.estimate import Estimate
+from benchmark.measures.estimate import MOST, Estimate, seeds_to_tell
 from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import count_of
 from benchmark.report.claims import CLAIMS, Claim
@@ -44,7 +44,8 @@ class Finding:
     p_holm: of the weakest part, corrected over all findings; NaN without one. p_worth: of "every
     part has the claim's margin or more", corrected likewise. score: what leaks are measured in.
     families: victim -> family. left_out: how many results do not count, and why. choice: how the
-    attacks were chosen. beside: the same claim in the other score.
+    attacks were chosen. together: how many claims are corrected together. beside: the same claim in
+    the other score.
     """
 
     claim: Claim
@@ -57,6 +58,7 @@ class Finding:
     families: Mapping[str, str] = field(default_factory=dict)
     left_out: str = ""
     choice: str = ""
+    together: int = 1
     beside: Finding | None = None
 
     @property
@@ -120,8 +122,35 @@ class Finding:
 
     @property
     def reason(self) -> str:
-        """What the verdict rests on, and what was left out."""
-        return "; ".join(filter(None, [self._reason, self.left_out]))
+        """What the verdict rests on, what would decide it, and what was left out."""
+        return "; ".join(filter(None, [self._reason, self._plan, self.left_out]))
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """About how many seeds decide the claim, if means and errors are as measured.
+
+        Either way counts: that all parts are above 0, or that one is below the margin. None: more
+        than MOST, or no number of them.
+        """
+        level, margin = LEVEL / self.together, self.claim.margin
+        parts = self.parts.values()
+        above = [seeds_to_tell(part.mean, part, level) for part in parts]
+        below = [seeds_to_tell(margin - part.mean, part, level / len(parts)) for part in parts]
+        ways = [n for n in below if n]
+        if all(above):
+            ways.append(max(n for n in above if n))
+        return min(ways, default=None)
+
+    @property
+    def _plan(self) -> str:
+        """How many seeds would decide what is tested and open."""
+        if not self.is_tested or self.verdict != OPEN or self.claim.of != "seeds":
+            return ""
+        if any(np.isnan(part.error) for part in self.parts.values()):
+            return "more seeds would not decide it, more families of victims might"
+        needed = self.seeds_needed
+        number = f"about {max(needed, self.claim.repetitions)}" if needed else f"more than {MOST}"
+        return f"{number} seeds would decide it, if all else stays as measured"
 
     @property
     def _reason(self) -> str:
@@ -172,7 +201,9 @@ def holm_corrected(measured: Iterable[Finding]) -> list[Finding]:
     ]
     columns = [holm(p_values) for p_values in (above, worth)]
     for i, p_holm, p_worth in zip(tested, *columns, strict=True):
-        found[i] = dataclasses.replace(found[i], p_holm=float(p_holm), p_worth=float(p_worth))
+        found[i] = dataclasses.replace(
+            found[i], p_holm=float(p_holm), p_worth=float(p_worth), together=len(tested)
+        )
     return found
 
 

@@ -15,6 +15,7 @@ from benchmark.measures.estimate import (
     difference_between,
     of_auroc,
     over_seeds,
+    seeds_to_tell,
     spearman,
     widen_by,
 )
@@ -141,3 +142,24 @@ def test_families_that_differ_far_more_than_they_vary_are_told_apart() -> None:
         widen_by(over_seeds([0.29] * 3), difference_between([1.0, 0.98], [0.71, 0.7, 0.68])).p_value
         < 0.01
     )
+
+
+@pytest.mark.parametrize("gain", [0.03, 0.1])
+def test_as_many_seeds_as_planned_decide_four_times_in_five(gain: float) -> None:
+    rng, spread, level = np.random.default_rng(0), 0.06, 0.01
+    measured = Estimate(gain, 0.0, 0.0, 0.5, 3, error=spread / np.sqrt(3))
+    planned = seeds_to_tell(gain, measured, level)
+    assert planned is not None
+    drawn = rng.normal(gain, spread, (4000, planned))
+    p_values = stats.ttest_1samp(drawn, 0, axis=1, alternative="greater").pvalue
+    assert 0.75 < np.mean(p_values < level) < 0.9
+    half = stats.ttest_1samp(drawn[:, : planned // 2], 0, axis=1, alternative="greater").pvalue
+    assert np.mean(half < level) < 0.6
+
+
+def test_no_number_of_seeds_tells_what_is_not_there() -> None:
+    found = over_seeds(VALUES)
+    assert seeds_to_tell(-0.01, found, 0.05) is None
+    assert seeds_to_tell(1e-6, found, 0.05) is None
+    families = difference_between([0.1, 0.9], [0.2, 0.6])
+    assert seeds_to_tell(0.1, widen_by(found, families), 0.05) is None

@@ -11,7 +11,7 @@ from report_store import known_auroc, known_result, study_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from benchmark.measures.estimate import Estimate, over_seeds
+from benchmark.measures.estimate import Estimate, over_seeds, seeds_to_tell
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.claims import CLAIMS, Claim
 from benchmark.report.collect import studies_of
@@ -233,6 +233,21 @@ def test_the_reason_names_the_part_that_is_excluded() -> None:
     (found,) = holm_corrected([claim(unknown, excluded)])
     assert found.verdict == FAILS
     assert found.reason == "0.01 AUROC or more is excluded (part 1)"
+
+
+def test_an_open_claim_says_how_many_seeds_would_decide_it() -> None:
+    near, nothing = over_seeds([0.0, 0.1, 0.2]), over_seeds([-0.3, 0.0, 0.3])
+    (found,) = holm_corrected([claim(near)])
+    assert found.verdict == OPEN
+    assert found.seeds_needed == 8
+    assert "about 8 seeds would decide it" in found.reason
+    assert "more than 999 seeds" in holm_corrected([claim(nothing)])[0].reason
+    assert "more families" in holm_corrected([claim(near._replace(error=np.nan))])[0].reason
+    among_many = holm_corrected([claim(near)] * 10)[0]
+    assert among_many.seeds_needed is not None
+    assert among_many.seeds_needed > 8
+    away = holm_corrected([claim(over_seeds([-0.2, -0.1, 0.0]))])[0]
+    assert away.seeds_needed == seeds_to_tell(0.11, away.least[1], 0.05)
 
 
 def test_the_reason_says_no_more_than_the_test() -> None:
