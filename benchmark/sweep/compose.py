@@ -229,10 +229,16 @@ def settings_of_job(job: Job, names: Sequence[str]) -> str:
 
 
 def varied_settings(jobs: Iterable[Job]) -> list[str]:
-    """The settings that differ between jobs, in the order in which they are given."""
+    """The settings that differ between jobs, in the order in which they are given.
+
+    Lists of attacks only where nothing else tells two jobs apart: each table names its attacks.
+    """
     values: dict[str, set[str]] = {}
     given = [job.given for job in jobs]
     for settings in given:
         for name in settings:
             values.setdefault(name, {other.get(name, "") for other in given})
-    return [name for name, found in values.items() if len(found) > 1]
+    names = [name for name, found in values.items() if len(found) > 1]
+    others = [name for name in names if name != "attack"]
+    told_apart = {tuple(settings.get(name, "") for name in others) for settings in given}
+    return others if len(told_apart) == len(given) else names
