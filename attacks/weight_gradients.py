@@ -1,4 +1,4 @@
-"""Weight gradients: members' losses are flat in the weights, and reference models tell how flat."""
+"""Weight gradients: members' losses are flat in the weights; reference models may tell how flat."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from attacks.base import Learns, Learnt, features_on_shadows
+from attacks.base import Learns, Learnt, features_on_shadows, refuse_level
 from attacks.noise import own_noise
-from victims.access import Gradients, WeightGradientsWithShadows
+from victims.access import DenoiserWithGradients, Gradients, WeightGradientsWithShadows
+from victims.errors import UserError
 
 TINY = 1e-30
 
@@ -79,3 +80,45 @@ class GSA(Learns):
             asked = [norms(block, question, noise).double() for question in questions]
             found.append(torch.stack(asked).mean(0).clamp(min=TINY).log().cpu())
         return torch.cat(found).numpy()
+
+
+class PIAGradient:
+    """Score = minus the mean logarithm of the gradient's norms, of PIA's loss, tensor by tensor.
+
+    PIA's loss is a record's own training loss with the noise that the network itself tells in the
+    clean record at level 0. So nothing is drawn, and no reference model is needed. Each tensor of
+    weights counts alike, however many numbers it has and however large its gradients are.
+    Source: this benchmark. The noise and the level are those of PIA (Kong et al. 2024, arXiv
+    2305.18355), the norms those of GSA (Pang et al. 2025, arXiv 2308.06405). Deviations: the loss
+    is the training loss, a squared error, where PIA takes the 4-norm; one level and no classifier,
+    where GSA takes ten levels, a random noise and reference models.
+    t: the level.
+    """
+
+    access = DenoiserWithGradients
+
+    def __init__(self, t: PositiveInt) -> None:
+        self.t = t
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Images: of a table the network tells no noise that redraws its levels."""
+        if len(shape) != 3:
+            raise UserError(
+                "attack=pia_gradient takes all noise from the network, and no network tells a "
+                "table's; use gsa"
+            )
+
+    def refuse_levels(self, levels: int) -> None:
+        """Raise Unsuited where t is not in the schedule."""
+        refuse_level(self, self.t, levels)
+
+    def score(self, view: DenoiserWithGradients, queries: Tensor) -> np.ndarray:
+        """Queries (n, *shape) -> (n,); a question and a gradient each. Unsuited: t is no level."""
+        self.refuse_levels(view.timesteps)
+        found = []
+        for part in queries.to(torch.float32).split(view.batch_size):
+            x = part.to(view.device)
+            told = view.denoise(x, torch.zeros(len(x), dtype=torch.int64, device=x.device))
+            norms = view.gradient_norms(x, [self.t], told).double()
+            found.append(norms.clamp(min=TINY).log().mean(1).cpu())
+        return -torch.cat(found).numpy()

@@ -40,8 +40,7 @@ def places(view: type[View] = View, depth: int = 0, row: int = 0) -> dict[type[V
     alone = [kind for kind in view.__subclasses__() if not depth and not kind.__subclasses__()]
     for kind in view.__subclasses__():
         if kind not in alone:
-            found[kind] = (depth, row)
-            found |= places(kind, depth + 1, row)
+            found = {kind: (depth, row), **places(kind, depth + 1, row), **found}
             row = max(at for _, at in found.values()) + 1
     return found | {kind: (at % 3, row + at // 3) for at, kind in enumerate(alone)}
 

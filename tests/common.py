@@ -161,10 +161,11 @@ class Memoriser(Adversarial):
         *("denoise", "signal", "vary", "timesteps"),
         *("gradient_norms", "levels", "noise_shape"),
     )
-    signal, timesteps, levels, noise_shape = SIGNAL, len(SIGNAL), 10, (1,)
+    signal, timesteps, levels = SIGNAL, len(SIGNAL), 10
 
     def __init__(self, members: Tensor, z_dim: int = 12, seed: int = 0) -> None:
         super().__init__(tuple(members.shape[1:]), z_dim, 1, 1)
+        self.noise_shape = self.shape
         anchors = np.random.default_rng(seed).standard_normal((len(members), z_dim))
         anchors *= np.sqrt(z_dim) / np.linalg.norm(anchors, axis=1, keepdims=True)
         self.register_buffer("members", members)
@@ -184,7 +185,7 @@ class Memoriser(Adversarial):
     def gradient_norms(self, x: Tensor, levels: Any, noise: Tensor) -> Tensor:
         """The further from any member, the longer; of three tensors."""
         far = self.closeness(x)[:, None].neg()
-        return far * torch.tensor([1.0, 2.0, 0.5]) + noise.abs() + 0.1
+        return far * torch.tensor([1.0, 2.0, 0.5]) + noise.flatten(1)[:, :1].abs() + 0.1
 
     def vary(self, x: Tensor, level: int, steps: int, seed: int) -> Tensor:
         return self.reconstruct(x, seed)

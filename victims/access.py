@@ -4,7 +4,7 @@ The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.039
 
     FullBlackBox  <  PartialBlackBox  <  WhiteBox        AccessibleDiscriminator   AccessibleEncoder
     FullBlackBox  <  FullBlackBoxWithReference  <  FullBlackBoxWithMembers
-    VariationApi    AccessibleDenoiser    WeightGradients
+    VariationApi    AccessibleDenoiser, WeightGradients  <  DenoiserWithGradients
     FullBlackBox, AccessibleDenoiser, WeightGradients  <  the same WithShadows
 
 The generator's chain grows to the right; the discriminator and the encoder are branches of their
@@ -189,6 +189,11 @@ class WeightGradients(View):
 
 
 @dataclass(frozen=True)
+class DenoiserWithGradients(AccessibleDenoiser, WeightGradients):
+    """Both, of one diffusion model: who holds its weights can also ask it."""
+
+
+@dataclass(frozen=True)
 class Shadow:
     """A model of the attacker's own: what it shows, its members and strangers (m, *shape).
 
@@ -261,7 +266,8 @@ def ordered_pairs() -> list[tuple[str, str]]:
 
 
 def _views_below(access: type[View]) -> list[type[View]]:
-    return [view for own in access.__subclasses__() for view in (own, *_views_below(own))]
+    found = [view for own in access.__subclasses__() for view in (own, *_views_below(own))]
+    return [*dict.fromkeys(found)]  # one that extends two views is below both
 
 
 def setting_of(access: type[View]) -> str:

@@ -1,21 +1,25 @@
-"""Norms of gradients against autograd, one record at a time; and what GSA makes of them."""
+"""Norms of gradients against autograd, one record at a time; and what attacks make of them."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from conftest import built, composed, digits
+from conftest import Memoriser, built, composed, digits, people
+from hydra.utils import get_class
 
 from attacks.noise import own_noise
-from attacks.weight_gradients import GSA
+from attacks.weight_gradients import GSA, PIAGradient
 from benchmark.config.build import build
 from benchmark.job import run as job
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
 from benchmark.store.entries import Store
-from victims.errors import UserError
+from victims.access import DenoiserWithGradients
+from victims.errors import Unsuited, UserError
 
 
 @pytest.mark.parametrize("name", ["ddpm", "vae"])
@@ -76,3 +80,37 @@ def test_a_job_gives_it_the_reference_models(tmp_path: Any) -> None:
     words = ("victim=dcgan", *words[1:])
     rows = job.run(composed(tmp_path, *words)).rows.set_index("attack")
     assert rows["status"]["gsa"] == "no access"
+
+
+def test_the_gradient_of_pias_loss_is_that_of_a_plain_loop(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    made: Any = build(composed(tmp_path, "victim=ddpm").victim, "victim", shape=(1, 32, 32))
+    torch.nn.init.normal_(made.average.unet.conv_out.weight, std=0.1)
+    made.freeze_for_release()
+    queries, empty = digits(4, 3), np.zeros((1, 1))
+    own = made.view(DenoiserWithGradients, empty, empty, 2)
+    found = PIAGradient(t=200).score(own, queries)
+    assert made.denoise.asked == 3  # one question a record, that of PIA
+    network = copy.deepcopy(made.average).double().requires_grad_()
+    left = float(np.prod(1 - np.linspace(1e-4, 0.02, 1000)[:201]))
+    for i, x in enumerate(queries.double()):
+        put = network(x[None], torch.tensor([0])).detach()
+        noised = left**0.5 * x + (1 - left) ** 0.5 * put
+        loss = (network(noised, torch.tensor([200])) - put).square().mean()
+        slopes = torch.autograd.grad(loss, list(network.parameters()))
+        expected = -float(torch.stack([slope.norm().log() for slope in slopes]).mean())
+        assert found[i] == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_the_gradient_of_pias_loss_cannot_work_on() -> None:
+    view = Memoriser(digits(0, 4)).grant(DenoiserWithGradients)
+    with pytest.raises(Unsuited, match="asks for level 1000, but the schedule has 1000"):
+        PIAGradient(t=1000).score(view, digits(1, 2))
+    with pytest.raises(UserError, match=r"takes all noise from the network, .*; use gsa"):
+        PIAGradient(t=200).refuse(tuple(people(0, 1).shape[1:]))
+
+
+@pytest.mark.parametrize(("victim", "granted"), [("ddpm", True), ("vae", False), ("dcgan", False)])
+def test_who_has_both_a_denoiser_and_gradients(tmp_path: Any, victim: str, granted: bool) -> None:
+    kind = get_class(composed(tmp_path, f"victim={victim}").victim._target_)
+    assert kind.can_grant(PIAGradient.access) is granted

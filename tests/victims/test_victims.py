@@ -325,6 +325,8 @@ def test_a_view_that_extends_another_is_more_access() -> None:
     assert ("full_black_box", "white_box") in found
     assert not [pair for pair in found if "reference" in pair[1] or "shadows" in pair[1]]
     assert not [pair for pair in found if pair[0] == pair[1]]
+    for less in ("accessible_denoiser", "weight_gradients"):
+        assert found.count((less, "denoiser_with_gradients")) == 1
 
 
 @pytest.mark.parametrize("channels", [1, 3])
