@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import cast
-
 import numpy as np
 import pandas as pd
 
-from attacks.base import Reconstructs
-from benchmark.data.queries import Queries
 from benchmark.job.prepare import Prepared
+from benchmark.job.strips import strips_of_attacks
 from benchmark.measures import checks, copies, pairs, promise
 from benchmark.measures.dataset_inference import set_detection
-from benchmark.measures.result import JobResult, Strip
-from benchmark.models import memory
+from benchmark.measures.result import JobResult
 from benchmark.models.recipe import GRID, Model
 from benchmark.scores.closest import closest, pictures
-from benchmark.scores.target import Attacker, Trained, drop_if_edited, filed_under, made_by
-from benchmark.store.entries import Store, key, read_meta
+from benchmark.scores.target import Trained, filed_under, made_by
+from benchmark.store.entries import key, read_meta
 from benchmark.store.seeds import sub_seed
 from victims.access import FullBlackBox
-
-SHOWN = 8
-"""Members, and as many non-members, in a strip of reconstructions."""
 
 
 def result_of(
@@ -61,7 +53,7 @@ def result_of(
         copies=copies.table(near, seed),
         closest=pictures(near, job.trial.queries, victim.released) if dataset.is_image else None,
         samples=np.array(victim.released[:GRID]) if dataset.is_image else None,
-        strips=_strips_of_attacks(job, target, set(scores["attack"])) if dataset.is_image else {},
+        strips=strips_of_attacks(job, target, set(scores["attack"])),
         canaries=canaries,
         checks=[
             *promise.check_broken(scores, victim.privacy, canaries),
@@ -104,35 +96,6 @@ def _checks_of_data(job: Prepared, victim: Model) -> list[checks.Check]:
         *checks.too_few_queries(len(split.queried), len(split.non_members)),
         *checks.mode_collapse(victim.released, real, seed),
     ]
-
-
-def _strips_of_attacks(job: Prepared, target: Trained, ran: set[str]) -> dict[str, Strip]:
-    """A few members and non-members beside what each reconstruction attack finds for them."""
-    queries = job.trial.queries
-    is_member = queries.is_member
-    shown = np.concatenate([np.flatnonzero(is_member)[:SHOWN], np.flatnonzero(~is_member)[:SHOWN]])
-    return {
-        name: _strip_of_attack(
-            job.store, attacker=attacker, target=target, shown=queries.take(shown)
-        )
-        for name, attacker in job.request.attackers.items()
-        if isinstance(attacker.attack, Reconstructs) and name in ran
-    }
-
-
-def _strip_of_attack(store: Store, *, attacker: Attacker, target: Trained, shown: Queries) -> Strip:
-    """One attack's reconstructions, kept in the store like its scores."""
-    queries = shown.records(slice(None))
-    filed, attack = filed_under(attacker, target, shown), cast(Reconstructs, attacker.attack)
-
-    def make(folder: Path) -> None:
-        fitting = memory.Fitting(target.view(attacker.access))
-        losses, found = fitting(lambda view: attack.reconstruct(view, queries))
-        np.savez(folder / "strip.npz", losses=losses, reconstructions=found.numpy())
-
-    drop_if_edited(attacker, store, "strip", filed)
-    stored = np.load(store.get("strip", filed, make, attacker.note) / "strip.npz")
-    return Strip(queries.numpy(), stored["reconstructions"], shown.is_member, stored["losses"])
 
 
 def _digests_of_code(job: Prepared, victim: Trained) -> dict[str, str]:

@@ -32,6 +32,7 @@ from benchmark.config.machine import SHOW_BAR, Machine
 from benchmark.job.attack import incomparable, is_granted, scores_under, target_of
 from benchmark.job.prepare import Prepared, load_distances, read_and_draw
 from benchmark.job.request import open_request
+from benchmark.job.strips import has_strip, strip_of_attack
 from benchmark.models.recipe import obtain_model
 from benchmark.scores import knowledge
 from benchmark.store.entries import Busy, Store
@@ -118,6 +119,9 @@ def do_what_is_free(job: Prepared, first: int) -> None:
                 if is_granted(access, model, trial):
                     with suppress(Busy, Unsuited, NoAccess):
                         scores_under(hasty, trial, attacker, target)
+                    if recipe is job.trial.recipe and has_strip(job, attacker):
+                        with suppress(Busy, Unsuited, NoAccess):
+                            strip_of_attack(hasty, attacker, target)
 
 
 # --- in a worker ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Shared, composed, names
+from conftest import composed, names
 from omegaconf import DictConfig, OmegaConf
 
 from attacks.discriminator import DiscriminatorScore
@@ -48,12 +48,6 @@ BARE = ("attack=[discriminator]", "calibration=none", "quality=none", "blind=non
 
 def entries(config: DictConfig, kind: str) -> set[str]:
     return {folder.name for folder, _ in Store(config.machine.store).find(kind)}
-
-
-@pytest.fixture(scope="session")
-def done(shared: Shared) -> Path:
-    """The folder of a job with every default, done once for all tests."""
-    return shared("default job", lambda folder: run.run(composed(folder)))
 
 
 def test_the_table_follows_from_the_stored_scores(done: Path) -> None:
