@@ -19,52 +19,37 @@ from attacks.search.optimise import Search, halve_budget, minimise_losses, stret
 from attacks.search.powell import search_by_powell
 from victims.access import PartialBlackBox, WhiteBox
 
-Starts = Callable[[PartialBlackBox, Tensor, int, int, Distance], np.ndarray]
-"""View, queries (n, *shape), how many starts, seed, distance -> codes (n, starts, z_dim)."""
+Start = Literal["nearest", "predicted", "zero", "random"]
 
 
 def start_nearest(
-    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
+    view: PartialBlackBox, queries: Tensor, count: int, distance: Distance
 ) -> np.ndarray:
-    """The codes of the nearest released samples, see `nearest_samples`."""
+    """The codes (n, count, z_dim) of the nearest released samples, see `nearest_samples`."""
     return view.codes[nearest_samples(distance, view, queries, count)]
 
 
 def start_predicted(
-    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
+    view: PartialBlackBox, queries: Tensor, count: int, distance: Distance
 ) -> np.ndarray:
     """The codes that a regression on the released samples predicts; beyond the first, nearest."""
     first = predicted_codes(view, queries)[:, None]
     if count == 1:
         return first
-    return np.concatenate([first, start_nearest(view, queries, count - 1, seed, distance)], 1)
+    return np.concatenate([first, start_nearest(view, queries, count - 1, distance)], 1)
 
 
-def start_zero(
-    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
-) -> np.ndarray:
-    """The centre of the latent space; starts beyond the first are random."""
-    codes = start_random(view, queries, count, seed, distance).copy()
-    codes[:, 0] = 0.0
-    return codes
-
-
-def start_random(
-    view: PartialBlackBox, queries: Tensor, count: int, seed: int, distance: Distance
-) -> np.ndarray:
+def start_random(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
     """Codes from the prior, the same for every query: none depends on its place in the batch."""
     codes = np.random.default_rng(seed).standard_normal((count, view.z_dim))
     return np.broadcast_to(codes, (len(queries), count, view.z_dim))
 
 
-Start = Literal["nearest", "predicted", "zero", "random"]
-
-STARTS: dict[str, Starts] = {
-    "predicted": start_predicted,
-    "nearest": start_nearest,
-    "zero": start_zero,
-    "random": start_random,
-}
+def start_zero(view: PartialBlackBox, queries: Tensor, count: int, seed: int) -> np.ndarray:
+    """The centre of the latent space; starts beyond the first are random."""
+    codes = start_random(view, queries, count, seed).copy()
+    codes[:, 0] = 0.0
+    return codes
 
 
 class LatentSearch(Compares, ABC):
@@ -104,6 +89,15 @@ class LatentSearch(Compares, ABC):
         """How many released samples there must be."""
         return {"nearest": self.starts, "predicted": max(1, self.starts - 1)}.get(self.start, 0)
 
+    def choose_starts(self, view: PartialBlackBox, queries: Tensor) -> np.ndarray:
+        """Codes (n, starts, z_dim) that the searches of each query begin at."""
+        given = view, queries, self.starts
+        if self.start in ("zero", "random"):
+            drawn = start_zero if self.start == "zero" else start_random
+            return drawn(*given, self.seed)
+        near = start_nearest if self.start == "nearest" else start_predicted
+        return near(*given, self.distance)
+
     @abstractmethod
     def choose_optimiser(self, view: Any) -> Callable[[np.ndarray], Search]:
         """What searches this view for one query, from one start (z_dim,)."""
@@ -116,8 +110,7 @@ class LatentSearch(Compares, ABC):
         """Losses (n,) and the best G(z) found for each query (n, *shape)."""
         with torch.no_grad():
             targets = self.distance.of(view).targets(queries.to(view.device))
-        choose, given = STARTS[self.start], (self.starts, self.seed, self.distance)
-        codes = choose(view, queries, *given).astype(np.float64)
+        codes = self.choose_starts(view, queries).astype(np.float64)
         optimiser = self.choose_optimiser(view)
         searches = (self._share_budget([optimiser(z0) for z0 in starts]) for starts in codes)
 

@@ -63,6 +63,7 @@ class Features(nn.Module):
         roots = [heads[f"lin{i}.model.1.weight"].clamp(min=0).sqrt() for i in range(5)]
         self.roots = nn.ParameterList(roots)
         self.matrices: dict[tuple[nn.Conv2d, torch.Size, torch.device], Tensor] = {}
+        self.black: dict[tuple[torch.Size, torch.device], Tensor] = {}
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Weighted, normalised feature maps."""
@@ -88,11 +89,18 @@ class Features(nn.Module):
         assert layer.bias is not None
         weight, black = layer.weight, layer.bias[:, None, None]
         if x.shape[1] == 1:
-            black = layer(self.scale(x.new_zeros(1, 3, *x.shape[2:])))
+            black = self._convolve_black(layer, x)
             weight = (weight / self.scale.scale).sum(1, keepdim=True)
         else:
             x = self.scale(x)
         return ImageConvolution.apply(x, weight, layer.stride, layer.padding) + black
+
+    def _convolve_black(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """The first layer's output (1, c, h', w') for an image like these of zeros, kept."""
+        key = x.shape[2:], x.device
+        if key not in self.black:
+            self.black[key] = layer(self.scale(x.new_zeros(1, 3, *x.shape[2:])))
+        return self.black[key]
 
     def _convolve(self, layer: nn.Conv2d, x: Tensor) -> Tensor:
         """A layer's output; by one matrix where its kernel is larger than the map.

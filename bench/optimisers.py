@@ -39,7 +39,7 @@ def joint_lbfgs(
 ) -> tuple[np.ndarray, float]:
     """Final losses (n,) of the published procedure, and generator evaluations per query."""
     losses, calls = [], 0
-    starts = torch.from_numpy(start_nearest(view, queries, 1, 0, L2())[:, 0]).to(view.device)
+    starts = torch.from_numpy(start_nearest(view, queries, 1, L2())[:, 0]).to(view.device)
     for batch, z0 in zip(queries.split(JOINT), starts.split(JOINT), strict=True):
         targets = attack.distance.targets(batch.to(view.device))
         z = z0.clone().requires_grad_(True)
@@ -96,7 +96,7 @@ def scipy_powell(
 ) -> tuple[np.ndarray, float]:
     """Losses (n,) of scipy's Powell query by query, and evaluations per query."""
     losses, calls = [], 0
-    starts = start_nearest(view, queries, 1, 0, L2())[:, 0].astype(np.float64)
+    starts = start_nearest(view, queries, 1, L2())[:, 0].astype(np.float64)
     for i in range(len(queries)):
         targets = attack.distance.targets(queries[i : i + 1].to(view.device))
         best = np.inf

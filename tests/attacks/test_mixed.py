@@ -138,7 +138,7 @@ def test_the_closest_sample_by_gower_need_not_be_close_by_euclid() -> None:
     codes = np.arange(3, dtype=np.float32)[:, None]  # searches of the latent space begin there, too
     chosen = PartialBlackBox(own.device, 8, released, codes, lambda z: z, schema=columns)
     for distance, nearest in ((Gower(), 1), (L2(), 0)):
-        assert start_nearest(chosen, torch.zeros(1, 3), 1, 0, distance).tolist() == [[[nearest]]]
+        assert start_nearest(chosen, torch.zeros(1, 3), 1, distance).tolist() == [[[nearest]]]
 
 
 def test_features_are_standardised_and_no_unit_matters(tmp_path: Path) -> None:

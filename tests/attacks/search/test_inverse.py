@@ -87,7 +87,7 @@ def test_a_predicted_code_is_closer_than_the_nearest_samples() -> None:
         drawn *= np.sqrt(D) / np.linalg.norm(drawn, axis=1, keepdims=True)
     released = view(codes, bent(codes))
     queries = torch.from_numpy(bent(hidden).reshape(40, *SHAPE)).float()
-    starts = start_predicted(released, queries, 3, 0, L2())
+    starts = start_predicted(released, queries, 3, L2())
     assert starts.shape == (40, 3, D)
     np.testing.assert_array_equal(
         starts[:, 1:], released.codes[find_nearest(released.blocks(), queries, 2)[1]]
