@@ -27,11 +27,16 @@ def save_result(result: JobResult, folder: Path) -> None:
     """Write a result: tables as parquet, arrays as one npz, the rest as JSON; and its page."""
     from benchmark.show.page import render_job  # matplotlib takes a second to import
 
+    save_data(result, folder)
+    (folder / PAGE).write_text(render_job(result), encoding="utf-8")
+
+
+def save_data(result: JobResult, folder: Path) -> None:
+    """Write a result without its page."""
     arrays: dict[str, np.ndarray] = {}
     tree = _as_json(result, folder, "", arrays)
     np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
     (folder / "result.json").write_text(json.dumps(tree, indent=1, default=str), encoding="utf-8")
-    (folder / PAGE).write_text(render_job(result), encoding="utf-8")
 
 
 def load_result(folder: Path) -> JobResult:

@@ -42,9 +42,12 @@ class Record:
         return read_meta(self.folder)
 
     @property
-    def page(self) -> Path:
-        """The page as it was rendered when the job was done."""
-        return self.folder / PAGE
+    def page(self) -> Path | None:
+        """The page as it was rendered when the job was done; None where the result came from an
+        archive, which holds no pages.
+        """
+        page = self.folder / PAGE
+        return page if page.is_file() else None
 
 
 def obtain_record(filing: Filing, make: Callable[[], JobResult]) -> Record:

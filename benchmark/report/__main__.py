@@ -15,6 +15,7 @@ from tqdm import tqdm
 from benchmark.config.build import build
 from benchmark.config.commandline import register_resolvers
 from benchmark.report import markup, page, plots, ranking_page, sheet
+from benchmark.report.archive import archive_models, archive_results
 from benchmark.report.collect import Study, studies_of
 from benchmark.report.findings import judge_claims
 from benchmark.report.pooled import rates_as_texts, rates_of_models
@@ -31,6 +32,32 @@ log = logging.getLogger(__name__)
 def main(words: Sequence[str] | None = None) -> int:
     """Write the report of a sweep's command line; gives the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    asked = _parser().parse_args(words)
+    try:
+        out = home(asked.out or Path("results", *(["ranking"] if asked.ranking else [])))
+        if asked.ranking:
+            studies = ranking_page.ranked_studies(asked.words)
+            written = ranking_page.write_ranking(studies, out)
+        else:
+            studies = studies_of(_with_jobs(asked.words))
+            written = write_report(studies, out)
+            _log_report(studies, out)
+        if asked.archive:
+            print(f"{archive_results(studies, asked.archive)} results: {asked.archive}")
+        if asked.archive_models:
+            print(f"{archive_models(studies, asked.archive_models)} models: {asked.archive_models}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for study in studies:
+        print(f"{study.name}: {len(study.done)} of {len(study.outcomes)} jobs have a result")
+        for outcome in study.lacking:
+            print(f"  {outcome.state}\n    {outcome.job.command}")
+    print(f"page: {written.absolute().as_uri()}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmark.report",
         description="Tables, figures and one page of what a sweep left in the store; nothing is "
@@ -49,26 +76,21 @@ def main(words: Sequence[str] | None = None) -> int:
         help="rank the attacks of +sweep=ranking and those of your words, such as attack=[mine]; "
         "writes to results/ranking/",
     )
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        metavar="FILE.zip",
+        help="also write all results that the report rests on, without pictures; unpacked into a "
+        "store they give the same numbers on another machine",
+    )
+    parser.add_argument(
+        "--archive-models",
+        type=Path,
+        metavar="FILE.zip",
+        help="also write the trained models, so that others attack the same ones",
+    )
     parser.add_argument("-m", "--multirun", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args(words)
-    try:
-        out = home(asked.out or Path("results", *(["ranking"] if asked.ranking else [])))
-        if asked.ranking:
-            studies = ranking_page.ranked_studies(asked.words)
-            written = ranking_page.write_ranking(studies, out)
-        else:
-            studies = studies_of(_with_jobs(asked.words))
-            written = write_report(studies, out)
-            _log_report(studies, out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for study in studies:
-        print(f"{study.name}: {len(study.done)} of {len(study.outcomes)} jobs have a result")
-        for outcome in study.lacking:
-            print(f"  {outcome.state}\n    {outcome.job.command}")
-    print(f"page: {written.absolute().as_uri()}")
-    return 0
+    return parser
 
 
 def _with_jobs(words: Sequence[str]) -> list[str]:

@@ -137,7 +137,7 @@ class Store:
         if self._fault_of(partial, path.name) is not None:  # else only publishing was interrupted
             seconds = _timed_attempts(partial, lambda: self._make_explained(make, partial))
             with self._explained_errors():
-                _write_meta(partial, facts | {"seconds": seconds})
+                write_meta(partial, facts | {"seconds": seconds} | provenance())
         with self._explained_errors():
             if (partial / WORK).exists():
                 shutil.rmtree(partial / WORK)
@@ -230,8 +230,8 @@ def read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _write_meta(partial: Path, facts: dict[str, Any]) -> None:
-    """Describe the files of a finished entry and see them to the disk."""
+def write_meta(partial: Path, facts: dict[str, Any]) -> None:
+    """Describe the files of a finished entry, beside these facts, and see them to the disk."""
     files = sorted(f for f in partial.rglob("*") if f.is_file())
     names = [f.relative_to(partial) for f in files]
     own = [n for n in names if n.parts[0] not in (WORK, META)]
@@ -239,7 +239,7 @@ def _write_meta(partial: Path, facts: dict[str, Any]) -> None:
         n.as_posix(): {"bytes": (partial / n).stat().st_size, "sha256": _sha256_of(partial / n)}
         for n in own
     }
-    meta = facts | provenance() | {"files": described}
+    meta = facts | {"files": described}
     for name in own:
         _sync_to_disk(partial / name)
     text = json.dumps(meta | {"sha256": key(meta)}, indent=1)

@@ -1,0 +1,91 @@
+"""What a report rests on as one file, for other machines: unpacked, it is a store.
+
+    results in the store -> the same without pictures and pages -> a zip
+
+    python -m zipfile -e results.zip store
+
+Every number, verdict and ranking is then made again from it, without training anything. Entries
+keep their keys, checksums and provenance. So the store trusts them as it trusts its own, and a
+sweep goes on from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+from tqdm import tqdm
+
+from benchmark.job.files import save_data
+from benchmark.job.record import Record
+from benchmark.report.collect import Study
+from benchmark.store.entries import read_meta, write_meta
+from victims.errors import UserError
+
+
+def archive_results(studies: Sequence[Study], file: Path) -> int:
+    """Write the results of all jobs to a zip; gives how many.
+
+    Pictures (samples, reconstructions) and pages are left out: they are nine tenths of a result,
+    and show training records. The same results give the same bytes.
+    """
+    done = [outcome.record for study in studies for outcome in study.done]
+    records = {record.folder.name: record for record in done if record}
+    _require(records, f"no result to archive; run: {studies[0].command}")
+    with _archive(file) as archive:
+        for name, record in tqdm(sorted(records.items()), "archiving results", disable=None):
+            with TemporaryDirectory() as folder:
+                _write_light(record, Path(folder))
+                _add(archive, f"result/{name}", Path(folder))
+    return len(records)
+
+
+def archive_models(studies: Sequence[Study], file: Path) -> int:
+    """Write the victims and reference models of all jobs to a zip; gives how many.
+
+    Their weights are safetensors, which hold no code. What they release is drawn again from them.
+    """
+    from benchmark.job.request import open_request  # torch takes seconds
+    from benchmark.sweep.plan import models_of_job
+
+    jobs = [outcome.job for study in studies for outcome in study.done]
+    folders = {
+        folder.name: folder
+        for job in tqdm(jobs, "finding models", disable=None)
+        for own, _ in models_of_job(open_request(job.config), job.filing)
+        if (folder := job.filing.store.folder("victim", own)).is_dir()
+    }
+    _require(folders, f"no stored model to archive; run: {studies[0].command}")
+    with _archive(file) as archive:
+        for name, folder in tqdm(sorted(folders.items()), "archiving models", disable=None):
+            _add(archive, f"victim/{name}", folder)
+    return len(folders)
+
+
+def _require(found: Iterable[str], message: str) -> None:
+    if not list(found):
+        raise UserError(message)
+
+
+def _archive(file: Path) -> ZipFile:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return ZipFile(file, "w", ZIP_DEFLATED)
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror or error}; choose another file") from error
+
+
+def _write_light(record: Record, folder: Path) -> None:
+    """A result's entry without pictures and page, with the provenance that it has."""
+    light = dataclasses.replace(record.result, samples=None, strips={}, closest=None)
+    save_data(light, folder)
+    write_meta(folder, read_meta(record.folder))
+
+
+def _add(archive: ZipFile, place: str, folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        entry = ZipInfo(f"{place}/{path.name}")  # of 1980, so that equal content is equal bytes
+        archive.writestr(entry, path.read_bytes(), ZIP_DEFLATED, 9)

@@ -1,0 +1,80 @@
+"""Archives: results and models that serve another machine as they serve this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from common import composed
+from report_store import known_result
+
+from benchmark.job import record, run
+from benchmark.measures.result import JobResult
+from benchmark.models import recipe
+from benchmark.report.__main__ import main
+from benchmark.report.archive import archive_models
+from benchmark.report.collect import DONE, Outcome, Study, studies_of
+from benchmark.store.entries import Store
+from benchmark.sweep.compose import Job
+
+Fill = Callable[..., list[str]]
+
+ATTACK = "attack=[full_black_box]"
+
+
+def stored(job: Job) -> JobResult:
+    return known_result(job, {("full_black_box", "none"): 12})
+
+
+def test_an_archive_gives_the_same_ranking_elsewhere(
+    fill: Fill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fill(stored, "ranking", "victim=vae,dcgan", "seed=0", "calibration=none", ATTACK)
+    files = [tmp_path / "one.zip", tmp_path / "two.zip"]
+    for file in files:
+        words = ["--ranking", *line, "--out", str(tmp_path / "here"), "--archive", str(file)]
+        assert main(words) == 0
+    assert "2 results: " in capsys.readouterr().out
+    assert files[0].read_bytes() == files[1].read_bytes()
+    with ZipFile(files[0]) as archive:
+        archive.extractall(tmp_path / "elsewhere")
+    (old,) = [word for word in line if word.startswith("machine.store=")]
+    there = [f"machine.store={tmp_path / 'elsewhere'}", *(word for word in line if word != old)]
+    assert main(["--ranking", *there, "--out", str(tmp_path / "there")]) == 0
+    for name in ("standings.csv", "pairs.csv", "index.html"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    studies = studies_of(there)
+    records = [outcome.record for outcome in studies[0].done]
+    assert all(record.page is None and record.result.samples is None for record in records)
+
+
+def test_an_archive_needs_a_result_and_a_place(
+    fill: Fill, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fill(stored, "ranking", "victim=vae", "seed=0", "calibration=none", ATTACK)
+    (tmp_path / "file").touch()
+    flags = ["--ranking", "--out", str(tmp_path / "out")]
+    assert main([*flags, *line, "--archive", str(tmp_path / "file" / "a.zip")]) == 2
+    assert "choose another file" in capsys.readouterr().err
+    assert main([*flags, *line, "--archive-models", str(tmp_path / "m.zip")]) == 2
+    assert "no stored model to archive" in capsys.readouterr().err
+
+
+def test_a_job_goes_on_from_archived_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmark.show.page.render_job", lambda result: "")
+    words = ["attack=[discriminator]", "quality=none", "blind=none"]
+    job = Job((), composed(tmp_path / "here", *words), {})
+    made = record.obtain_record(job.filing, lambda: run.run(job.config))
+    study = Study("one", "One", None, (("victim=dcgan",),), (Outcome(job, DONE, made),))
+    assert archive_models([study], tmp_path / "models.zip") == 2  # a victim, a reference model
+    with ZipFile(tmp_path / "models.zip") as archive:
+        assert not [name for name in archive.namelist() if name.endswith((".pt", ".pkl"))]
+        archive.extractall(tmp_path / "there" / "store")
+    assert len(list(Store(tmp_path / "there" / "store").find("victim"))) == 2
+    monkeypatch.setattr(recipe, "_train_model", lambda *args: pytest.fail("it was trained anew"))
+    again = run.run(composed(tmp_path / "there", *words))
+    assert again.scores.equals(made.result.scores)
