@@ -88,11 +88,11 @@ class PIAGradient:
     PIA's loss is a record's own training loss with the noise that the network itself tells in the
     clean record at level 0. So nothing is drawn, and no reference model is needed. Each tensor of
     weights counts alike, however many numbers it has and however large its gradients are.
-    Source: this benchmark. The noise and the level are those of PIA (Kong et al. 2024, arXiv
-    2305.18355), the norms those of GSA (Pang et al. 2025, arXiv 2308.06405). Deviations: the loss
-    is the training loss, a squared error, where PIA takes the 4-norm; one level and no classifier,
-    where GSA takes ten levels, a random noise and reference models.
-    t: the level.
+    Source: this benchmark. The noise is that of PIA (Kong et al. 2024, arXiv 2305.18355), the norms
+    are those of GSA (Pang et al. 2025, arXiv 2308.06405). Deviations: the loss is the training
+    loss, a squared error, where PIA takes the 4-norm; half of PIA's level; one level and no
+    classifier, where GSA takes ten levels, a random noise and reference models.
+    t: the level. results/README.md says on which victims its default was chosen.
     """
 
     access = DenoiserWithGradients
