@@ -30,7 +30,7 @@ TRAINED = {
     "surrogate": "imitator.model={steps:700,batch_size:200,widths:[256,256],learning_rate:0.005,"
     "decay:0.9}",
     "tartan_federer": "epochs=100",
-    "logan": "training={steps:450,width:6,learning_rate:0.009}",
+    "logan": "training={steps:600,width:6,learning_rate:0.006}",
 }
 """Attacks that train a network for each victim, and with which settings enough for the controls."""
 
