@@ -2,6 +2,10 @@
 
 Run `python bench/nearest.py` (10 minutes or less on 2 cores, 3 GB of memory). The searches and the
 product are timed in turns and repeated, so that a busy machine disturbs all of them alike.
+
+FAISS multiplies by OpenBLAS, PyTorch by MKL. On an AMD EPYC, one thread, PyTorch's bare product of
+1 000 queries and 4 096 samples took 1.14 s of processor time, FAISS' whole search 1.00 s, and the
+product by numpy's OpenBLAS 1.01 s. So no search by PyTorch's products can reach FAISS there.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 - A DCGAN's training as a job runs it (Lightning, checks, bar), against a plain loop of the same
   networks and optimisers.
-- One private step of its discriminator, against Opacus' hooks (`GradSampleModule`).
+- One private step of its discriminator, against Opacus' hooks (`GradSampleModule`). Each holds as
+  many records' gradients at once as is its way: ours `dp.micro_batch`, the hooks a whole batch.
 - LPIPS on the same images, queries seen before, against the package `lpips`.
 
 Both sides take turns, so that whatever else the machine does hits both.
@@ -36,8 +37,8 @@ from victims.training.losses import passing_losses, telling_apart
 from victims.training.train import Training, fit_victim
 
 RECORDS = 128
-MICRO = 64
-"""Records of a private batch whose gradients are in memory at once: all of them, as Opacus has."""
+BATCH = 64
+"""Records of a private step."""
 
 
 def main() -> None:
@@ -132,10 +133,11 @@ def own_training(records: Tensor, steps: int) -> float:
 
 def private_steps(records: Tensor, steps: int) -> float:
     """Seconds of one private step of the discriminator."""
-    made = ready_victim(compose_job("dp=on"), SHAPE, MICRO)
+    config = compose_job("dp=on")
+    made = ready_victim(config, SHAPE, config.dp.micro_batch)
     assert isinstance(made, DCGAN)
     on_d, _ = made.optimizers()  # type: ignore
-    real, fake = records[:MICRO], torch.rand(MICRO, *SHAPE)
+    real, fake = records[:BATCH], torch.rand(BATCH, *SHAPE)
     return median_seconds(
         lambda: made.learn(on_d, made.discriminator_losses, (real, fake), "discriminator"), steps
     )
@@ -150,8 +152,8 @@ def hooked_steps(records: Tensor, steps: int) -> float:
             module.inplace = False  # the hooks forbid it
     network = GradSampleModule(made.discriminator, loss_reduction="sum")
     adam = torch.optim.Adam(network.parameters(), 2e-4, betas=(0.5, 0.999))
-    private = DPOptimizer(adam, noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=MICRO)
-    real, fake = records[:MICRO], torch.rand(MICRO, *SHAPE)
+    private = DPOptimizer(adam, noise_multiplier=1.0, max_grad_norm=1.0, expected_batch_size=BATCH)
+    real, fake = records[:BATCH], torch.rand(BATCH, *SHAPE)
 
     def step() -> None:
         private.zero_grad(set_to_none=True)
