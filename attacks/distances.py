@@ -46,6 +46,9 @@ class Distance(ABC):
     power: ClassVar[Power] = 2
     """Of the differences between `scaled` records, by which nearest ones are looked for."""
 
+    in_words: ClassVar[str] = ""
+    """Of tables, how columns are compared."""
+
     def load(self) -> None:  # noqa: B027  most need nothing
         """Get the weights that are needed; raises UserError where they cannot be had."""
 
@@ -71,14 +74,17 @@ class Distance(ABC):
 
 def nearest_samples(
     distance: Distance, view: FullBlackBox, queries: Tensor, count: int
-) -> np.ndarray:
-    """Rows (n, count) of the released samples nearest to queries (n, *shape), nearest first.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances to and rows of the released samples nearest to queries (n, *shape), nearest first.
 
-    By L2, or by a distance of columns itself.
+    Both are (n, count). By L2, or by a distance of columns itself.
     """
     own = distance.of(view)
     blocks = ((start, own.scaled(block)) for start, block in view.blocks())
-    return find_nearest(blocks, own.scaled(queries), count, device=view.device, power=own.power)[1]
+    sums, rows = find_nearest(
+        blocks, own.scaled(queries), count, device=view.device, power=own.power
+    )
+    return sums ** (1 / own.power), rows
 
 
 class Compares:

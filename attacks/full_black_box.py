@@ -37,7 +37,7 @@ class NearestSample(Compares):
 
     def reconstruct(self, view: FullBlackBox, queries: Tensor) -> tuple[np.ndarray, Tensor]:
         """Losses (n,) and the best released sample for each query (n, *shape)."""
-        near = nearest_samples(self.distance, view, queries, self.candidates)
+        _, near = nearest_samples(self.distance, view, queries, self.candidates)
         losses, best = [], []
         rows = max(1, view.batch_size // self.candidates)
         for start in range(0, len(queries), rows):

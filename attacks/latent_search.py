@@ -26,7 +26,7 @@ def start_nearest(
     view: PartialBlackBox, queries: Tensor, count: int, distance: Distance
 ) -> np.ndarray:
     """The codes (n, count, z_dim) of the nearest released samples, see `nearest_samples`."""
-    return view.codes[nearest_samples(distance, view, queries, count)]
+    return view.codes[nearest_samples(distance, view, queries, count)[1]]
 
 
 def start_predicted(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from attacks.base import some_rows
-from attacks.distances import TINY, Distance, Targets
+from attacks.distances import L2, TINY, Distance, Targets
 from attacks.search.nearest import Power
 from victims.access import FullBlackBox
 from victims.errors import Unsuited, UserError
@@ -22,9 +22,10 @@ LOOKED_AT = 20_000
 FLAT = 1e-12
 
 
-def is_mixed(view: FullBlackBox) -> bool:
+def is_mixed(view: Any) -> bool:
     """Whether a view says that its records have columns of several kinds."""
-    return view.schema is not None and view.schema.mixed
+    schema = getattr(view, "schema", None)
+    return schema is not None and schema.mixed
 
 
 def standardising_factors(view: FullBlackBox) -> np.ndarray:
@@ -128,6 +129,10 @@ class Gower(OfColumns):
     """
 
     power = 1
+    in_words = (
+        "Gower's distance: numbers over their range among the released records, two categories 1 "
+        "apart, the mean over all columns"
+    )
 
     def compute_factors(self, view: FullBlackBox) -> np.ndarray:
         """See `ranging_factors`."""
@@ -141,6 +146,11 @@ class Gower(OfColumns):
 class Standardised(OfColumns):
     """Euclidean distance with numbers over their deviations and levels 1 apart."""
 
+    in_words = (
+        "Euclidean distance: numbers over their standard deviation among the released records, two "
+        "categories 1 apart"
+    )
+
     def compute_factors(self, view: FullBlackBox) -> np.ndarray:
         """See `standardising_factors`."""
         return standardising_factors(view)
@@ -148,6 +158,19 @@ class Standardised(OfColumns):
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
         return ((targets.tensors[0] - self.scaled(x_hat)).square().sum(1) + TINY).sqrt()
+
+
+class ByKind(L2):
+    """`Standardised` for mixed columns, `L2` for all other records."""
+
+    in_words = Standardised.in_words
+
+    def __init__(self) -> None:
+        self.mixed = Standardised()
+
+    def of(self, view: Any) -> Distance:
+        """The distance for the records of a view."""
+        return self.mixed.of(view) if is_mixed(view) else L2()
 
 
 class ByColumns:

@@ -1,11 +1,12 @@
 """Verdicts of audits where the truth is known, on real records: false alarms and misses.
 
-    python bench/audit_trials.py [seeds, 5] [generator ...]
+    python bench/audit_trials.py [seeds, 5] [generator ...] [setting=value ...]
 
 Each generator is fitted to the members, and once more to other records of the same kind: the second
 time it cannot leak anything about the members, whatever it does. `resampler` leaks everything,
-`truth` (an independent sample of the real table) nothing. `ctgan` and `dcgan` need the packages
-`ctgan` and `torchgan`, which this project does not depend on.
+`truth` (an independent sample of the real table) nothing. Those that begin with "mixed" are fitted
+to columns of every kind. `ctgan` and `dcgan` need the packages `ctgan` and `torchgan`, which this
+project does not depend on. Settings are those of every audit, such as distance=gower.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KernelDensity
+from sklearn.neighbors import KernelDensity, NearestNeighbors
 from sklearn.utils import shuffle
 
 from benchmark.audit import Generator, audit
 from benchmark.data.dataset import read_dataset
 from benchmark.data.mnist5k import Mnist5k
-from benchmark.data.randhie import RandHie
+from benchmark.data.randhie import RandHie, RandHieMixed
+from benchmark.data.table import Table
+from benchmark.show.texts import row_name
 
 RELEASED, DCGAN_STEPS = 2000, 1000
 Given = dict[str, Any]
@@ -89,6 +92,25 @@ def dcgan(train: np.ndarray, rest: np.ndarray, seed: int, folder: Path) -> Given
     return {"generator": Generator(g_file, z=64), "discriminator": d_file}
 
 
+def interpolator(train: pd.DataFrame, rest: pd.DataFrame, seed: int, folder: Path) -> Given:
+    """Points between a row and one of its five nearest by numbers; categories are the row's own.
+
+    Whole numbers stay whole.
+    """
+    rng = np.random.default_rng(seed)
+    numbers = train.select_dtypes("number")
+    scaled = ((numbers - numbers.mean()) / numbers.std().replace(0, 1)).fillna(0).to_numpy()
+    near = NearestNeighbors(n_neighbors=6).fit(scaled).kneighbors(return_distance=False)
+    row = rng.integers(0, len(train), RELEASED)
+    other = near[row, rng.integers(0, 5, RELEASED)]
+    made, share = train.iloc[row].reset_index(drop=True), rng.random((RELEASED, 1))
+    values = numbers.to_numpy()
+    between = (1 - share) * values[row] + share * values[other]
+    whole = np.nanmax(values % 1, axis=0) == 0
+    made[numbers.columns] = np.where(whole, between.round(), between)
+    return {"samples": made}
+
+
 def _scaled(train: pd.DataFrame, draw: Callable[[np.ndarray], np.ndarray]) -> Given:
     scale = train.std().replace(0, 1)
     drawn = pd.DataFrame(draw((train / scale).to_numpy()), columns=train.columns)
@@ -111,8 +133,17 @@ class Kind:
 
 def table(folder: Path) -> pd.DataFrame:
     """The RAND experiment's visits to doctors."""
-    columns, values, _ = RandHie("none")._read_table()
-    return pd.DataFrame(values, columns=columns)
+    return _frame_of(RandHie("none"))
+
+
+def mixed(folder: Path) -> pd.DataFrame:
+    """The same with its categories and its gaps."""
+    return _frame_of(RandHieMixed("none"))
+
+
+def _frame_of(data: Table) -> pd.DataFrame:
+    cells = data._read_table()[0]
+    return pd.DataFrame({c.name: c.texts if c.numbers is None else c.numbers for c in cells})
 
 
 def digits(folder: Path) -> np.ndarray:
@@ -122,12 +153,24 @@ def digits(folder: Path) -> np.ndarray:
 
 
 TABLES = {f.__name__: f for f in (resampler, truth, kernels, mixture, ctgan)}
-KINDS = [Kind(table, 500, TABLES), Kind(digits, 256, {"dcgan": dcgan}, ("searched=64",))]
+MIXED = {f"mixed_{f.__name__}": f for f in (resampler, interpolator)}
+WITH_MIXED = (
+    "attack=[full_black_box,closest_record,closest_record_ratio,monte_carlo_values,"
+    "neighbour_density,domias_kde]",
+    "records.categorical=[site,year,plan]",
+)
+KINDS = [
+    Kind(table, 500, TABLES),
+    Kind(mixed, 500, MIXED, WITH_MIXED),
+    Kind(digits, 256, {"dcgan": dcgan}, ("searched=64",)),
+]
 DEFAULT = list(TABLES)[:4]
 
 
-def trial(kind: Kind, name: str, seed: int, records: Any, folder: Path) -> dict[str, dict]:
-    """Audits of one generator fitted to the members, and to others."""
+def trial(
+    kind: Kind, name: str, seed: int, records: Any, folder: Path, words: list[str]
+) -> dict[str, dict]:
+    """Audits of one generator fitted to the members, and to others; words: more settings."""
     shuffled = shuffle(records, random_state=seed)
     parts = [shuffled[i * kind.size : (i + 1) * kind.size] for i in range(4)]
     members, non_members, reference, others = parts
@@ -135,26 +178,30 @@ def trial(kind: Kind, name: str, seed: int, records: Any, folder: Path) -> dict[
     found = {}
     for fitted, train in {"members": members, "others": others}.items():
         given = kind.generators[name](train, shuffled[4 * kind.size :], seed, folder)
-        verdict = audit(
-            members, non_members, reference=reference, settings=[*places, *kind.settings], **given
-        ).verdict
+        settings = [*places, *kind.settings, *words]
+        done = audit(members, non_members, reference=reference, settings=settings, **given)
+        verdict = done.verdict
         best = verdict.strongest
         found[fitted] = {
             "word": verdict.word, "best": best.name, "auroc": best.auroc, "low": best.low,
             "high": best.high, "upper": verdict.upper, "found": verdict.sharpest.found,
         }  # fmt: skip
+        for _, row in done.result.ok.iterrows():
+            found[fitted][row_name(row).replace(" ", "_")] = row["auroc"]
     return found
 
 
 def main(seeds: int, names: list[str]) -> None:
     """Print a line a trial, then counts."""
     counts: Counter[tuple[str, str, str]] = Counter()
+    words = [name for name in names if "=" in name]
+    names = [name for name in names if "=" not in name] or DEFAULT
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             kind = next(kind for kind in KINDS if name in kind.generators)
             records = kind.records(Path(folder) / kind.records.__name__)
             for seed in range(seeds):
-                for fitted, row in trial(kind, name, seed, records, Path(folder)).items():
+                for fitted, row in trial(kind, name, seed, records, Path(folder), words).items():
                     counts[name, fitted, str(row["word"])] += 1
                     numbers = " ".join(
                         f"{k}={v:.3f}" if isinstance(v, float) else f"{k}={v}"
@@ -166,4 +213,4 @@ def main(seeds: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 5, sys.argv[2:] or DEFAULT)
+    main(int(sys.argv[1]) if sys.argv[1:] else 5, sys.argv[2:])

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from attacks.search.nearest import find_nearest
+from attacks.distances import nearest_samples
 from benchmark.audit.copies import Copies, copies_of
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
 from benchmark.audit.given.denoiser import check_denoiser
 from benchmark.audit.request import Request
-from benchmark.audit.steps import Attacked
+from benchmark.audit.steps import Attacked, distance_in_words
 from benchmark.audit.verdict import Verdict
 from benchmark.data.queries import Queries
 from benchmark.measures import checks, copies, metrics, pairs
@@ -39,6 +39,7 @@ class Facts:
     copies: queries that stand among the released records as they are. Records left out: shared,
     members and non-members with a content that both inputs hold; duplicates, repeated in one input;
     known, reference records with the content of a query. reading: how the inputs were read.
+    distance: how columns of a table are compared, "" where none are.
     """
 
     given_members: int
@@ -51,6 +52,7 @@ class Facts:
     shared: int
     duplicates: int
     reading: tuple[str, ...] = ()
+    distance: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Exposed:
     """A member that the strongest attack is surest of.
 
     above: share of the non-members that score at least as high. closest: row of the nearest
-    released record, its squared distance. record, match: both as they were read, or None.
+    released record; distance: to it. record, match: both as they were read, or None.
     """
 
     id: str
@@ -70,7 +72,7 @@ class Exposed:
     match: Any = None
 
 
-def facts_of(case: Case) -> Facts:
+def facts_of(request: Request, case: Case) -> Facts:
     """Count, and compare the queries with the released records."""
     member = case.queries.is_member
     released, left_out = case.released, case.left_out
@@ -85,6 +87,7 @@ def facts_of(case: Case) -> Facts:
         shared=left_out.members + left_out.non_members,
         duplicates=left_out.repeated,
         reading=case.notes,
+        distance=distance_in_words(request, case),
     )
 
 
@@ -178,7 +181,7 @@ def _check_copies(counted: Copies) -> list[Check]:
 def _check_strangers(case: Case) -> list[Check]:
     """Columns of categories in which no released value occurs among members and non-members."""
     found = []
-    for column in getattr(case.space, "levels", {}) if "samples" in case.given else ():
+    for column in getattr(case.space, "categories", []) if "samples" in case.given else ():
         released, *real = (
             set(as_text(case.given[name].table[column]))
             for name in ("samples", "members", "non_members")
@@ -227,7 +230,7 @@ def exposed_of(request: Request, case: Case, result: JobResult, verdict: Verdict
     best = best[member[best]]
     others = np.sort(scores[~member])
     above = (len(others) - np.searchsorted(others, scores[best], side="left")) / len(others)
-    near, distance = _closest_released(case, places[best])
+    near, distance = _closest_released(request, case, places[best])
     shown = [
         _pair_to_show(request, case, int(p), int(n))
         for p, n in zip(places[best], near, strict=True)
@@ -245,13 +248,15 @@ def exposed_of(request: Request, case: Case, result: JobResult, verdict: Verdict
     ]
 
 
-def _closest_released(case: Case, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _closest_released(
+    request: Request, case: Case, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Row and distance of the released record next to each of these queries; -1 without any."""
     if "released" not in case.parts:
         return np.full(len(places), -1), np.full(len(places), np.nan)
-    view = case.view(FullBlackBox)
-    squared, indices = find_nearest(view.blocks(), case.queries.records(places), 1)
-    return indices[:, 0], np.sqrt(squared[:, 0])
+    queries = case.queries.records(places)
+    found = nearest_samples(request.distance.made, case.view(FullBlackBox), queries, 1)
+    return found[1][:, 0], found[0][:, 0]
 
 
 def _pair_to_show(request: Request, case: Case, place: int, near: int) -> tuple[Any, Any]:

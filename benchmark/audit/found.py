@@ -104,6 +104,7 @@ class Found:
                 "fail_if": verdict.limits,
                 "exceeded": verdict.exceeded,
                 "exit_code": verdict.exit_code,
+                "distance": self.config["distance"]["_target_"].rpartition(".")[2],
                 "facts": asdict(self.facts),
                 "attacks": rows,
                 "copies": self.result.copies.to_dict("records"),
@@ -117,7 +118,7 @@ class Found:
                         for told in self.worst.list_told(verdict.level)
                     ],
                 },
-                "assumed": words.list_assumptions(self.steps, self.worst),
+                "assumed": words.list_assumptions(self.steps, self.worst, self.facts),
                 "not_tried": words.not_tried(self.steps, self.unselected, self.worst),
                 "next_steps": next_steps(verdict, self.facts),
                 "provenance": self.result.provenance,

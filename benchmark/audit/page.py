@@ -55,7 +55,7 @@ def render_audit(audit: Found) -> str:
         table=attack_table(result.rows[result.rows["status"] == "ok"]),
         not_run=_not_run(result),
         curve=inline_figure(figures.draw_roc(_strongest_rows(result), log=True), "roc-log"),
-        assumed=words.list_assumptions(audit.steps, audit.worst),
+        assumed=words.list_assumptions(audit.steps, audit.worst, audit.facts),
         not_tried=words.not_tried(audit.steps, audit.unselected, audit.worst),
         told=[_texts_of_statement(told) for told in audit.worst.list_told(verdict.level)],
         kinds_of_case=AVERAGE_AND_WORST,

@@ -12,10 +12,11 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from attacks.base import Attack
 from attacks.calibration.difference import Calibration
+from attacks.mixed import OfColumns
 from benchmark.audit.arguments import SET, SOURCES
 from benchmark.audit.given.inputs import Reading, name_of, place_of
 from benchmark.audit.given.refusals import refuse_idle_options, refuse_too_little
-from benchmark.config.build import Chosen, build, build_all, check, choose_one
+from benchmark.config.build import Chosen, build, build_all, check, choose_one, fill_in
 from benchmark.config.machine import Machine, machine_of
 from benchmark.measures.blind import Blind
 from benchmark.scores.descriptors import Descriptor
@@ -32,8 +33,7 @@ LIMITS = ("auroc_lower", "auroc_upper", "found_upper", "copies")
 SET_LIMIT = "set_p_value"
 """The one limit of fail_if for a set of suspects."""
 LEAST_REFERENCES = 4
-"""Reference models at least, and they come in pairs: LiRA needs two with each record and two
-without it."""
+"""Reference models at least, in pairs: LiRA needs two with each record and two without it."""
 LEAST_RUNS = 16
 """Runs for single records at least: with 4 and 4 on either side nothing could be proven."""
 SETTINGS: dict[str, Any] = {
@@ -95,7 +95,7 @@ class Request:
     given: what was handed in, path or object, by the name it was given.
     model_options: how each kind of model is called, as its constructor takes it.
     bank_size: samples that a generator is asked for.
-    distance: to the reference records.
+    distance: of records; attacks compare columns of tables by it if it is one of columns.
     descriptor: what images are compared by when copies are looked for; None: their pixels.
     searched: members, and non-members, that searches of the latent space try.
     blind: what tells whether members and non-members differ by themselves; None unless asked for.
@@ -155,8 +155,7 @@ class Request:
 def open_request(config: DictConfig, given: Mapping[str, Any]) -> Request:
     """Build what needs no records; refuse values that cannot work, whatever the records are.
 
-    Nothing else opens the config of an audit. given: name -> path or object, see SOURCES; None
-    stands for what is not there.
+    Nothing else opens an audit's config. given: name -> path or object, see SOURCES, or None.
     """
     if unknown := set(given) - set(SOURCES):
         raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
@@ -211,18 +210,20 @@ def _open_reading(config: DictConfig) -> Reading:
 
 
 def _build_attackers(config: DictConfig, *, of_diffusion: bool) -> dict[str, Attacker]:
-    """The selected attacks; raises UserError where there is none.
+    """The selected attacks, by the audit's distance of columns if it is one; UserError if none.
 
-    Attacks on diffusion models are asked for where one is given, or nothing else was selected: they
-    would fill every other audit with rows that say no.
+    Those on diffusion models only where one is given, or nothing else was selected.
     """
-    attacks = build_all(config.attack, "attack")
+    selected = OmegaConf.create(plain(config.attack))
+    if isinstance(build(config.distance, "distance"), OfColumns):
+        fill_in(selected, "distance", config.distance, "attack")
+    attacks = build_all(selected, "attack")
     if not of_diffusion:
         others = {n: own for n, own in attacks.items() if not issubclass(own.access, DIFFUSION)}
         attacks = others or attacks
     if not attacks:
         raise UserError("attack=[]: no attack is selected")
-    return attackers(attacks, config.attack)
+    return attackers(attacks, selected)
 
 
 def _build_calibrations(config: DictConfig) -> dict[str, Calibration]:

@@ -46,10 +46,11 @@ def retrain_and_score(request: Request, case: Case, attacked: Attacked) -> tuple
     attacked, left = Attacked(attacked.steps, rows, scores), budget.runs - budget.references
     if not left:
         return attacked, Worst(references=len(runs))
-    chosen = choose_targets(case, rows, scores, budget.records)
+    distance = request.distance.made.of(case.view(FullBlackBox))
+    chosen = choose_targets(case, distance, rows, scores, budget.records)
     games = draw_runs(case, chosen, left, request.seed)
     case.fit.train_ahead(games)
-    told = play_games(case, chosen, games, request.seed)
+    told = play_games(case, distance, chosen, games, request.seed)
     return attacked, Worst(told, len(games), len(runs))
 
 

@@ -28,7 +28,7 @@ from benchmark.audit.given.gather import open_case
 from benchmark.audit.given.inputs import name_of
 from benchmark.audit.request import Request, open_request
 from benchmark.audit.retrain import retrain_and_score
-from benchmark.audit.steps import Step, plan_steps, run_attacks
+from benchmark.audit.steps import Step, distance_in_words, plan_steps, run_attacks
 from benchmark.audit.verdict import judge_audit
 from benchmark.config.build import choices, composing
 from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
@@ -157,7 +157,7 @@ def run_audit(request: Request, console: Console | None = None) -> Audit:
     attacked = run_attacks(request, case, steps)
     attacked, worst = retrain_and_score(request, case, attacked)
 
-    facts, near = facts_of(case), near_copies_of(request, case)
+    facts, near = facts_of(request, case), near_copies_of(request, case)
     result = JobResult(
         title=f"Audit of {name_subject(request)}: {facts.members} members, {facts.non_members} "
         f"non-members",
@@ -198,6 +198,7 @@ def print_plan(
         return
     left_out = case.left_out.list_checks(request.thresholds.overlap.value)
     said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
+    said += [f"columns are compared by {by}" for by in [distance_in_words(request, case)] if by]
     said += [f"{step.name.replace('_', ' ')}: {step.what}" for step in steps]
     console.print("Plan:")
     for sentence in said:

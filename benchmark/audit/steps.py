@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from attacks.base import Attack, Levelled, Particular, Reconstructs
+from attacks.distances import L2, Distance
 from attacks.full_black_box import NearestSample
+from attacks.mixed import ByKind, OfColumns
 from benchmark.audit.given.case import Case
 from benchmark.audit.request import Request
 from benchmark.config.commandline import one_line
@@ -52,11 +54,30 @@ class Attacked(NamedTuple):
 
 
 def plan_steps(request: Request, case: Case) -> list[Step]:
-    """What each attack will do; raises UserError where none can run."""
+    """What each attack will do; raises UserError where none can run, or the distance is no choice
+    for these records."""
+    _refuse_distance(request.distance.made, case)
     steps = [_plan_step(name, own.attack, request, case) for name, own in request.attackers.items()]
     if all(step.places is None for step in steps):
         raise _none_of(steps)
     return steps
+
+
+def distance_in_words(request: Request, case: Case) -> str:
+    """How attacks compare the columns of a table; "" where nothing is compared."""
+    is_table = case.parts["schema"] is not None and "released" in case.parts
+    return request.distance.made.in_words if is_table else ""
+
+
+def _refuse_distance(distance: Distance, case: Case) -> None:
+    if isinstance(distance, OfColumns):
+        distance.refuse(case.space.shape)
+    schema, as_stored = case.parts["schema"], isinstance(distance, L2)
+    if schema is not None and schema.mixed and as_stored and not isinstance(distance, ByKind):
+        raise UserError(
+            "distance: l2 and euclidean would count a category twice; choose distance=by_kind (the "
+            "meaning of l2 in earlier audits), standardised or gower"
+        )
 
 
 def _plan_step(name: str, attack: Attack, request: Request, case: Case) -> Step:

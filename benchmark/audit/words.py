@@ -234,7 +234,7 @@ def _posterior_chance(prior: float, found: float, alarms: float) -> float:
     return prior * found / (prior * found + (1 - prior) * alarms)
 
 
-def list_assumptions(steps: Sequence[Step], worst: Worst) -> list[str]:
+def list_assumptions(steps: Sequence[Step], worst: Worst, facts: Facts) -> list[str]:
     """What the attackers of the table were given beforehand."""
     ran = dict.fromkeys(step.access for step in steps if step.places is not None)
     sentences = [
@@ -242,6 +242,8 @@ def list_assumptions(steps: Sequence[Step], worst: Worst) -> list[str]:
         "whether it was used for training."
     ]
     sentences += [f"{a.replace('_', ' ')}: {KNOWS[a]}." for a in ran if a in KNOWS]
+    if facts.distance:
+        sentences.append(f"Attacks that compare columns do it by {facts.distance}.")
     if any("reference" in step.what for step in steps if step.places is not None):
         sentences.append("Calibrated rows: reference records of the same kind besides.")
     if worst.references:

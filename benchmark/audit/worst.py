@@ -22,7 +22,9 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.ensemble import RandomForestClassifier
+from torch import Tensor
 
+from attacks.distances import Distance
 from attacks.search.nearest import find_nearest, in_blocks
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
@@ -129,16 +131,18 @@ NONE = Worst()
 
 
 def choose_targets(
-    case: Case, rows: pd.DataFrame, scores: pd.DataFrame, count: int
+    case: Case, distance: Distance, rows: pd.DataFrame, scores: pd.DataFrame, count: int
 ) -> tuple[Target, ...]:
     """Half of the records far from all others, half the most exposed by the strongest attack.
 
+    distance: of records, for what was released.
     rows, scores: of the audit so far; of its attacks the one whose AUROC is furthest from 0.5.
     count: fewer where there are fewer members, or non-members.
     """
     member = np.flatnonzero(case.queries.is_member)
     count = min(count, len(member), int((~case.queries.is_member).sum()))
-    far = member[np.argsort(-_mean_distances(case, member), kind="stable")][: (count + 1) // 2]
+    apart = _mean_distances(case, distance, member)
+    far = member[np.argsort(-apart, kind="stable")][: (count + 1) // 2]
     exposed = [place for place in _by_exposure(rows, scores) if place not in set(far)]
     chosen = [(p, FAR) for p in far] + [(p, EXPOSED) for p in exposed[: count - len(far)]]
     return tuple(
@@ -147,12 +151,19 @@ def choose_targets(
     )
 
 
-def _mean_distances(case: Case, places: np.ndarray) -> np.ndarray:
+def _mean_distances(case: Case, distance: Distance, places: np.ndarray) -> np.ndarray:
     """Mean distance (p,) of members to the NEIGHBOURS nearest others."""
-    records = case.data["members"].records(np.arange(len(case.data["members"].values))).flatten(1)
+    records = case.data["members"].records(np.arange(len(case.data["members"].values)))
     many = min(NEIGHBOURS + 1, len(records))
-    squared, _ = find_nearest(in_blocks(records), case.queries.records(places).flatten(1), many)
-    return np.sqrt(squared[:, 1:]).mean(1) if many > 1 else np.zeros(len(places))
+    found = _measure_nearest(distance, records, case.queries.records(places), many)
+    return found[:, 1:].mean(1) if many > 1 else np.zeros(len(places))
+
+
+def _measure_nearest(distance: Distance, records: Tensor, queries: Tensor, count: int) -> Any:
+    """Distances (q, count) of queries to the nearest of these records."""
+    asked, blocks = (distance.scaled(own).flatten(1) for own in (queries, records))
+    sums, _ = find_nearest(in_blocks(blocks), asked, count, power=distance.power)
+    return sums ** (1 / distance.power)
 
 
 def _by_exposure(rows: pd.DataFrame, scores: pd.DataFrame) -> list[int]:
@@ -191,17 +202,19 @@ def draw_runs(case: Case, chosen: Sequence[Target], count: int, seed: int) -> tu
 
 
 def play_games(
-    case: Case, chosen: Sequence[Target], runs: Sequence[Run], seed: int
+    case: Case, distance: Distance, chosen: Sequence[Target], runs: Sequence[Run], seed: int
 ) -> tuple[Game, ...]:
-    """Which runs had which record, told from what they released; the runs are in the store."""
+    """Which runs had which record, told from what they released; the runs are in the store.
+
+    distance: as for `choose_targets`, the same for all runs.
+    """
     inside = np.array([[target.row in set(rows) for target in chosen] for rows, _ in runs])
-    records = case.queries.records(np.array([target.place for target in chosen])).flatten(1)
+    records = case.queries.records(np.array([target.place for target in chosen]))
     closeness, seen = [], []
     for run in runs:
-        released = torch.from_numpy(case.case_of_run(run).parts["released"]).float().flatten(1)
-        squared, _ = find_nearest(in_blocks(released), records, 1)
-        closeness.append(-np.sqrt(squared[:, 0]))
-        seen.append(released[:, :0] if case.given["members"].is_image else released)
+        released = torch.from_numpy(case.case_of_run(run).parts["released"]).float()
+        closeness.append(-_measure_nearest(distance, released, records, 1)[:, 0])
+        seen.append(released.flatten(1)[:, : 0 if case.given["members"].is_image else None])
     own = np.array(closeness)
     features = summarise_releases([block.numpy() for block in seen])
     half = len(runs) // 2

@@ -121,6 +121,16 @@ def factory_of(config: DictConfig, setting: str) -> Factory[Any]:
     return Factory(resolve_name(config["_target_"]), plain(config), setting)
 
 
+def fill_in(tree: DictConfig, name: str, value: Any, setting: str) -> None:
+    """Give every part below a config that takes an argument of this name, and has none, a value."""
+    for key, part in tree.items():
+        if isinstance(part, DictConfig):
+            own = f"{setting}.{key!s}"
+            fill_in(part, name, value, own)
+            if "_target_" in part and name not in part and factory_of(part, own).takes(name):
+                part[name] = value
+
+
 def check(setting: str, value: Any, wanted: Any) -> None:
     """Raise UserError where a setting's value is not what an annotation asks for.
 

@@ -75,25 +75,36 @@ def column_of(
     name, numbers = cells.name, cells.numbers
     if (cells.texts == "").all():
         raise UserError(f"column {name!r} is missing in every row; data.columns leaves it out")
-    if numbers is None:
-        found = sorted(set(cells.texts)) if levels is None else [str(level) for level in levels]
-        return Column(name, "category", tuple(found))
-    present = numbers[~np.isnan(numbers)]
-    gaps = len(present) < len(numbers)
-    zero_one = bool(np.isin(present, (0, 1)).all())
-    if zero_one and gaps:
-        return Column(name, "category", ("", "0", "1"))
-    kind = "integer" if whole and (present % 1 == 0).all() else "numeric"
-    column = Column(name, "binary" if zero_one else kind, gaps=gaps, log=log)
+    if numbers is None and levels is not None:
+        return Column(name, "category", tuple(str(level) for level in levels))
+    column = column_of_values(name, cells.texts if numbers is None else numbers, whole)
+    if numbers is None or column.kind == "category":
+        return column
+    column, present = replace(column, log=log), numbers[~np.isnan(numbers)]
     if log and present.min() < 0:
         raise UserError(f"data.log: column {name!r} has negative values")
     if how != "unit":
         return column
     ends = column.to_stored(np.array([present.min(), present.max()]))
     low, high = float(ends[0]), float(ends[1])
-    if zero_one and high > low:
+    if column.kind == "binary" and high > low:
         return column
     return replace(column, low=low, high=high if high > low else low + 1.0)
+
+
+def column_of_values(name: str, values: np.ndarray, whole: bool = True) -> Column:
+    """What a column is by its values (n,): float64, NaN where one is missing; or text, or "".
+
+    whole: whether integers are told apart. 0 and 1 with gaps are a category of three levels.
+    """
+    if values.dtype == object:
+        return Column(name, "category", tuple(sorted(set(values))))
+    present = values[~np.isnan(values)]
+    gaps = len(present) < len(values)
+    if np.isin(present, (0, 1)).all():
+        return Column(name, "category", ("", "0", "1")) if gaps else Column(name, "binary")
+    kind = "integer" if whole and (present % 1 == 0).all() else "numeric"
+    return Column(name, kind, gaps=gaps)
 
 
 def values_of(cells: Cells, column: Column) -> np.ndarray:

@@ -15,7 +15,7 @@ from attacks.distances import L2
 from attacks.features import PrincipalComponents, Values
 from attacks.full_black_box import NearestSample
 from attacks.latent_search import start_nearest
-from attacks.mixed import Gower, Standardised
+from attacks.mixed import ByKind, Gower, Standardised
 from attacks.monte_carlo import CLOSEST, MonteCarlo
 from attacks.nearest_record import ClosestRecord, ClosestRecordRatio, NeighbourDensity
 from victims.access import (
@@ -139,6 +139,19 @@ def test_the_closest_sample_by_gower_need_not_be_close_by_euclid() -> None:
     chosen = PartialBlackBox(own.device, 8, released, codes, lambda z: z, schema=columns)
     for distance, nearest in ((Gower(), 1), (L2(), 0)):
         assert start_nearest(chosen, torch.zeros(1, 3), 1, distance).tolist() == [[[nearest]]]
+
+
+def test_the_distance_follows_the_kind_of_records() -> None:
+    queries, given = torch.from_numpy(rows(9, 1)), view()
+    np.testing.assert_array_equal(
+        NearestSample(ByKind(), 3).score(given, queries),
+        NearestSample(Standardised(), 3).score(given, queries),
+    )
+    plain = FullBlackBox(given.device, 64, given.released)
+    np.testing.assert_array_equal(
+        NearestSample(ByKind(), 3).score(plain, queries),
+        NearestSample(L2(), 3).score(plain, queries),
+    )
 
 
 def test_features_are_standardised_and_no_unit_matters(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from benchmark.audit.given.selection import LeftOut
 from benchmark.audit.given.space import ImageSpace, TableSpace
 from benchmark.data.dataset import Dataset
 from benchmark.data.queries import Queries
+from benchmark.store.keys import key
 from victims.access import PartialBlackBox, View, grant_view
 
 Space = ImageSpace | TableSpace
@@ -52,7 +54,7 @@ class Strangers:
 
     def filed_under(self, access: type[View]) -> dict[str, Any]:
         """A hash of the records."""
-        return {"reference": hash_content(self.parts["released"])}
+        return {"reference": hash_content(self.parts["released"]), **_key_of_columns(self.parts)}
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,14 @@ class Case:
         arrays = {
             n: hash_content(part) for n, part in parts.items() if isinstance(part, np.ndarray)
         }
-        return arrays | {n: own for n, own in self.stands.items() if n in parts}
+        stands = {n: own for n, own in self.stands.items() if n in parts}
+        return arrays | stands | _key_of_columns(parts)
+
+
+def _key_of_columns(parts: Mapping[str, Any]) -> dict[str, str]:
+    """What stands for the columns of a table among parts, if they are there."""
+    schema = parts.get("schema")
+    return {} if schema is None else {"schema": key({"columns": schema.as_plain()})}
 
 
 def hash_content(array: np.ndarray) -> str:

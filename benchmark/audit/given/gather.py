@@ -142,6 +142,7 @@ def _place_in_space(request: Request, inputs: Inputs, models: Models, bank: Bank
     queries, left_out = _draw_queries(given, data, request.seed)
     machine, own = request.machine, grant_denoiser(models.diffusion, space, queries)
     parts = {"device": machine.device, "batch_size": machine.batch_size, **own.parts}
+    parts["schema"] = getattr(space, "schema", None)
     shown: dict[str, np.ndarray] = {}
     if bank is not None and models.generator is not None:
         outputs = torch.from_numpy(bank.outputs)
@@ -199,8 +200,8 @@ def _choose_space(given: Mapping[str, Records], models: Models, bank: Bank | Non
 
 
 def _choose_basis(given: Mapping[str, Records]) -> str:
-    """The input that standardises the columns: not the members, and none of equal rows only."""
-    possible = (name for name in ("reference", "samples", "generated") if name in given)
+    """The input that standardises the columns: what was released, as in jobs, if that varies."""
+    possible = (name for name in ("samples", "generated", "reference") if name in given)
     varied = (name for name in possible if (given[name].table.nunique() > 1).any())
     return next(varied, "non_members")
 

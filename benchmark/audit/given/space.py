@@ -1,15 +1,15 @@
-"""The space in which an audit compares records: pixels in [-1, 1], or standardised columns.
+"""The space in which an audit compares records: pixels in [-1, 1], or what `Schema` stores.
 
-Tables: a numeric column is standardised by the reference or synthetic records, never by members, so
-that nothing about them enters the yardstick; a binary column is 0 or 1; a category is one-hot over
-1 / sqrt(2), so that two different categories are 1 apart. A category that was never released gets a
-place of its own: it is as far from all others as they are from each other. A number that is missing
-counts as the mean, and as 1 away from all that are not missing.
+What the columns of a table are is decided as for jobs (`benchmark.data.columns`), from all inputs
+together. A number is stored standardised by what was released, never by members, so that nothing
+about them enters the yardstick. Attacks then compare columns by `attacks.mixed`, as those of jobs.
+A category that was never released is as far from all others as they are from each other. A number
+that is missing counts as the mean, and as 1 away from all that are not missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,10 +21,11 @@ from torch import Tensor
 from benchmark.audit.given.columns import as_text
 from benchmark.audit.given.inputs import Records, first_few
 from benchmark.config.quoting import pasted
+from benchmark.data.columns import column_of_values
 from benchmark.data.dataset import Dataset, in_memory
 from benchmark.data.files import merged_by_float32
 from victims.errors import UserError
-from victims.schema import MAX_LEVELS
+from victims.schema import MAX_LEVELS, Column, Schema
 
 ROW_NUMBERS = 20
 """So many whole numbers without a repetition can be."""
@@ -56,78 +57,66 @@ class ImageSpace:
 
 
 class TableSpace:
-    """Columns of a table as numbers whose squared differences add up to a fair distance.
+    """Columns of a table as numbers, laid out by `schema`.
 
     given: all inputs, by name, with equal columns; basis: the one that standardises.
-    kinds: column -> numeric, binary, category, or constant (left out). gaps: numeric columns in
-    which values are missing.
+    order: all columns. constants: those with one value in the basis, and that; they are left out.
     Raises UserError for columns that cannot be compared.
     """
 
     def __init__(self, given: Mapping[str, Records], basis: str):
         frames = {name: records.table for name, records in given.items()}
-        columns = list(frames[basis].columns)
-        self.kinds = {c: _kind_of_column(c, frames, basis) for c in columns}
-        self.levels = {
-            c: _levels_of_column(c, frames) for c, kind in self.kinds.items() if kind == "category"
-        }
-        numeric = [c for c, kind in self.kinds.items() if kind in ("numeric", "binary")]
-        for column in numeric:
-            _refuse_row_numbers(column, frames)
-            _check_units(column, frames, basis)
-        values = frames[basis][numeric].astype(np.float64)
-        scaled = np.array([self.kinds[c] == "numeric" for c in numeric], bool)
-        self.numeric = numeric
-        self.gaps = [c for c in numeric if any(f[c].isna().any() for f in frames.values())]
-        with np.errstate(over="ignore"):
-            spread = values.std(ddof=0).to_numpy()
-        # One value beside missing ones: only whether it is missing tells records apart.
-        spread = np.where((spread == 0) & np.isin(numeric, self.gaps), 1e300, spread)
-        self.mean = np.where(scaled, values.mean().fillna(0).to_numpy(), 0.0)
-        self.scale = np.where(scaled, spread, 1.0)
-        _refuse_merged(numeric, frames, self.mean, self.scale)
-        self.constants = {
-            c: frames[basis][c].iloc[0] for c, kind in self.kinds.items() if kind == "constant"
-        }
-        if not numeric and not self.levels:
+        own = frames[basis]
+        self.order = list(own.columns)
+        self.constants = {c: own[c].iloc[0] for c in own if own[c].nunique(dropna=False) == 1}
+        kept = [c for c in self.order if c not in self.constants]
+        if not kept:
             raise UserError(f"{basis}: every column is constant, there is nothing to compare")
+        self.schema = Schema([_column_of_inputs(c, frames, basis) for c in kept])
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape (d,) of one encoded record."""
-        return (len(self.numeric) + len(self.gaps) + sum(map(len, self.levels.values())),)
+        return (self.schema.width,)
+
+    @property
+    def categories(self) -> list[str]:
+        """Names of the columns that hold categories."""
+        return [c.name for c in self.schema.columns if c.kind == "category"]
 
     def records(self, given: Records) -> Dataset:
         """A table's rows as (n, d) float32."""
-        numbers = given.table[self.numeric].to_numpy(np.float64)
-        parts = [np.nan_to_num((numbers - self.mean) / self.scale, nan=0.0)]
-        parts.append(given.table[self.gaps].isna().to_numpy(np.float64))
-        for column, levels in self.levels.items():
-            codes = pd.Index(levels).get_indexer(pd.Index(as_text(given.table[column])))
-            parts.append(np.eye(len(levels), dtype=np.float32)[codes] * 0.5**0.5)
-        return in_memory(np.concatenate(parts, axis=1).astype(np.float32))
+        columns = {
+            c.name: as_text(given.table[c.name]) if c.kind == "category" else given.table[c.name]
+            for c in self.schema.columns
+        }
+        return in_memory(self.schema.rows_of_table(columns))
 
     def from_model(self, x: Tensor) -> Tensor:
         """A model's rows (n, columns), in the order of the columns, encoded; differentiable."""
-        kept = torch.tensor([c in self.numeric for c in self.kinds], device=x.device)
-        mean, scale = (torch.from_numpy(part).to(x) for part in (self.mean, self.scale))
-        return (x[:, kept] - mean) / scale
+        kept = torch.tensor([c not in self.constants for c in self.order], device=x.device)
+        low, width = self._scale_of_numbers(x)
+        return (x[:, kept] - low) / width
 
     def to_model(self, x: Tensor) -> Tensor:
         """Encoded rows as a model knows them; columns that were left out get their constant."""
-        rows = x.new_zeros(len(x), len(self.kinds))
-        mean, scale = (torch.from_numpy(part).to(x) for part in (self.mean, self.scale))
-        places = {c: i for i, c in enumerate(self.kinds)}
-        rows[:, [places[c] for c in self.numeric]] = x * scale + mean
+        rows = x.new_zeros(len(x), len(self.order))
+        low, width = self._scale_of_numbers(x)
+        rows[:, [c not in self.constants for c in self.order]] = x * width + low
         for column, value in self.constants.items():
-            rows[:, places[column]] = float(value)
+            rows[:, self.order.index(column)] = float(value)
         return rows
+
+    def _scale_of_numbers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of columns without categories: what is taken from each, and what it is divided by."""
+        low, high = np.array([(c.low, c.high) for c in self.schema.columns]).T
+        return torch.from_numpy(low).to(x), torch.from_numpy(high - low).to(x)
 
     def refuse_categories(self, what: str) -> None:
         """Raise UserError where a network cannot know the columns: it sees numbers only."""
-        if self.levels:
+        if self.categories:
             raise UserError(
-                f"{what}: a network sees numbers, but {first_few(list(self.levels))} hold "
+                f"{what}: a network sees numbers, but {first_few(self.categories)} hold "
                 "categories; encode the data as the network sees it, or hand in its samples "
                 "instead"
             )
@@ -136,9 +125,9 @@ class TableSpace:
                 f"{what}: a network sees numbers, but {first_few(texts)} holds one value that is "
                 f"none; {pasted('records.ignore', texts[0])} leaves it out"
             )
-        if self.gaps:
+        if gaps := [c.name for c in self.schema.columns if c.gaps]:
             raise UserError(
-                f"{what}: a network sees numbers, but in {first_few(self.gaps)} values are "
+                f"{what}: a network sees numbers, but in {first_few(gaps)} values are "
                 f"missing; fill them as the network sees them, or hand in its samples instead"
             )
 
@@ -188,49 +177,48 @@ def _same_columns(first: Records, other: Records) -> None:
         )
 
 
-def _kind_of_column(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> str:
-    if frames[basis][column].nunique(dropna=False) == 1:
-        return "constant"
-    if not all(pd.api.types.is_numeric_dtype(frame[column]) for frame in frames.values()):
-        return "category"
-    if all(frame[column].isin((0, 1)).all() for frame in frames.values()):
-        return "binary"
-    two = all(
-        (frame[column].isin((0, 1)) | frame[column].isna()).all() for frame in frames.values()
-    )
-    return "category" if two else "numeric"  # no, yes or missing
+def _column_of_inputs(name: str, frames: Mapping[str, pd.DataFrame], basis: str) -> Column:
+    """What a column is, by all inputs together; numbers are standardised by the basis."""
+    parts = [frame[name] for frame in frames.values()]
+    numbers = all(pd.api.types.is_numeric_dtype(part) for part in parts)
+    pooled = [part.to_numpy(np.float64) if numbers else as_text(part) for part in parts]
+    column = column_of_values(name, np.concatenate(pooled))
+    if column.kind == "category":
+        if len(column.levels) > MAX_LEVELS:
+            raise UserError(
+                f"column {name!r} has {len(column.levels)} different values, more than "
+                f"{MAX_LEVELS}: is it text, a date or an identifier? "
+                f"{pasted('records.ignore', name)} leaves it out"
+            )
+        return column
+    _refuse_row_numbers(name, frames)
+    _check_units(name, frames, basis)
+    return column if column.kind == "binary" else _standardised(column, pooled, frames[basis][name])
 
 
-def _levels_of_column(column: str, frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """All values of a category, sorted; more than MAX_LEVELS are none."""
-    levels = sorted(set().union(*(as_text(frame[column]).unique() for frame in frames.values())))
-    if len(levels) > MAX_LEVELS:
+def _standardised(column: Column, pooled: Sequence[np.ndarray], basis: pd.Series) -> Column:
+    """A column of numbers whose mean is stored as 0, and its deviation as 1.
+
+    Raises UserError where numbers so stored do not fit into float32.
+    """
+    with np.errstate(over="ignore"):
+        low, spread = float(basis.mean()), float(basis.std(ddof=0))
+    if spread == 0 and column.gaps:  # one value: only whether it is missing tells records apart
+        return replace(column, low=low, high=low + 1e300)
+    column = replace(column, low=low, high=low + spread)
+    if not np.isfinite(column.high) or column.high == column.low:
         raise UserError(
-            f"column {column!r} has {len(levels)} different values, more than {MAX_LEVELS}: is "
-            f"it text, a date or an identifier? {pasted('records.ignore', column)} leaves it out"
+            f"column {column.name!r}: its values are too large, or too close to each other, to be "
+            f"standardised; {pasted('records.ignore', column.name)} leaves it out"
         )
-    return levels
-
-
-def _refuse_merged(
-    numeric: list[str], frames: Mapping[str, pd.DataFrame], mean: np.ndarray, scale: np.ndarray
-) -> None:
-    """Raise UserError where standardised numbers do not fit into float32."""
-    for column, m, s in zip(numeric, mean, scale, strict=True):
-        if not np.isfinite(s) or s == 0 or not np.isfinite(m):
-            raise UserError(
-                f"column {column!r}: its values are too large, or too close to each other, to be "
-                f"standardised; {pasted('records.ignore', column)} leaves it out"
-            )
-        if s == 1e300:
-            continue
-        values = np.concatenate([f[column].to_numpy(np.float64)[:2000] for f in frames.values()])
-        values = values[~np.isnan(values)]
-        if merged_by_float32(values, (values - m) / s):
-            raise UserError(
-                f"column {column!r}: a few extreme values hide the differences among the others; "
-                f"take logarithms, or {pasted('records.ignore', column)}"
-            )
+    values = np.concatenate([part[:2000] for part in pooled])
+    values = values[~np.isnan(values)]
+    if merged_by_float32(values, column.to_stored(values)):
+        raise UserError(
+            f"column {column.name!r}: a few extreme values hide the differences among the others; "
+            f"take logarithms, or {pasted('records.ignore', column.name)}"
+        )
+    return column
 
 
 def _refuse_row_numbers(column: str, frames: Mapping[str, pd.DataFrame]) -> None:

@@ -373,7 +373,7 @@ def test_an_audit_starts_again_from_what_it_wrote(
     old, new = (yaml.safe_load((f / "config.yaml").read_text()) for f in (first, second))
     assert new == old | {"searched": 7, "again": str(first), "machine": new["machine"]}
     pd.testing.assert_frame_equal(*(pd.read_parquet(f / "scores.parquet") for f in (first, second)))
-    changes = ["distance=euclidean", "seed=4", "attack=[full_black_box,monte_carlo_pca]"]
+    changes = ["distance=gower", "seed=4", "attack=[full_black_box,monte_carlo_pca]"]
     for change in (changes[:2], changes):
         third = tmp_path / f"changed {len(change)}"
         main([*again, *change, f"hydra.run.dir='{third}'"])

@@ -132,8 +132,9 @@ def test_a_missing_value_equals_a_missing_value_and_nothing_else() -> None:
     x = rows[:, :2]  # mean 3, deviation 1, and whether it is missing
     np.testing.assert_allclose(x, [[-2, 0], [0, 1], [0, 0], [0, 1], [-1, 0], [1, 0]], atol=1e-6)
     b, c = (rows[:, 2 + 3 * i :][:, :3] for i in range(2))
+    assert space.categories == ["b", "c"]
     assert np.square(b[2] - b[3]).sum() == 0  # both missing
-    assert np.isclose(np.square(b[2] - b[0]).sum(), 1)
+    assert np.square(b[2] - b[0]).sum() == 2  # two levels, as in jobs
     assert np.square(c[1] - c[5]).sum() == 0
     assert "missing cells" in notes[-1]
 

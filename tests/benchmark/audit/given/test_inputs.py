@@ -14,11 +14,13 @@ from conftest import digits
 from PIL import Image
 from scipy.spatial.distance import cdist
 
+from attacks.mixed import Standardised
 from benchmark.audit.given.columns import convert_columns
 from benchmark.audit.given.inputs import Reading, Records, by_index, read_input
 from benchmark.audit.given.space import ImageSpace, TableSpace, agree_on_columns
 from benchmark.data.notation import Written
 from benchmark.store.entries import Store
+from victims.access import FullBlackBox
 
 
 @pytest.fixture
@@ -28,6 +30,20 @@ def store(tmp_path: Path) -> Store:
 
 def read(source: object, store: Store, **reading: object) -> Records:
     return read_input("members", source, Reading(**reading), store)  # type: ignore[arg-type]
+
+
+def apart(made: TableSpace, ours: Records, theirs: Records) -> np.ndarray:
+    """Squared distances of all pairs, as attacks compare mixed columns; `theirs` was released."""
+    released = made.records(theirs).values
+    own = Standardised().of(FullBlackBox(torch.device("cpu"), 9, released, schema=made.schema))
+    scaled = [
+        own.scaled(torch.from_numpy(x)).double() for x in (made.records(ours).values, released)
+    ]
+    return cdist(*scaled) ** 2
+
+
+def kinds(made: TableSpace) -> dict[str, str]:
+    return {column.name: column.kind for column in made.schema.columns}
 
 
 def space(given: dict[str, pd.DataFrame], basis: str = "samples", codes: tuple[str, ...] = ()):
@@ -63,7 +79,7 @@ def test_codes_are_the_same_as_whole_numbers_and_floats() -> None:
         "samples": pd.DataFrame({"code": [8.0, 7.0]}),
     }
     found, records = space(frames, codes=("code",))
-    assert found.levels == {"code": ["7", "8"]}
+    assert [column.levels for column in found.schema.columns] == [("7", "8")]
     ours, theirs = (found.records(records[name]).values for name in ("members", "samples"))
     np.testing.assert_array_equal(ours, theirs[::-1])
 
@@ -137,23 +153,23 @@ def test_distances_add_up_over_columns() -> None:
         "samples": pd.DataFrame({"x": [0.0, 4.0], "b": [1, 0], "c": ["u", "w"]}),
     }
     made, records = space(given)
-    ours, theirs = (made.records(records[n]).values.astype(float) for n in given)
-    assert made.kinds == {"x": "numeric", "b": "binary", "c": "category"}
+    assert kinds(made) == {"x": "integer", "b": "binary", "c": "category"}
     # x in standard deviations (2) of the samples, one for another binary value or category
     expected = [[0.25 + 1 + 0, 2.25 + 0 + 1], [2.25 + 0 + 1, 0.25 + 1 + 1]]
-    np.testing.assert_allclose(cdist(ours, theirs) ** 2, expected, rtol=1e-6)
+    np.testing.assert_allclose(apart(made, *records.values()), expected, rtol=1e-6)
 
 
 def test_unknown_categories_codes_and_constant_columns() -> None:
     given = {
-        "members": pd.DataFrame({"zip": [1, 2, 9], "k": [1, 2, 3], "x": [0.0, 1, 2]}),
-        "samples": pd.DataFrame({"zip": [1, 2, 2], "k": [5, 5, 5], "x": [0.0, 1, 2]}),
+        "members": pd.DataFrame({"zip": [1, 2, 9], "k": [1, 2, 3], "x": [0.5, 0.5, 0.5]}),
+        "samples": pd.DataFrame({"zip": [1, 2, 2], "k": [5, 5, 5], "x": [0.5, 0.5, 2]}),
     }
     made, records = space(given, codes=("zip",))
-    assert made.kinds == {"zip": "category", "k": "constant", "x": "numeric"}
-    members, samples = (made.records(records[n]).values[:, 1:] for n in given)
-    distance = cdist(members, samples) ** 2
-    np.testing.assert_allclose(distance, [[0, 1, 1], [1, 0, 0], [1, 1, 1]], atol=1e-6)
+    assert kinds(made) == {"zip": "category", "x": "numeric"}
+    assert made.constants == {"k": 5}
+    x = np.array([0, 0, 1.5**2 / 0.5])  # the deviation of 0.5, 0.5, 2 is the root of 0.5
+    expected = np.array([[0, 1, 1], [1, 0, 0], [1, 1, 1]]) + x
+    np.testing.assert_allclose(apart(made, *records.values()), expected, atol=1e-6)
 
 
 def test_columns_in_another_order_are_the_same(store: Store) -> None:
