@@ -65,7 +65,7 @@ SITES, YEARS, PLANS = range(1, 7), range(1, 6), range(1, 20)
 class RandHieMixed(Table):
     """The same table with its categories: 20 190 years of 5 912 people, columns of every kind.
 
-    31 columns. Categories: site (6), study year (5) and insurance plan (19, of which one is not
+    32 columns. Categories: site (6), study year (5) and insurance plan (19, of which one is not
     used). Dollars and visits are skewed: under 10 % of the years have a stay in hospital, the
     largest bill is above 38 000 dollars; `log` stores log(1 + x). The general health index is
     missing in a quarter of the years, educdec, mdeoff and pioff in up to five. A row's person is

@@ -67,8 +67,10 @@ class TableSpace:
     def __init__(self, given: Mapping[str, Records], basis: str):
         frames = {name: records.table for name, records in given.items()}
         own = frames[basis]
-        self.order = list(own.columns)
-        self.constants = {c: own[c].iloc[0] for c in own if own[c].nunique(dropna=False) == 1}
+        self.order = [str(column) for column in own.columns]
+        self.constants = {
+            c: own[c].iloc[0] for c in self.order if own[c].nunique(dropna=False) == 1
+        }
         kept = [c for c in self.order if c not in self.constants]
         if not kept:
             raise UserError(f"{basis}: every column is constant, there is nothing to compare")
@@ -181,7 +183,7 @@ def _column_of_inputs(name: str, frames: Mapping[str, pd.DataFrame], basis: str)
     """What a column is, by all inputs together; numbers are standardised by the basis."""
     parts = [frame[name] for frame in frames.values()]
     numbers = all(pd.api.types.is_numeric_dtype(part) for part in parts)
-    pooled = [part.to_numpy(np.float64) if numbers else as_text(part) for part in parts]
+    pooled = [np.asarray(part, np.float64) if numbers else as_text(part) for part in parts]
     column = column_of_values(name, np.concatenate(pooled))
     if column.kind == "category":
         if len(column.levels) > MAX_LEVELS:
@@ -196,7 +198,7 @@ def _column_of_inputs(name: str, frames: Mapping[str, pd.DataFrame], basis: str)
     return column if column.kind == "binary" else _standardised(column, pooled, frames[basis][name])
 
 
-def _standardised(column: Column, pooled: Sequence[np.ndarray], basis: pd.Series) -> Column:
+def _standardised(column: Column, pooled: Sequence[Any], basis: pd.Series) -> Column:
     """A column of numbers whose mean is stored as 0, and its deviation as 1.
 
     Raises UserError where numbers so stored do not fit into float32.

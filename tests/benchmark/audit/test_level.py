@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import audit_level as bench
+from bench import audit_trials as trials
 
 
 @pytest.mark.slow
@@ -34,3 +35,17 @@ def test_audits_claim_no_leak_where_only_the_non_members_differ(tmp_path: Path) 
 def test_audits_find_what_was_made_of_the_members(release: object, tmp_path: Path) -> None:
     found = [bench.leak(bench.people, release, seed, str(tmp_path)) for seed in range(2)]
     assert [audit.verdict.word for audit in found] == ["leak"] * 2
+
+
+@pytest.mark.slow
+def test_trials_are_made_of_real_rows(tmp_path: Path) -> None:
+    numbers, mixed = trials.table(tmp_path), trials.mixed(tmp_path)
+    assert numbers.shape == (20185, 28)
+    assert mixed.shape == (20190, 32)
+    assert list(mixed.select_dtypes(object)) == ["site", "year", "plan"]
+    rows = mixed.sample(200, random_state=0)
+    between = trials.interpolator(rows, rows, 0, tmp_path)["samples"]
+    assert set(between["plan"]) <= set(rows["plan"])
+    assert set(between["female"]) == {0, 1}
+    assert between["income"].between(rows["income"].min(), rows["income"].max()).all()
+    assert not between["income"].isin(rows["income"]).all()
