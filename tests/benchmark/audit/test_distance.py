@@ -21,9 +21,10 @@ from rich.console import Console
 from attacks.mixed import ByKind, Gower
 from benchmark.audit.given.gather import open_case
 from benchmark.audit.request import open_request
-from benchmark.audit.run import Audit, run_audit
+from benchmark.audit.run import Audit, compose_audit, run_audit
 from benchmark.data.columns import values_of
 from benchmark.data.table import Table
+from benchmark.store.keys import plain
 from victims.access import FullBlackBoxWithReference
 from victims.errors import UserError
 from victims.schema import Schema
@@ -146,6 +147,27 @@ def test_a_distance_that_counts_categories_twice_is_refused(
         for own in (words, ("distance=by_kind", *words[1:]))
     )
     assert one == other
+
+
+def test_an_earlier_audit_asks_for_the_distance_that_it_meant(inputs, tmp_path: Path) -> None:
+    for name, frame in inputs.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    given = {name: str(tmp_path / f"{name}.csv") for name in inputs}
+    words = ["attack=[full_black_box]", f"machine.store={tmp_path}/store", "machine.progress=false"]
+    first = run_audit(open_request(compose_audit(words), given))
+    first.write(tmp_path / "old")
+    kept = tmp_path / "old" / "config.yaml"
+    kept.write_text(kept.read_text().replace("attacks.mixed.ByKind", "attacks.distances.L2"))
+
+    def repeat(*more: str) -> Audit:
+        config = compose_audit([f"again={tmp_path}/old", *words[1:], *more])
+        given = {name: path for name, path in plain(config.given).items() if path is not None}
+        return run_audit(open_request(config, given))
+
+    with pytest.raises(UserError, match=r"choose distance=by_kind \(the meaning of l2 in earlier"):
+        repeat()
+    found = repeat("distance=by_kind")
+    pd.testing.assert_frame_equal(found.result.scores, first.result.scores)
 
 
 def test_images_have_no_columns(audit_config: Configured) -> None:
