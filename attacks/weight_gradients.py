@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,8 +14,14 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from attacks.base import Learns, Learnt, features_on_shadows, refuse_level
+from attacks.denoising import refuse_levels
 from attacks.noise import own_noise
-from victims.access import DenoiserWithGradients, Gradients, WeightGradientsWithShadows
+from victims.access import (
+    DenoiserWithGradients,
+    DenoiserWithGradientsAndShadows,
+    Gradients,
+    WeightGradientsWithShadows,
+)
 from victims.errors import UserError
 
 TINY = 1e-30
@@ -53,19 +60,13 @@ class GSA(Learns):
         found, labels = features_on_shadows(
             view.shadows, lambda own: partial(self.measure_log_norms, view, own.view.gradient_norms)
         )
-        mean, deviation = found.mean(0), np.maximum(found.std(0), 1e-9)
-        model = LogisticRegression(C=self.regularisation, max_iter=5000)
-        model.fit((found - mean) / deviation, labels)
-        own = {"mean": mean, "deviation": deviation, "weights": model.coef_[0]}
-        return own | {"intercept": np.array(model.intercept_, np.float64)}
+        return fit_regression(found, labels, self.regularisation)
 
     def judge(
         self, learnt: Learnt, view: WeightGradientsWithShadows, queries: Tensor
     ) -> np.ndarray:
         """Queries (n, *shape) -> log-odds (n,)."""
-        features = self.measure_log_norms(view, view.gradient_norms, queries)
-        scaled = (features - learnt["mean"]) / learnt["deviation"]
-        return scaled @ learnt["weights"] + learnt["intercept"][0]
+        return log_odds(learnt, self.measure_log_norms(view, view.gradient_norms, queries))
 
     def measure_log_norms(
         self, view: WeightGradientsWithShadows, norms: Gradients, records: Tensor
@@ -80,6 +81,21 @@ class GSA(Learns):
             asked = [norms(block, question, noise).double() for question in questions]
             found.append(torch.stack(asked).mean(0).clamp(min=TINY).log().cpu())
         return torch.cat(found).numpy()
+
+
+def fit_regression(features: np.ndarray, labels: np.ndarray, regularisation: float) -> Learnt:
+    """A logistic regression on features (n, k), standardised by themselves, of labels (n,)."""
+    mean, deviation = features.mean(0), np.maximum(features.std(0), 1e-9)
+    model = LogisticRegression(C=regularisation, max_iter=5000)
+    model.fit((features - mean) / deviation, labels)
+    own = {"mean": mean, "deviation": deviation, "weights": model.coef_[0]}
+    return own | {"intercept": np.array(model.intercept_, np.float64)}
+
+
+def log_odds(learnt: Learnt, features: np.ndarray) -> np.ndarray:
+    """What `fit_regression` found says of features (n, k): log-odds (n,)."""
+    scaled = (features - learnt["mean"]) / learnt["deviation"]
+    return scaled @ learnt["weights"] + learnt["intercept"][0]
 
 
 class PIAGradient:
@@ -101,12 +117,8 @@ class PIAGradient:
         self.t = t
 
     def refuse(self, shape: tuple[int, ...]) -> None:
-        """Images: of a table the network tells no noise that redraws its levels."""
-        if len(shape) != 3:
-            raise UserError(
-                "attack=pia_gradient takes all noise from the network, and no network tells a "
-                "table's; use gsa"
-            )
+        """Images only, see `refuse_tables`."""
+        refuse_tables(shape)
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where t is not in the schedule."""
@@ -115,10 +127,64 @@ class PIAGradient:
     def score(self, view: DenoiserWithGradients, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> (n,); a question and a gradient each. Unsuited: t is no level."""
         self.refuse_levels(view.timesteps)
-        found = []
-        for part in queries.to(torch.float32).split(view.batch_size):
-            x = part.to(view.device)
-            told = view.denoise(x, torch.zeros(len(x), dtype=torch.int64, device=x.device))
-            norms = view.gradient_norms(x, [self.t], told).double()
-            found.append(norms.clamp(min=TINY).log().mean(1).cpu())
-        return -torch.cat(found).numpy()
+        return -measure_with_told_noise(view, [self.t], queries).mean(1)
+
+
+class PIAGradientWithShadows(Learns):
+    """Score = log-odds of membership from the norms of the gradient of PIA's loss.
+
+    As `PIAGradient`, at several levels, with what norms mean learnt on reference models as in
+    `GSA`. Source: this benchmark.
+    t: levels, each with norms of its own.
+    regularisation: scikit-learn's C, smaller = stronger.
+    """
+
+    access = DenoiserWithGradientsAndShadows
+
+    def __init__(self, t: Sequence[PositiveInt], regularisation: PositiveFloat) -> None:
+        refuse_levels(t)
+        self.levels, self.regularisation = tuple(t), regularisation
+
+    def refuse(self, shape: tuple[int, ...]) -> None:
+        """Images only, see `refuse_tables`."""
+        refuse_tables(shape)
+
+    def refuse_levels(self, levels: int) -> None:
+        """Raise Unsuited where the highest level is not in the schedule."""
+        refuse_level(self, max(self.levels), levels)
+
+    def learn(self, view: DenoiserWithGradientsAndShadows, work: Path) -> Learnt:
+        """Weights of the regression, and what features are standardised by."""
+        self.refuse_levels(view.timesteps)
+        found, labels = features_on_shadows(
+            view.shadows, lambda own: partial(measure_with_told_noise, own.view, self.levels)
+        )
+        return fit_regression(found, labels, self.regularisation)
+
+    def judge(
+        self, learnt: Learnt, view: DenoiserWithGradientsAndShadows, queries: Tensor
+    ) -> np.ndarray:
+        """Queries (n, *shape) -> log-odds (n,)."""
+        return log_odds(learnt, measure_with_told_noise(view, self.levels, queries))
+
+
+def measure_with_told_noise(
+    view: DenoiserWithGradients, levels: Sequence[int], records: Tensor
+) -> np.ndarray:
+    """Logarithms of the norms (n, levels x tensors), with the noise told in the clean records."""
+    found = []
+    for part in records.to(torch.float32).split(view.batch_size):
+        x = part.to(view.device)
+        told = view.denoise(x, torch.zeros(len(x), dtype=torch.int64, device=x.device))
+        norms = torch.cat([view.gradient_norms(x, [t], told) for t in levels], 1).double()
+        found.append(norms.clamp(min=TINY).log().cpu())
+    return torch.cat(found).numpy()
+
+
+def refuse_tables(shape: tuple[int, ...]) -> None:
+    """Raise UserError for rows of a table: no network tells the noise that redraws its levels."""
+    if len(shape) != 3:
+        raise UserError(
+            "attack=pia_gradient takes all noise from the network, and no network tells a table's; "
+            "use gsa"
+        )

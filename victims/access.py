@@ -6,6 +6,7 @@ The settings form a lattice, not a ladder (Chen et al., CCS 2020, arXiv 1909.039
     FullBlackBox  <  FullBlackBoxWithReference  <  FullBlackBoxWithMembers
     VariationApi    AccessibleDenoiser, WeightGradients  <  DenoiserWithGradients
     FullBlackBox, AccessibleDenoiser, WeightGradients  <  the same WithShadows
+    DenoiserWithGradients  <  DenoiserWithGradientsAndShadows
 
 The generator's chain grows to the right; the discriminator and the encoder are branches of their
 own. In the second line the victim grants no more than samples: what is added are records that the
@@ -211,6 +212,13 @@ class WeightGradientsWithShadows(WeightGradients, Auxiliary):
 
     shadows: one or more, each with members and strangers; none of these is a query.
     """
+
+    shadows: tuple[Shadow, ...]
+
+
+@dataclass(frozen=True)
+class DenoiserWithGradientsAndShadows(DenoiserWithGradients, Auxiliary):
+    """The same of a diffusion model, with such models."""
 
     shadows: tuple[Shadow, ...]
 

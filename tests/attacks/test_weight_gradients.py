@@ -10,15 +10,18 @@ import pytest
 import torch
 from conftest import Memoriser, built, composed, digits, people
 from hydra.utils import get_class
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from attacks.noise import own_noise
-from attacks.weight_gradients import GSA, PIAGradient
+from attacks.weight_gradients import GSA, PIAGradient, PIAGradientWithShadows
 from benchmark.config.build import build
 from benchmark.job import run as job
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
 from benchmark.store.entries import Store
-from victims.access import DenoiserWithGradients
+from victims.access import DenoiserWithGradients, DenoiserWithGradientsAndShadows, Shadow
 from victims.errors import Unsuited, UserError
 
 
@@ -102,12 +105,39 @@ def test_the_gradient_of_pias_loss_is_that_of_a_plain_loop(tmp_path: Any) -> Non
         assert found[i] == pytest.approx(expected, rel=1e-4)
 
 
+def test_what_norms_mean_is_learnt_on_reference_models_alone(tmp_path: Any) -> None:
+    words, empty = composed(tmp_path, "victim=ddpm").victim, np.zeros((1, 1))
+    views: list[Any] = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        made: Any = build(words, "victim", shape=(1, 32, 32))
+        torch.nn.init.normal_(made.average.unet.conv_out.weight, std=0.1)
+        views.append(made.freeze_for_release().view(DenoiserWithGradients, empty, empty, 4))
+    victim, shadow = views
+    known, strangers, queries = digits(0, 4), digits(1, 3), digits(2, 3)
+    given = vars(victim) | {"shadows": (Shadow(shadow, known.numpy(), strangers.numpy()),)}
+    found = PIAGradientWithShadows([100, 200], 1.0).score(
+        DenoiserWithGradientsAndShadows(**given), queries
+    )
+
+    def features(view: Any, records: torch.Tensor) -> np.ndarray:
+        put = view.denoise(records, torch.zeros(len(records), dtype=torch.int64))
+        return np.hstack([view.gradient_norms(records, [t], put).log() for t in (100, 200)])
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=5000))
+    model.fit(features(shadow, torch.cat([known, strangers])), [1] * 4 + [0] * 3)
+    assert found == pytest.approx(model.decision_function(features(victim, queries)), abs=1e-3)
+
+
 def test_what_the_gradient_of_pias_loss_cannot_work_on() -> None:
     view = Memoriser(digits(0, 4)).grant(DenoiserWithGradients)
     with pytest.raises(Unsuited, match="asks for level 1000, but the schedule has 1000"):
         PIAGradient(t=1000).score(view, digits(1, 2))
     with pytest.raises(UserError, match=r"takes all noise from the network, .*; use gsa"):
         PIAGradient(t=200).refuse(tuple(people(0, 1).shape[1:]))
+    more = Memoriser(digits(0, 4)).grant(DenoiserWithGradientsAndShadows)
+    with pytest.raises(Unsuited, match="asks for level 1000, but the schedule has 1000"):
+        PIAGradientWithShadows([200, 1000], 1.0).score(more, digits(1, 2))
 
 
 @pytest.mark.parametrize(("victim", "granted"), [("ddpm", True), ("vae", False), ("dcgan", False)])
