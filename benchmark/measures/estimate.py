@@ -87,18 +87,49 @@ def over_seeds(
     """
     found = np.asarray(values, float)
     n, mean = len(found), float(found.mean()) if len(found) else np.nan
-    sides, p_values = [], []
+    errors = []
     if n > 1 and between:
-        error = float(found.std(ddof=1) / np.sqrt(n))
-        sides.append((float(t.ppf((1 + LEVEL) / 2, n - 1)) * error, error))
-        p_values.append(_tail_chance(mean, error, n - 1))
+        errors.append((float(found.std(ddof=1) / np.sqrt(n)), n - 1.0))
     if halves is not None and n:
-        error = float(np.sqrt(np.square(np.asarray(halves, float)).sum()) / n / Z)
-        sides.append((Z * error, error))
-        p_values.append(_tail_chance(mean, error))
+        errors.append((float(np.sqrt(np.square(np.asarray(halves, float)).sum()) / n / Z), np.inf))
+    return _with_widest(mean, errors, n)
+
+
+def over_strata(values: Sequence[Sequence[float]], halves: Sequence[Sequence[float]]) -> Estimate:
+    """The mean over strata of each one's mean: about these strata, whatever others there are.
+
+    Only what lies within a stratum is drawn anew, as seeds of one victim are. Its spread makes one
+    error (Welch's, with Satterthwaite's degrees of freedom; a stratum of one value is taken to
+    spread as the others do on average), the values' own intervals make the other. The wider counts.
+
+    values: of each stratum, one or more. halves: half-widths of their 95% intervals, likewise.
+    """
+    counts = np.array([len(own) for own in values])
+    mean = float(np.mean([np.mean(own) for own in values]))
+    of_own = [np.square(own).sum() / len(own) ** 2 for own in halves]
+    errors = [(float(np.sqrt(np.sum(of_own)) / len(counts) / Z), np.inf)]
+    free = counts - 1
+    if free.any():
+        spread = np.array([np.var(own, ddof=min(1, len(own) - 1)) for own in values])
+        spread[free == 0] = (free * spread).sum() / free.sum()
+        parts = spread / counts / len(counts) ** 2
+        known = free > 0
+        below = float((parts[known] ** 2 / free[known]).sum())
+        freedom = min(parts.sum() ** 2 / below, free.sum()) if below else free.sum()
+        errors.append((float(np.sqrt(parts.sum())), float(freedom)))
+    return _with_widest(mean, errors, int(counts.min()))
+
+
+def _with_widest(mean: float, errors: Sequence[tuple[float, float]], n: int) -> Estimate:
+    """A mean with the widest of its standard errors, each with its degrees of freedom."""
+    sides = [(_quantile(freedom) * error, error) for error, freedom in errors]
+    p_value = max((_tail_chance(mean, *own) for own in errors), default=np.nan)
     margin, error = max(sides, default=(np.nan, np.nan))
-    p_value = max(p_values, default=np.nan)
     return Estimate(mean, mean - margin, mean + margin, p_value, n, error=error)
+
+
+def _quantile(freedom: float) -> float:
+    return Z if np.isinf(freedom) else float(t.ppf((1 + LEVEL) / 2, freedom))
 
 
 def seeds_to_tell(gain: float, estimate: Estimate, level: float) -> int | None:

@@ -12,16 +12,17 @@ sweep goes on from them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from tqdm import tqdm
 
 from benchmark.job.files import save_data
 from benchmark.job.record import Record
-from benchmark.report.collect import Study
+from benchmark.report.collect import FOLDERS, Study
 from benchmark.store.entries import read_meta, write_meta
 from victims.errors import UserError
 
@@ -79,10 +80,27 @@ def _archive(file: Path) -> ZipFile:
 
 
 def _write_light(record: Record, folder: Path) -> None:
-    """A result's entry without pictures and page, with the provenance that it has."""
-    light = dataclasses.replace(record.result, samples=None, strips={}, closest=None)
+    """A result's entry without pictures, page and folders of this machine; else as it is."""
+    result, meta = record.result, read_meta(record.folder)
+    light = dataclasses.replace(
+        result,
+        samples=None,
+        strips={},
+        closest=None,
+        config=_without_folders(result.config),
+        provenance=_without_folders(result.provenance),
+    )
     save_data(light, folder)
-    write_meta(folder, read_meta(record.folder))
+    write_meta(folder, meta | {"note": _without_folders(meta["note"])})
+
+
+def _without_folders(value: Any) -> Any:
+    """The same with the last name of each absolute path for the path."""
+    if isinstance(value, str):
+        return FOLDERS.sub("…/", value)
+    if isinstance(value, Mapping):
+        return {name: _without_folders(own) for name, own in value.items()}
+    return [_without_folders(own) for own in value] if isinstance(value, list | tuple) else value
 
 
 def _add(archive: ZipFile, place: str, folder: Path) -> None:

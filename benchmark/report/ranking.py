@@ -10,11 +10,14 @@ access plays another game. A *victim* is a kind of model on a data set with its 
 are averaged first, so that a victim with more seeds does not count more.
 
 Two entries are compared by the mean over victims of their difference in AUROC, on the same queries.
-Its error is the wider of two: how much victims differ (Student's t), and how uncertain each
-difference is for its queries (DeLong, paired). P-values are two-sided, corrected over all pairs of
-an access (Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two reasons:
-there, who else has entered decides whether two entries differ (Benavoli et al., JMLR 2016), and
-five victims can never tell ten entries apart by their ranks. Mean ranks are shown, not tested.
+The comparison is about these victims: five of them are no sample of all models that there are. What
+is drawn anew is the training with its split. So the error is the wider of two: how much seeds of
+one victim differ (Welch's t), and how uncertain each difference is for its queries (DeLong,
+paired). With one seed a victim only the second is known. P-values are two-sided, corrected over all
+pairs of an access (Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two
+reasons: there, who else has entered decides whether two entries differ (Benavoli et al., JMLR
+2016), and five victims can never tell ten entries apart by their ranks. Mean ranks are shown, not
+tested.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 from scipy.stats import rankdata
 
-from benchmark.measures.estimate import Estimate, over_seeds, wider_side
+from benchmark.measures.estimate import Estimate, over_seeds, over_strata, wider_side
 from benchmark.measures.metrics import Difference, delong_test, holm
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
@@ -143,11 +146,13 @@ def _estimate(row: dict[Any, Any], column: str) -> Estimate:
 
 
 def _over_victims(numbers: Sequence[Sequence[Estimate]]) -> Estimate:
-    """The mean over victims of the mean over each one's seeds, with the wider of two errors."""
-    means = [float(np.mean([n.mean for n in own])) for own in numbers]
-    sides = [[wider_side(n.mean, n.low, n.high) for n in own] for own in numbers]
-    halves = [float(np.sqrt(np.square(own).sum()) / len(own)) for own in sides]
-    return over_seeds(means, halves)
+    """The mean over these victims of the mean over each one's seeds; without any, none is known."""
+    if not numbers:
+        return over_seeds([])
+    return over_strata(
+        [[n.mean for n in own] for own in numbers],
+        [[wider_side(n.mean, n.low, n.high) for n in own] for own in numbers],
+    )
 
 
 def _mean_ranks(entries: Entries) -> dict[Row, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -139,4 +140,8 @@ def diagram(standings: pd.DataFrame, pairs: pd.DataFrame) -> Figure | None:
             marker_props={"s": 14},
             elbow_props={"linewidth": 0.8},
         )
+        for line in axes.lines:  # the package draws a bar's points in the order of a set of texts
+            x, y = map(np.asarray, line.get_data())
+            if (y == y[0]).all():
+                line.set_xdata(np.sort(x))
     return figure

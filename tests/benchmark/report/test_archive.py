@@ -48,6 +48,11 @@ def test_an_archive_gives_the_same_ranking_elsewhere(
     studies = studies_of(there)
     records = [outcome.record for outcome in studies[0].done]
     assert all(record.page is None and record.result.samples is None for record in records)
+    assert not [
+        path
+        for path in (tmp_path / "elsewhere").rglob("*.json")
+        if old.split("=")[1] in path.read_text(encoding="utf-8")
+    ]
 
 
 def test_an_archive_needs_a_result_and_a_place(
