@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from benchmark.config.build import build
 from benchmark.config.commandline import register_resolvers
+from benchmark.measures.numbers import count_of
 from benchmark.report import markup, page, plots, ranking_page, sheet
-from benchmark.report.archive import archive_models, archive_results
+from benchmark.report.archive import archive_models, archive_results, check_places
 from benchmark.report.collect import Study, studies_of
 from benchmark.report.findings import judge_claims
 from benchmark.report.pooled import rates_as_texts, rates_of_models
@@ -34,6 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     asked = _parser().parse_args(words)
     try:
+        check_places(asked.archive, asked.archive_models)
         out = home(asked.out or Path("results", *(["ranking"] if asked.ranking else [])))
         if asked.ranking:
             studies = ranking_page.ranked_studies(asked.words)
@@ -43,9 +45,11 @@ def main(words: Sequence[str] | None = None) -> int:
             written = write_report(studies, out)
             _log_report(studies, out)
         if asked.archive:
-            print(f"{archive_results(studies, asked.archive)} results: {asked.archive}")
+            number = archive_results(studies, asked.archive)
+            print(f"{count_of(number, 'results')}: {asked.archive}")
         if asked.archive_models:
-            print(f"{archive_models(studies, asked.archive_models)} models: {asked.archive_models}")
+            number = archive_models(studies, asked.archive_models)
+            print(f"{count_of(number, 'models')}: {asked.archive_models}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -12,7 +12,11 @@ sweep goes on from them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import errno
+import logging
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,9 +26,25 @@ from tqdm import tqdm
 
 from benchmark.job.files import save_data
 from benchmark.job.record import Record
+from benchmark.measures.numbers import count_of
 from benchmark.report.collect import FOLDERS, Study
 from benchmark.store.entries import read_meta, write_meta
 from victims.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def check_places(results: Path | None, models: Path | None) -> None:
+    """Raise UserError unless these files can be written; what is there stays as it is."""
+    if results and models and results.absolute() == models.absolute():
+        raise UserError(f"--archive and --archive-models both name {results}; choose two files")
+    for file in filter(None, (results, models)):
+        with _explained(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            if file.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            _partial(file).touch()
+            _partial(file).unlink()
 
 
 def archive_results(studies: Sequence[Study], file: Path) -> int:
@@ -45,38 +65,63 @@ def archive_results(studies: Sequence[Study], file: Path) -> int:
 
 
 def archive_models(studies: Sequence[Study], file: Path) -> int:
-    """Write the victims and reference models of all jobs to a zip; gives how many.
+    """Write the victims and reference models of all jobs that have a result to a zip; gives how
+    many. Data are read to know which these are.
 
     Their weights are safetensors, which hold no code. What they release is drawn again from them.
     """
-    from benchmark.job.request import open_request  # torch takes seconds
-    from benchmark.sweep.plan import models_of_job
+    from benchmark.job.prepare import read_and_draw  # torch takes seconds
+    from benchmark.job.request import open_request
 
     jobs = [outcome.job for study in studies for outcome in study.done]
-    folders = {
-        folder.name: folder
-        for job in tqdm(jobs, "finding models", disable=None)
-        for own, _ in models_of_job(open_request(job.config), job.filing)
-        if (folder := job.filing.store.folder("victim", own)).is_dir()
-    }
-    _require(folders, f"no stored model to archive; run: {studies[0].command}")
+    _require(jobs, f"no result to archive; run: {studies[0].command}")
+    folders, lacking = dict[str, Path](), set[str]()
+    for job in tqdm(jobs, "finding models", disable=None):
+        for recipe, data in read_and_draw(open_request(job.config)).models:
+            own = recipe.filed_under(data)
+            folder = job.filing.store.folder("victim", own)
+            if job.filing.store.has("victim", own):
+                folders[folder.name] = folder
+            else:
+                lacking.add(folder.name)
+    _require(folders, "no stored model to archive: these results came without their models")
+    if lacking:
+        log.warning("%s not in the store, or damaged: left out", count_of(len(lacking), "models"))
     with _archive(file) as archive:
         for name, folder in tqdm(sorted(folders.items()), "archiving models", disable=None):
             _add(archive, f"victim/{name}", folder)
     return len(folders)
 
 
-def _require(found: Iterable[str], message: str) -> None:
-    if not list(found):
+def _require(found: Collection[object], message: str) -> None:
+    if not found:
         raise UserError(message)
 
 
-def _archive(file: Path) -> ZipFile:
-    try:
+@contextmanager
+def _archive(file: Path) -> Iterator[ZipFile]:
+    """A zip that takes its name once it is whole; UserError where it cannot be written."""
+    with _explained(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        return ZipFile(file, "w", ZIP_DEFLATED)
+        try:
+            with ZipFile(_partial(file), "w", ZIP_DEFLATED) as archive:
+                yield archive
+            _partial(file).replace(file)
+        finally:
+            with suppress(OSError):
+                _partial(file).unlink()
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{file}: {error.strerror or error}; choose another file") from error
+
+
+def _partial(file: Path) -> Path:
+    return Path(f"{file}.partial")
 
 
 def _write_light(record: Record, folder: Path) -> None:

@@ -111,7 +111,7 @@ def outlook(job: Job, past: Past) -> Outlook:
         if record.is_stored(job.filing):
             return Outlook("stored")
         request = open_request(job.config)
-        models = models_of_job(request, job.filing)
+        models = _models_of_job(request, job.filing)
     except UserError as error:
         return Outlook(str(error))
     has = job.filing.store.has
@@ -120,7 +120,7 @@ def outlook(job: Job, past: Past) -> Outlook:
     return Outlook("to do", stored, missing, _attack_seconds(request, past, len(models)))
 
 
-def models_of_job(request: Request, filing: Filing) -> list[tuple[dict[str, Any], Blueprint]]:
+def _models_of_job(request: Request, filing: Filing) -> list[tuple[dict[str, Any], Blueprint]]:
     """What each model of a job is filed under, and how it is made; stand-ins before its data is."""
     from benchmark.data.dataset import read_dataset
     from benchmark.job.prepare import draw_records

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
@@ -13,6 +15,7 @@ from report_store import known_result
 from benchmark.job import record, run
 from benchmark.measures.result import JobResult
 from benchmark.models import recipe
+from benchmark.report import archive
 from benchmark.report.__main__ import main
 from benchmark.report.archive import archive_models
 from benchmark.report.collect import DONE, Outcome, Study, studies_of
@@ -38,8 +41,8 @@ def test_an_archive_gives_the_same_ranking_elsewhere(
         assert main(words) == 0
     assert "2 results: " in capsys.readouterr().out
     assert files[0].read_bytes() == files[1].read_bytes()
-    with ZipFile(files[0]) as archive:
-        archive.extractall(tmp_path / "elsewhere")
+    with ZipFile(files[0]) as results:
+        results.extractall(tmp_path / "elsewhere")
     (old,) = [word for word in line if word.startswith("machine.store=")]
     there = [f"machine.store={tmp_path / 'elsewhere'}", *(word for word in line if word != old)]
     assert main(["--ranking", *there, "--out", str(tmp_path / "there")]) == 0
@@ -64,11 +67,45 @@ def test_an_archive_needs_a_result_and_a_place(
     assert main([*flags, *line, "--archive", str(tmp_path / "file" / "a.zip")]) == 2
     assert "choose another file" in capsys.readouterr().err
     assert main([*flags, *line, "--archive-models", str(tmp_path / "m.zip")]) == 2
-    assert "no stored model to archive" in capsys.readouterr().err
+    assert "no stored model to archive: these results came without" in capsys.readouterr().err
+
+
+def test_bad_places_of_archives_are_refused_before_the_report(
+    fill: Fill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fill(stored, "ranking", "victim=vae", "seed=0", "calibration=none", ATTACK)
+    one, out = str(tmp_path / "one.zip"), tmp_path / "out"
+    words = ["--ranking", "--out", str(out), *line]
+    assert main([*words, "--archive", one, "--archive-models", one]) == 2
+    assert "choose two files" in capsys.readouterr().err
+    for folder in (tmp_path, Path()):
+        assert main([*words, "--archive", str(folder)]) == 2
+        assert "Is a directory; choose another file" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_archive_that_fails_leaves_the_earlier_one(
+    fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fill(stored, "ranking", "victim=vae", "seed=0", "calibration=none", ATTACK)
+    file = tmp_path / "one.zip"
+    words = ["--ranking", "--out", str(tmp_path / "out"), *line, "--archive", str(file)]
+    assert main(words) == 0
+    assert "1 result: " in capsys.readouterr().out
+    earlier = file.read_bytes()
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(archive, "_add", full)
+    assert main(words) == 2
+    assert "one.zip: No space left on device; choose another file" in capsys.readouterr().err
+    assert file.read_bytes() == earlier
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_job_goes_on_from_archived_models(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("benchmark.show.page.render_job", lambda result: "")
     words = ["attack=[discriminator]", "quality=none", "blind=none"]
@@ -76,10 +113,16 @@ def test_a_job_goes_on_from_archived_models(
     made = record.obtain_record(job.filing, lambda: run.run(job.config))
     study = Study("one", "One", None, (("victim=dcgan",),), (Outcome(job, DONE, made),))
     assert archive_models([study], tmp_path / "models.zip") == 2  # a victim, a reference model
-    with ZipFile(tmp_path / "models.zip") as archive:
-        assert not [name for name in archive.namelist() if name.endswith((".pt", ".pkl"))]
-        archive.extractall(tmp_path / "there" / "store")
+    with ZipFile(tmp_path / "models.zip") as models:
+        assert not [name for name in models.namelist() if name.endswith((".pt", ".pkl"))]
+        models.extractall(tmp_path / "there" / "store")
     assert len(list(Store(tmp_path / "there" / "store").find("victim"))) == 2
     monkeypatch.setattr(recipe, "_train_model", lambda *args: pytest.fail("it was trained anew"))
     again = run.run(composed(tmp_path / "there", *words))
     assert again.scores.equals(made.result.scores)
+    store = job.filing.store  # a store that was unpacked has no data yet
+    shutil.rmtree(store.root / "data")
+    first, _ = (folder for folder, _ in store.find("victim"))
+    (first / "weights.safetensors").write_bytes(b"damaged")
+    assert archive_models([study], tmp_path / "other.zip") == 1
+    assert "1 model not in the store, or damaged: left out" in caplog.text
