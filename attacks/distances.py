@@ -159,7 +159,7 @@ class LPIPS(Distance):
         if len(shape) != 3 or shape[0] not in (1, 3):
             raise UserError(
                 f"LPIPS compares images of 1 or 3 channels, not records of shape {shape}; "
-                f"use distance=l2"
+                f"use distance=l2, or by_kind where columns hold categories"
             )
 
     def targets(self, x: Tensor) -> Targets:

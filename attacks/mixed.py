@@ -109,7 +109,10 @@ class OfColumns(Distance):
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError for images."""
         if len(shape) != 1:
-            raise UserError(f"distance: it compares tables, not records of shape {shape}")
+            name = type(self).__name__.lower()
+            raise UserError(
+                f"distance={name} compares tables, not records of shape {shape}; use distance=l2"
+            )
 
     def targets(self, x: Tensor) -> Targets:
         """The records with each place multiplied by its factor."""

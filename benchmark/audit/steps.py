@@ -12,7 +12,7 @@ import pandas as pd
 from attacks.base import Attack, Levelled, Particular, Reconstructs
 from attacks.distances import L2, Distance
 from attacks.full_black_box import NearestSample
-from attacks.mixed import ByKind, OfColumns
+from attacks.mixed import ByKind
 from benchmark.audit.given.case import Case
 from benchmark.audit.request import Request
 from benchmark.config.commandline import one_line
@@ -70,10 +70,9 @@ def distance_in_words(request: Request, case: Case) -> str:
 
 
 def _refuse_distance(distance: Distance, case: Case) -> None:
-    if isinstance(distance, OfColumns):
-        distance.refuse(case.space.shape)
+    distance.refuse(case.space.shape)
     schema, as_stored = case.parts["schema"], isinstance(distance, L2)
-    if schema is not None and schema.mixed and as_stored and not isinstance(distance, ByKind):
+    if schema is not None and schema.categories and as_stored and not isinstance(distance, ByKind):
         raise UserError(
             "distance: l2 and euclidean would count a category twice; choose distance=by_kind (the "
             "meaning of l2 in earlier audits), standardised or gower"
