@@ -149,7 +149,8 @@ class Finding:
         if any(np.isnan(part.error) for part in self.parts.values()):
             return "more seeds would not decide it, more families of victims might"
         needed = self.seeds_needed
-        number = f"about {max(needed, self.claim.repetitions)}" if needed else f"more than {MOST}"
+        more = 1 + min(part.seeds for part in self.parts.values())  # these did not decide it
+        number = f"about {max(needed, more)}" if needed else f"more than {MOST}"
         return f"{number} seeds would decide it, if all else stays as measured"
 
     @property

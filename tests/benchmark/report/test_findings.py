@@ -248,6 +248,9 @@ def test_an_open_claim_says_how_many_seeds_would_decide_it() -> None:
     assert among_many.seeds_needed > 8
     away = holm_corrected([claim(over_seeds([-0.2, -0.1, 0.0]))])[0]
     assert away.seeds_needed == seeds_to_tell(0.11, away.least[1], 0.05)
+    nearly = holm_corrected([claim(over_seeds([-0.056, -0.036, -0.016]))])[0]
+    assert nearly.verdict == OPEN
+    assert "about 4 seeds would decide it" in nearly.reason  # three did not
 
 
 def test_the_reason_says_no_more_than_the_test() -> None:
