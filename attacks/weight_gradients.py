@@ -118,7 +118,7 @@ class PIAGradient:
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Images only, see `refuse_tables`."""
-        refuse_tables(shape)
+        refuse_tables("pia_gradient", shape)
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where t is not in the schedule."""
@@ -147,7 +147,7 @@ class PIAGradientWithShadows(Learns):
 
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Images only, see `refuse_tables`."""
-        refuse_tables(shape)
+        refuse_tables("pia_gradient_shadows", shape)
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where the highest level is not in the schedule."""
@@ -181,10 +181,10 @@ def measure_with_told_noise(
     return torch.cat(found).numpy()
 
 
-def refuse_tables(shape: tuple[int, ...]) -> None:
+def refuse_tables(name: str, shape: tuple[int, ...]) -> None:
     """Raise UserError for rows of a table: no network tells the noise that redraws its levels."""
     if len(shape) != 3:
         raise UserError(
-            "attack=pia_gradient takes all noise from the network, and no network tells a table's; "
-            "use gsa"
+            f"attack={name} is for images: it asks the network for all noise, and categories of a "
+            "table are redrawn by noise that no network tells; use gsa"
         )

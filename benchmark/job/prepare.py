@@ -150,7 +150,7 @@ def able_attacks(request: Request, split: Split) -> list[Attack]:
     """The attacks that have the access they need; raises UserError where none has."""
     refused = _without_access(request, split)
     if len(refused) == len(request.attackers):
-        reasons = "; ".join(refused.values()) or "none is selected"
+        reasons = "; ".join(dict.fromkeys(refused.values())) or "none is selected"
         selected = list(request.attackers)
         raise UserError(f"attack={selected}: no attack can run on this victim: {reasons}")
     return [own.attack for name, own in request.attackers.items() if name not in refused]

@@ -133,8 +133,11 @@ def test_what_the_gradient_of_pias_loss_cannot_work_on() -> None:
     view = Memoriser(digits(0, 4)).grant(DenoiserWithGradients)
     with pytest.raises(Unsuited, match="asks for level 1000, but the schedule has 1000"):
         PIAGradient(t=1000).score(view, digits(1, 2))
-    with pytest.raises(UserError, match=r"takes all noise from the network, .*; use gsa"):
-        PIAGradient(t=200).refuse(tuple(people(0, 1).shape[1:]))
+    row = tuple(people(0, 1).shape[1:])
+    with pytest.raises(UserError, match=r"^attack=pia_gradient is for images: .*; use gsa"):
+        PIAGradient(t=200).refuse(row)
+    with pytest.raises(UserError, match=r"^attack=pia_gradient_shadows is for images: "):
+        PIAGradientWithShadows([200], 1.0).refuse(row)
     more = Memoriser(digits(0, 4)).grant(DenoiserWithGradientsAndShadows)
     with pytest.raises(Unsuited, match="asks for level 1000, but the schedule has 1000"):
         PIAGradientWithShadows([200, 1000], 1.0).score(more, digits(1, 2))
@@ -144,3 +147,9 @@ def test_what_the_gradient_of_pias_loss_cannot_work_on() -> None:
 def test_who_has_both_a_denoiser_and_gradients(tmp_path: Any, victim: str, granted: bool) -> None:
     kind = get_class(composed(tmp_path, f"victim={victim}").victim._target_)
     assert kind.can_grant(PIAGradient.access) is granted
+
+
+def test_one_reason_for_several_attacks_is_said_once(tmp_path: Any) -> None:
+    words = "attack=[pia_gradient,pia_gradient_shadows]", "reference.members=16"
+    with pytest.raises(UserError, match=r"victim: a DCGAN has no DenoiserWithGradients$"):
+        prepare(open_request(composed(tmp_path, "victim=dcgan", *words)))
