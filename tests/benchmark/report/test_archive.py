@@ -9,7 +9,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from common import composed
+from common import CONF, composed
 from report_store import known_result
 
 from benchmark.job import record, run
@@ -20,6 +20,8 @@ from benchmark.report.__main__ import main
 from benchmark.report.archive import archive_models
 from benchmark.report.collect import DONE, Outcome, Study, studies_of
 from benchmark.store.entries import Store
+from benchmark.store.keys import key
+from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 
 Fill = Callable[..., list[str]]
@@ -126,3 +128,17 @@ def test_a_job_goes_on_from_archived_models(
     (first / "weights.safetensors").write_bytes(b"damaged")
     assert archive_models([study], tmp_path / "other.zip") == 1
     assert "1 model not in the store, or damaged: left out" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("folder", "line"),
+    [("ranking", ["+sweep=ranking"]), ("reference", ["+sweep=taxonomy", "seed=0,1,2"])],
+)
+def test_published_results_are_those_of_the_present_config(folder: str, line: list[str]) -> None:
+    """Else nobody finds them: then run the sweep again, or leave what enters its keys as it was."""
+    with ZipFile(CONF.parent / "results" / folder / "results.zip") as archive:
+        published = {name.split("/")[1] for name in archive.namelist()}
+    present = {key(job.filing.result) for job in compose.list_jobs(line)}
+    assert published
+    assert published <= present
