@@ -105,12 +105,12 @@ class Levelled(Protocol):
         ...
 
 
-def refuse_level(attack: object, highest: int, levels: int) -> None:
+def refuse_level(highest: int, levels: int) -> None:
     """Raise Unsuited where the highest level that an attack asks for is not in the schedule."""
     if highest >= levels:
         raise Unsuited(
-            f"{type(attack).__name__} asks for level {highest}, but the schedule has {levels}, "
-            f"0 to {levels - 1}; lower the attack's t"
+            f"it asks for level {highest}, but the schedule has {levels}, 0 to {levels - 1}; lower "
+            f"the attack's t"
         )
 
 

@@ -67,7 +67,7 @@ class DenoiserAttack(ABC):
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where the highest level is not in the schedule."""
-        refuse_level(self, self.highest, levels)
+        refuse_level(self.highest, levels)
 
     @torch.no_grad()
     def score(self, view: AccessibleDenoiser, queries: Tensor) -> np.ndarray:

@@ -17,7 +17,7 @@ from attacks.search.inverse import predicted_codes, stretch_coordinates
 from attacks.search.lbfgs import hop_between_minima
 from attacks.search.optimise import Search, halve_budget, minimise_losses, stretch_search
 from attacks.search.powell import search_by_powell
-from victims.access import PartialBlackBox, WhiteBox
+from victims.access import PartialBlackBox, WhiteBox, setting_of
 
 Start = Literal["nearest", "predicted", "zero", "random"]
 
@@ -121,7 +121,7 @@ class LatentSearch(Compares, ABC):
             )
 
         total = len(queries) * self.max_evals
-        with tqdm(total=total, desc=type(self).__name__, unit="eval", leave=False) as bar:
+        with tqdm(total=total, desc=setting_of(self.access), unit="eval", leave=False) as bar:
             minima = minimise_losses(
                 searches, evaluate_points, view.batch_size, self.max_evals, bar.update
             )

@@ -62,7 +62,7 @@ class LearntLosses(Learns):
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where the highest level is not in the schedule."""
-        refuse_level(self, max(self.levels), levels)
+        refuse_level(max(self.levels), levels)
 
     def learn(self, view: AccessibleDenoiserWithShadows, work: Path) -> Learnt:
         """What losses are standardised by, and the network's weights."""

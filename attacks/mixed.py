@@ -5,7 +5,7 @@ Ranges and deviations are those of released samples: nothing of the members ente
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -81,6 +81,9 @@ def _factors_of_places(view: FullBlackBox, spread: np.ndarray, level: float) -> 
 class OfColumns(Distance):
     """A distance of tables that first looks at the columns, see `of`."""
 
+    choice: ClassVar[str]
+    """What it is chosen by, `distance=...`."""
+
     def __init__(self) -> None:
         self.scale: Tensor | None = None
         self.bound: tuple[Any, Distance] | None = None
@@ -109,9 +112,9 @@ class OfColumns(Distance):
     def refuse(self, shape: tuple[int, ...]) -> None:
         """Raise UserError for images."""
         if len(shape) != 1:
-            name = type(self).__name__.lower()
             raise UserError(
-                f"distance={name} compares tables, not records of shape {shape}; use distance=l2"
+                f"distance={self.choice} compares tables, not records of shape {shape}; use "
+                "distance=l2"
             )
 
     def targets(self, x: Tensor) -> Targets:
@@ -131,6 +134,7 @@ class Gower(OfColumns):
     the number 0; the range is that of the released samples.
     """
 
+    choice = "gower"
     power = 1
     in_words = (
         "Gower's distance: numbers over their range among the released records, two categories 1 "
@@ -149,6 +153,7 @@ class Gower(OfColumns):
 class Standardised(OfColumns):
     """Euclidean distance with numbers over their deviations and levels 1 apart."""
 
+    choice = "standardised"
     in_words = (
         "Euclidean distance: numbers over their standard deviation among the released records, two "
         "categories 1 apart"

@@ -34,7 +34,7 @@ class ReDiffuse:
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where t is not in the schedule."""
-        refuse_level(self, self.t, levels)
+        refuse_level(self.t, levels)
 
     @torch.no_grad()
     def score(self, view: VariationApi, queries: Tensor) -> np.ndarray:

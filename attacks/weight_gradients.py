@@ -122,7 +122,7 @@ class PIAGradient:
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where t is not in the schedule."""
-        refuse_level(self, self.t, levels)
+        refuse_level(self.t, levels)
 
     def score(self, view: DenoiserWithGradients, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> (n,); a question and a gradient each. Unsuited: t is no level."""
@@ -151,7 +151,7 @@ class PIAGradientWithShadows(Learns):
 
     def refuse_levels(self, levels: int) -> None:
         """Raise Unsuited where the highest level is not in the schedule."""
-        refuse_level(self, max(self.levels), levels)
+        refuse_level(max(self.levels), levels)
 
     def learn(self, view: DenoiserWithGradientsAndShadows, work: Path) -> Learnt:
         """Weights of the regression, and what features are standardised by."""

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from victims.access import AnyView, View, grant_view, of_victim, parts_of_view
+from victims.access import AnyView, View, grant_view, of_victim, parts_of_view, setting_of
 from victims.errors import NoAccess, NonFiniteLoss, UserError
 from victims.planted import GradientCanaries
 from victims.private import Mechanism, Terms, make_independent
@@ -154,9 +154,7 @@ class Victim(pl.LightningModule):
         Raises UserError for a victim that cannot be trained privately.
         """
         if not self.reached:
-            raise UserError(
-                f"dp=on: a {type(self).__name__} cannot be trained privately; use dp=off"
-            )
+            raise UserError("dp=on: this model cannot be trained privately; use dp=off")
         for name in self.reached:
             setattr(self, name, make_independent(getattr(self, name)))
         self.register_buffer("private_steps", torch.zeros((), dtype=torch.int64))
@@ -231,7 +229,7 @@ class Victim(pl.LightningModule):
     def refuse_unless_offered(cls, access: type[View]) -> None:
         """Raise NoAccess unless victims of this class can grant `access`."""
         if not cls.can_grant(access):
-            raise NoAccess(f"a {cls.__name__} has no {of_victim(access).__name__}")
+            raise NoAccess(f"the victim does not grant {setting_of(of_victim(access))}")
 
 
 class Adversarial(Victim):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -120,7 +120,7 @@ def read_and_draw(request: Request) -> Prepared:
 
 def load_distances(job: Prepared) -> None:
     """Load the networks by which attacks compare records."""
-    for attack in able_attacks(job.request, job.trial.split):
+    for attack in able_attacks(job.request, job.trial.split).values():
         if isinstance(attack, Compares):
             attack.distance.load()
 
@@ -134,7 +134,7 @@ def draw_records(request: Request, store: Store, dataset: Dataset) -> Prepared:
     trial = _trial_on_members(
         request, dataset, split, title="victim", seed=sub_seed(request.seed, "victim")
     )
-    _refuse_shape(able_attacks(request, split), dataset.shape)
+    _refuse_shape(able_attacks(request, split).values(), dataset.shape)
     if request.descriptor is not None:
         request.descriptor.refuse(dataset.shape)
     return Prepared(
@@ -146,14 +146,14 @@ def draw_records(request: Request, store: Store, dataset: Dataset) -> Prepared:
     )
 
 
-def able_attacks(request: Request, split: Split) -> list[Attack]:
-    """The attacks that have the access they need; raises UserError where none has."""
+def able_attacks(request: Request, split: Split) -> dict[str, Attack]:
+    """The attacks by name that have the access they need; raises UserError where none has."""
     refused = _without_access(request, split)
     if len(refused) == len(request.attackers):
         reasons = "; ".join(dict.fromkeys(refused.values())) or "none is selected"
         selected = list(request.attackers)
         raise UserError(f"attack={selected}: no attack can run on this victim: {reasons}")
-    return [own.attack for name, own in request.attackers.items() if name not in refused]
+    return {name: own for name, own in request.attacks.items() if name not in refused}
 
 
 def _without_access(request: Request, split: Split) -> dict[str, str]:
@@ -240,8 +240,11 @@ def _refuse_networks(job: Prepared) -> None:
         privacy.refuse_privacy(recipe, network)
 
 
-def _refuse_levels(attacks: Iterable[Attack], levels: int) -> None:
+def _refuse_levels(attacks: Mapping[str, Attack], levels: int) -> None:
     """Refuse attacks that ask for a noise level outside the victim's schedule."""
-    for attack in attacks:
+    for name, attack in attacks.items():
         if isinstance(attack, Levelled):
-            attack.refuse_levels(levels)
+            try:
+                attack.refuse_levels(levels)
+            except Unsuited as error:
+                raise UserError(f"attack.{name}: {error}") from error

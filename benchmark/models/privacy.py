@@ -20,8 +20,8 @@ def refuse_privacy(recipe: Recipe, network: Victim) -> None:
     private = recipe.blueprint.dp is not None
     if recipe.canaries is not None and not (private and network.reached):
         raise UserError(
-            f"canaries.kind=gradient: {'' if private else 'without dp=on '}no gradient of a record "
-            f"of {type(network).__name__} is clipped and noised; choose canaries=one_run"
+            f"canaries.kind=gradient: {'with this victim' if private else 'without dp=on'} no "
+            f"gradient of a record is clipped and noised; choose canaries=one_run"
         )
     if recipe.blueprint.dp is None:
         return

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
-from victims.access import Shadow, View, of_victim, parts_of_view
+from victims.access import Shadow, View, of_victim, parts_of_view, setting_of
 from victims.errors import NoAccess, Unsuited
 
 if TYPE_CHECKING:  # with it comes Lightning, which audits need not wait for
@@ -66,7 +66,7 @@ def known_shadows(
         known = divided_records(model.recipe.rows, split)
         own = of_victim(access)
         if not model.victim.can_grant(own):
-            raise Unsuited(f"the reference models have no {own.__name__}")
+            raise Unsuited(f"the reference models do not grant {setting_of(own)}")
         bank = model.released, model.codes, batch_size
         shown = model.victim.view(own, *bank, schema=dataset.schema)
         found.append(Shadow(shown, *(dataset.records(rows).numpy() for rows in known)))

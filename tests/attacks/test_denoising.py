@@ -205,5 +205,6 @@ def test_settings_that_mean_nothing(tmp_path: Any, name: str, word: str, message
 def test_a_level_outside_the_schedule_is_refused_before_training(tmp_path: Any, name: str) -> None:
     words = "victim=ddpm", "victim.timesteps=20", "victim.sampling_steps=2", "quality=none"
     words = (*words, "blind=none", "calibration=none", "distance=l2")
-    with pytest.raises(Unsuited, match="the schedule has 20, 0 to 19; lower the attack's t"):
+    message = rf"^attack\.{name}: it asks for level \d+, but the schedule has 20, 0 to 19; lower "
+    with pytest.raises(UserError, match=message):
         prepare(open_request(composed(tmp_path, *words, f"attack=[{name}]")))

@@ -151,5 +151,7 @@ def test_who_has_both_a_denoiser_and_gradients(tmp_path: Any, victim: str, grant
 
 def test_one_reason_for_several_attacks_is_said_once(tmp_path: Any) -> None:
     words = "attack=[pia_gradient,pia_gradient_shadows]", "reference.members=16"
-    with pytest.raises(UserError, match=r"victim: a DCGAN has no DenoiserWithGradients$"):
+    with pytest.raises(
+        UserError, match=r"victim: the victim does not grant denoiser_with_gradients$"
+    ):
         prepare(open_request(composed(tmp_path, "victim=dcgan", *words)))

@@ -86,7 +86,7 @@ def test_settings_that_do_not_fit_the_records(config: Config) -> None:
     class Other(Victim):
         pass
 
-    with pytest.raises(UserError, match="Other cannot be trained privately"):
+    with pytest.raises(UserError, match="this model cannot be trained privately"):
         Other((1, 8, 8), 4, 1, 1).make_private()
 
 

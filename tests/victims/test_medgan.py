@@ -152,7 +152,7 @@ def test_views_of_a_medgan() -> None:
     assert victim.view(AccessibleDiscriminator, bank, bank, 8).discriminate(records()).shape == (
         24,
     )
-    with pytest.raises(NoAccess, match="a MedGAN has no AccessibleEncoder"):
+    with pytest.raises(NoAccess, match="victim does not grant accessible_encoder"):
         victim.view(AccessibleEncoder, bank, bank, 8)
 
 

@@ -75,7 +75,7 @@ def test_its_samples_are_kept_and_each_is_released_once(records: str, tmp_path: 
 def test_it_is_a_full_black_box_and_not_private(tmp_path: Path) -> None:
     victim = made()
     assert victim.can_grant(FullBlackBox)
-    with pytest.raises(NoAccess, match="Package has no PartialBlackBox"):
+    with pytest.raises(NoAccess, match="victim does not grant partial_black_box"):
         victim.refuse_unless_offered(PartialBlackBox)
     with pytest.raises(UserError, match="cannot be trained privately"):
         victim.make_private()

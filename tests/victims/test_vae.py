@@ -119,7 +119,7 @@ def test_views_of_a_vae() -> None:
     victim = table("bernoulli").freeze_for_release()
     codes = np.zeros((1, 4), np.float32)
     assert victim.view(WhiteBox, codes, codes, 8).z_dim == 4
-    with pytest.raises(NoAccess, match="a VAE has no AccessibleDiscriminator"):
+    with pytest.raises(NoAccess, match="victim does not grant accessible_discriminator"):
         victim.view(AccessibleDiscriminator, codes, codes, 8)
 
 

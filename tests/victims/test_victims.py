@@ -281,7 +281,7 @@ def test_a_part_that_is_not_there_is_no_access() -> None:
         pass
 
     victim = NoDiscriminator((1, 8, 8), 4, 1, 1)
-    with pytest.raises(NoAccess, match="NoDiscriminator has no AccessibleDiscriminator"):
+    with pytest.raises(NoAccess, match="victim does not grant accessible_discriminator"):
         victim.view(AccessibleDiscriminator, np.zeros(1), np.zeros(1), 8)
 
 

@@ -195,7 +195,7 @@ def load_victim(victim: Victim, folder: Path) -> Victim:
     weights = load_file(folder / WEIGHTS)
     if not _weights_fit(weights, victim):
         raise UserError(
-            f"{folder / WEIGHTS}: these are no weights of this version's {type(victim).__name__}; "
+            f"{folder / WEIGHTS}: these are no weights of this version's network; "
             f"delete the folder {folder} and run again"
         )
     victim.load_state_dict(weights)
