@@ -46,8 +46,8 @@ class Distance(ABC):
     power: ClassVar[Power] = 2
     """Of the differences between `scaled` records, by which nearest ones are looked for."""
 
-    in_words: ClassVar[str] = ""
-    """Of tables, how columns are compared."""
+    in_words: ClassVar[str] = "a distance of its own"
+    """How two records are compared."""
 
     def load(self) -> None:  # noqa: B027  most need nothing
         """Get the weights that are needed; raises UserError where they cannot be had."""
@@ -105,6 +105,8 @@ class L2(Distance):
     tensor([0., 4.])
     """
 
+    in_words = "the mean squared difference of their values"
+
     def targets(self, x: Tensor) -> Targets:
         """The records themselves, flat."""
         return Targets((x.flatten(1),))
@@ -125,6 +127,8 @@ class Euclidean(L2):
     tensor([2.])
     """
 
+    in_words = "the root of the mean squared difference of their values"
+
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
         return (super().__call__(targets, x_hat, z) + TINY).sqrt()
@@ -141,6 +145,8 @@ class LPIPS(Distance):
     min_side: pixels to which a shorter side is enlarged.
     Raises UserError for records that are no images of one or three channels.
     """
+
+    in_words = "LPIPS: differences of a classifier's features"
 
     def __init__(self, net: Net = "alex", min_side: int = 32) -> None:
         self.net, self.min_side = net, min_side
@@ -187,6 +193,8 @@ class L2LPIPS(Distance):
     l2, lpips, latent: weights, not negative.
     net: LPIPS's backbone, `alex` or `vgg`.
     """
+
+    in_words = "a sum of squared differences and LPIPS"
 
     def __init__(
         self,

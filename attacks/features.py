@@ -14,7 +14,14 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from attacks.base import Learnt, some_rows
-from attacks.mixed import ByColumns, OfColumns, is_mixed, standardising_factors
+from attacks.mixed import (
+    ByColumns,
+    OfColumns,
+    fill_gaps,
+    is_mixed,
+    scale_places,
+    standardising_factors,
+)
 from victims.access import FullBlackBox
 from victims.errors import UserError
 
@@ -33,13 +40,11 @@ class Values(ByColumns):
 
     def learn(self, view: FullBlackBox) -> Learnt:
         """What has to be known before records can be looked at."""
-        factors = self.learn_factors(view)
-        return {} if factors is None else {"scale": factors}
+        return self.learn_factors(view) or {}
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Records (n, *shape) -> features (n, d) float32."""
-        flat = records.flatten(1)
-        return flat * torch.from_numpy(learnt["scale"]) if "scale" in learnt else flat
+        return scale_places(learnt, records) if "scale" in learnt else records.flatten(1)
 
 
 class PrincipalComponents(Values):
@@ -62,18 +67,21 @@ class PrincipalComponents(Values):
         """Mean (d,) and components (c, d) of released samples."""
         rows = some_rows(len(view.released), self.fitted, self.state)
         samples = np.array(view.released[rows], np.float32)
-        scale = standardising_factors(view) if is_mixed(view) else np.ones(1, np.float32)
-        samples = samples.reshape(len(samples), -1) * scale
+        learnt = (
+            standardising_factors(view) if is_mixed(view) else {"scale": np.ones(1, np.float32)}
+        )
+        samples = scale_places(learnt, torch.from_numpy(samples)).numpy()
         many = min(self.components, *samples.shape)
         pca = PCA(many, iterated_power=self.POWER, random_state=self.state).fit(samples)
+        scale = learnt.pop("scale")
         axes = (pca.components_ * scale).astype(np.float32)
         mean = np.divide(pca.mean_, scale, out=np.zeros_like(pca.mean_), where=scale != 0)
-        return {"mean": mean.astype(np.float32), "axes": axes}
+        return {"mean": mean.astype(np.float32), "axes": axes, **learnt}
 
     def __call__(self, learnt: Learnt, records: Tensor) -> Tensor:
         """Records (n, *shape) -> (n, c)."""
         mean, axes = (torch.from_numpy(learnt[name]) for name in ("mean", "axes"))
-        return (records.flatten(1) - mean) @ axes.T
+        return (fill_gaps(learnt, records.flatten(1)) - mean) @ axes.T
 
 
 Norm = Literal["L2-Hys", "L1"]

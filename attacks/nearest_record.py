@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
 from attacks.base import Learns, Learnt
-from attacks.mixed import ByColumns, OfColumns
+from attacks.mixed import ByColumns, OfColumns, scale_places
 from attacks.search.nearest import find_nearest
 from victims.access import FullBlackBox, FullBlackBoxWithReference
 
@@ -44,7 +42,7 @@ class ClosestRecord(ByColumns, Learns):
     def learn(self, view: FullBlackBox, work: Path) -> Learnt:
         """The factor of each column."""
         if (factors := self.learn_factors(view)) is not None:
-            return {"scale": factors}
+            return factors
         if view.released.ndim > 2:
             return {"scale": np.ones(1, np.float32)}
         spread = np.std(view.released, axis=0, dtype=np.float64)
@@ -57,16 +55,9 @@ class ClosestRecord(ByColumns, Learns):
 
     def measure_distances(self, learnt: Learnt, view: FullBlackBox, queries: Tensor) -> np.ndarray:
         """Distances (n, neighbours) to the nearest samples, nearest first."""
-        scale = torch.from_numpy(learnt["scale"])
-
-        def scaled_blocks() -> Iterator[tuple[int, Tensor]]:
-            for start, block in view.blocks():
-                yield start, block.flatten(1) * scale
-
-        flat = queries.flatten(1).cpu() * scale
-        found, _ = find_nearest(
-            scaled_blocks(), flat, self.neighbours, device=view.device, power=self.power
-        )
+        blocks = ((start, scale_places(learnt, block)) for start, block in view.blocks())
+        own = scale_places(learnt, queries.cpu())
+        found, _ = find_nearest(blocks, own, self.neighbours, device=view.device, power=self.power)
         return found ** (1 / self.power)
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from attacks.base import Learns, Learnt, features_on_shadows, some_rows
 from attacks.forests import ask_forest, grow_forest
+from attacks.mixed import fill_gaps, learn_filling
 from victims.access import FullBlackBox, FullBlackBoxWithShadows
 from victims.errors import UserError
 from victims.schema import Schema
@@ -26,8 +28,8 @@ class ErrorPrediction(Learns):
     Deviations: the source learns what errors mean from reference models with known members, as
     `ErrorPredictionWithShadows` does; here no label is needed, and calibration takes the place of
     shadows. Numbers are compared by their ranks among the released samples, so that no unit and no
-    long tail counts; the error of a level is the share of trees that vote for another one. Cells
-    where a number is missing have the number they are stored with.
+    long tail counts; the error of a level is the share of trees that vote for another one. Missing
+    numbers are the mean of those released (`attacks.mixed.fill_gaps`).
     trees: of each forest.
     samples: released samples that forests are fitted to at most, drawn by the seed.
     columns: how many columns are foretold at most, drawn by the seed.
@@ -53,7 +55,8 @@ class ErrorPrediction(Learns):
     def learn(self, view: FullBlackBox, work: Path) -> Learnt:
         """Each column's forest, and the quantiles of numbers."""
         rows = np.array(view.released[some_rows(len(view.released), self.samples, self.seed)])
-        learnt: Learnt = {}
+        learnt = learn_filling(view)
+        rows = fill_gaps(learnt, torch.from_numpy(rows)).numpy()
         for name, span, is_level in self._list_targets(view):
             rest = np.delete(rows, np.r_[span], 1)
             if is_level:
@@ -75,7 +78,7 @@ class ErrorPrediction(Learns):
         self, learnt: Learnt, view: FullBlackBox, queries: Tensor
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ranks or levels that records (n, d) hold, and errors in [0, 1]: (n, columns) each."""
-        rows = queries.cpu().numpy().astype(np.float32)
+        rows = fill_gaps(learnt, queries.cpu().float()).numpy()
         held, errors = [], []
         for name, span, is_level in self._list_targets(view):
             own = _select_arrays(learnt, name)

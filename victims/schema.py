@@ -132,6 +132,11 @@ class Schema:
         """Whether there is more than numbers and 0/1 columns, stored as they are."""
         return any(c.kind in ("category", "integer") or c.gaps for c in self.columns)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether numbers are missing in a column."""
+        return any(column.gaps for column in self.columns)
+
     # --- records ------------------------------------------------------------------------------
 
     def rows_of_table(self, table: Mapping[str, Any] | pd.DataFrame) -> np.ndarray:

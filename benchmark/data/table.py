@@ -32,7 +32,7 @@ from benchmark.data.files import (
     refuse_other_delimiter,
     typed_frame,
 )
-from benchmark.data.notation import Written, check_format, decimal_comma
+from benchmark.data.notation import UNKNOWN, Written, check_format, decimal_comma
 from benchmark.store.folders import home
 from victims.errors import UserError
 from victims.schema import Schema
@@ -70,7 +70,8 @@ class Table:
     levels: column -> all levels of a category that may occur, missing ones as ""; a row with
     another is corrupt. Without them the levels are those of all rows, members or not.
     gaps: whether a cell may be missing (empty, NA, NaN, null, None; ? among numbers). A missing
-    number is 0 beside an indicator, a missing category a level. Without gaps such a row is corrupt.
+    number is 0 beside an indicator (attacks that compare columns take the mean of those released),
+    a missing category a level. Without gaps such a row is corrupt.
     missing: further cells that are missing.
     decimal: the sign of decimals, or `auto`: found in all columns together.
     dates: how dates are written, such as %d/%m/%Y; None: recognised.
@@ -110,7 +111,10 @@ class Table:
     def identity(self) -> dict[str, Any]:
         """Settings and a hash of the file."""
         written = (self.how.missing, self.how.decimal, self.how.dates)
-        return ({} if written == PLAIN else {"written": written}) | {
+        told: dict[str, Any] = {} if written == PLAIN else {"written": written}
+        if self.gaps and self.encode != "bins" and self._misses_cells():
+            told["missing"] = "mean"  # attacks once took missing numbers for 0
+        return told | {
             "name": self.name,
             "columns": self.columns,
             "identity": self.owner,
@@ -126,6 +130,11 @@ class Table:
                 "whole": self.whole,
             },
         }
+
+    def _misses_cells(self) -> bool:
+        """Whether some cell is missing."""
+        path, gone = self.find_file(), self.how.gone | {UNKNOWN}
+        return any(cell.strip() in gone for _, cells in _rows_of(path) for cell in cells)
 
     def prepare(self, folder: Path) -> None:
         """Read the file once into memory (8 bytes a number) and write the encoded rows."""
@@ -193,7 +202,7 @@ class Table:
     def _read_table(self) -> tuple[list[Cells], np.ndarray | None, dict[str, Any]]:
         """Columns of the rows that are whole, owners (n,) str, and facts on what was left out."""
         path, faults = self.find_file(), Faults(self.on_error)
-        rows = _typed_rows(path) if is_typed(path) else csv_rows(path, delimiter_of(path))
+        rows = _rows_of(path)
         header = [name.strip() for name in next(rows, (1, []))[1]]
         if not is_typed(path):
             refuse_other_delimiter(str(path), header, delimiter_of(path))
@@ -236,6 +245,11 @@ class Table:
             understand_column(name, column, self.levels.get(name), self.gaps, how, comma)
             for name, column in every
         ]
+
+
+def _rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and cells, the header first."""
+    return _typed_rows(path) if is_typed(path) else csv_rows(path, delimiter_of(path))
 
 
 def _typed_rows(path: Path) -> Iterator[tuple[int, list[str]]]:

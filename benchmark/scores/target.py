@@ -18,6 +18,7 @@ from benchmark.data.split import Split
 from benchmark.scores import knowledge, scoring
 from benchmark.store.entries import Store, plain, read_meta
 from victims.access import PartialBlackBox, View
+from victims.schema import Schema
 
 if TYPE_CHECKING:  # with it comes Lightning, which audits need not wait for
     from benchmark.models.recipe import Model
@@ -27,6 +28,11 @@ log = logging.getLogger(__name__)
 LEARNT = 2
 """Enters the keys of what attacks learn, and of their scores. Raise it if these were wrong: in 1
 some arrays came back scrambled."""
+
+
+def missing_numbers(schema: Schema | None) -> dict[str, str]:
+    """What keys say of missing numbers where there are some: attacks once took jobs' for 0."""
+    return {"missing": "mean"} if schema is not None and schema.has_gaps else {}
 
 
 class Target(Protocol):
@@ -108,7 +114,7 @@ class Trained:
 
     def filed_under(self, access: type[View]) -> dict[str, Any]:
         """The model, and the content of what its attacker brings along."""
-        filed: dict[str, Any] = {"model": self.model.config}
+        filed: dict[str, Any] = {"model": self.model.config, **missing_numbers(self.dataset.schema)}
         filed |= knowledge.known_digests(access, self.split, self.dataset)
         if knowledge.has_shadows(access) and self.shadows:
             filed["shadows"] = [own.config for own in self.shadows]

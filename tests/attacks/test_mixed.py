@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
+from sklearn.impute import SimpleImputer
 
 from attacks.distances import L2
 from attacks.features import PrincipalComponents, Values
@@ -59,6 +62,14 @@ def by_hand(one: np.ndarray, other: np.ndarray, samples: np.ndarray) -> tuple[fl
     for column, span in SCHEMA.spans:
         if column.kind == "category":
             parts.append((float((one[span] != other[span]).any()),) * 2)
+            continue
+        if column.gaps:
+            number, flag = span.start, span.stop - 1
+            known = samples[samples[:, flag] == 0, number].astype(float)
+            years = [known.mean() if own[flag] else own[number] for own in (one, other)]
+            apart = abs(years[0] - years[1])
+            parts += [(apart / np.ptp(known), apart / known.std())]
+            parts += [(abs(one[flag] - other[flag]),) * 2]
             continue
         for place in range(span.start, span.stop):
             apart, known = abs(one[place] - other[place]), samples[:, place].astype(float)
@@ -139,6 +150,64 @@ def test_the_closest_sample_by_gower_need_not_be_close_by_euclid() -> None:
     chosen = PartialBlackBox(own.device, 8, released, codes, lambda z: z, schema=columns)
     for distance, nearest in ((Gower(), 1), (L2(), 0)):
         assert start_nearest(chosen, torch.zeros(1, 3), 1, distance).tolist() == [[[nearest]]]
+
+
+@pytest.mark.parametrize("distance", [Standardised(), Gower()])
+def test_missing_numbers_are_those_of_scikit_learn(distance: Standardised | Gower) -> None:
+    """Its imputer fills them by the mean, and adds a column that says which they are."""
+    tables = [SCHEMA.table_of_rows(own) for own in (rows(300, 0), rows(40, 1))]
+    fitted = SimpleImputer(add_indicator=True).fit(tables[0][["age"]])
+    ages, wealth = tables[0]["age"].dropna(), tables[0]["income"]
+    is_gower = isinstance(distance, Gower)
+    spread = [np.ptp(own) if is_gower else own.std(ddof=0) for own in (ages, wealth)]
+
+    def lay_out(table: pd.DataFrame) -> np.ndarray:
+        age, missing = fitted.transform(table[["age"]]).T
+        cities = pd.get_dummies(table["city"]).to_numpy(float) * (0.5 if is_gower else 0.5**0.5)
+        numbers = age / spread[0], missing, table["smokes"], table["income"] / spread[1]
+        return np.column_stack([cities, *numbers])
+
+    wanted = cdist(*map(lay_out, tables), "cityblock" if is_gower else "euclidean")
+    own = distance.of(view())
+    found = [own.scaled(torch.from_numpy(x)) for x in (rows(300, 0), rows(40, 1))]
+    found = cdist(*found, "cityblock" if is_gower else "euclidean")
+    np.testing.assert_allclose(found, wanted / (5 if is_gower else 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("feature", [Values(), Values(Gower()), PrincipalComponents(3)])
+def test_no_unit_matters_where_numbers_are_missing(feature: Values) -> None:
+    """Ages in days since another year are the same ages, as those of an audit are."""
+    columns = [replace(c, low=50.0, high=60.0) if c.gaps else c for c in SCHEMA.columns]
+    other = Schema(columns)
+    moved = [other.rows_of_table(SCHEMA.table_of_rows(own)) for own in (rows(300, 0), rows(9, 1))]
+    there = FullBlackBox(torch.device("cpu"), 64, moved[0], schema=other)
+    found = feature(feature.learn(there), torch.from_numpy(moved[1]))
+    wanted = feature(feature.learn(view()), torch.from_numpy(rows(9, 1)))
+    between = [cdist(own, own) for own in (found, wanted)]
+    np.testing.assert_allclose(*between, rtol=1e-3, atol=1e-4)
+
+
+def test_a_column_that_is_missing_throughout_says_only_that() -> None:
+    released = view().released.copy()
+    released[:, 3:5] = (0, 1)
+    given = FullBlackBox(torch.device("cpu"), 64, released, schema=SCHEMA)
+    one, other = rows(1, 0), rows(1, 0)
+    one[:, 3:5], other[:, 3:5] = (44, 0), (0, 1)
+    for distance, wanted in ((Standardised(), 1), (Gower(), 1 / 5)):
+        own = distance.of(given)
+        found = own(own.targets(torch.from_numpy(one)), torch.from_numpy(other))
+        assert found.item() == pytest.approx(wanted)
+
+
+def test_gradients_pass_where_a_number_may_be_missing() -> None:
+    """A search of the latent space moves the chance that one is missing, too."""
+    own, outputs = Standardised().of(view()), torch.from_numpy(rows(3, 1))
+    outputs[:, 4] = 0.3
+    outputs.requires_grad_()
+    own(own.targets(torch.from_numpy(rows(3, 2))), outputs).sum().backward()
+    assert outputs.grad is not None
+    assert torch.isfinite(outputs.grad).all()
+    assert (outputs.grad[:, 3:5] != 0).all()
 
 
 def test_the_distance_follows_the_kind_of_records() -> None:

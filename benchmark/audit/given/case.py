@@ -15,6 +15,7 @@ from benchmark.audit.given.selection import LeftOut
 from benchmark.audit.given.space import ImageSpace, TableSpace
 from benchmark.data.dataset import Dataset
 from benchmark.data.queries import Queries
+from benchmark.scores.target import missing_numbers
 from benchmark.store.keys import key
 from victims.access import PartialBlackBox, View, grant_view
 
@@ -122,7 +123,9 @@ class Case:
 def _key_of_columns(parts: Mapping[str, Any]) -> dict[str, str]:
     """What stands for the columns of a table among parts, if they are there."""
     schema = parts.get("schema")
-    return {} if schema is None else {"schema": key({"columns": schema.as_plain()})}
+    if schema is None:
+        return {}
+    return {"schema": key({"columns": schema.as_plain()}), **missing_numbers(schema)}
 
 
 def hash_content(array: np.ndarray) -> str:

@@ -131,6 +131,16 @@ def test_identity_follows_content_and_settings(tmp_path):
     assert Table(str(tmp_path / "u.csv")).identity() != before
 
 
+def test_only_a_table_that_misses_cells_says_what_stands_for_them(tmp_path):
+    """Else results of a complete table would have to be made again."""
+    (tmp_path / "t.csv").write_text(TEXT)
+    assert "missing" not in Table(str(tmp_path / "t.csv"), gaps=False).identity()
+    for text, found in (("a,b\n1,2\n", False), ("a,b\n1, \n", True), ("a,b\n?,2\n", True)):
+        (tmp_path / "t.csv").write_text(text)
+        assert ("missing" in Table(str(tmp_path / "t.csv")).identity()) == found
+    assert ("missing" in Table(str(tmp_path / "t.csv"), missing=["2"]).identity()) is True
+
+
 @pytest.mark.skipif(find_spec("statsmodels") is None, reason="statsmodels is not installed")
 def test_randhie_is_real_records_with_people(tmp_path):
     data = prepared(RandHie(), tmp_path / "out")
