@@ -39,7 +39,7 @@ class Facts:
     copies: queries that stand among the released records as they are. Records left out: shared,
     members and non-members with a content that both inputs hold; duplicates, repeated in one input;
     known, reference records with the content of a query. reading: how the inputs were read.
-    distance: how columns of a table are compared, "" where none are.
+    distance: how columns, or images, are compared, see `distance_in_words`; may be "".
     """
 
     given_members: int

@@ -198,7 +198,7 @@ def print_plan(
         return
     left_out = case.left_out.list_checks(request.thresholds.overlap.value)
     said = [*case.notes, *(f"{check.name}: {check.message}" for check in left_out)]
-    said += [f"columns are compared by {by}" for by in [distance_in_words(request, case)] if by]
+    said += [by for by in [distance_in_words(request, case)] if by]
     said += [f"{step.name.replace('_', ' ')}: {step.what}" for step in steps]
     console.print("Plan:")
     for sentence in said:

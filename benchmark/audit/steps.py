@@ -64,9 +64,16 @@ def plan_steps(request: Request, case: Case) -> list[Step]:
 
 
 def distance_in_words(request: Request, case: Case) -> str:
-    """How attacks compare the columns of a table; "" where nothing is compared."""
-    is_table = case.parts["schema"] is not None and "released" in case.parts
-    return request.distance.made.in_words if is_table else ""
+    """How columns of a table are compared, or images if not by the default; else ""."""
+    made, is_table = request.distance.made, case.parts["schema"] is not None
+    is_default = isinstance(made, ByKind)
+    if "released" not in case.parts or (is_default and not is_table):
+        return ""
+    if not is_table:
+        return f"reconstructions are compared by {made.in_words}"
+    plain = isinstance(made, L2) and not is_default
+    scaled = ", numbers over their standard deviation among the released records" if plain else ""
+    return f"columns are compared by {made.in_words}{scaled}"
 
 
 def _refuse_distance(distance: Distance, case: Case) -> None:

@@ -243,7 +243,7 @@ def list_assumptions(steps: Sequence[Step], worst: Worst, facts: Facts) -> list[
     ]
     sentences += [f"{a.replace('_', ' ')}: {KNOWS[a]}." for a in ran if a in KNOWS]
     if facts.distance:
-        sentences.append(f"Attacks that compare columns do it by {facts.distance}.")
+        sentences.append(f"{facts.distance[0].upper()}{facts.distance[1:]}.")
     if any("reference" in step.what for step in steps if step.places is not None):
         sentences.append("Calibrated rows: reference records of the same kind besides.")
     if worst.references:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,7 +139,8 @@ def _place_in_space(request: Request, inputs: Inputs, models: Models, bank: Bank
     space = _choose_space(given, models, bank)
     data = {name: space.records(records) for name, records in given.items()}
     refuse_equal(data)
-    queries, left_out = _draw_queries(given, data, request.seed)
+    constants = [*getattr(space, "constants", {})]
+    queries, left_out = _draw_queries(given, data, request.seed, constants)
     machine, own = request.machine, grant_denoiser(models.diffusion, space, queries)
     parts = {"device": machine.device, "batch_size": machine.batch_size, **own.parts}
     parts["schema"] = getattr(space, "schema", None)
@@ -207,11 +208,11 @@ def _choose_basis(given: Mapping[str, Records]) -> str:
 
 
 def _draw_queries(
-    given: Mapping[str, Records], data: Mapping[str, Dataset], seed: int
+    given: Mapping[str, Records], data: Mapping[str, Dataset], seed: int, constants: Sequence[str]
 ) -> tuple[Queries, LeftOut]:
-    """The records that are asked about, and what was left out."""
+    """The records that are asked about, and what was left out; constants: columns left out."""
     members, non_members = data["members"], data["non_members"]
-    rows, left_out = choose_queries(members.digests, non_members.digests, seed)
+    rows, left_out = choose_queries(members.digests, non_members.digests, seed, constants)
     ids = np.concatenate([given["members"].ids, given["non_members"].ids])[rows]
     is_member, numbers = rows < len(members.values), np.arange(len(rows))
     return Queries(join_datasets(members, non_members), rows, is_member, numbers, ids), left_out

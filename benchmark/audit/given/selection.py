@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmark.data.notation import list_names
 from benchmark.measures.numbers import count_of
 from benchmark.measures.result import Check
 from benchmark.store.seeds import sub_seed
@@ -80,7 +82,7 @@ def content_values(digests: np.ndarray) -> np.ndarray:
 
 
 def choose_queries(
-    members: np.ndarray, non_members: np.ndarray, seed: int
+    members: np.ndarray, non_members: np.ndarray, seed: int, constants: Sequence[str] = ()
 ) -> tuple[np.ndarray, LeftOut]:
     """Which records are asked about, (q,) row numbers, non-members after members, shuffled.
 
@@ -88,6 +90,7 @@ def choose_queries(
     in both inputs together: given these contents, which of them are members is a random draw. With
     one query for each different content it is not: of a content that occurs several times the
     larger input is more likely to hold all, so its queries would be the more common contents.
+    constants: columns that were left out before, because one value of them was released.
     Raises UserError where no member or no non-member is left.
     """
     pool = content_values(np.concatenate([members, non_members]))
@@ -97,9 +100,11 @@ def choose_queries(
     shared = (as_member > 0) & (as_member < times)
     rows = np.flatnonzero(times[group] == 1)
     if not inside[rows].any() or inside[rows].all():
+        released = f"; of {list_names(constants)} one value was released" if constants else ""
         raise UserError(
             "no member or no non-member has a content that occurs once; do the two inputs hold the "
             "same records, or are their columns too few or too coarse to tell records apart?"
+            + released
         )
     rng = np.random.default_rng(sub_seed(seed, "audit", "overlap"))
     excess, p_value = _beyond_chance(as_member, times, rng)

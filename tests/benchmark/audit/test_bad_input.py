@@ -168,6 +168,8 @@ TABLES: dict[str, tuple[str, Callable[[], pd.DataFrame], list[str], list[str]]] 
     "text for numbers": ("samples", lambda: changed(2, age="old"), [], ["'age'", "text in samples"]),
     "another unit": ("samples", lambda: changed(2, age=table(2, N).age * 1e6), [], ["'age'", "unit"]),
     "another range": ("samples", lambda: changed(2, age=table(2, N).age + 900), [], ["'age'", "unit"]),
+    "one value": ("samples", lambda: changed(2, age=40, income=9), [], ["tell records apart?; of age, income one value was released"]),
+    "all missing": ("samples", lambda: changed(2, age=np.nan, income=np.nan), [], ["of age, income one value was released"]),
     "infinite": ("samples", lambda: changed(2, age=[np.inf, *range(N - 1)]), [], ["samples, column 'age'", "finite"]),
     "no rows": ("samples", lambda: table(2, 0), [], ["samples", "no rows"]),
     "duplicate ids": ("members", lambda: changed(0, id=[1, 1, *range(2, N)]), ["records.id=id"], ["members, column 'id'", "more than once", "'1'"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from attacks.mixed import ByKind, Gower
 from benchmark.audit.given.gather import open_case
 from benchmark.audit.request import open_request
 from benchmark.audit.run import Audit, compose_audit, run_audit
-from benchmark.data.columns import values_of
+from benchmark.audit.steps import distance_in_words
 from benchmark.data.table import Table
 from benchmark.store.keys import plain
 from victims.access import FullBlackBoxWithReference
@@ -54,30 +53,19 @@ def inputs() -> dict[str, pd.DataFrame]:
 
 
 def of_job(inputs: dict[str, pd.DataFrame], folder: Path) -> tuple[Schema, dict[str, np.ndarray]]:
-    """The same tables as one of a job, in other units; the constant column is left out.
-
-    0 is what audits store it for: the mean of the samples, which stands for missing numbers.
-    """
+    """The same tables as one of a job, scaled to [0, 1]; the constant column is left out."""
     every = pd.concat(inputs.values()).drop(columns="k")
     every.to_csv(folder / "every.csv", index=False)
-    own = Table(str(folder / "every.csv"))
-    cells = own._read_table()[0]
-    columns = []
-    for column in own._encode_columns(cells)[0].columns:
-        if column.kind in ("numeric", "integer"):
-            low = float(inputs["samples"][column.name].mean())
-            column = replace(column, low=low, high=low + 10)
-        columns.append(column)
-    values = {c.name: values_of(own, c) for own, c in zip(cells, columns, strict=True)}
-    rows = Schema(columns).rows_of_table(values)
-    return Schema(columns), dict(zip(inputs, np.split(rows, len(inputs)), strict=True))
+    own = Table(str(folder / "every.csv"), encode="unit")
+    schema, rows, _ = own._encode_columns(own._read_table()[0])
+    return schema, dict(zip(inputs, np.split(rows, len(inputs)), strict=True))
 
 
 @pytest.mark.parametrize("distance", ["by_kind", "gower"])
 def test_audits_compare_a_table_as_jobs_do(
     audit_config: Configured, inputs, tmp_path: Path, distance: str
 ) -> None:
-    """The units in which numbers are stored differ, and nothing else."""
+    """The units in which numbers are stored differ, and what stands for a missing one."""
     request = open_request(audit_config(COLUMNS, f"distance={distance}"), inputs)
     case = open_case(request)
     schema, rows = of_job(inputs, tmp_path)
@@ -116,7 +104,7 @@ def test_gower_reaches_every_attack_that_compares_columns(
     for text in (said.getvalue(), page, written["facts"]["distance"], *written["assumed"][-3:-1]):
         assert "Gower" in text or "full black box" in text
     assert "columns are compared by Gower's distance" in said.getvalue()
-    assert "Attacks that compare columns do it by Gower" in page.replace("&#39;", "'")
+    assert "Columns are compared by Gower's distance" in page.replace("&#39;", "'")
     kept = yaml.safe_load((tmp_path / "out" / "config.yaml").read_text())
     assert "distance" not in kept["attack"]["closest_record"]  # `again` may choose another
 
@@ -149,6 +137,38 @@ def test_a_distance_that_counts_categories_twice_is_refused(
             for own in (words, ("distance=by_kind", *words[1:]))
         )
         assert one == pytest.approx(other, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("l2", "columns are compared by the mean squared difference of their values, numbers over"),
+        ("euclidean", "columns are compared by the root of the mean squared difference of their"),
+        ("standardised", "columns are compared by Euclidean distance: numbers over their standard"),
+        ("by_kind", "columns are compared by Euclidean distance: numbers over their standard"),
+    ],
+)
+def test_the_distance_of_numbers_is_named(
+    audit_config: Configured, inputs, tmp_path: Path, word: str, said: str
+) -> None:
+    numbers = {name: frame[["age", "income"]] for name, frame in inputs.items()}
+    plan = StringIO()
+    words = f"distance={word}", "attack=[full_black_box]", "calibration=none"
+    found = run_audit(open_request(audit_config(*words), numbers), Console(file=plan, width=400))
+    assert said in plan.getvalue()
+    assert said[1:] in found.write(tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize("word", ["l2", "euclidean", "by_kind"])
+def test_a_distance_of_images_is_named_unless_it_is_the_default(
+    audit_config: Configured, word: str
+) -> None:
+    images = {name: digits(seed, 20).numpy() for seed, name in enumerate(NAMES)}
+    request = open_request(audit_config(f"distance={word}"), images)
+    told = distance_in_words(request, open_case(request))
+    wanted = "" if word == "by_kind" else "reconstructions are compared by the "
+    assert told.startswith(wanted)
+    assert bool(told) == bool(wanted)
 
 
 def test_an_earlier_audit_asks_for_the_distance_that_it_meant(inputs, tmp_path: Path) -> None:
