@@ -12,6 +12,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from attacks.base import Attack
 from attacks.calibration.difference import Calibration
+from attacks.calibration.quantile import only_by_models
 from attacks.mixed import OfColumns
 from benchmark.audit.arguments import SET, SOURCES
 from benchmark.audit.given.inputs import Reading, name_of, place_of
@@ -227,7 +228,7 @@ def _build_attackers(config: DictConfig, *, of_diffusion: bool) -> dict[str, Att
 
 
 def _build_calibrations(config: DictConfig) -> dict[str, Calibration]:
-    calibrations = build_all(config.calibration, "calibration")
+    calibrations = only_by_models("calibration", build_all(config.calibration, "calibration"))
     for name, calibration in calibrations.items():
         if calibration.inside or calibration.outside > 1:
             raise UserError(
@@ -242,16 +243,15 @@ def _build_budget(config: DictConfig) -> Budget:
     count, runs = config.fit.references, config.fit.runs
     if count < LEAST_REFERENCES or count % 2 or count > runs:
         raise UserError(
-            f"fit.references={count}: an even number from {LEAST_REFERENCES} to fit.runs={runs} "
-            f"is needed"
+            f"fit.references={count} is no even number from {LEAST_REFERENCES} to fit.runs={runs}"
         )
     if 0 < runs - count < LEAST_RUNS:
         raise UserError(
             f"fit.runs={runs}: fit.references={count} leaves {runs - count} for the worst records, "
             f"at least {LEAST_RUNS} (or none) are needed"
         )
-    calibrations = build_all(config.fit.calibration, "fit.calibration")
-    return Budget(runs, count, config.fit.records, calibrations)
+    made = only_by_models("fit.calibration", build_all(config.fit.calibration, "fit.calibration"))
+    return Budget(runs, count, config.fit.records, made)
 
 
 def _open_thresholds(thresholds: Mapping[str, Any]) -> Thresholds:

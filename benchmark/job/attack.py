@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from benchmark.job.prepare import Prepared, Trial
@@ -56,6 +59,24 @@ def _raw(
         return raw._replace(alone=f"not run: {error}")
     stacked = np.stack([scores for scores, _ in found])
     return raw._replace(references=stacked, reference_seconds=sum(s for _, s in found))
+
+
+def with_strangers(job: Prepared, victim: Trained, raws: Mapping[str, Raw]) -> dict[str, Raw]:
+    """The raw scores, with those of the attacker's own records where a calibration needs them."""
+    if not job.request.quantiles:
+        return dict(raws)
+    return {name: _with_strangers(job, victim, name, raw) for name, raw in raws.items()}
+
+
+def _with_strangers(job: Prepared, victim: Trained, name: str, raw: Raw) -> Raw:
+    attacker = job.request.attackers[name]
+    if raw.victim is None:
+        return raw
+    if reason := knowledge.why_no_strangers(attacker.access):
+        return raw._replace(unasked=reason)
+    trial = replace(job.trial, queries=job.strangers)
+    scores, seconds = scores_under(job, trial, attacker, victim)
+    return raw._replace(strangers=scores, stranger_seconds=seconds)
 
 
 def is_granted(access: type[View], model: Model, trial: Trial) -> bool:

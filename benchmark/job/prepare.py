@@ -75,7 +75,14 @@ class Prepared:
     def table(self) -> Table:
         """How raw scores become the rows of the table."""
         asked, request = self.trial.queries, self.request
-        return Table(asked, self.inside, request.calibrations, request.ensembles)
+        by_models = self.inside, request.calibrations, request.ensembles
+        return Table(asked, *by_models, request.quantiles, self.strangers)
+
+    @property
+    def strangers(self) -> Queries:
+        """The attacker's own records, which the victim has not seen, as queries."""
+        rows = self.trial.split.reference
+        return Queries(self.trial.dataset, rows, np.zeros(len(rows), bool), numbers=rows)
 
     @property
     def models(self) -> list[tuple[Recipe, Dataset]]:
@@ -134,7 +141,10 @@ def draw_records(request: Request, store: Store, dataset: Dataset) -> Prepared:
     trial = _trial_on_members(
         request, dataset, split, title="victim", seed=sub_seed(request.seed, "victim")
     )
-    _refuse_shape(able_attacks(request, split).values(), dataset.shape)
+    attacks = able_attacks(request, split).values()
+    _refuse_shape([*attacks, *request.quantiles.values()], dataset.shape)
+    for quantile in request.quantiles.values():
+        quantile.refuse_few(len(split.reference))
     if request.descriptor is not None:
         request.descriptor.refuse(dataset.shape)
     return Prepared(
@@ -206,11 +216,11 @@ def _recipes_of_references(request: Request, trial: Trial) -> list[Recipe]:
 # --- what cannot work -----------------------------------------------------------------------------
 
 
-def _refuse_shape(attacks: Iterable[Attack], shape: tuple[int, ...]) -> None:
-    """Refuse records that an attack does not work on."""
-    for attack in attacks:
-        if isinstance(attack, Particular):
-            attack.refuse(shape)
+def _refuse_shape(choices: Iterable[object], shape: tuple[int, ...]) -> None:
+    """Refuse records that an attack or a calibration does not work on."""
+    for choice in choices:
+        if isinstance(choice, Particular):
+            choice.refuse(shape)
 
 
 def _refuse_undivided(name: str, models: Iterable[Recipe], split: Split) -> None:

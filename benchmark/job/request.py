@@ -12,6 +12,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from attacks.base import Attack
 from attacks.calibration.difference import Calibration
 from attacks.calibration.ensemble import Ensemble
+from attacks.calibration.quantile import Quantile
 from benchmark.config.build import (
     Chosen,
     build,
@@ -45,6 +46,7 @@ class Request:
     victim, imitation: how the victim and the reference models are made. The attacker knows how the
     victim was trained, and imitates it unless the config says otherwise.
     references: what the reference models are trained on.
+    quantiles: calibrations by records of the attacker's own, without reference models.
     descriptor: what images are compared by when copies are looked for; None: their pixels.
     canaries, blind: None where they are not wanted.
     """
@@ -59,6 +61,7 @@ class Request:
     references: References
     attackers: dict[str, Attacker]
     calibrations: dict[str, Calibration]
+    quantiles: dict[str, Quantile]
     ensembles: dict[str, Ensemble]
     quality: SampleQuality
     descriptor: Descriptor | None
@@ -91,6 +94,8 @@ def open_request(config: DictConfig) -> Request:
     machine = machine_of(config.machine)
     check("seed", config.seed, NonNegativeInt)
     victim = _blueprint_of_victim(config, machine)
+    calibrations = build_all(config.calibration, "calibration")
+    quantiles = {n: own for n, own in calibrations.items() if isinstance(own, Quantile)}
     return Request(
         settings=plain(config),
         machine=machine,
@@ -101,7 +106,8 @@ def open_request(config: DictConfig) -> Request:
         imitation=_blueprint_of_references(config, victim),
         references=build(_without_settings(config.reference, "victim", "dp"), "reference"),
         attackers=_build_attackers(config, machine),
-        calibrations=build_all(config.calibration, "calibration"),
+        calibrations={n: own for n, own in calibrations.items() if n not in quantiles},
+        quantiles=quantiles,
         ensembles=build_all(config.ensemble, "ensemble"),
         quality=_build_quality(config.quality),
         descriptor=build(config.copies, "copies") if config.copies else None,

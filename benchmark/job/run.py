@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from benchmark.job import canaries
 from benchmark.job.assemble import result_of
-from benchmark.job.attack import raws_of, target_of
+from benchmark.job.attack import raws_of, target_of, with_strangers
 from benchmark.job.prepare import Prepared, prepare
 from benchmark.job.request import open_request
 from benchmark.job.workers import side_by_side
@@ -38,7 +38,7 @@ def run(config: DictConfig) -> JobResult:
     target, *references = (target_of(job, trial, model, models) for model in (victim, *models))
     if not job.scores_references:
         references = []
-    raws = raws_of(job, trial, target, references)
+    raws = with_strangers(job, target, raws_of(job, trial, target, references))
 
     rows, scores = job.table.build(raws)
     rows = with_budgets(pd.concat([rows, blind], ignore_index=True), request.attacks)

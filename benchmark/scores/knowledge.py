@@ -51,6 +51,13 @@ def has_shadows(access: type[View]) -> bool:
     return "shadows" in parts_of_view(access)
 
 
+def why_no_strangers(access: type[View]) -> str:
+    """Why the attacker's own records are no strangers to a view, or ""."""
+    if {"reference", "shadows"} & {*parts_of_view(access)}:
+        return "it knows the attacker's own records already"
+    return ""
+
+
 def known_shadows(
     access: type[View], models: Sequence[Model], split: Split, dataset: Dataset, batch_size: int
 ) -> tuple[Shadow, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,11 +11,15 @@ import pandas as pd
 
 from attacks.calibration.difference import Calibration, models_suffice
 from attacks.calibration.ensemble import Ensemble
+from attacks.calibration.quantile import Judged, Quantile, Strangers, describe_records
 from benchmark.data.queries import Queries
 from benchmark.measures import metrics, rates
 from benchmark.measures.columns import summarise_scores
 from benchmark.scores.scoring import evaluations
 from victims.errors import UserError
+
+TOGETHER = 1024
+"""Records whose features are computed together."""
 
 COMBINED = "combined"
 """Access of a row that stands on several attacks."""
@@ -29,7 +33,8 @@ class Raw(NamedTuple):
     victim: (n,), None where the victim does not grant the access, or refused says why.
     references: (r, n), None where there is nothing to compare with; alone: why.
     places: (n,) which of the queries are scored; None = all. compared: whether rows by calibration
-    are wanted.
+    are wanted. strangers: (m,) scores of the attacker's own records under the victim, None where
+    they would mean nothing; unasked: why. stranger_seconds: that these took.
     """
 
     access: str
@@ -41,6 +46,9 @@ class Raw(NamedTuple):
     refused: str = ""
     places: np.ndarray | None = None
     compared: bool = True
+    strangers: np.ndarray | None = None
+    unasked: str = ""
+    stranger_seconds: float = np.nan
 
     def of(self, queries: Queries, inside: np.ndarray) -> tuple[Queries, np.ndarray]:
         """Its queries, and which reference model has seen which of them."""
@@ -58,12 +66,15 @@ class Table:
     """How raw scores become rows.
 
     inside: (r, n) bool, whether a reference model was trained on the query.
+    quantiles: calibrations by `strangers`, which are records of the attacker's own.
     """
 
     queries: Queries
     inside: np.ndarray
     calibrations: Mapping[str, Calibration]
     ensembles: Mapping[str, Ensemble]
+    quantiles: Mapping[str, Quantile] = field(default_factory=dict)
+    strangers: Queries | None = None
 
     def build(self, raws: Mapping[str, Raw]) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rows and scores, as in `JobResult`, for the raw scores of each attack by its name."""
@@ -94,6 +105,22 @@ class Table:
                 status = raw.alone or row["status"]
                 own = {"calibrated": variant, "status": status, "seconds": raw.reference_seconds}
                 yield row | own, values, queries
+            yield from self._rows_by_quantile(raw, row, queries)
+
+    def _rows_by_quantile(
+        self, raw: Raw, row: dict[str, Any], queries: Queries
+    ) -> Iterator[Scored]:
+        """An attack's rows by quantiles, which need no reference models."""
+        for variant, quantile in self.quantiles.items() if raw.compared else ():
+            status = raw.unasked or row["status"]
+            own = {"calibrated": variant, "status": status, "seconds": raw.stranger_seconds}
+            if raw.victim is None or raw.strangers is None or self.strangers is None:
+                yield row | own, None, queries
+                continue
+            known = Strangers(raw.strangers, _features_of(self.strangers))
+            judged = quantile.judge(raw.victim, _features_of(queries), known)
+            said = _false_alarms_in_words(judged, quantile.alpha)
+            yield row | own | {"warnings": said}, judged.scores, queries
 
     def _rows_of_ensembles(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
         """Each ensemble's row without numbers and its scores, from all attacks that have both."""
@@ -108,6 +135,21 @@ class Table:
             seconds = sum(raw.seconds + raw.reference_seconds for raw in whole)
             values = ensemble.combine(victim, references, self.inside)
             yield row | {"seconds": seconds}, values, self.queries
+
+
+def _features_of(queries: Queries) -> np.ndarray:
+    """Features of records, (n, k)."""
+    return np.concatenate([describe_records(records) for _, records in queries.blocks(TOGETHER)])
+
+
+def _false_alarms_in_words(judged: Judged, alpha: float) -> str:
+    """The false positive rate at the quantile itself, as it was and not as it was asked for."""
+    rate = judged.alarms / judged.strangers
+    low, high = rates.clopper_pearson(judged.alarms, judged.strangers)
+    return (
+        f"of {judged.strangers} other strangers {rate:.1%} [{100 * low:.1f}, {100 * high:.1f}] lie "
+        f"above their quantile, {alpha:.1%} asked for"
+    )
 
 
 def _tidy_scores(row: Mapping[str, Any], values: np.ndarray, queries: Queries) -> pd.DataFrame:

@@ -27,6 +27,9 @@ def test_a_config_is_opened_in_one_place() -> None:
     assert "DictConfig" not in run  # below composing
 
 
+QUANTILE = {"quantile": {"_target_": "attacks.calibration.quantile.Quantile", "alpha": 0.05}}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -37,6 +40,7 @@ def test_a_config_is_opened_in_one_place() -> None:
         ({"searched": 0}, "searched=0"),
         ({"attack": {}}, "no attack is selected"),
         ({"generator.z": 3}, "generator.z has no effect"),
+        ({"calibration": QUANTILE}, "calibration=quantile: it calibrates attacks of jobs"),
     ],
 )
 def test_settings_are_refused_before_anything_is_read(

@@ -174,7 +174,7 @@ def test_a_bad_training_function_is_one_line(audited: Audited, inputs, name: str
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("fit.references=5", "an even number from 4 to fit.runs=20"),
+        ("fit.references=5", "no even number from 4 to fit.runs=20"),
         ("fit.references=12", "leaves 8 for the worst records"),
         ("fit.records=0", "greater than 0"),
     ],
