@@ -37,6 +37,8 @@ class Targets:
         >>> Targets((torch.tensor([5, 6, 7]),)).select_rows(torch.tensor([2, 0, 0])).tensors
         (tensor([7, 5, 5]),)
         """
+        if torch.equal(rows, torch.arange(len(self.tensors[0]), device=rows.device)):
+            return self  # most calls of a search are for all queries
         return Targets(tuple(tensor[rows] for tensor in self.tensors))
 
 
@@ -169,19 +171,21 @@ class LPIPS(Distance):
             )
 
     def targets(self, x: Tensor) -> Targets:
-        """The features of the queries."""
-        return Targets(tuple(self._features_of(x)))
+        """Sums of the squares of the features (n,), and the features times the heads' roots."""
+        features = self.model(self._prepared(x))
+        squares = torch.stack([a.square().sum(1).mean((1, 2)) for a in features]).sum(0)
+        pairs = zip(features, self.model.roots, strict=True)
+        return Targets((squares, *(a * root for a, root in pairs)))
 
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
-        pairs = zip(targets.tensors, self._features_of(x_hat), strict=True)
-        layers = [(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]
-        return torch.stack(layers).sum(0)
+        squares, *features = targets.tensors
+        return squares + self.model.compare(features, self._prepared(x_hat))
 
-    def _features_of(self, x: Tensor) -> list[Tensor]:
+    def _prepared(self, x: Tensor) -> Tensor:
         self.refuse(tuple(x.shape[1:]))
         self.model.to(x.device)
-        return self.model(classifier_input(x, self.min_side))
+        return classifier_input(x, self.min_side)
 
 
 class L2LPIPS(Distance):

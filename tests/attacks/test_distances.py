@@ -96,13 +96,13 @@ def test_the_combination_is_the_weighted_sum(weights: tuple[float, float, float]
 
 def test_the_query_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     distance, seen = LPIPS("alex"), []
-    forward = distance.model.forward
+    compute = distance.model.compute_maps
 
     def counted(x: Tensor) -> list[Tensor]:
         seen.append(len(x))
-        return forward(x)
+        return compute(x)
 
-    monkeypatch.setattr(distance.model, "forward", counted)
+    monkeypatch.setattr(distance.model, "compute_maps", counted)
     targets = distance.targets(X)
     for _ in range(3):
         distance(targets, Y)
@@ -116,6 +116,9 @@ def test_selected_rows_are_those_queries(distance: L2) -> None:
     found = distance(distance.targets(X).select_rows(rows), Y[rows])
     torch.testing.assert_close(found, whole[rows], rtol=1e-4, atol=1e-6)
     assert (distance(distance.targets(X), X).abs() < 1e-6).all()
+    every = distance.targets(X)
+    assert every.select_rows(torch.arange(4)) is every
+    assert every.select_rows(torch.tensor([0, 1, 3, 2])) is not every
 
 
 def test_tables_have_no_perceptual_distance() -> None:
