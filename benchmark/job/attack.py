@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmark.job.prepare import Prepared, Trial
+from benchmark.job.strips import has_strip, scores_with_strip
 from benchmark.models.recipe import Model
 from benchmark.scores import knowledge
 from benchmark.scores.rows import Raw
@@ -88,7 +89,10 @@ def scores_under(
     job: Prepared, trial: Trial, attacker: Attacker, target: Trained
 ) -> tuple[np.ndarray, float]:
     """Raw scores (2q,) under one model, and their seconds; what breaks an attack ends the job."""
+    of_job = trial.queries is job.trial.queries and target.model.recipe is job.trial.recipe
     try:
+        if of_job and has_strip(job, attacker):
+            return scores_with_strip(job, attacker, target)
         return scores_of(attacker, target, trial.queries, job.store)
     except ValueError as error:
         raise ValueError(f"attack.{attacker.name}: {error}") from error
