@@ -122,6 +122,8 @@ def do_what_is_free(job: Prepared, first: int) -> None:
                     if recipe is job.trial.recipe and has_strip(job, attacker):
                         with suppress(Busy, Unsuited, NoAccess):
                             strip_of_attack(hasty, attacker, target)
+            if recipe is job.trial.recipe:
+                model.draw_bank()  # the job looks at its samples, whatever the attacks do
 
 
 # --- in a worker ----------------------------------------------------------------------------------

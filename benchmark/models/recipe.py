@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from benchmark.models.memory import Fitting
 from benchmark.models.release import Form, prior_codes, release_samples
 from benchmark.store.entries import WORK, Store, key
 from benchmark.store.seeds import sub_seed
-from victims.access import View
+from victims.access import PartialBlackBox, View, parts_of_view
 from victims.base import Victim
 from victims.budget import SPENT, Ledger, Privacy
 from victims.planted import GradientCanaries
@@ -125,6 +125,7 @@ class Model:
     """A trained, frozen model with its released samples (k, *shape) and their codes (k, z_dim).
 
     parameters: how many numbers its training moves, in all networks together.
+    draw_bank: the folder of the samples, which are drawn unless the store has them.
     """
 
     recipe: Recipe
@@ -132,7 +133,12 @@ class Model:
     parameters: int
     config: dict[str, Any]
     folder: Path
-    bank_folder: Path
+    draw_bank: Callable[[], Path]
+
+    @cached_property
+    def bank_folder(self) -> Path:
+        """Where the samples lie; a model of which nobody wants samples draws none."""
+        return self.draw_bank()
 
     @cached_property
     def released(self) -> np.ndarray:
@@ -150,6 +156,13 @@ class Model:
         """Latent codes of the released samples."""
         return np.load(self.bank_folder / "codes.npy")
 
+    def bank_for(self, access: type[View]) -> tuple[np.ndarray, np.ndarray]:
+        """Samples and codes as a view shows them; empty where it shows none."""
+        if "released" not in parts_of_view(access):
+            return np.empty(0), np.empty(0)
+        released = self.outputs if issubclass(access, PartialBlackBox) else self.released
+        return released, self.codes
+
     @cached_property
     def privacy(self) -> dict[str, Any] | None:
         """What private training has spent (see `Ledger`), or None for training without."""
@@ -166,7 +179,7 @@ class Model:
 
 
 def obtain_model(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) -> Model:
-    """The model of a recipe: from the store, or trained now; and its released samples likewise.
+    """The model of a recipe: from the store, or trained now; its samples likewise, once wanted.
 
     bar: counts the training steps of several models; without it the training shows its own.
     """
@@ -193,7 +206,7 @@ def obtain_model(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) ->
         parameters=parameters,
         config={**config, "bank": bank, **form.key_part()},
         folder=folder,
-        bank_folder=store.get("bank", samples, sample, workshop.note),
+        draw_bank=lambda: store.get("bank", samples, sample, workshop.note),
     )
 
 

@@ -74,8 +74,7 @@ def known_shadows(
         own = of_victim(access)
         if not model.victim.can_grant(own):
             raise Unsuited(f"the reference models do not grant {setting_of(own)}")
-        bank = model.released, model.codes, batch_size
-        shown = model.victim.view(own, *bank, schema=dataset.schema)
+        shown = model.victim.view(own, *model.bank_for(own), batch_size, schema=dataset.schema)
         found.append(Shadow(shown, *(dataset.records(rows).numpy() for rows in known)))
     return tuple(found)
 

@@ -17,7 +17,7 @@ from benchmark.data.queries import Queries
 from benchmark.data.split import Split
 from benchmark.scores import knowledge, scoring
 from benchmark.store.entries import Store, plain, read_meta
-from victims.access import PartialBlackBox, View
+from victims.access import View
 from victims.schema import Schema
 
 if TYPE_CHECKING:  # with it comes Lightning, which audits need not wait for
@@ -109,8 +109,7 @@ class Trained:
             known = access, self.shadows, self.split, self.dataset, self.batch_size
             brought["shadows"] = knowledge.known_shadows(*known)
         model = self.model
-        samples = model.outputs if issubclass(access, PartialBlackBox) else model.released
-        return model.victim.view(access, samples, model.codes, self.batch_size, **brought)
+        return model.victim.view(access, *model.bank_for(access), self.batch_size, **brought)
 
     def filed_under(self, access: type[View]) -> dict[str, Any]:
         """The model, and the content of what its attacker brings along."""

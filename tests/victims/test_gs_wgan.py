@@ -150,4 +150,4 @@ def test_batches_are_counted_though_only_generator_steps_are_private(
     victim, _ = make(config, "victim.steps=8", "victim.n_critic=2", "victim.parts=3")
     (tmp_path / SPENT).write_text(json.dumps({"private_steps": 4}))
     recipe = Recipe(open_request(config()).victim, np.arange(24), 0, "victim")
-    assert Model(recipe, victim, 0, {}, tmp_path, tmp_path).steps == 8
+    assert Model(recipe, victim, 0, {}, tmp_path, lambda: tmp_path).steps == 8

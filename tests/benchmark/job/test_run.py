@@ -215,6 +215,20 @@ def test_machine_but_for_its_precision_and_logger_enter_no_key(
         assert entries(first, kind) == entries(other, kind) != set()
 
 
+def test_a_reference_model_draws_samples_where_an_attack_compares_them_only(
+    config: Config,
+) -> None:
+    fast = ("quality=none", "blind=none", "distance=l2")
+    alone = config("attack=[discriminator]", *fast)
+    first = run.run(alone)
+    assert len(entries(alone, "victim")) == 2
+    assert len(entries(alone, "bank")) == 1  # the victim's, in which copies are looked for
+    both = run.run(config("attack=[discriminator,closest_record]", *fast))
+    assert len(entries(alone, "bank")) == 2
+    ours = both.scores[both.scores["attack"] == "discriminator"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, first.scores)
+
+
 def test_each_precision_of_training_has_models_and_a_result_of_its_own(config: Config) -> None:
     jobs = [
         config("attack=[discriminator]", "canaries=one_run", f"machine.precision={precision}")
