@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from benchmark.config import imports
 from benchmark.config.build import CONF, build
 from benchmark.config.cluster import requeue_when_told, task
 from benchmark.config.commandline import one_line, register_resolvers, run
@@ -91,8 +92,8 @@ def _job(config: DictConfig) -> None:
 
     def make() -> JobResult:
         print("not stored yet; bars show how long each training and attack takes", flush=True)
-        from benchmark.job.run import run  # torch takes seconds; a stored result needs none of it
-
+        with imports.kept_for_good():  # torch takes seconds; a stored result needs none of it
+            from benchmark.job.run import run
         return run(config)
 
     number, tasks = task()

@@ -26,6 +26,7 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
+from benchmark.config import imports
 from benchmark.config.cluster import task
 from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
@@ -61,7 +62,11 @@ def side_by_side(job: Prepared) -> None:
     threads = max(1, every // count)
     context, given = multiprocessing.get_context("spawn"), job.request.settings
     processes = [
-        context.Process(target=_work, args=(given, number, count, threads), daemon=True)
+        context.Process(
+            target=imports.call,  # which imports this file in the worker
+            args=(__name__, _work.__name__, given, number, count, threads),
+            daemon=True,
+        )
         for number in range(1, count)
     ]
     for process in processes:
