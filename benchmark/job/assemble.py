@@ -68,11 +68,16 @@ def result_of(
     )
 
 
+def judge_victim(job: Prepared, victim: Model) -> dict[str, float]:
+    """How good the victim's samples are, by name; from the store, or judged now."""
+    workshop, split = job.workshop(job.trial), job.trial.split
+    judge = job.request.quality.judge_samples
+    return judge(victim, workshop=workshop, split=split, seed=job.request.seed)
+
+
 def _judge_samples(job: Prepared, victim: Model) -> dict[str, float]:
     """How good the victim's samples are, and what it took to make it."""
-    found = job.request.quality.judge_samples(
-        victim, workshop=job.workshop(job.trial), split=job.trial.split, seed=job.request.seed
-    )
+    found = judge_victim(job, victim)
     seconds = read_meta(victim.folder)["seconds"]
     return found | {
         "parameters": victim.parameters,

@@ -30,6 +30,7 @@ from benchmark.config import imports
 from benchmark.config.cluster import task
 from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
+from benchmark.job.assemble import judge_victim
 from benchmark.job.attack import incomparable, is_granted, scores_under, target_of
 from benchmark.job.prepare import Prepared, load_distances, read_and_draw
 from benchmark.job.request import open_request
@@ -129,6 +130,7 @@ def do_what_is_free(job: Prepared, first: int) -> None:
                             strip_of_attack(hasty, attacker, target)
             if recipe is job.trial.recipe:
                 model.draw_bank()  # the job looks at its samples, whatever the attacks do
+                judge_victim(hasty, model)
 
 
 # --- in a worker ----------------------------------------------------------------------------------

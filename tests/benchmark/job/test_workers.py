@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import composed
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig
 
@@ -43,6 +46,20 @@ def test_what_another_process_makes_is_left_to_it(config: Config) -> None:
     do_what_is_free(job, first=1)
     assert trained(job) == [True, True, True]
     assert len(list(job.store.find("scores"))) == 6
+
+
+def test_workers_judge_the_victim_s_samples_once(done: Path, tmp_path: Path) -> None:
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    (earlier,) = (json.loads((folder / "quality.json").read_text()) for folder in judged(tmp_path))
+    shutil.rmtree(tmp_path / "store" / "quality")
+    for first in (1, 0):
+        do_what_is_free(prepare(open_request(composed(tmp_path))), first=first)
+    (now,) = (json.loads((folder / "quality.json").read_text()) for folder in judged(tmp_path))
+    assert now == pytest.approx(earlier, rel=1e-4)
+
+
+def judged(place: Path) -> list[Path]:
+    return [folder for folder, _ in Store(place / "store").find("quality")]
 
 
 def test_how_many_pay(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
