@@ -171,21 +171,19 @@ class LPIPS(Distance):
             )
 
     def targets(self, x: Tensor) -> Targets:
-        """Sums of the squares of the features (n,), and the features times the heads' roots."""
-        features = self.model(self._prepared(x))
-        squares = torch.stack([a.square().sum(1).mean((1, 2)) for a in features]).sum(0)
-        pairs = zip(features, self.model.roots, strict=True)
-        return Targets((squares, *(a * root for a, root in pairs)))
+        """The features of the queries."""
+        return Targets(tuple(self._features_of(x)))
 
     def __call__(self, targets: Targets, x_hat: Tensor, z: Tensor | None = None) -> Tensor:
         """Distances (n,)."""
-        squares, *features = targets.tensors
-        return squares + self.model.compare(features, self._prepared(x_hat))
+        pairs = zip(targets.tensors, self._features_of(x_hat), strict=True)
+        layers = [(a - b).square().sum(1).mean((1, 2)) for a, b in pairs]
+        return torch.stack(layers).sum(0)
 
-    def _prepared(self, x: Tensor) -> Tensor:
+    def _features_of(self, x: Tensor) -> list[Tensor]:
         self.refuse(tuple(x.shape[1:]))
         self.model.to(x.device)
-        return classifier_input(x, self.min_side)
+        return self.model(classifier_input(x, self.min_side))
 
 
 class L2LPIPS(Distance):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,8 +62,6 @@ class Features(nn.Module):
         heads = torch.load(path, map_location="cpu", weights_only=True)
         roots = [heads[f"lin{i}.model.1.weight"].clamp(min=0).sqrt() for i in range(5)]
         self.roots = nn.ParameterList(roots)
-        pairs = [torch.stack([torch.ones_like(r), r.square()], 4).flatten(0, 3) for r in roots]
-        self.weights = nn.ParameterList(pairs)  # (channels, 2): of a plain sum, of a weighted one
         self.matrices: dict[tuple[nn.Conv2d, torch.Size, torch.device], Tensor] = {}
         self.black: dict[tuple[torch.Size, torch.device], Tensor] = {}
 
@@ -74,20 +71,6 @@ class Features(nn.Module):
             map / (map.square().sum(1, keepdim=True).sqrt() + 1e-10) * root
             for map, root in zip(self.compute_maps(x), self.roots, strict=True)
         ]
-
-    def compare(self, others: Sequence[Tensor], x: Tensor) -> Tensor:
-        """LPIPS (n,) of images (n, 1 or 3, h, w) but for what their targets add: |a - b|^2 - |a|^2.
-
-        others: a * root, where a are the targets' features, as `forward` gives them. Features b of
-        the images are never formed: sums over the channels of their maps, and over products with
-        the others, will do. They take less than half of the memory's traffic.
-        """
-        layers = []
-        for map, other, weights in zip(self.compute_maps(x), others, self.weights, strict=True):
-            square, weighted = (map.square().movedim(1, 3) @ weights).unbind(3)
-            length = square.sqrt() + 1e-10
-            layers.append(((weighted / length - 2 * (map * other).sum(1)) / length).mean((1, 2)))
-        return torch.stack(layers).sum(0)
 
     def compute_maps(self, x: Tensor) -> list[Tensor]:
         """The classifier's five feature maps (n, channels, h, w) as they are."""

@@ -96,13 +96,13 @@ def test_the_combination_is_the_weighted_sum(weights: tuple[float, float, float]
 
 def test_the_query_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     distance, seen = LPIPS("alex"), []
-    compute = distance.model.compute_maps
+    forward = distance.model.forward
 
     def counted(x: Tensor) -> list[Tensor]:
         seen.append(len(x))
-        return compute(x)
+        return forward(x)
 
-    monkeypatch.setattr(distance.model, "compute_maps", counted)
+    monkeypatch.setattr(distance.model, "forward", counted)
     targets = distance.targets(X)
     for _ in range(3):
         distance(targets, Y)
