@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from benchmark.measures.numbers import count_of, format_duration, format_number, format_percent
 from benchmark.measures.pairs import LEVEL
@@ -108,10 +109,11 @@ def _with_interval(row: dict[Any, Any], column: str, text: Any) -> str:
 
 
 def diagram(standings: pd.DataFrame, pairs: pd.DataFrame) -> Figure | None:
-    """Mean ranks on a line, 1 = best; bars join entries of which none is surely better.
+    """Mean ranks on a line, 1 = best; a bar's dots are entries of which none is surely better.
 
-    None where fewer than two entries have a rank. Which entries differ is said by the paired test
-    of `ranking`, not by the ranks (deviation from Demšar, JMLR 2006).
+    A bar without a dot passes by: an entry between two others may differ from both. None where
+    fewer than two entries have a rank. Which entries differ is said by the paired test of
+    `ranking`, not by the ranks (deviation from Demšar, JMLR 2006).
     """
     import scikit_posthocs  # loads seaborn: seconds, for this alone
 
@@ -136,10 +138,16 @@ def diagram(standings: pd.DataFrame, pairs: pd.DataFrame) -> Figure | None:
             label_fmt_right="{rank:.1f}  {label}",
             label_props={"fontsize": 8},
             color_palette=[figures.INK] * len(names),
-            crossbar_props={"color": figures.MEMBER, "linewidth": 3},
+            crossbar_props={
+                "color": figures.MEMBER,
+                "linewidth": 2,
+                "marker": "o",
+                "markersize": 6,
+            },
             marker_props={"s": 14},
             elbow_props={"linewidth": 0.8},
         )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for line in axes.lines:  # the package draws a bar's points in the order of a set of texts
             x, y = map(np.asarray, line.get_data())
             if (y == y[0]).all():

@@ -101,6 +101,15 @@ def test_a_diagram_is_drawn_alike_by_every_process() -> None:
     assert list(bar) == sorted(bar)
 
 
+def test_a_bar_that_passes_by_an_entry_has_no_dot_there() -> None:
+    standings = pd.DataFrame({"attack": [*"abc"], "calibrated": "none", "mean_rank": [1.4, 2, 2.6]})
+    differ = {"calibrated_a": "none", "attack_b": "b", "calibrated_b": "none", "p_holm": 0.001}
+    drawn = diagram(standings, pd.DataFrame([differ | {"attack_a": name} for name in "ac"]))
+    assert drawn is not None
+    (bar,) = [line for line in drawn.axes[0].lines if line.get_marker() == "o"]
+    assert list(np.asarray(bar.get_xdata())) == [1.4, 2.6]
+
+
 def test_own_words_are_compared_with_the_sweep_s_own(words: list[str]) -> None:
     own = [*words, "victim=vae", "seed=0"]
     theirs, mine = ranked_studies([*own, "attack=[encoder]"])
