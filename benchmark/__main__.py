@@ -117,12 +117,12 @@ def command() -> None:
     """Run what the command line asks for; a sweep that has parts runs them one after the other."""
     flags = [word for word in sys.argv[1:] if word.startswith("-")]
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
-    lines = [words]
-    if any(word.lstrip("+").startswith("sweep=") for word in words) and set(flags) <= MANY:
+    lines, plain = [words], set(flags) <= MANY
+    if any(word.lstrip("+").startswith("sweep=") for word in words) and plain:
         with suppress(Exception):  # what is wrong with a command line, Hydra says itself
             lines = [part.words for part in compose.parts_of_sweep(words)]
-    if lines == [words]:  # as it was written: an option's value must stay behind it
-        sys.exit(_exit_code(sys.argv[1:]))
+    if lines == [words]:  # else as it was written: an option's value must stay behind it
+        sys.exit(_exit_code([*words, *flags] if plain else sys.argv[1:]))
     _plan(words)
     apart = [_in_own_folder(line, number) for number, line in enumerate(lines, 1)]
     sys.exit(max((_exit_code([*line, *flags]) for line in apart), default=0))

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 def main(words: Sequence[str] | None = None) -> int:
     """Write the report of a sweep's command line; gives the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    asked = _parser().parse_args(words)
+    asked = _parser().parse_intermixed_args(words)
     try:
         check_places(asked.archive, asked.archive_models)
         out = home(asked.out or Path("results", *(["ranking"] if asked.ranking else [])))

@@ -17,6 +17,7 @@ from benchmark.audit.__main__ import main as audit
 from benchmark.config.build import check, check_values, choices
 from benchmark.job import run
 from benchmark.job.request import open_request
+from benchmark.report.__main__ import main as report
 from victims.errors import UserError
 
 
@@ -47,6 +48,22 @@ def test_a_mistake_is_one_line(
     lines = capfd.readouterr().err.splitlines()
     assert len([line for line in lines if line.startswith("error: ")]) == len(lines) == 1
     assert expected in lines[0]
+
+
+def test_words_may_stand_on_both_sides_of_a_flag(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """argparse takes the words of one side for all there are."""
+    seen: list[list[str]] = []
+    monkeypatch.setattr(program, "run", lambda main: seen.append(sys.argv[1:]))
+    for words in (["seed=0", "-m", "victim=vae"], ["seed=0", "--cfg", "job", "victim=vae"]):
+        monkeypatch.setattr("sys.argv", ["benchmark", *words])
+        with pytest.raises(SystemExit):
+            program.command()
+    assert seen[0] == ["seed=0", "victim=vae", "-m"]
+    assert seen[1] == ["seed=0", "--cfg", "job", "victim=vae"]
+    assert report(["+sweep=nowhere", "--out", "x", "machine.store=y"]) == 2
+    assert capsys.readouterr().err.startswith("error: sweep=nowhere: there is no such choice")
 
 
 OWN = """
