@@ -20,6 +20,7 @@ OF_USERS = {"type(error)", "type(source)", "type(found)", "type(drawn)", "type(o
 ELSEWHERE = {
     "benchmark.job.assemble": "titles and families call a model by its class",
     "benchmark.job.request": "who writes an attack reads the name of its class",
+    "benchmark.job.workers": "the function that a new process calls",
     "benchmark.store.keys": "a value that is no JSON",
     "victims.access": "makes the word from the class",
     "victims.given.pipelines": "the class of the user's network",

@@ -86,7 +86,7 @@ def test_references_are_trained_like_the_victim_unless_said_otherwise(config: Co
             ["calibration=[difference]", "split.reference=4"],
             ["reference model 1 of 1: victim.batch_size=8", "4 training records"],
         ),
-        (["canaries=gradient", "victim=gs_wgan"], ["canaries.kind=gradient", "GSWGAN"]),
+        (["canaries=gradient", "victim=gs_wgan"], ["canaries.kind=gradient", "this victim"]),
         (["canaries=gradient", "dp=off"], ["canaries.kind=gradient", "without dp=on"]),
         (["canaries=one_run", "dp.delta=0.04"], ["victim with canaries: dp.delta=0.04"]),
         (
