@@ -133,12 +133,12 @@ JOB = ("calibration=[quantile]", "quality=none", "blind=none", "distance=l2")
 
 def test_a_job_with_it_trains_no_reference_model(tmp_path: Path) -> None:
     attacks = "attack=[discriminator,monte_carlo_values]"
-    config = composed(tmp_path, *JOB, attacks, "calibration.quantile.alpha=0.2")
+    config = composed(tmp_path, *JOB, attacks)
     result = run.run(config)
     assert len([*Store(config.machine.store).find("victim")]) == 1
     rows = result.rows.set_index(["attack", "calibrated"])
     assert rows.loc[("discriminator", "quantile"), "status"] == "ok"
-    said = r"of 12 other strangers \d+\.\d% \[.*\] lie above their quantile, 20\.0% asked for"
+    said = r"of 12 other strangers \d+\.\d% \[.*\] lie above their quantile, 10\.0% asked for"
     assert re.fullmatch(said, rows.loc[("discriminator", "quantile"), "warnings"])
     alone = rows.loc[("monte_carlo_values", "quantile")]
     assert alone["status"] == "it knows the attacker's own records already"
@@ -150,7 +150,10 @@ def test_a_job_with_it_trains_no_reference_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], r"^calibration\.quantile\.alpha=0\.05 needs 40 records .* split\.reference=24"),
+        (
+            ["calibration.quantile.alpha=0.05"],
+            r"^calibration\.quantile\.alpha=0\.05 needs 40 records .* split\.reference=24",
+        ),
         (["calibration.quantile.alpha=0.6"], r"^calibration\.quantile\.alpha=0\.6: "),
         (["data=randhie", "victim=wgan_gp_table"], "^calibration=quantile describes images"),
     ],
