@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ from benchmark.job.prepare import Prepared
 from benchmark.measures.result import Strip
 from benchmark.models import memory
 from benchmark.scores.target import Attacker, Trained, drop_if_edited, filed_under, scores_of
+from benchmark.store.entries import Busy
 
 SHOWN = 8
 """Members, and as many non-members, in a strip of reconstructions."""
@@ -44,23 +47,21 @@ def scores_with_strip(
 ) -> tuple[np.ndarray, float]:
     """Scores of the job's queries under its victim, and their seconds, as `scores_of` gives them.
 
-    What the attack reconstructs on its way is not searched for again: it becomes the strip.
+    What the attack reconstructs on its way is not searched for again: it becomes the strip, which
+    is kept before the scores are. So a job that is killed has both, or makes both anew.
     """
-    attack = copy.copy(attacker.attack)
-    seen: list[tuple[Tensor, Found]] = []
+    attack, calls = copy.copy(attacker.attack), count()
 
     def reconstruct(view: Any, queries: Tensor) -> Found:
         found = cast(Reconstructs, attacker.attack).reconstruct(view, queries)
-        if not seen:
-            seen.append((queries, found))
+        if not next(calls):
+            with suppress(Busy):
+                strip_of_attack(job, attacker, target, partial(_find_among, queries, found))
         return found
 
     vars(attack)["reconstruct"] = reconstruct  # for `score`, which asks itself
     watched = dataclasses.replace(attacker, attack=attack)
-    scored = scores_of(watched, target, job.trial.queries, job.store)
-    for queries, found in seen:
-        strip_of_attack(job, attacker, target, partial(_find_among, queries, found))
-    return scored
+    return scores_of(watched, target, job.trial.queries, job.store)
 
 
 def _find_among(known: Tensor, found: Found, queries: Tensor) -> Found | None:

@@ -125,8 +125,7 @@ def do_what_is_free(job: Prepared, first: int) -> None:
                 if is_granted(access, model, trial):
                     with suppress(Busy, Unsuited, NoAccess):
                         scores_under(hasty, trial, attacker, target)
-                    if recipe is job.trial.recipe and has_strip(job, attacker):
-                        with suppress(Busy, Unsuited, NoAccess):
+                        if recipe is job.trial.recipe and has_strip(job, attacker):
                             strip_of_attack(hasty, attacker, target)
             if recipe is job.trial.recipe:
                 model.draw_bank()  # the job looks at its samples, whatever the attacks do

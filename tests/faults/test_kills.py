@@ -19,7 +19,7 @@ import torch
 from faults.conftest import Contents, child, contents, die, small
 from omegaconf import DictConfig
 
-from benchmark.job import record, run
+from benchmark.job import attack, record, run, strips
 from benchmark.job.filing import Filing
 from benchmark.scores import scoring
 from benchmark.show import output
@@ -63,7 +63,8 @@ MOMENTS = {
     "before an attack": (scoring, "_score_block", 1, False),
     "in the midst of an attack": (scoring, "_keep_scores", 2, True),
     "before scores are published": (entries.os, "rename", 4, False),
-    "while the result is put together": (run, "result_of", 1, False),
+    "when a strip is kept": (strips, "strip_of_attack", 1, True),
+    "when scores with a strip are kept": (attack, "scores_with_strip", 1, True),
 }
 
 
