@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,13 +115,23 @@ class Table:
         for variant, quantile in self.quantiles.items() if raw.compared else ():
             status = raw.unasked or row["status"]
             own = {"calibrated": variant, "status": status, "seconds": raw.stranger_seconds}
-            if raw.victim is None or raw.strangers is None or self.strangers is None:
+            if raw.victim is None or raw.strangers is None:
                 yield row | own, None, queries
                 continue
-            known = Strangers(raw.strangers, _features_of(self.strangers))
-            judged = quantile.judge(raw.victim, _features_of(queries), known)
+            known = Strangers(raw.strangers, self._features_of_strangers)
+            features = self._features if raw.places is None else self._features[raw.places]
+            judged = quantile.judge(raw.victim, features, known)
             said = _false_alarms_in_words(judged, quantile.alpha)
             yield row | own | {"warnings": said}, judged.scores, queries
+
+    @cached_property
+    def _features(self) -> np.ndarray:
+        return _features_of(self.queries)
+
+    @cached_property
+    def _features_of_strangers(self) -> np.ndarray:
+        assert self.strangers is not None, "scores of strangers come with their records"
+        return _features_of(self.strangers)
 
     def _rows_of_ensembles(self, raws: Mapping[str, Raw]) -> Iterator[Scored]:
         """Each ensemble's row without numbers and its scores, from all attacks that have both."""
