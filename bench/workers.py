@@ -1,6 +1,6 @@
 """A job's time with several workers over that with one: the default job, and eight references.
 
-    python bench/workers.py [--steps 300] [--repeats 1] [key=value ...]
+    python bench/workers.py [--steps 200] [--repeats 1] [key=value ...]
 
 Both train with the same threads in all. Each run starts from an empty store; they take turns, so
 that a busy machine disturbs both alike, but only an idle one shows what workers gain. The job with
@@ -22,16 +22,16 @@ from goals import note
 
 JOBS: dict[str, tuple[list[str], float]] = {
     "default job": ([], 0.65),
-    "eight models on halves": (["reference=halves", "reference.count=8", "split.queries=64"], 0.58),
+    "eight models on halves": (["reference=halves", "reference.count=8", "split.queries=16"], 0.58),
 }
 LARGEST = 1.1
-"""GiB of a worker at most."""
+"""GiB of a worker at most; of what processes share, such as libraries, it is charged its part."""
 
 
 def main() -> None:
     """A line for each job, and one for the memory of a process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300, help="a model of the job with references")
+    parser.add_argument("--steps", type=int, default=200, help="a model of the job with references")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("settings", nargs="*")
     wanted = parser.parse_args()
@@ -69,14 +69,14 @@ def run(workers: int, *words: str) -> tuple[float, float]:
 
 
 def _watch(process: subprocess.Popen[bytes], peaks: list[float]) -> None:
-    """Note the peak memory (GiB) of the workers that a process has started; Linux only."""
+    """Note the memory (GiB) of the workers that a process has started, every half second; Linux."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while process.poll() is None:
         time.sleep(0.5)
         try:
             for child in children.read_text().split():
-                lines = Path(f"/proc/{child}/status").read_text().splitlines()
-                peaks += [int(x.split()[1]) / 2**20 for x in lines if x.startswith("VmHWM")]
+                lines = Path(f"/proc/{child}/smaps_rollup").read_text().splitlines()
+                peaks += [int(x.split()[1]) / 2**20 for x in lines if x.startswith("Pss:")]
         except OSError:
             continue
 

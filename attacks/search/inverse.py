@@ -41,9 +41,9 @@ def predicted_codes(view: PartialBlackBox, queries: Tensor) -> np.ndarray:
     samples, queries = samples - centre, queries - centre
     between = squared_distances(samples, samples)[0]
     width = WIDTH * between.median().clamp(min=torch.finfo(between.dtype).tiny)
-    kernel = (-between / width).exp_()
+    kernel = between.neg_().div_(width).exp_()  # in place: half a GiB otherwise
     kernel.diagonal().add_(RIDGE)
-    weights = torch.cholesky_solve(codes, torch.linalg.cholesky(kernel))
+    weights = torch.cholesky_solve(codes, torch.linalg.cholesky(kernel, out=kernel))
     found = (-squared_distances(queries, samples)[0] / width).exp_() @ weights
     length = torch.linalg.vector_norm(found, dim=1, keepdim=True)
     usual = codes.square().sum(1).mean().sqrt()

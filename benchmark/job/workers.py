@@ -1,7 +1,7 @@
 """A job's models made at the same time: several processes take what nobody else has begun.
 
-    this process ──┬─ starts the others ─ train and attack what is free ─ waits ─ goes on as one
-    worker 1, 2, … └─ open the same config ─ train and attack what is free ─ end
+    this process ──┬─ starts the others ─ train, then attack what is free ─ waits ─ goes on as one
+    worker 1, 2, … └─ open the same config ─ train, then attack what is free ─ end
 
 The locks of the store decide who makes what. A worker writes nothing but its entries. In a SLURM
 job of several tasks the first one is the job, and the others are the workers, on any node.
@@ -32,10 +32,10 @@ from benchmark.config.commandline import one_line, register_resolvers
 from benchmark.config.machine import SHOW_BAR, Machine
 from benchmark.job.assemble import judge_victim
 from benchmark.job.attack import incomparable, is_granted, scores_under, target_of
-from benchmark.job.prepare import Prepared, load_distances, read_and_draw
+from benchmark.job.prepare import Prepared, Trial, load_distances, read_and_draw
 from benchmark.job.request import open_request
 from benchmark.job.strips import has_strip, strip_of_attack
-from benchmark.models.recipe import obtain_model
+from benchmark.models.recipe import Model, obtain_model
 from benchmark.scores import knowledge
 from benchmark.store.entries import Busy, Store
 from victims.errors import NoAccess, Unsuited
@@ -104,32 +104,42 @@ def _memory() -> float:
 
 
 def do_what_is_free(job: Prepared, first: int) -> None:
-    """Train each model that nobody else trains, and attack it; those that are there likewise.
+    """Train each model that nobody else trains; then make each score that nobody else makes.
 
+    All trainings come first: attacks take less time each, so that they end more evenly.
     first: number of the model to begin with, so that workers do not meet.
     """
     hasty = dataclasses.replace(job, store=Store(job.store.root, waits=False))
     trials = [job.trial, *([job.canaries] if job.canaries else [])]
     made = [(trial.recipe, trial) for trial in trials]
     made += [(recipe, job.trial) for recipe in job.references]
-    for recipe, trial in [*made[first:], *made[:first]]:
+    made = [*made[first:], *made[:first]]
+    for recipe, trial in made:
         with suppress(Busy):
-            model = obtain_model(recipe, hasty.workshop(trial))
-            target = target_of(hasty, trial, model, [])
-            is_reference = recipe is not trial.recipe
-            for attacker in job.request.attackers.values() if trial.is_attacked else ():
-                access = attacker.access
-                useless = not job.scores_references or incomparable(access, target)
-                if (is_reference and useless) or knowledge.has_shadows(access):
-                    continue
-                if is_granted(access, model, trial):
-                    with suppress(Busy, Unsuited, NoAccess):
-                        scores_under(hasty, trial, attacker, target)
-                        if recipe is job.trial.recipe and has_strip(job, attacker):
-                            strip_of_attack(hasty, attacker, target)
-            if recipe is job.trial.recipe:
-                model.draw_bank()  # the job looks at its samples, whatever the attacks do
-                judge_victim(hasty, model)
+            obtain_model(recipe, hasty.workshop(trial))
+    for recipe, trial in made:
+        with suppress(Busy):
+            _attack(hasty, trial, obtain_model(recipe, hasty.workshop(trial)))
+
+
+def _attack(hasty: Prepared, trial: Trial, model: Model) -> None:
+    """Make the scores of one model that nobody else makes; of the victim all that is shown."""
+    is_victim = model.recipe is hasty.trial.recipe
+    is_reference = model.recipe is not trial.recipe
+    target = target_of(hasty, trial, model, [])
+    for attacker in hasty.request.attackers.values() if trial.is_attacked else ():
+        access = attacker.access
+        useless = not hasty.scores_references or incomparable(access, target)
+        if (is_reference and useless) or knowledge.has_shadows(access):
+            continue
+        if is_granted(access, model, trial):
+            with suppress(Busy, Unsuited, NoAccess):
+                scores_under(hasty, trial, attacker, target)
+                if is_victim and has_strip(hasty, attacker):
+                    strip_of_attack(hasty, attacker, target)
+    if is_victim:
+        model.draw_bank()  # the job looks at its samples, whatever the attacks do
+        judge_victim(hasty, model)
 
 
 # --- in a worker ----------------------------------------------------------------------------------

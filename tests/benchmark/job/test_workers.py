@@ -48,6 +48,17 @@ def test_what_another_process_makes_is_left_to_it(config: Config) -> None:
     assert len(list(job.store.find("scores"))) == 6
 
 
+def test_all_models_are_trained_before_the_first_attack(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, then = prepare(open_request(config(*HALVES))), []
+    monkeypatch.setattr(
+        "benchmark.job.workers.scores_under", lambda *of: then.append(trained(of[0]))
+    )
+    do_what_is_free(job, first=2)
+    assert then == [[True] * 3] * 6  # two attacks on each of three models
+
+
 def test_workers_judge_the_victim_s_samples_once(done: Path, tmp_path: Path) -> None:
     shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     (earlier,) = (json.loads((folder / "quality.json").read_text()) for folder in judged(tmp_path))
