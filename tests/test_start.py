@@ -65,6 +65,7 @@ def test_a_way_of_waiting_that_a_user_chose_stays(own: dict[str, str]) -> None:
     assert started(shown, **own).stdout.splitlines()[0] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc hands memory back so eagerly")
 def test_memory_that_a_step_frees_serves_the_next_step() -> None:
     kept, usual = (

@@ -88,6 +88,7 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(ours * signs, theirs, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_principal_components_of_large_records_keep_as_much_as_can_be_kept() -> None:
     """There scikit-learn's own randomised search is used: other axes, nearly the same space."""
     released = digits(0, 200).numpy()

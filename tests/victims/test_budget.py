@@ -91,6 +91,7 @@ def test_settings_that_do_not_fit_the_records(config: Config) -> None:
 
 
 @quick
+@pytest.mark.slow
 @pytest.mark.parametrize("accountant", ["prv", "rdp"])
 def test_noise_is_found_for_a_promise_and_kept(
     config: Config, accountant: str, tmp_path: Path

@@ -128,6 +128,7 @@ def test_released_records_are_in_range(kind: str, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_learns_the_marginals(tmp_path: Path) -> None:
     p = torch.linspace(0.05, 0.95, 20)
     data = (torch.rand(500, 20, generator=torch.Generator().manual_seed(1)) < p).float()

@@ -49,6 +49,7 @@ def test_the_line_has_the_smallest_pinball_loss() -> None:
     assert found[1:] == ((held_out > 0).sum(), 30)
 
 
+@pytest.mark.slow
 def test_with_many_strangers_it_is_the_true_quantile() -> None:
     asked, places = drawn(1, 500)
     found = Quantile(0.1).judge(asked, places, Strangers(*drawn(0, 20_000)))

@@ -86,6 +86,7 @@ def test_a_second_run_computes_nothing(done: Path, monkeypatch: pytest.MonkeyPat
     pd.testing.assert_frame_equal(first.scores, second.scores)
 
 
+@pytest.mark.slow
 def test_copies_are_looked_for_by_what_the_config_says(
     done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def test_a_reference_model_draws_samples_where_an_attack_compares_them_only(
     pd.testing.assert_frame_equal(ours, first.scores)
 
 
+@pytest.mark.slow
 def test_each_precision_of_training_has_models_and_a_result_of_its_own(config: Config) -> None:
     jobs = [
         config("attack=[discriminator]", "canaries=one_run", f"machine.precision={precision}")

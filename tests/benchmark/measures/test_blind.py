@@ -43,6 +43,7 @@ def labels(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(np.arange(2 * n) < n)
 
 
+@pytest.mark.slow
 def test_false_alarms_are_as_rare_as_the_interval_says() -> None:
     alarms = 0
     for seed in range(80):

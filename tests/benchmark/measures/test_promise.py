@@ -130,6 +130,7 @@ def test_the_one_run_audit(config: Config, kind: str) -> None:
     assert f"{inside} of 16 inside" in console.export_text()
 
 
+@pytest.mark.slow
 def test_canaries_that_are_gradients_have_an_attacker_of_their_own(config: Config) -> None:
     """Loud noise shows nothing, hardly any shows nearly all; and the noise is told by the key."""
     words = "attack=[full_black_box]", "calibration=none", "distance=l2", *BARE, "canaries=gradient"

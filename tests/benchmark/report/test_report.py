@@ -297,6 +297,7 @@ def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) 
     assert "ε" not in study_table(other).numbers
 
 
+@pytest.mark.slow
 def test_a_study_of_several_command_lines_is_one_table(words: list[str]) -> None:
     study = {study.name: study for study in studies_of(["+sweep=reference", *words])}["privacy"]
     assert study.labels == ["victim", "data", "victim.steps", "dp.epsilon"]

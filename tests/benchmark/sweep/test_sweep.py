@@ -77,6 +77,7 @@ def test_what_one_part_of_a_sweep_sets_the_next_one_has_not() -> None:
     assert (first.machine.threads, second.machine.threads) == (3, None)
 
 
+@pytest.mark.slow
 def test_each_study_of_a_sweep_has_the_command_line_that_runs_it_alone() -> None:
     found = compose.parts_and_jobs(["+sweep=reference", "scale=smoke"])
     lines = {tuple(part.study): part.name for part, _ in found}
