@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, suppress
@@ -61,6 +62,16 @@ def pytest_collection_finish() -> None:
 def names(group: str) -> list[str]:
     """Every file of a config group: tests parametrised over it pick up new ones."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def started(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A new process that prints the modules it loaded in its last line."""
+    packages = "print(*sys.modules)"
+    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    return subprocess.run(
+        [sys.executable, "-c", f"import contextlib, sys\n{code}\n{packages}"],
+        env=clean | environment, capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
 
 
 PLACES = {"store": "of-each-test/store", "outputs": "of-each-test/outputs"}

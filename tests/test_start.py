@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from common import started
 
-HELP = """
-sys.argv[1:] = ["--help"]
+from benchmark import __main__ as program
+
+COMMAND = """
+sys.argv[1:] = {words}
 import benchmark.__main__
 with contextlib.suppress(SystemExit):
     benchmark.__main__.command()
@@ -23,30 +25,34 @@ def work():
 faults = [work() for _ in range(3)]
 print(min(b - a for a, b in zip(faults, faults[1:])))  # the system may have needed some pages back
 """
-STORED = "import benchmark.__main__, benchmark.job.record, benchmark.show.output"
 AUDIT = "import benchmark.audit.run, attacks.density, attacks.distances"
-PLOTS, TORCH = {"matplotlib", "jinja2"}, {"torch", "sklearn", "scipy"}
+PLOTS, TORCH = {"matplotlib", "jinja2"}, {"torch", "sklearn", "scipy.stats", "scipy.optimize"}
 TRAINING = {"pytorch_lightning", "torchvision", "torchmetrics", "diffusers", "lpips", "zuko"}
 
 
-def started(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A new process that prints the packages it loaded in its last line."""
-    packages = "print(*{name.partition('.')[0] for name in sys.modules})"
-    clean = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
-    return subprocess.run(
-        [sys.executable, "-c", f"import contextlib, sys\n{code}\n{packages}"],
-        env=clean | environment, capture_output=True, text=True, check=True, timeout=300,
-    )  # fmt: skip
+def loaded_by(*words: str) -> set[str]:
+    """Modules that `python -m benchmark` loads with these words."""
+    return set(started(COMMAND.format(words=[*words])).stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize(
-    ("code", "spared"),
-    [(HELP, {"pandas"} | TORCH | TRAINING | PLOTS), (STORED, TORCH | TRAINING | PLOTS)],
-)
-def test_what_needs_no_heavy_package_loads_none(code: str, spared: set[str]) -> None:
-    loaded = set(started(code).stdout.splitlines()[-1].split())
+def test_help_loads_no_heavy_package() -> None:
+    loaded = loaded_by("--help")
     assert "hydra" in loaded
-    assert not loaded & spared
+    assert not loaded & ({"pandas"} | TORCH | TRAINING | PLOTS)
+
+
+def test_a_stored_job_loads_no_heavy_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["scale=smoke", "attack=[discriminator]", "calibration=none", "logger=none"]
+    words += [f"machine.store={tmp_path}/store", f"machine.outputs={tmp_path}/outputs"]
+    monkeypatch.setattr("sys.argv", ["benchmark", *words])
+    with pytest.raises(SystemExit):
+        program.command()
+    loaded = loaded_by(*words)
+    assert "pandas" in loaded
+    assert not loaded & (TORCH | TRAINING | PLOTS)
+    assert len(list(tmp_path.glob("outputs/*/index.html"))) == 2
 
 
 def test_an_audit_loads_nothing_that_trains_and_its_idle_threads_sleep() -> None:

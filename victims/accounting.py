@@ -9,8 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import log_ndtr
+import scipy
 
 from victims.errors import UserError
 
@@ -74,13 +73,13 @@ def epsilon_unsampled(noise: float, steps: int, delta: float) -> float:
 
     def log_excess(epsilon: float) -> float:
         first, second = mu / 2 - epsilon / mu, -mu / 2 - epsilon / mu
-        a, b = float(log_ndtr(first)), epsilon + float(log_ndtr(second))
+        a, b = float(scipy.special.log_ndtr(first)), epsilon + float(scipy.special.log_ndtr(second))
         return a + math.log(max(-math.expm1(b - a), 1e-300)) - math.log(delta)
 
     if log_excess(0.0) <= 0:
         return 0.0
     high = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta))  # where first is below -sqrt(...)
-    return float(brentq(log_excess, 0.0, high, xtol=1e-12, rtol=1e-12))
+    return float(scipy.optimize.brentq(log_excess, 0.0, high, xtol=1e-12, rtol=1e-12))
 
 
 def rdp_epsilon(

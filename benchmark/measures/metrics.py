@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy  # whose packages load where they are used: a stored result is shown without them
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.special import expit, logit, stdtr, stdtrit
-from scipy.stats import mannwhitneyu, norm, rankdata
 
 from benchmark.measures.rates import clopper_pearson, counts_of, scores_of
 
@@ -43,7 +41,9 @@ def aurocs(scores: np.ndarray, labels: np.ndarray) -> list[float]:
     [0.75]
     """
     members = labels.sum(axis=1)
-    below = (rankdata(scores, axis=1) * labels).sum(axis=1) - members * (members + 1) / 2
+    below = (scipy.stats.rankdata(scores, axis=1) * labels).sum(axis=1) - members * (
+        members + 1
+    ) / 2
     return [float(area) for area in below / (members * (labels.shape[1] - members))]
 
 
@@ -73,8 +73,11 @@ def auroc_interval(
         return clopper_pearson(area * k, k, level)
     error, freedom = _delong_error(below, above)
     # Student's quantile by scipy.special: scipy.stats takes 50 times as long for it.
-    margin = stdtrit(freedom, (1 + level) / 2) * error / (area * (1 - area))
-    low, high = float(expit(logit(area) - margin)), float(expit(logit(area) + margin))
+    margin = scipy.special.stdtrit(freedom, (1 + level) / 2) * error / (area * (1 - area))
+    low, high = (
+        float(scipy.special.expit(scipy.special.logit(area) - margin)),
+        float(scipy.special.expit(scipy.special.logit(area) + margin)),
+    )
     if (low > 0.5 or high < 0.5) and _is_guessing(x, y, 1 - level):
         return min(low, 0.5), max(high, 0.5)
     return low, high
@@ -93,7 +96,7 @@ def score_interval(
     >>> round(low, 3), high
     (0.873, 1.0)
     """
-    z, m, n = norm.ppf((1 + level) / 2), members, non_members
+    z, m, n = scipy.stats.norm.ppf((1 + level) / 2), members, non_members
     others = (m + n) / 2 - 1
 
     def beyond(a: float) -> float:
@@ -101,8 +104,8 @@ def score_interval(
         return float(abs(area - a) - z * np.sqrt(spread))
 
     near = 1 - 1e-9  # of a perfect AUROC the search would end where it begins
-    low = 0.0 if area <= 0 else brentq(beyond, 0.0, area * near)
-    high = 1.0 if area >= 1 else brentq(beyond, 1 - (1 - area) * near, 1.0)
+    low = 0.0 if area <= 0 else scipy.optimize.brentq(beyond, 0.0, area * near)
+    high = 1.0 if area >= 1 else scipy.optimize.brentq(beyond, 1 - (1 - area) * near, 1.0)
     return float(low), float(high)
 
 
@@ -120,7 +123,7 @@ def _is_guessing(x: np.ndarray, y: np.ndarray, risk: float) -> bool:
     ties = np.unique(scores, return_counts=True)[1]
     if ties.max() < MANY_TIES * len(scores) or auroc_p_value(x, y) < risk**3:
         return False
-    ranks, fewer = rankdata(scores), min(len(x), len(y))
+    ranks, fewer = scipy.stats.rankdata(scores), min(len(x), len(y))
     expected = fewer * (len(scores) + 1) / 2
     group = ranks[: len(x)] if len(x) == fewer else ranks[len(x) :]
     rng, draws = np.random.default_rng(0), int(np.ceil(20 / risk))
@@ -162,7 +165,7 @@ def auroc_p_value(
     x, y = scores_of(members, non_members)
     if _is_constant(np.concatenate([x, y])):
         return 1.0
-    return float(mannwhitneyu(x, y, alternative=alternative).pvalue)
+    return float(scipy.stats.mannwhitneyu(x, y, alternative=alternative).pvalue)
 
 
 def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.95) -> Difference:
@@ -188,9 +191,11 @@ def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.
         p_value = min(1.0, 2.0 ** (1 - k)) if difference else 1.0
         return Difference(difference, low_a - high_b, high_a - low_b, p_value)
     error, freedom = _delong_error(below, above)
-    margin = float(stdtrit(freedom, (1 + level) / 2)) * error
+    margin = float(scipy.special.stdtrit(freedom, (1 + level) / 2)) * error
     low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
-    return Difference(difference, low, high, float(2 * stdtr(freedom, -abs(difference) / error)))
+    return Difference(
+        difference, low, high, float(2 * scipy.special.stdtr(freedom, -abs(difference) / error))
+    )
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:

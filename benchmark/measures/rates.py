@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # whose packages load where they are used: a stored result is shown without them
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.special import betainc, betaincc, betaincinv, ndtr, ndtri
-from scipy.stats import beta, nhypergeom
 
 FPR_COLUMNS = {"tpr_at_10": 0.1, "tpr_at_1": 0.01, "tpr_at_0p1": 0.001}
 """Column of the table of attacks -> false positive rate at which it has the true positive rate."""
@@ -72,8 +70,8 @@ def tpr_interval(
     if allowed == len(y):
         return 1.0, 1.0
     limit, tail = _score_limit(y, allowed), (1 - level) / 2
-    rates = betaincinv(allowed + 1, len(y) - allowed, (1 + POINTS) / 2)
-    shift = _slope_of_curve(x, y, allowed) * (ndtri(rates) - ndtri(fpr))
+    rates = scipy.special.betaincinv(allowed + 1, len(y) - allowed, (1 + POINTS) / 2)
+    shift = _slope_of_curve(x, y, allowed) * (scipy.special.ndtri(rates) - scipy.special.ndtri(fpr))
     above, not_below = int((x > limit).sum()), int((x >= limit).sum())
 
     def mean(chances: np.ndarray) -> float:
@@ -81,13 +79,31 @@ def tpr_interval(
 
     # Binomial tails as incomplete beta functions: scipy.stats takes 25 times as long for them.
     def chance_of_more(z: float) -> float:
-        return mean(betainc(above, len(x) - above + 1, ndtr(z + shift))) - tail
+        return (
+            mean(scipy.special.betainc(above, len(x) - above + 1, scipy.special.ndtr(z + shift)))
+            - tail
+        )
 
     def chance_of_fewer(z: float) -> float:
-        return mean(betaincc(not_below + 1, len(x) - not_below, ndtr(z + shift))) - tail
+        return (
+            mean(
+                scipy.special.betaincc(
+                    not_below + 1, len(x) - not_below, scipy.special.ndtr(z + shift)
+                )
+            )
+            - tail
+        )
 
-    low = ndtr(brentq(chance_of_more, -DEVIATES, DEVIATES)) if above else 0.0
-    high = ndtr(brentq(chance_of_fewer, -DEVIATES, DEVIATES)) if not_below < len(x) else 1.0
+    low = (
+        scipy.special.ndtr(scipy.optimize.brentq(chance_of_more, -DEVIATES, DEVIATES))
+        if above
+        else 0.0
+    )
+    high = (
+        scipy.special.ndtr(scipy.optimize.brentq(chance_of_fewer, -DEVIATES, DEVIATES))
+        if not_below < len(x)
+        else 1.0
+    )
     return float(low), float(high)
 
 
@@ -107,7 +123,7 @@ def found_p_value(members: ArrayLike, non_members: ArrayLike, fpr: float) -> flo
     found = int((x > _score_limit(y, allowed)).sum())
     if (allowed < 1 and fpr > 0) or allowed == len(y) or found == 0:
         return 1.0
-    return float(nhypergeom.sf(found - 1, len(x) + len(y), len(x), allowed + 1))
+    return float(scipy.stats.nhypergeom.sf(found - 1, len(x) + len(y), len(x), allowed + 1))
 
 
 def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -118,8 +134,12 @@ def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple
     (0.0, 0.308)
     """
     tail = (1 - level) / 2
-    low = 0.0 if successes <= 0 else beta.ppf(tail, successes, trials - successes + 1)
-    high = 1.0 if successes >= trials else beta.ppf(1 - tail, successes + 1, trials - successes)
+    low = 0.0 if successes <= 0 else scipy.stats.beta.ppf(tail, successes, trials - successes + 1)
+    high = (
+        1.0
+        if successes >= trials
+        else scipy.stats.beta.ppf(1 - tail, successes + 1, trials - successes)
+    )
     return float(low), float(high)
 
 
@@ -143,10 +163,10 @@ def _allowed_alarms(y: np.ndarray, fpr: float) -> int:
 
 def _slope_of_curve(x: np.ndarray, y: np.ndarray, allowed: int) -> float:
     """Slope of the ROC curve in normal deviates where the threshold may lie, at least 1."""
-    rates = betaincinv(allowed + 1, len(y) - allowed, [0.025, 0.975])
+    rates = scipy.special.betaincinv(allowed + 1, len(y) - allowed, [0.025, 0.975])
     found = (x > np.quantile(y, 1 - rates)[:, None]).sum(1)
-    low, high = ndtri((found + 0.5) / (len(x) + 1))
-    return max(1.0, float((high - low) / np.diff(ndtri(rates))[0]))
+    low, high = scipy.special.ndtri((found + 0.5) / (len(x) + 1))
+    return max(1.0, float((high - low) / np.diff(scipy.special.ndtri(rates))[0]))
 
 
 def _score_limit(y: np.ndarray, allowed: int) -> float:

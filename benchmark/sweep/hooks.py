@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from benchmark.store.entries import Store
-from benchmark.sweep import summary
-from benchmark.sweep.compose import Job, jobs_of_config
 from victims.errors import UserError
+
+if TYPE_CHECKING:  # what a sweep needs takes a second, and a single job is told nothing here
+    from benchmark.sweep.compose import Job
 
 
 class Hooks(Callback):
@@ -25,7 +25,9 @@ class Hooks(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the plan; with plan=true, stop, with code 1 if a job cannot run."""
+        from benchmark.store.entries import Store
         from benchmark.sweep import plan
+        from benchmark.sweep.compose import jobs_of_config
 
         try:
             self.jobs = jobs_of_config(config)
@@ -38,6 +40,7 @@ class Hooks(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print what became of the jobs."""
+        from benchmark.sweep import summary
 
         if not summary.print_summary(self.jobs):
             sys.exit(1)
