@@ -34,6 +34,9 @@ COPIES = ["measure", "members", "held_out", "difference", "low", "high", "p_valu
 compared by. Tables of before there was a choice lack these two: theirs are EXACT, NEAR, and the
 values."""
 
+SHARES = "DCR share", "authenticity", "NNDR"
+"""Measures between 0 and 1, of which no difference is larger."""
+
 COUNTED = {"exact copies": EXACT, "near copies": NEAR}
 """Measure that counts records -> the largest calibrated distance of a copy, by default."""
 
@@ -132,7 +135,8 @@ def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
     spread = np.sqrt((GROUPS - 1) / GROUPS * ((left_out - left_out.mean(0)) ** 2).sum(0))
     margin = student.ppf((1 + level) / 2, GROUPS - 1) * spread
     for (name, (ours, theirs)), width in zip(found.items(), margin, strict=True):
-        low, high = ours - theirs - width, ours - theirs + width
+        largest = 1.0 if name in SHARES else np.inf
+        low, high = max(ours - theirs - width, -largest), min(ours - theirs + width, largest)
         ends = {"low": low, "high": high, "p_value": np.nan}
         rows.append({"measure": name, "members": ours, "held_out": theirs, **ends})
     frame = pd.DataFrame(rows).assign(by=closest.by)

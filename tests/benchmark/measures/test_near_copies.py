@@ -169,3 +169,16 @@ def test_few_records_have_no_intervals_rather_than_errors(members: int) -> None:
     table = copies.table(found(normal(0, 30), normal(1, 2 * members)))
     assert list(table.columns) == copies.COPIES
     assert np.isfinite(table.loc[:1, ["low", "high"]]).all(axis=None)
+
+
+def test_no_interval_of_shares_is_wider_than_shares_can_differ() -> None:
+    records = normal(5, 2 * M)
+    records[M] = records[0] + 0.01  # all samples are alike: two records alone are near
+    samples = records[:1].repeat(N, 0) + 0.001
+    table = copies.table(found(samples, records)).set_index("measure")
+    raw = table.loc["calibrated distance"]
+    assert raw["low"] < raw["difference"] < raw["high"]
+    for name in copies.SHARES:
+        assert -1 <= table.loc[name, "low"] <= table.loc[name, "difference"]
+        assert table.loc[name, "difference"] <= table.loc[name, "high"] <= 1
+    assert table.loc["DCR share", "difference"] == pytest.approx(1)
