@@ -13,6 +13,10 @@ from torch import Tensor
 from victims.errors import UserError
 
 
+TIED = 1e-7
+"""Of a score's usual spread: what lies closer to its quantile lies on it. The solver is no finer."""
+
+
 class Strangers(NamedTuple):
     """Records that the victim certainly never saw: raw scores (m,) and features (m, k)."""
 
@@ -82,15 +86,25 @@ class Quantile:
         teaches = np.arange(len(strangers.scores)) % 2 == 0
         known = strangers.features[teaches]
         centre, spread = known.mean(0), np.maximum(known.std(0), 1e-9)
-        unit = strangers.scores[teaches].std() or 1.0
+        level, unit = _middle_and_spread(strangers.scores[teaches])
         model = QuantileRegressor(quantile=1 - self.alpha, alpha=0.0)
-        model.fit((known - centre) / spread, strangers.scores[teaches] / unit)
+        model.fit((known - centre) / spread, (strangers.scores[teaches] - level) / unit)
 
         def above(scores: np.ndarray, features: np.ndarray) -> np.ndarray:
-            return scores - unit * model.predict((features - centre) / spread)
+            found = (scores - level) / unit - model.predict((features - centre) / spread)
+            return unit * np.where(np.abs(found) <= TIED, 0.0, found)
 
         held_out = above(strangers.scores[~teaches], strangers.features[~teaches])
         return Judged(above(scores, features), int((held_out > 0).sum()), len(held_out))
+
+
+def _middle_and_spread(scores: np.ndarray) -> tuple[float, float]:
+    """The median of scores (n,), and how far they usually lie from one another, never 0.
+
+    A few that lie far off count for nothing: beside them all others would be one to the solver.
+    """
+    low, middle, high = np.quantile(scores, (0.25, 0.5, 0.75), method="inverted_cdf")
+    return float(middle), float((high - low) or (scores - middle).std() or 1.0)
 
 
 def only_by_models(setting: str, calibrations: dict[str, Any]) -> dict[str, Any]:

@@ -114,9 +114,34 @@ def test_a_score_does_not_depend_on_its_company() -> None:
     )
 
 
-def test_scores_that_never_vary_stay_finite() -> None:
-    strangers = Strangers(np.ones(80), np.ones((80, 3)))
-    assert np.isfinite(Quantile(0.05).judge(np.ones(4), np.ones((4, 3)), strangers).scores).all()
+@pytest.mark.parametrize("value", [1.0, 0.1, 0.3, 1e-8, 1e6 + 0.1])
+def test_scores_that_never_vary_lie_on_their_quantile(value: float) -> None:
+    features = np.random.default_rng(0).normal(size=(96, 3))
+    strangers = Strangers(np.full(96, value), features)
+    found = Quantile(0.05).judge(np.full(8, value), features[:8], strangers)
+    assert (found.scores == 0).all()
+    assert (found.alarms, found.strangers) == (0, 48)
+
+
+def test_rounding_puts_no_tied_score_above_its_quantile() -> None:
+    """Half of the strangers share the largest score: none lies above a quantile of 95%."""
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        scores, features = np.minimum(rng.normal(size=96), 0.1), rng.normal(size=(96, 3))
+        found = Quantile(0.05).judge(scores, features, Strangers(scores, features))
+        beyond = found.scores[1::2] > 1e-3
+        assert found.alarms == beyond.sum(), seed
+
+
+def test_a_score_far_off_leaves_the_quantile_of_the_others() -> None:
+    rng = np.random.default_rng(0)
+    scores, features = rng.normal(size=96), rng.normal(size=(96, 3))
+    scores[np.argmax(scores[::2]) * 2] = 10.0
+    near = Quantile(0.05).judge(scores, features, Strangers(scores, features))
+    scores[scores == 10.0] = 1e12
+    far = Quantile(0.05).judge(scores, features, Strangers(scores, features))
+    assert far.alarms == near.alarms
+    np.testing.assert_allclose(far.scores[1::2], near.scores[1::2], atol=1e-3)
 
 
 def test_brightness_contrast_and_roughness_by_plain_loops() -> None:
