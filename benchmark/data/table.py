@@ -30,6 +30,7 @@ from benchmark.data.files import (
     is_typed,
     merged_by_float32,
     refuse_other_delimiter,
+    remember_hash,
     typed_frame,
 )
 from benchmark.data.notation import UNKNOWN, Written, check_format, decimal_comma
@@ -132,9 +133,16 @@ class Table:
         }
 
     def _misses_cells(self) -> bool:
-        """Whether some cell is missing."""
+        """Whether some cell is missing; a file is read for it once, as for its hash."""
         path, gone = self.find_file(), self.how.gone | {UNKNOWN}
-        return any(cell.strip() in gone for _, cells in _rows_of(path) for cell in cells)
+
+        def read() -> str:
+            rows = _rows_of(path)
+            next(rows, None)  # a column without a name misses nothing
+            found = any(not gone.isdisjoint(map(str.strip, cells)) for _, cells in rows)
+            return f"{found:064x}"
+
+        return int(remember_hash(f"missing: {sorted(gone)}", [path], read), 16) == 1
 
     def prepare(self, folder: Path) -> None:
         """Read the file once into memory (8 bytes a number) and write the encoded rows."""

@@ -13,6 +13,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from benchmark.audit.given.columns import convert_columns
 from benchmark.audit.given.tables import read_table
+from benchmark.data import files
 from benchmark.data.dataset import read_dataset
 from benchmark.data.notation import Written
 from benchmark.data.randhie import RandHie, RandHieMixed
@@ -139,6 +140,18 @@ def test_only_a_table_that_misses_cells_says_what_stands_for_them(tmp_path):
         (tmp_path / "t.csv").write_text(text)
         assert ("missing" in Table(str(tmp_path / "t.csv")).identity()) == found
     assert ("missing" in Table(str(tmp_path / "t.csv"), missing=["2"]).identity()) is True
+    (tmp_path / "t.csv").write_text(",a,b\n0,1,2\n")  # as pandas writes an index
+    assert "missing" not in Table(str(tmp_path / "t.csv")).identity()
+
+
+def test_an_identity_reads_its_file_once(tmp_path, monkeypatch):
+    """A stored result needs the identity and nothing else: it must not wait for a long table."""
+    monkeypatch.setenv("GAN_LEAKS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(files, "SETTLED_S", -60.0)
+    (tmp_path / "t.csv").write_text("a,b\n1,\n")
+    first = Table(str(tmp_path / "t.csv")).identity()
+    monkeypatch.setattr(files, "open_binary", None)
+    assert Table(str(tmp_path / "t.csv")).identity() == first
 
 
 @pytest.mark.skipif(find_spec("statsmodels") is None, reason="statsmodels is not installed")
