@@ -239,7 +239,7 @@ COLUMNS = (
     ),
     Column(
         "seconds",
-        "that the attack took; of a calibrated row, on the reference models",
+        "that the attack took; of a calibrated row, on the reference models or on strangers",
         "time",
         ("terminal", "page", "report"),
         text=lambda row: format_duration(row["seconds"]),

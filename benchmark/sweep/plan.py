@@ -137,11 +137,18 @@ def _models_of_job(request: Request, filing: Filing) -> list[tuple[dict[str, Any
 
 
 def _attack_seconds(request: Request, past: Past, models: int) -> tuple[float | None, ...]:
-    """Seconds of each attack that the victim allows, under all models."""
-    victim, queries = request.victim.victim, 2 * request.splitter.queries * models
-    allowed = [own for own in request.attackers.values() if victim.kind.can_grant(own.access)]
-    rates = [past.attack(attacker.filed["attack"], victim.settings) for attacker in allowed]
-    return tuple(None if rate is None else rate * queries for rate in rates)
+    """Seconds of each attack that the victim allows, under all models; with strangers' if asked."""
+    from benchmark.scores.knowledge import why_no_strangers
+
+    victim, split = request.victim.victim, request.splitter
+    found: list[float | None] = []
+    for attacker in request.attackers.values():
+        if victim.kind.can_grant(attacker.access):
+            asked = request.quantiles and not why_no_strangers(attacker.access)
+            queries = 2 * split.queries * models + (split.reference if asked else 0)
+            rate = past.attack(attacker.filed["attack"], victim.settings)
+            found.append(None if rate is None else rate * queries)
+    return tuple(found)
 
 
 def _key_of_training(model: Mapping[str, Any]) -> str:

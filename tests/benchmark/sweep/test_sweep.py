@@ -171,6 +171,10 @@ def test_the_plan_counts_what_is_stored_and_starts_nothing(
     np.testing.assert_allclose(ahead.seconds, [attacked["seconds"]])
     (blueprint,) = ahead.models.values()
     assert plan.Past(store).model(blueprint) == trained["seconds"]
+    (quantiles,) = compose.list_jobs([*fixed, *words, "calibration=[quantile]", "seed=1"])
+    (more,) = plan.outlook(quantiles, plan.Past(store)).seconds
+    strangers = quantiles.config.split.reference / (2 * quantiles.config.split.queries)
+    assert more == pytest.approx(attacked["seconds"] * (1 + strangers))
 
 
 def test_the_plan_says_which_job_cannot_work(
