@@ -12,9 +12,8 @@ from torch import Tensor
 
 from victims.errors import UserError
 
-
 TIED = 1e-7
-"""Of a score's usual spread: what lies closer to its quantile lies on it. The solver is no finer."""
+"""Of scores' usual spread: what lies closer to its quantile lies on it. The solver is no finer."""
 
 
 class Strangers(NamedTuple):
