@@ -193,6 +193,9 @@ class Victim(pl.LightningModule):
         """Outputs (n, *shape) for codes (n, z_dim), numbers `start` on of the released samples."""
         return self.generate(codes)
 
+    def refuse_bank(self, size: int) -> None:
+        """Raise UserError where so many samples cannot be released, before it is trained."""
+
     def publish(self, outputs: Tensor, chances: Tensor) -> Tensor:
         """Records (n, d) of a table, as they are given away, from what `decode` puts out (n, d).
 

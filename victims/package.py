@@ -96,11 +96,15 @@ class Package(Victim):
 
     def emit(self, codes: Tensor, start: int) -> Tensor:
         """The samples from number `start` on, each once."""
-        if start + len(codes) > len(self.drawn):
+        self.refuse_bank(start + len(codes))
+        return self.drawn[start : start + len(codes)]
+
+    def refuse_bank(self, size: int) -> None:
+        """Raise UserError where fewer samples are kept."""
+        if size > len(self.drawn):
             raise UserError(
                 f"victim.samples={len(self.drawn)}: fewer than bank.size; leave it at bank.size"
             )
-        return self.drawn[start : start + len(codes)]
 
     # --- what is handed over ------------------------------------------------------------------
 

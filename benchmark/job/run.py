@@ -22,8 +22,8 @@ def run(config: DictConfig) -> JobResult:
     """The life of a job; whatever the store holds is not done again.
 
     The config becomes objects, the data are read and divided, and what cannot work is refused.
-    Then the victim and its reference models are trained, and release their samples. Each attack
-    scores each query under each of them. Scores become rows, and the rows a result.
+    Then the victim and its reference models are trained, and release the samples that are looked
+    at. Each attack scores each query under each of them. Scores become rows, and the rows a result.
     """
     request = open_request(config)
     request.machine.set_up()

@@ -58,12 +58,13 @@ class Blueprint:
         return {"victim": self.victim.settings, "precision": self.precision, **private}
 
     def build_network(self, dataset: Dataset) -> Victim:
-        """A fresh network for these records; raises UserError for records that do not suit it.
+        """A fresh network; raises UserError where the records or the bank do not suit it.
 
         One that knows mixed columns is told what they are.
         """
         told = {"schema": dataset.schema} if self.victim.takes("schema") else {}
         network = self.victim.build(shape=dataset.shape, **told)
+        network.refuse_bank(self.bank)
         if self.dp:
             network.make_private()
         return network

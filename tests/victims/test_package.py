@@ -12,6 +12,8 @@ from conftest import composed, fit_in
 
 from benchmark.config.build import build
 from benchmark.job import run
+from benchmark.job.prepare import prepare
+from benchmark.job.request import open_request
 from victims.access import FullBlackBox, PartialBlackBox
 from victims.errors import NoAccess, UserError
 from victims.package import Package
@@ -70,6 +72,13 @@ def test_its_samples_are_kept_and_each_is_released_once(records: str, tmp_path: 
     )
     with pytest.raises(UserError, match=r"victim\.samples=9: fewer than bank\.size"):
         victim.emit(torch.zeros(9, 1), 1)
+
+
+def test_too_few_samples_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    words = "data=randhie", "victim=package", "distance=l2", "attack=[closest_record]"
+    config = composed(tmp_path, *words, "quality=none", "victim.samples=9")
+    with pytest.raises(UserError, match=r"victim\.samples=9: fewer than bank\.size"):
+        prepare(open_request(config))
 
 
 def test_it_is_a_full_black_box_and_not_private(tmp_path: Path) -> None:
