@@ -199,12 +199,42 @@ def _parts_below(words: Sequence[str]) -> Iterator[Part]:
     found = OmegaConf.select(config, "study.parts") or []
     if not found:
         yield Part(list(words), config, list(words))
-    for part in found:
-        line = _with_settings(words, part)
+    for part, line in _parts_with_lines(words, found):
         if "sweep" in part:
             yield from _parts_below(line)
         else:
             yield Part(line, _compose_config(line), list(words))
+
+
+def _parts_with_lines(
+    words: Sequence[str], parts: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
+    """Each part with its command line; a line that two of them share once.
+
+    A part runs those choices given by hand that it names or that no part names. A part of which
+    nothing is left is left out. Raises UserError where that is every part.
+    """
+    seen: list[list[str]] = []
+    for part in parts:
+        left = [_left_of(word, part, parts) for word in words]
+        if "" not in left and (line := _with_settings(left, part)) not in seen:
+            seen.append(line)
+            yield part, line
+    if parts and not seen:
+        asked = " ".join(words)
+        raise UserError(f"{asked}: no part of the sweep has all of this; study.parts=[] drops them")
+
+
+def _left_of(word: str, part: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> str:
+    """A word of the command line without the choices that only other parts name; maybe empty."""
+    name, _, values = word.partition("=")
+    named = [set(str(other[name]).split(",")) for other in parts if name in other]
+    groups = GlobalHydra.instance().config_loader()
+    if name not in part or "[" in word or not groups.get_group_options(name):
+        return word
+    others = set().union(*named) - set(str(part[name]).split(","))
+    kept = [value for value in values.split(",") if value.strip() not in others]
+    return f"{name}={','.join(kept)}" if kept else ""
 
 
 def _with_settings(words: Sequence[str], part: Mapping[str, Any]) -> list[str]:

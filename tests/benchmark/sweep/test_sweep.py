@@ -21,6 +21,7 @@ from benchmark.store.entries import Store
 from benchmark.store.keys import settings
 from benchmark.sweep import compose, plan
 from benchmark.sweep.compose import Job
+from victims.errors import UserError
 
 OF_OTHERS = {"all", "reference", "victims"}
 """Sweeps that have no jobs but those of other sweeps."""
@@ -129,6 +130,32 @@ def test_each_part_of_a_sweep_has_a_folder_of_its_own(command: Command, tmp_path
 def test_what_is_asked_for_by_hand_replaces_a_part_s_value() -> None:
     jobs = compose.list_jobs([*TABLES, "data=mnist5k"])
     assert [job.choices["data"] for job in jobs] == ["mnist5k"] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["+sweep=ranking", "victim=vae,dcgan"], [{"vae", "dcgan"}]),
+        (["+sweep=ranking", "victim=vae,ddpm"], [{"vae"}, {"ddpm"}]),
+        (["+sweep=ranking", "victim=pggan,vae"], [{"pggan", "vae"}, {"pggan"}]),
+        (["+sweep=ranking", "victim=pggan", "attack=[encoder]"], [{"pggan"}]),
+        (["+sweep=tables", "data=randhie"], [{"wgan_gp_table"}, {"vae_table"}]),
+        (["+sweep=diffusion", "victim=dcgan"], [{"dcgan"}]),
+    ],
+)
+def test_a_part_runs_what_it_names_of_the_choices_given_by_hand(
+    words: list[str], wanted: list[set[str]]
+) -> None:
+    """An attack on a DDPM was run on the VAE too, and a job that two parts share was listed twice."""
+    parts = compose.parts_and_jobs([*words, "scale=smoke", "seed=0"])
+    assert [{job.choices["victim"] for job in jobs} for _, jobs in parts] == wanted
+
+
+def test_choices_of_which_no_part_has_all_are_an_error() -> None:
+    words = [*TABLES, "data=randhie", "victim=medgan"]
+    with pytest.raises(UserError, match=r"victim=medgan: no part .* study\.parts=\[\]"):
+        compose.list_jobs(words)
+    assert len(compose.list_jobs([*words, "study.parts=[]"])) == 1
 
 
 @pytest.mark.parametrize("mistake", ["victim=dcgan,nowhere", "scale.name=smoke,nowhere"])
