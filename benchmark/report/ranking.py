@@ -54,10 +54,20 @@ PAIRS = [
 
 
 class Result(NamedTuple):
-    """What one entry reached against one trained model: its row of numbers, and its scores."""
+    """What one entry reached against one trained model: its row of numbers, and its scores.
+
+    training: when the model was trained. others: what the entry reached on other trainings of it.
+    """
 
     row: dict[Any, Any]
     scores: pd.DataFrame
+    training: str = ""
+    others: tuple[Result, ...] = ()
+
+    @property
+    def all(self) -> tuple[Result, ...]:
+        """This one, then those on other trainings."""
+        return self, *self.others
 
 
 @dataclass(frozen=True)
@@ -97,8 +107,20 @@ def _by_access(studies: Iterable[Study]) -> dict[str, Entries]:
         for entry, row in outcome.numbers.items():
             if row["access"] != NO_ACCESS:
                 victims = found.setdefault(str(row["access"]), {}).setdefault(entry, {})
-                victims.setdefault(victim, {}).setdefault(seed, Result(row, outcome.scored[entry]))
+                made = Result(row, outcome.scored[entry], training_of(outcome))
+                seeds = victims.setdefault(victim, {})
+                seeds[seed] = _with_other(seeds[seed], made) if seed in seeds else made
     return found
+
+
+def training_of(outcome: Outcome) -> str:
+    """When the attacked model was trained: another time, it may have become another model."""
+    return str(outcome.record.result.provenance.get("created", "")) if outcome.record else ""
+
+
+def _with_other(first: Result, other: Result) -> Result:
+    known = {own.training for own in first.all}
+    return first if other.training in known else first._replace(others=(*first.others, other))
 
 
 def victim_of(outcome: Outcome) -> str:
@@ -175,7 +197,8 @@ def _pairs(access: str, entries: Entries) -> Iterator[list[Any]]:
         found = []
         for victim in entries[a].keys() & entries[b].keys():
             one, other = entries[a][victim], entries[b][victim]
-            both = [paired(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
+            seeds = sorted(one.keys() & other.keys())
+            both = [paired(*_on_one_training(one[seed], other[seed])) for seed in seeds]
             if own := [Estimate(*pair, 1) for pair in both if pair]:
                 found.append((victim, own))
         if found:
@@ -183,6 +206,12 @@ def _pairs(access: str, entries: Entries) -> Iterator[list[Any]]:
             below = _over_victims([[_turned(n) for n in own] for _, own in sorted(found)])
             p_value = min(1.0, 2 * min(estimate.p_value, below.p_value))
             yield [access, *a, *b, len(found), *estimate[:3], p_value]
+
+
+def _on_one_training(a: Result, b: Result) -> tuple[Result, Result]:
+    """The results of two entries on the same trained model, or the first of each without one."""
+    both = ((x, y) for x in a.all for y in b.all if x.training == y.training)
+    return next(both, (a, b))
 
 
 def paired(a: Result, b: Result) -> Difference | None:

@@ -18,6 +18,7 @@ from benchmark.measures.pairs import LEVEL
 from benchmark.report.collect import Row, Study, studies_of
 from benchmark.report.findings import without_void_results
 from benchmark.report.ranking import Ranking, ranked
+from benchmark.report.retrained import retrained_models
 from benchmark.show import figures
 from benchmark.show.html import page_environment
 from benchmark.sweep.compose import name_of_setting
@@ -66,6 +67,7 @@ def _headline(studies: Sequence[Study], reasons: Sequence[str]) -> Iterator[str]
     jobs, done = (sum(len(getattr(s, name)) for s in studies) for name in ("outcomes", "done"))
     yield f"{done} of {jobs} jobs have a result."
     yield from dict.fromkeys(reason for reason in reasons if reason)
+    yield from retrained_models(studies)
     if any(o.job.config.scale.name == "smoke" for s in studies for o in s.done):
         yield "Results at scale=smoke try the software; the numbers say nothing about any attack."
 
