@@ -29,6 +29,8 @@ SENTENCE = 25
 
 IMAGE_BYTES = 150_000
 PROGRAMS = ("python ", "make ")
+EXAMPLE = "radius_count"
+"""The attack that `attacks/README.md` writes: here another one stands for it."""
 
 
 def documents() -> list[str]:
@@ -72,8 +74,9 @@ def check(command: str) -> None:
     elif words[0] != "-m":
         assert (ROOT / words[0]).is_file(), words[0]
     else:
-        module, *given = words[1:]
-        if module == "zipfile":
+        module, *given = (word.replace(EXAMPLE, "pia") for word in words[1:])
+        if module in ("zipfile", "pytest"):
+            assert all((ROOT / word).exists() for word in given if "/" in word), given
             return
         for flag in ("--out", "--archive", "--archive-models"):
             if flag in given:
