@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmark.measures.numbers import count_of, format_duration, format_number, format_percent
+from benchmark.measures.numbers import format_duration, format_number, format_percent
 from benchmark.measures.pairs import LEVEL
 from benchmark.report.collect import Row, Study, studies_of
 from benchmark.report.findings import without_void_results
@@ -66,10 +66,25 @@ def _accesses(ranking: Ranking) -> list[str]:
 def _headline(studies: Sequence[Study], reasons: Sequence[str]) -> Iterator[str]:
     jobs, done = (sum(len(getattr(s, name)) for s in studies) for name in ("outcomes", "done"))
     yield f"{done} of {jobs} jobs have a result."
+    yield f"Victims: {'; '.join(_victims(studies))}."
     yield from dict.fromkeys(reason for reason in reasons if reason)
     yield from retrained_models(studies)
     if any(o.job.config.scale.name == "smoke" for s in studies for o in s.done):
         yield "Results at scale=smoke try the software; the numbers say nothing about any attack."
+
+
+def _victims(studies: Sequence[Study]) -> list[str]:
+    """The victims that were attacked; those with the same data and seeds together."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for outcome in (outcome for study in studies for outcome in study.done):
+        chosen = outcome.job.choices
+        own = seeds.setdefault((chosen["victim"], chosen["data"]), set())
+        own.add(int(outcome.job.config.seed))
+    alike: dict[str, list[str]] = {}
+    for (victim, data), own in seeds.items():
+        numbers = ", ".join(map(str, sorted(own)))
+        alike.setdefault(f"on {data}, seeds {numbers}", []).append(victim)
+    return [f"{', '.join(victims)} {how}" for how, victims in alike.items()]
 
 
 def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
@@ -80,7 +95,7 @@ def _section(access: str, ranking: Ranking, out: Path) -> dict[str, Any]:
     drawn = figures.save_figure(figure, out / access) if figure else None
     return {
         "title": access.replace("_", " "),
-        "victims": count_of(int(own["victims"].max()), "victims"),
+        "victims": int(own["victims"].max()),
         "figure": Markup(drawn) if drawn else None,
         "rows": [_texts(row) for row in own.to_dict("records")],
     }
