@@ -83,7 +83,8 @@ def _victims(studies: Sequence[Study]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for (victim, data), own in seeds.items():
         numbers = ", ".join(map(str, sorted(own)))
-        alike.setdefault(f"on {data}, seeds {numbers}", []).append(victim)
+        word = "seed" if len(own) == 1 else "seeds"
+        alike.setdefault(f"on {data}, {word} {numbers}", []).append(victim)
     return [f"{', '.join(victims)} {how}" for how, victims in alike.items()]
 
 

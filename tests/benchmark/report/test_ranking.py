@@ -138,7 +138,7 @@ def test_the_same_store_gives_the_same_page(fill: Fill, tmp_path: Path) -> None:
     names = {f"full_black_box.{kind}" for kind in ("pdf", "svg")}
     assert pages[0].keys() == names | {"standings.csv", "pairs.csv", "index.html"}
     text = pages[0]["index.html"].decode()
-    wanted = ["monte carlo pca", "Victims: vae on mnist5k, seeds 0.", "this access: 1."]
+    wanted = ["monte carlo pca", "Victims: vae on mnist5k, seed 0.", "this access: 1."]
     assert all(part in text for part in wanted)
 
 
