@@ -41,9 +41,8 @@ def aurocs(scores: np.ndarray, labels: np.ndarray) -> list[float]:
     [0.75]
     """
     members = labels.sum(axis=1)
-    below = (scipy.stats.rankdata(scores, axis=1) * labels).sum(axis=1) - members * (
-        members + 1
-    ) / 2
+    ranks = scipy.stats.rankdata(scores, axis=1)
+    below = (ranks * labels).sum(axis=1) - members * (members + 1) / 2
     return [float(area) for area in below / (members * (labels.shape[1] - members))]
 
 
@@ -74,10 +73,8 @@ def auroc_interval(
     error, freedom = _delong_error(below, above)
     # Student's quantile by scipy.special: scipy.stats takes 50 times as long for it.
     margin = scipy.special.stdtrit(freedom, (1 + level) / 2) * error / (area * (1 - area))
-    low, high = (
-        float(scipy.special.expit(scipy.special.logit(area) - margin)),
-        float(scipy.special.expit(scipy.special.logit(area) + margin)),
-    )
+    middle = scipy.special.logit(area)
+    low, high = (float(scipy.special.expit(middle + side)) for side in (-margin, margin))
     if (low > 0.5 or high < 0.5) and _is_guessing(x, y, 1 - level):
         return min(low, 0.5), max(high, 0.5)
     return low, high
@@ -193,9 +190,8 @@ def delong_test(a: ArrayLike, b: ArrayLike, labels: ArrayLike, level: float = 0.
     error, freedom = _delong_error(below, above)
     margin = float(scipy.special.stdtrit(freedom, (1 + level) / 2)) * error
     low, high = max(-1.0, difference - margin), min(1.0, difference + margin)
-    return Difference(
-        difference, low, high, float(2 * scipy.special.stdtr(freedom, -abs(difference) / error))
-    )
+    p_value = float(2 * scipy.special.stdtr(freedom, -abs(difference) / error))
+    return Difference(difference, low, high, p_value)
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:

@@ -63,6 +63,7 @@ def tpr_interval(
     three times as narrow as the non-members' and end at the threshold. Taking the threshold as
     given misses in up to half. NaN where `tpr_at_fpr` is.
     """
+    special, root = scipy.special, scipy.optimize.brentq
     x, y = scores_of(members, non_members)
     allowed = _allowed_alarms(y, fpr)
     if allowed < 1:
@@ -70,8 +71,8 @@ def tpr_interval(
     if allowed == len(y):
         return 1.0, 1.0
     limit, tail = _score_limit(y, allowed), (1 - level) / 2
-    rates = scipy.special.betaincinv(allowed + 1, len(y) - allowed, (1 + POINTS) / 2)
-    shift = _slope_of_curve(x, y, allowed) * (scipy.special.ndtri(rates) - scipy.special.ndtri(fpr))
+    rates = special.betaincinv(allowed + 1, len(y) - allowed, (1 + POINTS) / 2)
+    shift = _slope_of_curve(x, y, allowed) * (special.ndtri(rates) - special.ndtri(fpr))
     above, not_below = int((x > limit).sum()), int((x >= limit).sum())
 
     def mean(chances: np.ndarray) -> float:
@@ -79,31 +80,15 @@ def tpr_interval(
 
     # Binomial tails as incomplete beta functions: scipy.stats takes 25 times as long for them.
     def chance_of_more(z: float) -> float:
-        return (
-            mean(scipy.special.betainc(above, len(x) - above + 1, scipy.special.ndtr(z + shift)))
-            - tail
-        )
+        found = special.ndtr(z + shift)
+        return mean(special.betainc(above, len(x) - above + 1, found)) - tail
 
     def chance_of_fewer(z: float) -> float:
-        return (
-            mean(
-                scipy.special.betaincc(
-                    not_below + 1, len(x) - not_below, scipy.special.ndtr(z + shift)
-                )
-            )
-            - tail
-        )
+        found = special.ndtr(z + shift)
+        return mean(special.betaincc(not_below + 1, len(x) - not_below, found)) - tail
 
-    low = (
-        scipy.special.ndtr(scipy.optimize.brentq(chance_of_more, -DEVIATES, DEVIATES))
-        if above
-        else 0.0
-    )
-    high = (
-        scipy.special.ndtr(scipy.optimize.brentq(chance_of_fewer, -DEVIATES, DEVIATES))
-        if not_below < len(x)
-        else 1.0
-    )
+    low = special.ndtr(root(chance_of_more, -DEVIATES, DEVIATES)) if above else 0.0
+    high = special.ndtr(root(chance_of_fewer, -DEVIATES, DEVIATES)) if not_below < len(x) else 1.0
     return float(low), float(high)
 
 
@@ -134,12 +119,9 @@ def clopper_pearson(successes: float, trials: int, level: float = 0.95) -> tuple
     (0.0, 0.308)
     """
     tail = (1 - level) / 2
-    low = 0.0 if successes <= 0 else scipy.stats.beta.ppf(tail, successes, trials - successes + 1)
-    high = (
-        1.0
-        if successes >= trials
-        else scipy.stats.beta.ppf(1 - tail, successes + 1, trials - successes)
-    )
+    quantile = scipy.stats.beta.ppf
+    low = 0.0 if successes <= 0 else quantile(tail, successes, trials - successes + 1)
+    high = 1.0 if successes >= trials else quantile(1 - tail, successes + 1, trials - successes)
     return float(low), float(high)
 
 
