@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +187,7 @@ def obtain_model(recipe: Recipe, workshop: Workshop, bar: tqdm | None = None) ->
     dataset, store, machine = workshop.dataset, workshop.store, workshop.machine
     config, bank = recipe.filed_under(dataset), recipe.blueprint.bank
 
-    def train(folder: Path) -> None:
-        _train_model(recipe, workshop, folder, bar)
-
+    train = partial(_train_model, recipe, workshop, bar=bar)
     folder = store.get("victim", config, train, workshop.note)
     victim = _build_initial(recipe, dataset, machine.accelerator)
     parameters = sum(weight.numel() for weight in victim.parameters() if weight.requires_grad)
