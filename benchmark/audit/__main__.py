@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark.audit.again import restore_settings
 from benchmark.audit.arguments import as_overrides
 from benchmark.audit.many import leave_note
+from benchmark.config import imports
 from benchmark.config.build import CONF
 from benchmark.config.commandline import one_line, register_resolvers, run
 from benchmark.store.folders import claim
@@ -50,11 +51,12 @@ def command(config: DictConfig) -> None:
 
 def _run_audit(config: DictConfig) -> tuple[int, str]:
     """The exit code, and what came out in one line."""
-    from benchmark.audit import same  # torch takes seconds to import; --help needs none of it
-    from benchmark.audit.request import open_request
-    from benchmark.audit.run import run_audit
-    from benchmark.audit.suspects import run_set_audit
-    from benchmark.show import terminal
+    with imports.kept_for_good():  # torch takes seconds to import; --help needs none of it
+        from benchmark.audit import same
+        from benchmark.audit.request import open_request
+        from benchmark.audit.run import run_audit
+        from benchmark.audit.suspects import run_set_audit
+        from benchmark.show import terminal
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     config = restore_settings(config, HydraConfig.get().overrides.task)
