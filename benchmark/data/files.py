@@ -59,11 +59,19 @@ def hash_content(path: Path) -> str:
 
 
 def remember_hash(what: str, paths: Sequence[Path], read: Callable[[], str]) -> str:
-    """A hash (64 hex digits) that `read` finds in files, read again only when they change.
+    """A hash (64 hex digits) that `read` finds in files, see `remember`."""
+    return remember(what, paths, read, HASH)
+
+
+def remember(
+    what: str, paths: Sequence[Path], read: Callable[[], str], form: re.Pattern[str]
+) -> str:
+    """A text that `read` finds in files, read again only when they change.
 
     A file is the same by its path, inode, size, and the times of its last change of content and of
     state, which no edit leaves as they were. One that changed less than SETTLED_S ago is read
-    anyway: its clock may be too coarse for two changes. what: names the hash among others.
+    anyway: its clock may be too coarse for two changes. what: names the text among others.
+    form: of every such text; a note of another form is damaged.
     """
     states = [path.stat() for path in paths]
     known = [
@@ -74,7 +82,7 @@ def remember_hash(what: str, paths: Sequence[Path], read: Callable[[], str]) -> 
     folder = Path(os.environ.get("GAN_LEAKS_CACHE") or user_cache_dir("gan-leaks-benchmark"))
     note = folder / "hashes" / name
     with suppress(OSError, UnicodeDecodeError):
-        if HASH.fullmatch(found := note.read_text("ascii")):
+        if form.fullmatch(found := note.read_text("ascii")):
             return found
     settled = all(max(s.st_mtime, s.st_ctime) < time.time() - SETTLED_S for s in states)
     found = read()
