@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import multiprocessing
-import os
 import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmark.config import imports
 from benchmark.config.build import CONF, build
 from benchmark.config.cluster import requeue_when_told, task
-from benchmark.config.commandline import one_line, register_resolvers, run
+from benchmark.config.commandline import and_end, one_line, register_resolvers, run
 from benchmark.job.filing import Filing
 from benchmark.store.entries import Store
 from benchmark.store.folders import claim
@@ -159,25 +156,9 @@ def _exit_code(words: list[str]) -> int:
     return 0
 
 
-def end_at_once(code: Any) -> None:
-    """Do what is registered for the end, then end without unloading the libraries.
-
-    Unloading torch takes a second and 120 MiB, in which nothing happens that anyone waits for.
-    """
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 1)
-
-
 def main_and_end() -> None:
     """The command, and the end of the process."""
-    try:
-        command()
-    except SystemExit as stop:
-        if multiprocessing.active_children():  # the ordinary end stops a sweep's processes
-            raise
-        end_at_once(stop.code)
+    and_end(command)
 
 
 register_resolvers()

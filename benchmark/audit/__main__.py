@@ -22,7 +22,7 @@ from benchmark.audit.arguments import as_overrides
 from benchmark.audit.many import leave_note
 from benchmark.config import imports
 from benchmark.config.build import CONF
-from benchmark.config.commandline import one_line, register_resolvers, run
+from benchmark.config.commandline import and_end, one_line, register_resolvers, run
 from benchmark.store.folders import claim
 from victims.errors import UserError
 
@@ -81,5 +81,10 @@ def main(words: Sequence[str] | None = None) -> None:
     run(command)
 
 
+def main_and_end() -> None:
+    """The command, and the end of the process."""
+    and_end(main)
+
+
 if __name__ == "__main__":
-    main()
+    main_and_end()

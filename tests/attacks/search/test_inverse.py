@@ -14,6 +14,7 @@ from attacks.search.inverse import (
     DAMPING,
     RIDGE,
     WIDTH,
+    _median,
     mean_jacobian,
     predicted_codes,
     stretch_coordinates,
@@ -100,6 +101,23 @@ def test_a_prediction_does_not_depend_on_the_other_queries() -> None:
     released, queries = linear(200), torch.from_numpy(GENERATOR.standard_normal((7, *SHAPE)))
     together = predicted_codes(released, queries)
     np.testing.assert_allclose(predicted_codes(released, queries[2:3]), together[2:3], atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 17, 300])
+@pytest.mark.parametrize("kind", ["random", "tied", "sorted", "first rows differ", "alike"])
+def test_the_median_is_that_of_torch_to_the_last_bit(n: int, kind: str) -> None:
+    values = torch.from_numpy(GENERATOR.standard_normal((n, n)))
+    if kind == "sorted":
+        values = values.flatten().sort().values.reshape(n, n)
+    elif kind == "tied":
+        values = values.round()
+    elif kind == "first rows differ":
+        values[::16] += 100  # the rows that are looked at say nothing about the others
+    elif kind == "alike":
+        values[:] = 3.0
+    before = values.clone()
+    assert _median(values) == before.median()
+    assert torch.equal(values, before)
 
 
 @pytest.mark.parametrize("n", [1, 2, 50])
