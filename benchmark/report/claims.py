@@ -117,8 +117,10 @@ CLAIMS = (
         "{score} of a control without private training minus {score} with it, at the largest "
         "epsilon up to 10 that was run, mean over victims and accesses. The control is the same "
         f"victim stopped early: its Fréchet distance is no smaller, at most {MAX_WORSE} times as "
-        "large, and its precision and recall are no larger. Without one there is no verdict, nor "
-        f"where the private model's precision or recall is under {MIN_SHARE}",
+        "large, and its precision and recall are no larger; of tables, the same of its marginal "
+        "error and of its correlation error. Without one there is no verdict, nor where the private "
+        f"model has learnt next to nothing: precision or recall under {MIN_SHARE}, or this share of "
+        "the way from an untrained model's errors to those of real records",
         "{score}",
         "privacy",
         0.01,
@@ -126,8 +128,8 @@ CLAIMS = (
     ),
     Claim(
         "Differential privacy costs sample quality.",
-        "logarithm of the Fréchet distance with private training over that without, mean over "
-        "victims",
+        "logarithm of the Fréchet distance (of tables: of the marginal error) with private "
+        "training over that without, mean over victims",
         "log ratio",
         "privacy",
         0.05,

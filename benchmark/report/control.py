@@ -6,24 +6,29 @@ the private model does generate, and against a model without privacy that genera
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
 from benchmark.report.collect import Group, Outcome, Study
-from benchmark.report.evidence import Lacking, first_number, frechet_distance
+from benchmark.report.evidence import Lacking, Number, first_number, frechet_distance
+
+MARGINAL, CORRELATION = "marginal error", "correlation error"
 
 SOME_EPSILON = 10.0
 """Claims on privacy are tested at the largest epsilon up to this that a study has."""
 
 MIN_SHARE = 0.1
-"""Precision and recall that a private model must have. Below, nine in ten of its samples lie
-outside of what is real, or nine in ten of the real records are out of its reach: a low AUROC then
-says that it has learnt nothing. Victims of the reference run have 0.32 or more without privacy, and
-networks before their first step 0."""
+"""What a private model must have learnt: this precision and recall, or, of tables, this share of the
+way from an untrained model's errors to those between real records. Below, nine in ten of its samples
+lie outside of what is real, or nine in ten of the real records are out of its reach: a low AUROC
+then says that it has learnt nothing. Victims of the reference run have 0.32 or more without privacy,
+and networks before their first step 0."""
 
 MAX_WORSE = 1.5
-"""How many times the private model's Frechet distance a control may have. One that is far worse
+"""How many times the private model's Frechet distance, or marginal error, a control may have. One that is far worse
 leaks less by that alone, and would speak against privacy without reason."""
 
 
@@ -49,64 +54,101 @@ def without_and_with(study: Study) -> dict[Group, Group]:
 def fair_controls(study: Study) -> dict[Group, Group]:
     """Private group, at the epsilon of the claim -> its control; see MIN_SHARE and MAX_WORSE.
 
-    A control differs in the victim's own settings alone, such as how long it was trained: its
-    Frechet distance is no smaller, its precision and recall are no larger, as means over the seeds
-    of the private model. The best of these is taken. Raises Lacking where no pair is left.
+    A control differs in the victim's own settings alone, such as how long it was trained. None of
+    its errors is smaller, as means over the seeds of the private model. The best of these is taken.
+    Raises Lacking where no pair is left.
     """
     found, why = {}, []
     for group in without_and_with(study):
         own = _mean_quality(study, group, study.groups[group])
         if own is None:
-            why.append(f"{group.victim}: Frechet distance, precision or recall was not measured")
-        elif min(own[1:]) < MIN_SHARE:
+            why.append(f"{group.victim}: the quality of its samples was not measured")
+        elif min(own.learnt.values()) < MIN_SHARE:
+            shares = " and ".join(f"{name} {share:.2g}" for name, share in own.learnt.items())
             why.append(
-                f"{group.victim}: precision {own[1]:.2g} and recall {own[2]:.2g}, at least "
-                f"{MIN_SHARE} of both are needed: what generates nothing has nothing to leak"
+                f"{group.victim}: {shares}, at least {MIN_SHARE} of both are needed: what "
+                "generates nothing has nothing to leak"
             )
         elif control := _best_control(study, group, own):
             found[group] = control
         else:
             why.append(
-                f"{group.victim}: no control without privacy generates as badly (Frechet distance "
-                f"{own[0]:.3g} to {MAX_WORSE * own[0]:.3g})"
+                f"{group.victim}: no control without privacy generates as badly ({own.name} "
+                f"{own.errors[0]:.3g} to {MAX_WORSE * own.errors[0]:.3g})"
             )
     if not found:
         raise Lacking("; ".join(why) or "no victim was run with and without private training")
     return found
 
 
-def _best_control(study: Study, private: Group, quality: np.ndarray) -> Group | None:
+def generation_error(outcome: Outcome) -> Number | None:
+    """How badly a victim generates: its Frechet distance, or the marginal error of a table."""
+    return first_number(outcome, "Frechet distance", "FID", MARGINAL)
+
+
+@dataclass(frozen=True)
+class _Quality:
+    """How well a victim generates, as a mean over seeds.
+
+    name: what the first error is. errors (3,) or (2,): smaller is better; the first one is the
+    generation error, the others are 1 - precision and 1 - recall, or the error of correlations.
+    learnt: shares by name, see MIN_SHARE.
+    """
+
+    name: str
+    errors: np.ndarray
+    learnt: dict[str, float]
+
+
+def _best_control(study: Study, private: Group, quality: _Quality) -> Group | None:
     """The best group without privacy whose quality is no better."""
-    tried = {}
+    fair = {}
     for group, own in study.groups.items():
         is_plain = np.isinf(_epsilon_of(next(iter(own.values()))))
         if is_plain and same_but_for(study, private, group, "dp", "victim."):
             other = _mean_quality(study, group, study.groups[private])
-            if other is not None:
-                tried[group] = other
-    fair = {
-        group: other[0]
-        for group, other in tried.items()
-        if quality[0] <= other[0] <= MAX_WORSE * quality[0] and (other[1:] <= quality[1:]).all()
-    }
+            if (
+                other is not None
+                and (other.errors >= quality.errors).all()
+                and other.errors[0] <= MAX_WORSE * quality.errors[0]
+            ):
+                fair[group] = other.errors[0]
     return min(fair, key=lambda group: fair[group]) if fair else None
 
 
-def _mean_quality(study: Study, group: Group, seeds: Any) -> np.ndarray | None:
-    """Frechet distance, precision and recall (3,), means over these seeds; None where one lacks."""
-    rows = []
-    for seed in seeds:
-        outcome = study.groups[group].get(seed)
-        if outcome is None:
-            return None
-        numbers = [
-            frechet_distance(outcome),
-            first_number(outcome, "precision"),
-            first_number(outcome, "recall"),
-        ]
-        rows.append([np.nan if number is None else number.value for number in numbers])
-    means = np.mean(rows, 0)
-    return means if np.isfinite(means).all() else None
+def _mean_quality(study: Study, group: Group, seeds: Iterable[int]) -> _Quality | None:
+    """The mean over these seeds; None where one lacks."""
+    outcomes = [study.groups[group].get(seed) for seed in seeds]
+    found = [_quality_of(outcome) for outcome in outcomes if outcome is not None]
+    whole = [one for one in found if one is not None]
+    if not whole or len(whole) < len(outcomes):
+        return None
+    errors = np.mean([one.errors for one in whole], 0)
+    learnt = {name: fmean(one.learnt[name] for one in whole) for name in whole[0].learnt}
+    return _Quality(whole[0].name, errors, learnt)
+
+
+def _quality_of(outcome: Outcome) -> _Quality | None:
+    """A victim's; None where something was not measured, or is no number."""
+    assert outcome.record is not None
+    if MARGINAL in (numbers := outcome.record.result.quality):
+        name, errors = MARGINAL, [numbers[x] for x in (MARGINAL, CORRELATION)]
+        learnt = {f"way to a small {x}": _way(numbers, x) for x in (MARGINAL, CORRELATION)}
+    else:
+        name, distance = "Frechet distance", frechet_distance(outcome)
+        shares = [first_number(outcome, x) for x in ("precision", "recall")]
+        errors = [number.value if number else np.nan for number in (distance, *shares)]
+        learnt = dict(zip(("precision", "recall"), errors[1:], strict=True))
+        errors[1:] = [1 - share for share in errors[1:]]
+    if not np.isfinite([*errors, *learnt.values()]).all():
+        return None
+    return _Quality(name, np.array(errors), learnt)
+
+
+def _way(numbers: Mapping[str, float], name: str) -> float:
+    """How far an error has come: 0 where it is an untrained model's, 1 where it is real records'."""
+    start, end = numbers[f"{name}, untrained"], numbers[f"{name}, real"]
+    return (start - numbers[name]) / (start - end) if start > end else np.nan
 
 
 def same_but_for(study: Study, a: Group, b: Group, *apart: str) -> bool:

@@ -14,7 +14,12 @@ import numpy as np
 from benchmark.measures.estimate import Estimate, difference_between, spearman, widen_by
 from benchmark.measures.numbers import count_of
 from benchmark.report.collect import Group, Outcome, Row, Study
-from benchmark.report.control import fair_controls, same_but_for, without_and_with
+from benchmark.report.control import (
+    fair_controls,
+    generation_error,
+    same_but_for,
+    without_and_with,
+)
 from benchmark.report.evidence import (
     CHANCE,
     BySeed,
@@ -155,7 +160,7 @@ def privacy_defends(evidence: Evidence) -> dict[str, Estimate]:
     """Score without private training, at equal quality, minus that with it; over accesses."""
     pairs = fair_controls(evidence.study)
     found: BySeed = {}
-    for access in ACCESSES:
+    for access in (*ACCESSES, ENCODER):
         for seed, own in evidence.leaks(access).items():
             for private, control in pairs.items():
                 if private in own and control in own:
@@ -165,8 +170,8 @@ def privacy_defends(evidence: Evidence) -> dict[str, Estimate]:
 
 
 def privacy_costs_quality(evidence: Evidence) -> dict[str, Estimate]:
-    """Logarithm of the Frechet distance with private training over that without."""
-    return {"Frechet distance": _log_ratio(evidence, frechet_distance)}
+    """Logarithm of the generation error with private training over that without."""
+    return {"generation error": _log_ratio(evidence, generation_error)}
 
 
 def privacy_costs_time(evidence: Evidence) -> dict[str, Estimate]:

@@ -113,7 +113,7 @@ def test_a_control_is_no_better_and_not_far_worse(
 def test_costs_are_told_from_the_same_settings_without_privacy(jobs: list[Job]) -> None:
     found = made(jobs, {}, WORSE)
     cost = next(one for one in found if one.claim.measure is privacy_costs_quality)
-    assert cost.parts["Frechet distance"].mean == pytest.approx(np.log(40 / 10))
+    assert cost.parts["generation error"].mean == pytest.approx(np.log(40 / 10))
     assert cost.beside is None
 
 
