@@ -6,6 +6,7 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,7 @@ def _search_noise(low: float, high: float, target: float, cost: Callable[[float]
     return high
 
 
+@cache  # a job asks the same for each reference model, up to two seconds each time
 def _ask_opacus(
     accountant: str, noise: float, steps: int, rate: float, delta: float, **more: Any
 ) -> float:

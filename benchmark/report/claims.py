@@ -117,10 +117,11 @@ CLAIMS = (
         "{score} of a control without private training minus {score} with it, at the largest "
         "epsilon up to 10 that was run, mean over victims and accesses. The control is the same "
         f"victim stopped early: its Fréchet distance is no smaller, at most {MAX_WORSE} times as "
-        "large, and its precision and recall are no larger; of tables, the same of its marginal "
-        "error and of its correlation error. Without one there is no verdict, nor where the private "
-        f"model has learnt next to nothing: precision or recall under {MIN_SHARE}, or this share of "
-        "the way from an untrained model's errors to those of real records",
+        "large, and its precision and recall are no larger. Of tables, the same holds for the "
+        "marginal error, and the error of correlations is no smaller. Without a control there is "
+        "no verdict, nor where the private model has learnt next to nothing: precision or recall "
+        f"under {MIN_SHARE}, or, of tables, this share of the way from an untrained model's "
+        "errors to those between real records",
         "{score}",
         "privacy",
         0.01,

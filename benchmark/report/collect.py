@@ -152,8 +152,18 @@ class Study:
     def settings(self) -> list[str]:
         """Settings that differ between jobs, without the seed: with BASIC they name a table row."""
         given = varied_settings([outcome.job for outcome in self.outcomes])
-        implied = (str(self.x).rsplit(".", 1)[0],) if self.x else ()  # dp=off has no dp.epsilon
-        return [name for name in given if name not in (SEED, "sweep", *BASIC, *implied)]
+        return [n for n in given if n not in (SEED, "sweep", *BASIC) and not self._follows(n)]
+
+    def _follows(self, name: str) -> bool:
+        """Whether a setting beside x (dp, dp.delta beside dp.epsilon) follows from x and BASIC."""
+        group = str(self.x).rsplit(".", 1)[0]
+        if not self.x or name == self.x or not f"{name}.".startswith(f"{group}."):
+            return False
+        seen: dict[Any, set[Any]] = {}
+        for job in (outcome.job for outcome in self.outcomes):
+            at = *(job.choices.get(basic) for basic in BASIC), setting_of(job, self.x)
+            seen.setdefault(at, set()).add(setting_of(job, name))
+        return all(len(values) == 1 for values in seen.values())
 
     @property
     def labels(self) -> list[str]:

@@ -21,15 +21,15 @@ SOME_EPSILON = 10.0
 """Claims on privacy are tested at the largest epsilon up to this that a study has."""
 
 MIN_SHARE = 0.1
-"""What a private model must have learnt: this precision and recall, or, of tables, this share of the
-way from an untrained model's errors to those between real records. Below, nine in ten of its samples
-lie outside of what is real, or nine in ten of the real records are out of its reach: a low AUROC
-then says that it has learnt nothing. Victims of the reference run have 0.32 or more without privacy,
-and networks before their first step 0."""
+"""What a private model must have learnt: this precision and recall. Below, nine in ten of its
+samples lie outside of what is real, or nine in ten of the real records are out of its reach: a low
+AUROC then says that it has learnt nothing. Victims of the reference run have 0.32 or more without
+privacy, and networks before their first step 0. Of tables, it is this share of the way from an
+untrained model's errors to those between real records."""
 
 MAX_WORSE = 1.5
-"""How many times the private model's Frechet distance, or marginal error, a control may have. One that is far worse
-leaks less by that alone, and would speak against privacy without reason."""
+"""How many times the private model's Frechet distance a control may have, or its marginal error.
+One that is far worse leaks less by that alone, and would speak against privacy without reason."""
 
 
 def without_and_with(study: Study) -> dict[Group, Group]:
@@ -146,7 +146,7 @@ def _quality_of(outcome: Outcome) -> _Quality | None:
 
 
 def _way(numbers: Mapping[str, float], name: str) -> float:
-    """How far an error has come: 0 where it is an untrained model's, 1 where it is real records'."""
+    """How far an error has come: 0 is an untrained model's, 1 that between real records."""
     start, end = numbers[f"{name}, untrained"], numbers[f"{name}, real"]
     return (start - numbers[name]) / (start - end) if start > end else np.nan
 

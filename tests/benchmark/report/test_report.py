@@ -300,11 +300,16 @@ def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) 
 @pytest.mark.slow
 def test_a_study_of_several_command_lines_is_one_table(words: list[str]) -> None:
     study = {study.name: study for study in studies_of(["+sweep=reference", *words])}["privacy"]
-    assert study.labels == ["victim", "data", "victim.steps", "dp.epsilon"]
-    assert {tuple(group.values[2:]): len(seeds) for group, seeds in study.every_group.items()} == {
-        (4, "∞"): 3, (2, "∞"): 3, (4, 50): 1, (4, 10): 3, (4, 1): 1
+    assert {*study.labels} == {"victim", "data", "victim.steps", "dp.epsilon", "split.queries"}
+    asked = {
+        (group.victim, group.value_of("victim.steps"), group.value_of("dp.epsilon")): len(seeds)
+        for group, seeds in study.every_group.items()
+    }
+    assert asked == {
+        ("dcgan", 4, "∞"): 3, ("dcgan", 2, "∞"): 3, ("dcgan", 4, 50): 1, ("dcgan", 4, 10): 3,
+        ("dcgan", 4, 1): 1, ("vae_table", 4, "∞"): 6, ("vae_table", 2, "∞"): 6, ("vae_table", 4, 10): 6,
     }  # fmt: skip
-    assert study.command.count(" && ") == 3
+    assert study.command.count(" && ") == 4
 
 
 def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
@@ -316,7 +321,9 @@ def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
         return dataclasses.replace(made, provenance={"victim key": key})
 
     (study,) = studies_of(fill(private, "privacy", "seed=0,1"))
-    (row,) = sample_grids(study)
+    assert "dp.public_encoding" not in study.settings  # on wherever the table's privacy is
+    row, table = sample_grids(study)
+    assert [own["x"] for own in table["cells"]] == ["∞", "10"]
     assert [own["x"] for own in row["cells"]] == ["∞", "50", "10", "1"]
     assert row["cells"][0]["facts"] == [
         f"highest AUROC {cell([20, 20])}: white box",
