@@ -54,15 +54,18 @@ def predicted_codes(view: PartialBlackBox, queries: Tensor) -> np.ndarray:
 def _median(values: Tensor) -> Tensor:
     """`values.median()` of a matrix, without the copy of all values that torch sorts.
 
-    One row in 16 tells two values that it almost surely lies between. Few others lie there.
+    One row in 16 tells two values that it probably lies between. Few others lie there, unless many
+    values are alike: then, as where it lies elsewhere, torch is asked.
     """
     some = values[::16].flatten().sort().values
     lower, upper = some[int(0.48 * len(some))], some[int(0.52 * len(some))]
     blocks = values.split(256)
-    between = torch.cat([block[(block >= lower) & (block <= upper)] for block in blocks])
-    rank = (values.numel() - 1) // 2 - sum(int((block < lower).sum()) for block in blocks)
-    if not 0 <= rank < len(between):
+    below = sum(int((block < lower).sum()) for block in blocks)
+    count = sum(int((block <= upper).sum()) for block in blocks) - below
+    rank = (values.numel() - 1) // 2 - below
+    if not 0 <= rank < count <= values.numel() // 4:
         return values.median()
+    between = torch.cat([block[(block >= lower) & (block <= upper)] for block in blocks])
     return between.kthvalue(rank + 1).values
 
 

@@ -120,6 +120,20 @@ def test_the_median_is_that_of_torch_to_the_last_bit(n: int, kind: str) -> None:
     assert torch.equal(values, before)
 
 
+def test_values_that_are_alike_are_not_copied_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the distances between samples of a generator that has collapsed."""
+    values = torch.ones(64, 64)
+    copied, cat = [0], torch.cat
+
+    def counted(parts: list[torch.Tensor]) -> torch.Tensor:
+        copied.extend(len(part) for part in parts)
+        return cat(parts)
+
+    monkeypatch.setattr(torch, "cat", counted)
+    assert _median(values) == values.median()
+    assert sum(copied) <= values.numel() / 4
+
+
 @pytest.mark.parametrize("n", [1, 2, 50])
 def test_samples_that_are_all_alike_give_finite_codes(n: int) -> None:
     collapsed = view(GENERATOR.standard_normal((n, D)), np.ones((n, 24)))
