@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -82,12 +83,13 @@ def and_end(command: Callable[[], None]) -> None:
     try:
         command()
     except SystemExit as stop:
-        code = stop.code or 0
-    if multiprocessing.active_children() or not isinstance(code, int):
-        sys.exit(code)  # the ordinary end stops a sweep's processes, and prints words
+        code = 0 if stop.code is None else stop.code
+    threads = [own for own in threading.enumerate()[1:] if not own.daemon]
+    if threads or multiprocessing.active_children() or not isinstance(code, int):
+        sys.exit(code)  # the ordinary end waits, stops a sweep's processes, and prints words
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed: >&-
+        stream.flush()
     os._exit(code)
 
 
