@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -84,7 +84,7 @@ def epsilon_unsampled(noise: float, steps: int, delta: float) -> float:
 
 
 def rdp_epsilon(
-    noise: float, steps: int, rate: float, delta: float, orders: Sequence[float] | None = None
+    noise: float, steps: int, rate: float, delta: float, orders: tuple[float, ...] | None = None
 ) -> float:
     """The RDP accountant's epsilon, an upper bound for any choice of orders (None: Opacus').
 
