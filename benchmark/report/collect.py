@@ -151,17 +151,19 @@ class Study:
     @cached_property
     def settings(self) -> list[str]:
         """Settings that differ between jobs, without the seed: with BASIC they name a table row."""
-        given = varied_settings([outcome.job for outcome in self.outcomes])
-        return [n for n in given if n not in (SEED, "sweep", *BASIC) and not self._follows(n)]
+        varied = varied_settings([outcome.job for outcome in self.outcomes])
+        names = [name for name in varied if name not in (SEED, "sweep", *BASIC)]
+        return [name for name in names if self.x not in names or not self._follows(name)]
 
     def _follows(self, name: str) -> bool:
-        """Whether a setting beside x (dp, dp.delta beside dp.epsilon) follows from x and BASIC."""
+        """Whether a setting beside x (dp beside dp.epsilon) tells no more than who has an x."""
         group = str(self.x).rsplit(".", 1)[0]
-        if not self.x or name == self.x or not f"{name}.".startswith(f"{group}."):
+        if name == self.x or not f"{name}.".startswith(f"{group}."):
             return False
         seen: dict[Any, set[Any]] = {}
         for job in (outcome.job for outcome in self.outcomes):
-            at = *(job.choices.get(basic) for basic in BASIC), setting_of(job, self.x)
+            has_x = setting_of(job, str(self.x)) != ABSENT
+            at = *(job.choices.get(basic) for basic in BASIC), has_x
             seen.setdefault(at, set()).add(setting_of(job, name))
         return all(len(values) == 1 for values in seen.values())
 
@@ -178,10 +180,7 @@ class Study:
         `victim_numbers` by name, key, commit, created, command.
         """
         names = varied_settings([outcome.job for outcome in self.outcomes])
-        frames = [
-            self._frame_of(outcome, settings_of_job(outcome.job, names))
-            for outcome in self.outcomes
-        ]
+        frames = [self._frame_of(own, settings_of_job(own.job, names)) for own in self.outcomes]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property
