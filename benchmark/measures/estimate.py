@@ -33,8 +33,9 @@ MOST = 999
 class Estimate(NamedTuple):
     """A mean over seeds, its 95% interval, the p-value of "not above 0", and how many seeds.
 
-    victims: names of those that it is about. freedom: fewest degrees of freedom of an error in it,
-    where that is fewer than the seeds leave. p_below: exact p-value of "not below 0", where there
+    victims: names of those that it is about. aside: of those that lack a seed which others have,
+    and are not in it. freedom: fewest degrees of freedom of an error in it, where that is fewer
+    than the seeds leave. p_below: exact p-value of "not below 0", where there
     is one. error: standard error of the mean that the interval rests on; NaN where more seeds would
     not make it smaller.
     """
@@ -45,6 +46,7 @@ class Estimate(NamedTuple):
     p_value: float
     seeds: int
     victims: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
     freedom: float = np.inf
     p_below: float = 0.0
     error: float = np.nan

@@ -119,7 +119,7 @@ CLAIMS = (
         f"victim stopped early: its Fréchet distance is no smaller, at most {MAX_WORSE} times as "
         "large, and its precision and recall are no larger. Of tables, the same holds for the "
         "marginal error, and the error of correlations is no smaller. Without a control there is "
-        "no verdict, nor where the private model has learnt next to nothing: precision or recall "
+        "no verdict, nor where either model has learnt next to nothing: precision or recall "
         f"under {MIN_SHARE}, or, of tables, this share of the way from an untrained model's "
         "errors to those between real records",
         "{score}",

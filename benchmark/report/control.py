@@ -21,11 +21,11 @@ SOME_EPSILON = 10.0
 """Claims on privacy are tested at the largest epsilon up to this that a study has."""
 
 MIN_SHARE = 0.1
-"""What a private model must have learnt: this precision and recall. Below, nine in ten of its
-samples lie outside of what is real, or nine in ten of the real records are out of its reach: a low
-AUROC then says that it has learnt nothing. Victims of the reference run have 0.32 or more without
-privacy, and networks before their first step 0. Of tables, it is this share of the way from an
-untrained model's errors to those between real records."""
+"""What a private model and its control must have learnt: this precision and recall. Below, nine in
+ten of its samples lie outside of what is real, or nine in ten of the real records are out of its
+reach: a low AUROC then says that it has learnt nothing. Victims of the reference run have 0.32 or
+more without privacy, and networks before their first step 0. Of tables, it is this share of the way
+from an untrained model's errors to those between real records."""
 
 MAX_WORSE = 1.5
 """How many times the private model's Frechet distance a control may have, or its marginal error.
@@ -62,7 +62,10 @@ def fair_controls(study: Study) -> dict[Group, Group]:
     for group in without_and_with(study):
         own = _mean_quality(study, group, study.groups[group])
         if own is None:
-            why.append(f"{group.victim}: the quality of its samples was not measured")
+            why.append(
+                f"{group.victim}: the quality of its samples was not measured, or the measure does "
+                "not tell real records from an untrained model's"
+            )
         elif min(own.learnt.values()) < MIN_SHARE:
             shares = " and ".join(f"{name} {share:.2g}" for name, share in own.learnt.items())
             why.append(
@@ -72,9 +75,10 @@ def fair_controls(study: Study) -> dict[Group, Group]:
         elif control := _best_control(study, group, own):
             found[group] = control
         else:
+            seeds = ", ".join(map(str, study.groups[group]))
             why.append(
                 f"{group.victim}: no control without privacy generates as badly ({own.name} "
-                f"{own.errors[0]:.3g} to {MAX_WORSE * own.errors[0]:.3g})"
+                f"{own.errors[0]:.3g} to {MAX_WORSE * own.errors[0]:.3g}) with seeds {seeds}"
             )
     if not found:
         raise Lacking("; ".join(why) or "no victim was run with and without private training")
@@ -101,7 +105,7 @@ class _Quality:
 
 
 def _best_control(study: Study, private: Group, quality: _Quality) -> Group | None:
-    """The best group without privacy whose quality is no better."""
+    """The best group without privacy that has learnt something, and whose quality is no better."""
     fair = {}
     for group, own in study.groups.items():
         is_plain = np.isinf(_epsilon_of(next(iter(own.values()))))
@@ -109,6 +113,7 @@ def _best_control(study: Study, private: Group, quality: _Quality) -> Group | No
             other = _mean_quality(study, group, study.groups[private])
             if (
                 other is not None
+                and min(other.learnt.values()) >= MIN_SHARE
                 and (other.errors >= quality.errors).all()
                 and other.errors[0] <= MAX_WORSE * quality.errors[0]
             ):
@@ -132,7 +137,7 @@ def _quality_of(outcome: Outcome) -> _Quality | None:
     """A victim's; None where something was not measured, or is no number."""
     assert outcome.record is not None
     if MARGINAL in (numbers := outcome.record.result.quality):
-        name, errors = MARGINAL, [numbers[x] for x in (MARGINAL, CORRELATION)]
+        name, errors = MARGINAL, [numbers.get(x, np.nan) for x in (MARGINAL, CORRELATION)]
         learnt = {f"way to a small {x}": _way(numbers, x) for x in (MARGINAL, CORRELATION)}
     else:
         name, distance = "Frechet distance", frechet_distance(outcome)
@@ -147,8 +152,9 @@ def _quality_of(outcome: Outcome) -> _Quality | None:
 
 def _way(numbers: Mapping[str, float], name: str) -> float:
     """How far an error has come: 0 is an untrained model's, 1 that between real records."""
-    start, end = numbers[f"{name}, untrained"], numbers[f"{name}, real"]
-    return (start - numbers[name]) / (start - end) if start > end else np.nan
+    names = f"{name}, untrained", name, f"{name}, real"
+    start, own, end = (numbers.get(x, np.nan) for x in names)
+    return (start - own) / (start - end) if start > end else np.nan
 
 
 def same_but_for(study: Study, a: Group, b: Group, *apart: str) -> bool:

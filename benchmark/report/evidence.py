@@ -88,7 +88,7 @@ def mean_over(found: BySeed, what: str) -> Estimate:
     if not both:
         raise Lacking(f"no victim has {what} for every seed")
     means = [mean_of([numbers[where] for where in both]) for numbers in found.values()]
-    return of_seeds(means, (where.victim for where in both))
+    return of_seeds(means, both, found)
 
 
 def at_each_size(study: Study, found: BySeed, what: str) -> dict[str, Estimate]:
@@ -96,26 +96,34 @@ def at_each_size(study: Study, found: BySeed, what: str) -> dict[str, Estimate]:
 
     Of the sizes that every seed has.
     """
-    sizes: dict[int, list[Group]] = {}
-    for group in in_every_seed(found):
+
+    def size_of(group: Group) -> int:
         job = next(iter(study.groups[group].values())).job
-        sizes.setdefault(int(setting_of(job, str(study.x))), []).append(group)
+        return int(setting_of(job, str(study.x)))
+
+    sizes = sorted({size_of(group) for group in in_every_seed(found)})
     if not sizes:
         raise Lacking(f"no victim has {what} for every seed")
-    return {
-        f"{size} {study.axis}": mean_over(
-            {seed: {at: own[at] for at in groups} for seed, own in found.items()}, what
-        )
-        for size, groups in sorted(sizes.items())
+    parts = {
+        size: {
+            seed: {at: number for at, number in own.items() if size_of(at) == size}
+            for seed, own in found.items()
+        }
+        for size in sizes
     }
+    return {f"{size} {study.axis}": mean_over(part, what) for size, part in parts.items()}
 
 
-def of_seeds(numbers: Sequence[Number], victims: Iterable[str]) -> Estimate:
-    """One number a seed, combined; victims: the names of those that it is about."""
+def of_seeds(numbers: Sequence[Number], both: Sequence[Group], found: BySeed) -> Estimate:
+    """One number a seed, combined; both: what it is about, of all that was found."""
     halves = [number.half for number in numbers]
     known = halves if np.isfinite(halves).all() else None
     estimate = over_seeds([number.value for number in numbers], known)
-    return estimate._replace(victims=tuple(dict.fromkeys(victims)))
+    victims = dict.fromkeys(where.victim for where in both)
+    others = dict.fromkeys(where.victim for own in found.values() for where in own)
+    return estimate._replace(
+        victims=tuple(victims), aside=tuple(name for name in others if name not in victims)
+    )
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Finding:
     @property
     def reason(self) -> str:
         """What the verdict rests on, what would decide it, and what was left out."""
-        return "; ".join(filter(None, [self._reason, self._plan, self.left_out]))
+        return "; ".join(filter(None, [self._reason, self._plan, self._aside, self.left_out]))
 
     @property
     def seeds_needed(self) -> int | None:
@@ -152,6 +152,12 @@ class Finding:
         more = 1 + min(part.seeds for part in self.parts.values())  # these did not decide it
         number = f"about {max(needed, more)}" if needed else f"more than {MOST}"
         return f"{number} seeds would decide it, if all else stays as measured"
+
+    @property
+    def _aside(self) -> str:
+        """Which victims a mean over seeds leaves out."""
+        names = dict.fromkeys(name for part in self.parts.values() for name in part.aside)
+        return f"without {', '.join(names)}: not run for every seed" if names else ""
 
     @property
     def _reason(self) -> str:

@@ -88,7 +88,7 @@ def reconstruction_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
         levels.append([[number.value for number in kind] for kind in kinds])
         contrast.append(difference_of(mean_of(kinds[0]), mean_of(kinds[1])))
     over_seeds = [np.mean([level[i] for level in levels], 0) for i in range(2)]
-    estimate = of_seeds(contrast, _victim_names(both))
+    estimate = of_seeds(contrast, both, found)
     return {"white_box": widen_by(estimate, difference_between(*over_seeds))}
 
 
@@ -143,7 +143,7 @@ def small_sets_overfit(evidence: Evidence) -> dict[str, Estimate]:
         difference_of(sorted((own[where] for where in both), key=lambda n: n.value)[middle], chance)
         for own in last.values()
     ]
-    return {"discriminator": of_seeds(medians, _victim_names(both))}
+    return {"discriminator": of_seeds(medians, both, last)}
 
 
 def calibration_helps(evidence: Evidence) -> dict[str, Estimate]:
@@ -293,6 +293,8 @@ def _log_ratio(evidence: Evidence, value: Callable[[Outcome], Number | None]) ->
     for seed, own in evidence.by_seed(value).items():
         for private, without in pairs.items():
             if private in own and without in own:
-                ratio = float(np.log(own[private].value / own[without].value))
-                found.setdefault(seed, {})[private] = Number(ratio, rest=np.nan)
+                values = own[private].value, own[without].value
+                if min(values) > 0:  # an error may be 0, and then has no logarithm
+                    ratio = float(np.log(values[0] / values[1]))
+                    found.setdefault(seed, {})[private] = Number(ratio, rest=np.nan)
     return mean_over(found, "both")
