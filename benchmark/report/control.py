@@ -51,12 +51,10 @@ def without_and_with(study: Study) -> dict[Group, Group]:
     return found
 
 
-def fair_controls(study: Study) -> dict[Group, Group]:
-    """Private group, at the epsilon of the claim -> its control; see MIN_SHARE and MAX_WORSE.
+def generating(study: Study) -> dict[Group, _Quality]:
+    """Private group, at the epsilon of the claim -> how well it generates; see MIN_SHARE.
 
-    A control differs in the victim's own settings alone, such as how long it was trained. None of
-    its errors is smaller, as means over the seeds of the private model. The best of these is taken.
-    Raises Lacking where no pair is left.
+    Raises Lacking where none does.
     """
     found, why = {}, []
     for group in without_and_with(study):
@@ -72,7 +70,23 @@ def fair_controls(study: Study) -> dict[Group, Group]:
                 f"{group.victim}: {shares}, at least {MIN_SHARE} of both are needed: what "
                 "generates nothing has nothing to leak"
             )
-        elif control := _best_control(study, group, own):
+        else:
+            found[group] = own
+    if not found:
+        raise Lacking("; ".join(why) or "no victim was run with and without private training")
+    return found
+
+
+def fair_controls(study: Study) -> dict[Group, Group]:
+    """Private group that generates, at the epsilon of the claim -> its control; see MAX_WORSE.
+
+    A control differs in the victim's own settings alone, such as how long it was trained. None of
+    its errors is smaller, as means over the seeds of the private model. The best of these is taken.
+    Raises Lacking where no pair is left.
+    """
+    found, why = {}, []
+    for group, own in generating(study).items():
+        if control := _best_control(study, group, own):
             found[group] = control
         else:
             seeds = ", ".join(map(str, study.groups[group]))
@@ -81,7 +95,7 @@ def fair_controls(study: Study) -> dict[Group, Group]:
                 f"{own.errors[0]:.3g} to {MAX_WORSE * own.errors[0]:.3g}) with seeds {seeds}"
             )
     if not found:
-        raise Lacking("; ".join(why) or "no victim was run with and without private training")
+        raise Lacking("; ".join(why))
     return found
 
 

@@ -5,7 +5,7 @@ Each gives the parts of a claim by name; a part above 0 supports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -13,13 +13,8 @@ import numpy as np
 
 from benchmark.measures.estimate import Estimate, difference_between, spearman, widen_by
 from benchmark.measures.numbers import count_of
-from benchmark.report.collect import Group, Outcome, Row, Study
-from benchmark.report.control import (
-    fair_controls,
-    generation_error,
-    same_but_for,
-    without_and_with,
-)
+from benchmark.report.collect import Group, Row, Study
+from benchmark.report.control import same_but_for
 from benchmark.report.evidence import (
     CHANCE,
     BySeed,
@@ -28,7 +23,6 @@ from benchmark.report.evidence import (
     Number,
     at_each_size,
     difference_of,
-    first_number,
     frechet_distance,
     in_every_seed,
     mean_of,
@@ -156,31 +150,6 @@ def calibration_helps(evidence: Evidence) -> dict[str, Estimate]:
     }
 
 
-def privacy_defends(evidence: Evidence) -> dict[str, Estimate]:
-    """Score without private training, at equal quality, minus that with it; over accesses."""
-    pairs = fair_controls(evidence.study)
-    found: BySeed = {}
-    for access in (*ACCESSES, ENCODER):
-        for seed, own in evidence.leaks(access).items():
-            for private, control in pairs.items():
-                if private in own and control in own:
-                    gain = difference_of(own[control], own[private])
-                    found.setdefault(seed, {})[private.at("access", access)] = gain
-    return {"all accesses": mean_over(found, "an attack with and without private training")}
-
-
-def privacy_costs_quality(evidence: Evidence) -> dict[str, Estimate]:
-    """Logarithm of the generation error with private training over that without."""
-    return {"generation error": _log_ratio(evidence, generation_error)}
-
-
-def privacy_costs_time(evidence: Evidence) -> dict[str, Estimate]:
-    """Logarithm of the training time with private training over that without."""
-    return {
-        "training time": _log_ratio(evidence, lambda outcome: first_number(outcome, "training"))
-    }
-
-
 def diffusion_leaks_more(evidence: Evidence) -> dict[str, Estimate]:
     """The denoiser of each diffusion model against the discriminator on the same records."""
     found, gans = BySeed(), _usual(evidence, evidence.leaks(DISCRIMINATOR))
@@ -286,15 +255,3 @@ def _per_halving(points: Mapping[int, Number]) -> Number:
     x = np.log2(list(points))
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
     return weighted_sum(points.values(), -weights)
-
-
-def _log_ratio(evidence: Evidence, value: Callable[[Outcome], Number | None]) -> Estimate:
-    pairs, found = without_and_with(evidence.study), BySeed()
-    for seed, own in evidence.by_seed(value).items():
-        for private, without in pairs.items():
-            if private in own and without in own:
-                values = own[private].value, own[without].value
-                if min(values) > 0:  # an error may be 0, and then has no logarithm
-                    ratio = float(np.log(values[0] / values[1]))
-                    found.setdefault(seed, {})[private] = Number(ratio, rest=np.nan)
-    return mean_over(found, "both")

@@ -9,10 +9,10 @@ import pytest
 from report_store import result_of, study_of
 
 from benchmark.measures.result import JobResult
+from benchmark.report import privacy
 from benchmark.report.claims import CLAIMS
 from benchmark.report.evidence import Evidence, Lacking
 from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, judge_claims
-from benchmark.report.measures import privacy_costs_quality, privacy_defends
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 
@@ -79,7 +79,7 @@ def made(
 
 def defends(*given: object, **more: object) -> Finding:
     found = made(*given, **more)  # type: ignore[arg-type]
-    return next(one for one in found if one.claim.measure is privacy_defends)
+    return next(one for one in found if one.claim.measure is privacy.defends)
 
 
 WORSE = {"private": (40.0, 0.5, 0.4), "early": (45.0, 0.4, 0.3)}
@@ -102,6 +102,18 @@ def test_a_control_that_leaks_no_more_takes_the_defence_away(jobs: list[Job]) ->
         for seed in range(10)
     ]
     assert verdicts.count(HOLDS) <= 2  # more than 2 of 10 has probability 1% at a level of 5%
+
+
+def test_privacy_lowers_what_a_model_of_equal_settings_leaks_whatever_a_control_does(
+    jobs: list[Job],
+) -> None:
+    found = made(jobs, {"plain": 2.0, "early": 0.0, "private": 0.0}, WORSE)
+    lowers = next(one for one in found if one.claim.measure is privacy.lowers)
+    assert lowers.verdict == HOLDS, lowers.reason
+    nothing = made(jobs, {"plain": 2.0}, {"private": (201.0, 0.0, 0.0)})
+    lowers = next(one for one in nothing if one.claim.measure is privacy.lowers)
+    assert lowers.verdict == OPEN
+    assert "what generates nothing has nothing to leak" in lowers.reason
 
 
 def test_privacy_that_leaks_more_than_its_control_does_not_defend(jobs: list[Job]) -> None:
@@ -176,13 +188,13 @@ def test_a_table_s_control_is_no_better_and_not_far_worse(
 
 def test_a_table_s_cost_is_that_of_its_marginal_error(tables: list[Job]) -> None:
     found = made(tables, {}, WORSE_TABLE)
-    cost = next(one for one in found if one.claim.measure is privacy_costs_quality)
+    cost = next(one for one in found if one.claim.measure is privacy.costs_quality)
     assert cost.parts["generation error"].mean == pytest.approx(np.log(0.06 / 0.03))
 
 
 def test_an_error_of_zero_has_no_logarithm(tables: list[Job]) -> None:
     found = made(tables, {}, {"plain": (0.0, 0.0)})
-    cost = next(one for one in found if one.claim.measure is privacy_costs_quality)
+    cost = next(one for one in found if one.claim.measure is privacy.costs_quality)
     assert cost.lacking == "no victim has both for every seed"
 
 
@@ -193,21 +205,21 @@ def test_a_measure_of_one_s_own_may_give_fewer_numbers(tables: list[Job], lacks:
     numbers = {name: value for name, value in errors.items() if name != lacks}
     study = study_of(tables, lambda job: result_of(job, scores, MEMBER, **numbers), "privacy")
     with pytest.raises(Lacking, match="was not measured"):
-        privacy_defends(Evidence(study))
+        privacy.defends(Evidence(study))
 
 
 def test_a_victim_that_lacks_a_seed_is_named(jobs: list[Job], tables: list[Job]) -> None:
     """Its numbers may say the opposite."""
     fewer = [job for job in jobs if job.config.seed < 2]
     found = made([*fewer, *tables], {}, {})
-    cost = next(one for one in found if one.claim.measure is privacy_costs_quality)
+    cost = next(one for one in found if one.claim.measure is privacy.costs_quality)
     assert cost.scope == "1 victim (vae_table)"
     assert "without dcgan: not run for every seed" in cost.reason
 
 
 def test_costs_are_told_from_the_same_settings_without_privacy(jobs: list[Job]) -> None:
     found = made(jobs, {}, WORSE)
-    cost = next(one for one in found if one.claim.measure is privacy_costs_quality)
+    cost = next(one for one in found if one.claim.measure is privacy.costs_quality)
     assert cost.parts["generation error"].mean == pytest.approx(np.log(40 / 10))
     assert cost.beside is None
 
@@ -216,5 +228,5 @@ def test_without_privacy_nothing_is_compared(jobs: list[Job]) -> None:
     plain = [job for job in jobs if kind(job) == "plain"]
     study = study_of(plain, lambda job: result_of(job, {("white_box", "none"): MEMBER * 1.0}, MEMBER), "privacy")  # fmt: skip
     with pytest.raises(Lacking, match="without privacy and with epsilon up to 10"):
-        privacy_defends(Evidence(study))
-    assert any(claim.measure is privacy_defends for claim in CLAIMS)
+        privacy.defends(Evidence(study))
+    assert any(claim.measure is privacy.defends for claim in CLAIMS)
