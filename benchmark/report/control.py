@@ -182,5 +182,5 @@ def _epsilon_of(outcome: Outcome) -> float:
     dp = outcome.job.config.get("dp")
     if not dp:
         return np.inf
-    first = next(iter(outcome.numbers.values()))
-    return float(first["epsilon"] if dp.epsilon is None else dp.epsilon)
+    spent = (row["epsilon"] for row in outcome.numbers.values())
+    return float(next(spent, np.nan) if dp.epsilon is None else dp.epsilon)

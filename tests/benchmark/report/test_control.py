@@ -224,6 +224,17 @@ def test_costs_are_told_from_the_same_settings_without_privacy(jobs: list[Job]) 
     assert cost.beside is None
 
 
+def test_a_private_model_that_no_attack_could_score_crashes_no_report(jobs: list[Job]) -> None:
+    def result(job: Job) -> JobResult:
+        found = result_of(job, {("full_black_box", "none"): MEMBER * 1.0}, MEMBER)
+        if kind(job) == "private":
+            found.rows["status"] = "no access"
+        return found
+
+    with pytest.raises(Lacking, match="was not measured"):
+        privacy.defends(Evidence(study_of(jobs, result, "privacy")))
+
+
 def test_without_privacy_nothing_is_compared(jobs: list[Job]) -> None:
     plain = [job for job in jobs if kind(job) == "plain"]
     study = study_of(plain, lambda job: result_of(job, {("white_box", "none"): MEMBER * 1.0}, MEMBER), "privacy")  # fmt: skip
