@@ -14,7 +14,7 @@ from benchmark.measures.checks import COLLAPSE, SPLIT_LEAKS
 from benchmark.measures.estimate import Estimate
 from benchmark.report import measures, privacy
 from benchmark.report.control import MAX_WORSE, MIN_SHARE
-from benchmark.report.evidence import Evidence
+from benchmark.report.evidence import ENOUGH, Evidence
 
 PAPER, OURS = "the paper", "this benchmark"
 
@@ -38,7 +38,7 @@ class Claim:
     margin: float
     measure: Callable[[Evidence], dict[str, Estimate]]
     of: str = "seeds"
-    repetitions: int = 3
+    repetitions: int = ENOUGH
     voids: tuple[str, ...] = (COLLAPSE, SPLIT_LEAKS)
     is_leak: bool = True
     at_each_size: bool = False

@@ -7,6 +7,7 @@ AUROCs that is DeLong's covariance (Biometrics 1988), of many it is the same for
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,9 @@ Score = Literal["auroc", "tpr_at_1"]
 
 CHANCE: dict[Score, float] = {"auroc": 0.5, "tpr_at_1": FPR_COLUMNS["tpr_at_1"]}
 """What guessing gets."""
+
+ENOUGH = 3
+"""Repetitions that a claim needs."""
 
 NO_ERRORS = pd.Series(dtype=float)
 
@@ -76,32 +80,42 @@ def difference_of(a: Number, b: Number) -> Number:
     return weighted_sum([a, b], [1, -1])
 
 
-def in_every_seed(found: BySeed) -> list[Group]:
-    """What every seed has, in the order of the first one."""
-    every: Iterable[dict[Group, Number]] = found.values()
-    return [where for where in next(iter(every), {}) if all(where in own for own in every)]
+def balanced(found: BySeed) -> tuple[list[Group], BySeed]:
+    """Victims that share seeds, and their part of what was found.
+
+    A victim with fewer seeds than ENOUGH is left aside, where others have more. Then seeds go that
+    one of the others lacks: a victim with many seeds takes none from a mean over several.
+    """
+    seeds = Counter(where for own in found.values() for where in own)
+    least = min(max(seeds.values(), default=0), ENOUGH)
+    both = [where for where, count in seeds.items() if count >= least]
+    shared = {
+        seed: {where: own[where] for where in both}
+        for seed, own in found.items()
+        if both and own.keys() >= {*both}
+    }
+    return (both if shared else []), shared
 
 
 def mean_over(found: BySeed, what: str) -> Estimate:
-    """The mean over victims, then over seeds; of the victims that every seed has."""
-    both = in_every_seed(found)
+    """The mean over victims, then over seeds; of the victims and seeds that are `balanced`."""
+    both, shared = balanced(found)
     if not both:
         raise Lacking(f"no victim has {what} for every seed")
-    means = [mean_of([numbers[where] for where in both]) for numbers in found.values()]
-    return of_seeds(means, both, found)
+    return of_seeds([mean_of([*own.values()]) for own in shared.values()], both, found)
 
 
 def at_each_size(study: Study, found: BySeed, what: str) -> dict[str, Estimate]:
     """`mean_over` of each size of the training set: what holds at one need not hold at another.
 
-    Of the sizes that every seed has.
+    Of the sizes that share seeds.
     """
 
     def size_of(group: Group) -> int:
         job = next(iter(study.groups[group].values())).job
         return int(setting_of(job, str(study.x)))
 
-    sizes = sorted({size_of(group) for group in in_every_seed(found)})
+    sizes = sorted({size_of(group) for group in balanced(found)[0]})
     if not sizes:
         raise Lacking(f"no victim has {what} for every seed")
     parts = {

@@ -22,9 +22,9 @@ from benchmark.report.evidence import (
     Lacking,
     Number,
     at_each_size,
+    balanced,
     difference_of,
     frechet_distance,
-    in_every_seed,
     mean_of,
     mean_over,
     of_seeds,
@@ -72,12 +72,12 @@ def reconstruction_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
     """
     found = evidence.leaks("white_box")
     with_encoder = {where for own in evidence.leaks(ENCODER).values() for where in own}
-    both = in_every_seed(found)
+    both, shared = balanced(found)
     sides = [[w for w in both if (w in with_encoder) == has] for has in (True, False)]
     for side, what in zip(sides, ("with an encoder", "without one"), strict=True):
         _require_enough(evidence, side, f"{what}, attacked by white box")
     contrast, levels = [], []
-    for own in found.values():
+    for own in shared.values():
         kinds = [_family_means(evidence, side, own) for side in sides]
         levels.append([[number.value for number in kind] for kind in kinds])
         contrast.append(difference_of(mean_of(kinds[0]), mean_of(kinds[1])))
@@ -129,13 +129,13 @@ def small_sets_overfit(evidence: Evidence) -> dict[str, Estimate]:
         for victim, points in _by_size(evidence.study, own).items():
             if few := [size for size in points if size < MANY]:
                 last.setdefault(seed, {})[victim] = points[max(few)]
-    both = in_every_seed(last)
+    both, shared = balanced(last)
     _require_enough(evidence, both, f"with a discriminator at a size under {MANY} for every seed")
     chance = Number(CHANCE[evidence.score])
     middle = (len(both) - 1) // 2  # of an even count the lower one: most are at least there
     medians = [
         difference_of(sorted((own[where] for where in both), key=lambda n: n.value)[middle], chance)
-        for own in last.values()
+        for own in shared.values()
     ]
     return {"discriminator": of_seeds(medians, both, last)}
 

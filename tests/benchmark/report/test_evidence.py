@@ -11,13 +11,13 @@ from report_store import auroc_alone, result_of, study_of
 
 from benchmark.measures import metrics
 from benchmark.measures.result import JobResult
-from benchmark.report.collect import Study
+from benchmark.report.collect import Group, Study
 from benchmark.report.evidence import (
     BySeed,
     Evidence,
     Number,
+    balanced,
     difference_of,
-    in_every_seed,
     mean_over,
     weighted_sum,
 )
@@ -199,6 +199,28 @@ def test_without_reference_models_the_declared_attack_stands_for_its_access(
         assert leak_of(jobs, access, {}) == access
 
 
-def test_shared_victims_are_those_of_every_seed() -> None:
-    found = {0: {("a",): Number(1.0), ("b",): Number(2.0)}, 1: {("b",): Number(3.0)}}
-    assert in_every_seed(found) == [("b",)]
+@pytest.mark.parametrize(
+    ("given", "both", "shared"),
+    [
+        ({"a": [0], "b": [0, 1]}, ["b"], [0, 1]),
+        ({"a": [0, 1, 2], "b": [0, 1, 2, 3, 4, 5]}, ["a", "b"], [0, 1, 2]),
+        ({"a": [0], "b": [0, 1, 2], "c": [0, 1, 2, 3]}, ["b", "c"], [0, 1, 2]),
+        ({"a": [0, 1, 2], "b": [3, 4, 5]}, [], []),
+        ({"a": [0, 1], "b": [0, 1]}, ["a", "b"], [0, 1]),
+        ({}, [], []),
+    ],
+)
+def test_a_mean_is_about_victims_with_enough_seeds_at_the_seeds_that_they_share(
+    given: dict[str, list[int]], both: list[str], shared: list[int]
+) -> None:
+    groups = {name: Group(name, "digits") for name in given}
+    found = {
+        seed: {groups[name]: Number(1.0 * seed) for name, own in given.items() if seed in own}
+        for seed in range(6)
+    }
+    victims, part = balanced(found)
+    assert [where.victim for where in victims] == both
+    assert [*part] == shared
+    assert all([*own] == victims for own in part.values())
+    if both:
+        assert mean_over(found, "both").mean == pytest.approx(np.mean(shared))
