@@ -6,7 +6,7 @@ the private model does generate, and against a model without privacy that genera
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -51,10 +51,10 @@ def without_and_with(study: Study) -> dict[Group, Group]:
     return found
 
 
-def generating(study: Study) -> dict[Group, _Quality]:
+def generating(study: Study) -> tuple[dict[Group, _Quality], list[str]]:
     """Private group, at the epsilon of the claim -> how well it generates; see MIN_SHARE.
 
-    Raises Lacking where none does.
+    Of those that do generate; and why the others are left out.
     """
     found, why = {}, []
     for group in without_and_with(study):
@@ -72,9 +72,7 @@ def generating(study: Study) -> dict[Group, _Quality]:
             )
         else:
             found[group] = own
-    if not found:
-        raise Lacking("; ".join(why) or "no victim was run with and without private training")
-    return found
+    return found, why
 
 
 def fair_controls(study: Study) -> dict[Group, Group]:
@@ -84,8 +82,9 @@ def fair_controls(study: Study) -> dict[Group, Group]:
     its errors is smaller, as means over the seeds of the private model. The best of these is taken.
     Raises Lacking where no pair is left.
     """
-    found, why = {}, []
-    for group, own in generating(study).items():
+    found: dict[Group, Group] = {}
+    generate, why = generating(study)
+    for group, own in generate.items():
         if control := _best_control(study, group, own):
             found[group] = control
         else:
@@ -94,8 +93,21 @@ def fair_controls(study: Study) -> dict[Group, Group]:
                 f"{group.victim}: no control without privacy generates as badly ({own.name} "
                 f"{own.errors[0]:.3g} to {MAX_WORSE * own.errors[0]:.3g}) with seeds {seeds}"
             )
+    return _some(found, why)
+
+
+def plain_partners(study: Study) -> dict[Group, Group]:
+    """Private group that generates -> the group that has no privacy and else equals it.
+
+    Raises Lacking where no pair is left.
+    """
+    pairs, (generate, why) = without_and_with(study), generating(study)
+    return _some({group: pairs[group] for group in generate}, why)
+
+
+def _some(found: dict[Group, Group], why: Sequence[str]) -> dict[Group, Group]:
     if not found:
-        raise Lacking("; ".join(why))
+        raise Lacking("; ".join(why) or "no victim was run with and without private training")
     return found
 
 

@@ -10,8 +10,8 @@ from benchmark.measures.estimate import Estimate
 from benchmark.report.collect import Group, Outcome
 from benchmark.report.control import (
     fair_controls,
-    generating,
     generation_error,
+    plain_partners,
     without_and_with,
 )
 from benchmark.report.evidence import (
@@ -32,8 +32,7 @@ def defends(evidence: Evidence) -> dict[str, Estimate]:
 
 def lowers(evidence: Evidence) -> dict[str, Estimate]:
     """Score without private training, at equal settings, minus that with it; over accesses."""
-    pairs, generate = without_and_with(evidence.study), generating(evidence.study)
-    return _gained_by_privacy(evidence, {group: pairs[group] for group in generate})
+    return _gained_by_privacy(evidence, plain_partners(evidence.study))
 
 
 def _gained_by_privacy(evidence: Evidence, pairs: dict[Group, Group]) -> dict[str, Estimate]:
