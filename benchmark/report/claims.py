@@ -114,7 +114,7 @@ CLAIMS = (
         measures.calibration_helps,
     ),
     Claim(
-        "Differential privacy in training defends against practical attacks.",
+        "Differential privacy defends against practical attacks, at equal sample quality.",
         "{score} of a control without private training minus {score} with it, at the largest "
         "epsilon up to 10 that was run, mean over victims and accesses. The control is the same "
         f"victim stopped early: its Fréchet distance is no smaller, at most {MAX_WORSE} times as "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,7 +23,10 @@ from benchmark.show.figures import INK, STYLE
 
 COLUMNS, WIDTH = 3, 2.6
 ABOVE, BELOW, RIGHT = 0.3, 0.5, 0.15
-"""Inches around axes: the title; tick labels and the axis' name; half a tick label."""
+"""Inches around axes: a title of one line; tick labels and the axis' name; half a tick label."""
+
+LETTERS, LINE = 42, 0.16
+"""Letters in a line of a title, which is as wide as its panel; inches of one line more."""
 
 TITLE = "title"
 """Names a panel's title in the SVG: on a screen it stands above the picture."""
@@ -64,18 +68,20 @@ def draw_sheet(panels: Sequence[Panel]) -> Figure:
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     height, left = (max(getattr(panel, side) for panel in panels) for side in ("height", "left"))
+    titles = [textwrap.fill(panel.title, LETTERS) for panel in panels]
+    above = ABOVE + LINE * max(title.count("\n") for title in titles)
     with mpl.rc_context(STYLE):
         figure = Figure()
         for i, panel in enumerate(panels):
             axes = figure.add_axes((0, 0, 1, 1), label=str(i))
             panel.draw(axes)
-            _dress_axes(axes, panel.title)
+            _dress_axes(axes, titles[i])
         foot = _draw_legend(figure, 2 * columns)
-        size = (left + WIDTH + RIGHT) * columns, (ABOVE + height + BELOW) * rows + foot
+        size = (left + WIDTH + RIGHT) * columns, (above + height + BELOW) * rows + foot
         figure.set_size_inches(*size)
         for i, axes in enumerate(figure.axes):
             x = (left + WIDTH + RIGHT) * (i % columns) + left
-            y = (ABOVE + height + BELOW) * (rows - 1 - i // columns) + BELOW + foot
+            y = (above + height + BELOW) * (rows - 1 - i // columns) + BELOW + foot
             axes.set_position((x / size[0], y / size[1], WIDTH / size[0], height / size[1]))
     return figure
 

@@ -6,6 +6,7 @@ import re
 from functools import partial
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmark.report import sheet
 from benchmark.report.sheet import Panel
@@ -34,6 +35,21 @@ def test_a_panel_stands_alone(tmp_path) -> None:
     assert len({tuple(box[2:]) for box in boxes}) == 1
     assert len({tuple(box[:2]) for box in boxes}) == 5
     assert boxes[0][0] == boxes[3][0]  # three a row
+
+
+def test_long_titles_stay_above_their_panels() -> None:
+    words = "vae table, randhie binary, members 2048, steps 6000, distance l2, queries 1024"
+    titles = [words, "dcgan, mnist5k", words, words, words]
+    figure = sheet.draw_sheet(
+        [Panel(t, "data", "victim", partial(draw, "#0072B2")) for t in titles]
+    )
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [axes.title.get_window_extent(renderer) for axes in figure.axes]
+    boxes += [axes.bbox for axes in figure.axes]
+    for i, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes[:i])
 
 
 def test_the_legend_as_text() -> None:
