@@ -200,7 +200,7 @@ def test_without_reference_models_the_declared_attack_stands_for_its_access(
 
 
 @pytest.mark.parametrize(
-    ("given", "both", "shared"),
+    ("given", "both", "kept"),
     [
         ({"a": [0], "b": [0, 1]}, ["b"], [0, 1]),
         ({"a": [0, 1, 2], "b": [0, 1, 2, 3, 4, 5]}, ["a", "b"], [0, 1, 2]),
@@ -211,7 +211,7 @@ def test_without_reference_models_the_declared_attack_stands_for_its_access(
     ],
 )
 def test_a_mean_is_about_victims_with_enough_seeds_at_the_seeds_that_they_share(
-    given: dict[str, list[int]], both: list[str], shared: list[int]
+    given: dict[str, list[int]], both: list[str], kept: list[int]
 ) -> None:
     groups = {name: Group(name, "digits") for name in given}
     found = {
@@ -220,7 +220,7 @@ def test_a_mean_is_about_victims_with_enough_seeds_at_the_seeds_that_they_share(
     }
     victims, part = balanced(found)
     assert [where.victim for where in victims] == both
-    assert [*part] == shared
+    assert [*part] == kept
     assert all([*own] == victims for own in part.values())
     if both:
-        assert mean_over(found, "both").mean == pytest.approx(np.mean(shared))
+        assert mean_over(found, "both").mean == pytest.approx(np.mean(kept))
