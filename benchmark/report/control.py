@@ -64,7 +64,7 @@ def generating(study: Study) -> tuple[dict[Group, _Quality], list[str]]:
                 f"{group.victim}: the quality of its samples was not measured, or the measure does "
                 "not tell real records from an untrained model's"
             )
-        elif min(own.learnt.values()) < MIN_SHARE:
+        elif not own.generates:
             shares = " and ".join(f"{name} {share:.2g}" for name, share in own.learnt.items())
             why.append(
                 f"{group.victim}: {shares}, at least {MIN_SHARE} of both are needed: what "
@@ -129,6 +129,11 @@ class _Quality:
     errors: np.ndarray
     learnt: dict[str, float]
 
+    @property
+    def generates(self) -> bool:
+        """Whether the victim has learnt enough to have something to leak."""
+        return min(self.learnt.values()) >= MIN_SHARE
+
 
 def _best_control(study: Study, private: Group, quality: _Quality) -> Group | None:
     """The best group without privacy that has learnt something, and whose quality is no better."""
@@ -139,7 +144,7 @@ def _best_control(study: Study, private: Group, quality: _Quality) -> Group | No
             other = _mean_quality(study, group, study.groups[private])
             if (
                 other is not None
-                and min(other.learnt.values()) >= MIN_SHARE
+                and other.generates
                 and (other.errors >= quality.errors).all()
                 and other.errors[0] <= MAX_WORSE * quality.errors[0]
             ):
