@@ -25,7 +25,7 @@ a share of libgomp's speed alone (medians of 2 to 8 rounds of 4 seconds; half th
     spins 100000     0.94    0.11
 
 So threads sleep. A job with two models does not pay for it: it trains them in two processes of one
-thread. Together these take 1.15 times as many steps a second as two threads that spin (three rounds
+thread. Together these take 1.16 times as many steps a second as two threads that spin (three rounds
 on idle cores: 1.15, 1.16, 1.73). The last line of training compares the two.
 """
 

@@ -5,7 +5,7 @@ the direction of the claim, and corrected by Holm's method over all findings tha
 that says "and" or "every" has several parts and is tested by the weakest, the one with the largest
 p-value. It is rejected where one of its parts is surely less than the effect worth the claim:
 p-values of that, times the parts, corrected over all findings likewise (a correction that was added
-during the reference run; it can only make rejections fewer). Claims about leaks are tested on the
+during the first reference run; it can only make rejections fewer). Claims about leaks are tested on the
 AUROC, and beside it on the true positive rate at 1% false positives, corrected among themselves:
 each of the two promises 5%. Results whose checks void them are left out and counted. Attacks are
 compared without calibration unless the claim is about it; which attack stands for an access, see
