@@ -1,4 +1,4 @@
-"""What results/README.md says is what the report wrote beside it: verdicts, and numbers."""
+"""What the documents say of results is what is published beside them: verdicts, and numbers."""
 
 from __future__ import annotations
 
@@ -7,19 +7,33 @@ import re
 import pandas as pd
 import pytest
 from conftest import CONF
+from hydra import compose
 
+from benchmark.config.build import composing
 from benchmark.report.claims import CLAIMS, PAPER
 
 RESULTS = CONF.parent / "results"
 README = (RESULTS / "README.md").read_text(encoding="utf-8")
 FINDINGS = RESULTS / "reference" / "findings.md"
 STANDINGS = RESULTS / "ranking" / "standings.csv"
+REPLICATION = RESULTS / "replication"
 VERDICTS = {"Hold": "holds", "Do not hold": "does not hold", "Not decided": "not enough data"}
 """Heading of the README -> verdict of the report."""
 
 COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 ESTIMATE = re.compile(r"\d\.\d{3} (?:± \d\.\d{3}|\[-?\d\.\d{3}, -?\d\.\d{3}\])")
 SIGNED = re.compile(r"-?\d\.\d{3} \[-?\d\.\d{3}, -?\d\.\d{3}\]")
+
+
+def prose(file: str) -> str:
+    """A document of the project as one line."""
+    return " ".join((RESULTS.parent / file).read_text("utf-8").split())
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """Cells of the rows of Markdown tables, headings included."""
+    lines = [line for line in text.splitlines() if re.match(r"\| [^-]", line)]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
 def section(title: str) -> str:
@@ -71,9 +85,30 @@ def test_the_front_page_counts_the_claims_that_hold() -> None:
     paper = {claim.says for claim in CLAIMS if claim.source == PAPER}
     verdicts = [verdict for claim, (verdict, _) in findings().items() if claim in paper]
     hold, not_hold = (COUNTS[verdicts.count(verdict)] for verdict in ("holds", "does not hold"))
-    front = " ".join((RESULTS.parent / "README.md").read_text("utf-8").split())
-    counted = f"{hold.capitalize()} of the paper's ten claims hold, {not_hold} "
-    assert counted in front
+    assert f"{hold.capitalize()} of the paper's ten claims hold, {not_hold} " in prose("README.md")
+
+
+def test_the_report_s_readme_counts_the_claims_of_this_benchmark() -> None:
+    ours = COUNTS[sum(claim.source != PAPER for claim in CLAIMS)]
+    assert f"the paper's claims, and {ours} of this benchmark's own" in prose(
+        "benchmark/report/README.md"
+    )
+
+
+def test_jobs_that_are_done_are_counted() -> None:
+    done, known = {}, {}
+    for file in (RESULTS / "reference").glob("*/numbers.csv"):
+        jobs = pd.read_csv(file, usecols=["job", "status"]).drop_duplicates("job")
+        done[file.parent.name], known[file.parent.name] = (
+            int((jobs.status == "ok").sum()),
+            len(jobs),
+        )
+    text = own_part("The reference run")
+    assert f"Done so far: {sum(done.values())} of " in text
+    said = re.findall(r"^- `(\w+)`: (?:(\d+) of|all) (\d+) jobs[.,]", text, re.MULTILINE)
+    assert said
+    for study, ready, jobs in said:
+        assert (int(ready or jobs), int(jobs)) == (done[study], known[study]), study
 
 
 @pytest.mark.parametrize(
@@ -108,3 +143,83 @@ def test_the_ranking_has_the_numbers_of_its_standings() -> None:
     said = ESTIMATE.findall(own_part("A ranking of attacks"))
     assert len(said) > 10
     assert [number for number in said if number not in written] == []
+
+
+def test_the_ranking_s_prose_has_the_seconds_of_logan() -> None:
+    standings = pd.read_csv(STANDINGS)
+    own = standings[(standings.attack == "logan") & (standings.calibrated == "none")]
+    assert f"costs {own.seconds.item():.0f} seconds on average" in section("A ranking of attacks")
+
+
+def test_quantiles_stand_beside_the_standings() -> None:
+    standings = pd.read_csv(STANDINGS).set_index(["attack", "calibrated"]).auroc
+    rows = [row for row in table_rows(section("Without a reference model")) if len(row) == 7][1:]
+    assert len(rows) == 5
+    for name, raw, calibrated, *_ in rows:
+        attack = name.replace(" ", "_")
+        written = [f"{standings[attack, how]:.3f}" for how in ("none", "difference")]
+        assert [raw, calibrated] == written, name
+
+
+def test_diffusion_models_have_the_numbers_of_their_reports() -> None:
+    folders = [RESULTS / name / "diffusion" for name in ("diffusion", "diffusion_256")]
+    written = [(folder / "table.md").read_text("utf-8") for folder in folders]
+    rows = [row for row in table_rows(own_part("Diffusion models")) if len(row) == 7]
+    said = [
+        (row[0], cell, text)
+        for row in rows
+        if row[0] != "GSA2"  # no published report has it
+        for cells, text in ((row[2:5], written[0]), (row[5:], written[1]))
+        for cell in cells
+        if "±" in cell
+    ]
+    assert len(said) > 20
+    assert [(name, cell) for name, cell, text in said if cell not in text] == []
+
+
+def test_claims_on_diffusion_models_have_the_numbers_of_each_size() -> None:
+    page = re.sub(r"<[^>]+>", " ", (RESULTS / "reference/index.html").read_text("utf-8"))
+    rows = [row for row in table_rows(own_part("Diffusion models")) if len(row) == 3]
+    first = next(i for i, row in enumerate(rows) if row[0] == "claim")
+    claims = [row for row in rows[first + 1 :] if SIGNED.fullmatch(row[1])]
+    assert len(claims) >= 4
+    for claim, *sizes in claims:
+        for records, said in zip((128, 256), sizes, strict=True):
+            size = f"{records} training records: {said}".replace("+", "")
+            assert size in page.replace("+", ""), claim
+
+
+def test_copies_were_looked_for_among_as_many_samples_as_the_study_releases() -> None:
+    with composing():
+        size = compose("config", ["+sweep=copies"]).bank.size
+    assert f"{size:,} released samples".replace(",", " ") in section("Copies among the samples")
+
+
+def test_replicated_figures_are_those_of_the_report() -> None:
+    report = table_rows((REPLICATION / "replicate_hilprecht/replication.md").read_text("utf-8"))
+    text = (REPLICATION / "README.md").read_text("utf-8")
+    figures = [(row[5].split()[0], row[6], row[7]) for row in report]
+    said = [tuple(row[1:]) for row in table_rows(text)[1:]]
+    assert len(said) == 12
+    assert set(said) <= set(figures)
+    agree, differ = (sum(row[7] == kind for row in report) for kind in ("agrees", "differs"))
+    assert f"{agree} figures agree, {differ} differ, all were run" in " ".join(text.split())
+
+
+def test_replication_says_how_long_training_took() -> None:
+    seconds = pd.read_csv(REPLICATION / "replicate_hilprecht/table.csv").training
+    low, high = (round(value / 60) for value in (seconds.min(), seconds.max()))
+    assert f"{low} to {high} minutes of training a model" in prose("results/replication/README.md")
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        ("attacks on a denoiser, seconds", "{:.2f} times their calls' own time"),
+        ("attacks on a denoiser, calls saved", "{:.2f} times fewer calls"),
+        ("paper-size denoiser attacked, GiB", "they need {:.1f} GiB"),
+    ],
+)
+def test_the_cost_of_attacks_on_denoisers_is_what_the_bench_kept(work: str, said: str) -> None:
+    ratios = pd.read_csv(RESULTS / "bench.csv").set_index("work").ratio
+    assert said.format(ratios[work]) in prose("attacks/README.md")
