@@ -1,14 +1,14 @@
 """What is claimed, each claim as a test that was fixed before it was run.
 
-Sources of the claims: see `benchmark.report.claims`. The p-values are one-sided, in
-the direction of the claim, and corrected by Holm's method over all findings that have one. A claim
-that says "and" or "every" has several parts and is tested by the weakest, the one with the largest
-p-value. It is rejected where one of its parts is surely less than the effect worth the claim:
-p-values of that, times the parts, corrected over all findings likewise (a correction that was added
-during the first reference run; it can only make rejections fewer). Claims about leaks are tested on the
-AUROC, and beside it on the true positive rate at 1% false positives, corrected among themselves:
-each of the two promises 5%. Results whose checks void them are left out and counted. Attacks are
-compared without calibration unless the claim is about it; which attack stands for an access, see
+Sources of the claims: see `benchmark.report.claims`. The p-values are one-sided, in the direction
+of the claim, and corrected by Holm's method over all findings that have one. A claim that says
+"and" or "every" has several parts and is tested by the weakest, the one with the largest p-value.
+It is rejected where one of its parts is surely less than the effect worth the claim: p-values of
+that, times the parts, corrected over all findings likewise (a correction that was added during the
+first reference run; it can only make rejections fewer). Claims about leaks are tested on the AUROC,
+and beside it on the true positive rate at 1% false positives, corrected among themselves: each of
+the two promises 5%. Results whose checks void them are left out and counted. Attacks are compared
+without calibration unless the claim is about it; which attack stands for an access, see
 `benchmark.report.evidence`; what a seed's error is, and what is assumed, see
 `benchmark.measures.estimate`.
 """
