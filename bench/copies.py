@@ -226,7 +226,7 @@ def changed(seeds: int, draws: int) -> None:
 
 
 def timed(samples: int, members: int, values: int) -> None:
-    """Print the seconds of search and statistics, on blurred noise; the largest takes 7 GB."""
+    """Print the seconds of search and statistics, on blurred noise; the largest takes 6 GB."""
     rng = np.random.default_rng(0)
     basis = rng.standard_normal((200, values), np.float32)
 
