@@ -43,12 +43,27 @@ def predicted_codes(view: PartialBlackBox, queries: Tensor) -> np.ndarray:
     width = WIDTH * _median(between).clamp(min=torch.finfo(between.dtype).tiny)
     kernel = between.neg_().div_(width).exp_()  # in place: half a GiB otherwise
     kernel.diagonal().add_(RIDGE)
-    weights = torch.cholesky_solve(codes, torch.linalg.cholesky(kernel, out=kernel))
+    weights = _solved_in_place(kernel, codes)
     found = (-squared_distances(queries, samples)[0] / width).exp_() @ weights
     length = torch.linalg.vector_norm(found, dim=1, keepdim=True)
     usual = codes.square().sum(1).mean().sqrt()
     found = torch.where(length > 0, found * (usual / length), 0.0)
     return found.cpu().numpy()
+
+
+def _solved_in_place(kernel: Tensor, codes: Tensor) -> Tensor:
+    """kernel^-1 codes; kernel is positive definite, is read below its diagonal, and is lost.
+
+    LAPACK works on columns: handed rows, torch copies the matrix. So what is below the diagonal
+    goes above it, and LAPACK gets the transpose, whose rows are columns.
+    """
+    for start in range(0, len(kernel), 256):
+        rows = kernel[start : start + 256]
+        rows[:, start:] = kernel[start:, start : start + 256].mT.clone()
+    factor = torch.linalg.cholesky(kernel.mT, out=kernel.mT)
+    found = codes.mT.contiguous().mT
+    torch.linalg.solve_triangular(factor, found, upper=False, out=found)
+    return torch.linalg.solve_triangular(factor.mT, found, upper=True, out=found)
 
 
 def _median(values: Tensor) -> Tensor:

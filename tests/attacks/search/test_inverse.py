@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from attacks.search.inverse import (
     RIDGE,
     WIDTH,
     _median,
+    _solved_in_place,
     mean_jacobian,
     predicted_codes,
     stretch_coordinates,
@@ -22,6 +26,7 @@ from attacks.search.inverse import (
 from attacks.search.nearest import find_nearest
 from victims.access import PartialBlackBox
 
+CLEAR_REFS = Path("/proc/self/clear_refs")
 D, SHAPE = 5, (1, 4, 6)
 GENERATOR = np.random.default_rng(0)
 JACOBIAN = GENERATOR.standard_normal((D, 24)) * 10.0 ** np.linspace(0, -2, D)[:, None]
@@ -142,3 +147,33 @@ def test_samples_that_are_all_alike_give_finite_codes(n: int) -> None:
     assert np.isfinite(found).all()
     assert (found[1] == 0).all()
     np.testing.assert_allclose(stretch_coordinates(collapsed), np.eye(D) / np.sqrt(DAMPING))
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 600])
+def test_a_system_is_solved_in_place_to_the_last_bit(n: int) -> None:
+    generator = torch.Generator().manual_seed(n)
+    kernel, codes = torch.randn(n, n, generator=generator), torch.randn(n, 5, generator=generator)
+    kernel, codes = kernel.double() @ kernel.T.double() + n * torch.eye(n), codes.double()
+    kernel += torch.randn(n, n, generator=generator).triu(
+        1
+    )  # what is above the diagonal is not read
+    expected = torch.cholesky_solve(codes, torch.linalg.cholesky(kernel))
+    assert torch.equal(_solved_in_place(kernel, codes), expected)
+
+
+@pytest.mark.skipif(not os.access(CLEAR_REFS, os.W_OK), reason="Linux alone counts memory anew")
+def test_no_copy_of_the_kernel_is_made() -> None:
+    n = 3000
+    kernel = torch.eye(n, dtype=torch.float64) + 0.1 / n
+    codes = torch.ones(n, 4, dtype=torch.float64)
+    _solved_in_place(kernel[:300, :300].clone(), codes[:300])  # libraries allocate once
+    CLEAR_REFS.write_text("5")  # the highest memory so far is forgotten
+    before = highest_memory()
+    _solved_in_place(kernel, codes)
+    assert highest_memory() - before < kernel.nbytes / 2
+
+
+def highest_memory() -> int:
+    """Bytes of memory that this process held at most."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
