@@ -43,6 +43,7 @@ def test_help_loads_no_heavy_package() -> None:
     assert not loaded & ({"pandas"} | TORCH | TRAINING | PLOTS)
 
 
+@pytest.mark.slow
 def test_a_stored_job_loads_no_heavy_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_stored_job_loads_no_heavy_package(
     assert len(list(tmp_path.glob("outputs/*/index.html"))) == 2
 
 
+@pytest.mark.slow
 def test_an_audit_loads_nothing_that_trains_and_its_idle_threads_sleep() -> None:
     done = started(AUDIT, OMP_DISPLAY_ENV="TRUE")
     loaded = set(done.stdout.splitlines()[-1].split())

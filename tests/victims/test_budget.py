@@ -109,6 +109,7 @@ def test_noise_is_found_for_a_promise_and_kept(
     assert spent["private_steps"] == victim.steps
 
 
+@pytest.mark.slow
 @quick
 def test_training_stops_before_the_promise_is_broken(config: Config) -> None:
     victim, _ = make(config, "dcgan", "victim.steps=100", epsilon=5.0, noise_multiplier=2.0)

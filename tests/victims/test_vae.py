@@ -82,6 +82,7 @@ def test_standardised_columns_and_back() -> None:
     torch.testing.assert_close(columns.undo_scaling(columns(data)), data, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_counts_on_different_scales_are_learned_in_their_units(tmp_path: Path) -> None:
     data = counts(200, 12)
     victim = train(table("gaussian", 12, steps=400, batch_size=50), data, tmp_path)
@@ -89,6 +90,7 @@ def test_counts_on_different_scales_are_learned_in_their_units(tmp_path: Path) -
     assert ((samples.mean(0) - data.mean(0)).abs() < 0.3 * data.std(0) + 0.05).all()
 
 
+@pytest.mark.slow
 def test_training_raises_the_bound(tmp_path: Path) -> None:
     data = (torch.rand(64, 1, generator=torch.Generator().manual_seed(0)) < 0.5).float()
     data = data.repeat(1, 20)  # one bit decides all: about ln 2 nats instead of 20 ln 2

@@ -100,6 +100,7 @@ def test_near_copies_are_a_leak_unless_non_members_have_as_many(audited: Audited
     assert both.verdict.nearly == 0
 
 
+@pytest.mark.slow
 def test_mirrored_images_are_copies_by_features_alone(audited: Audited) -> None:
     members, others, fresh = (digits(seed, 80).numpy() for seed in range(3))
     given = {"members": members, "non_members": others}

@@ -317,6 +317,7 @@ def test_the_written_verdict_follows_from_the_scores(
     assert page.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_the_command_audits_files_and_returns_three_above_a_limit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_every_run_trains_on_equally_many_records_and_knows_which(audited: Audit
         assert (len(game.guessed), len(game.missed)) == (4, 4)
 
 
+@pytest.mark.slow
 def test_a_stopped_audit_goes_on(audited: Audited, inputs, tmp_path: Path, monkeypatch) -> None:
     calls = tmp_path / "calls"
     (tmp_path / "mine.py").write_text(

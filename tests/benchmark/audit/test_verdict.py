@@ -334,6 +334,7 @@ def test_no_leak_needs_a_bound_on_the_records_found(audit_request: Asked) -> Non
     assert "of the members are found" in " ".join(next_steps(found, facts()))
 
 
+@pytest.mark.slow
 def test_ten_non_members_prove_nothing_by_chance(audit_request: Asked) -> None:
     """Normal quantiles proved a leak in 5% of such audits, where at most 2.5% are allowed."""
     request, leaks = audit_request(), 0

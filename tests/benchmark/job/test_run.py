@@ -315,7 +315,13 @@ def test_provenance_stands_beside_every_entry(config: Config) -> None:
         assert "created" in meta
 
 
-@pytest.mark.parametrize("choice", [f"distance={name}" for name in names("distance")])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        pytest.param(f"distance={name}", marks=[pytest.mark.slow] if "vgg" in name else [])
+        for name in names("distance")
+    ],
+)
 def test_every_distance_runs(config: Config, choice: str) -> None:
     few = ["split.queries=2", *BARE[1:], "attack.white_box.max_evals=4"]
     few += ["attack.partial_black_box.max_evals=4"]
@@ -376,6 +382,7 @@ def yaml_value(override: str) -> object:
     return OmegaConf.create(f"value: {override.split('=', 1)[1]}").value
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_a_page_and_one_line_for_a_mistake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,6 +137,7 @@ def test_the_order_of_access_is_tested_in_pairs():
     assert found >= 36
 
 
+@pytest.mark.slow
 def test_equal_attacks_are_seldom_said_to_be_in_the_wrong_order():
     """Four attacks and two calibrations that are equally good: at most 5% of jobs."""
     attacks = [

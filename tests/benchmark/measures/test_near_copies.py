@@ -105,6 +105,7 @@ def test_what_repeats_by_chance_is_no_copy() -> None:
     assert set(which) <= {-1, *range(N)}
 
 
+@pytest.mark.slow
 def test_a_generator_that_never_saw_the_members_raises_no_more_alarms_than_promised() -> None:
     tables = [
         copies.table(found(normal(1000 + i, N), normal(i, 2 * M), i), i).set_index("measure")

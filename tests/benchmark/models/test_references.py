@@ -170,6 +170,7 @@ def test_steps_done_earlier_do_not_count_as_speed(monkeypatch: pytest.MonkeyPatc
     bar.close()
 
 
+@pytest.mark.slow
 def test_one_bar_counts_what_all_reference_models_still_lack(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def inception(stand_in, monkeypatch) -> Inception:
     return Inception()
 
 
+@pytest.mark.slow
 def test_inceptions_features_are_the_packages_on_8_bit_images(inception):
     images = digits(0, 2)
     found = inception.describe(images)

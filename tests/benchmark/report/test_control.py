@@ -95,6 +95,7 @@ def test_privacy_that_leaks_less_than_its_control_defends(jobs: list[Job]) -> No
     assert found.scope == "1 victim (dcgan)"
 
 
+@pytest.mark.slow
 def test_a_control_that_leaks_no_more_takes_the_defence_away(jobs: list[Job]) -> None:
     """The plain victim leaks plainly; the one stopped early does as well as the private one."""
     verdicts = [

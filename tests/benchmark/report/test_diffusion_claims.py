@@ -51,6 +51,7 @@ TRUE = {"full_black_box": 2, "discriminator": 12, "pia": 20, "denoising_loss": 1
 FALSE = {"full_black_box": 24, "discriminator": 28, "pia": 20, "denoising_loss": 26, "gsa": 12}
 
 
+@pytest.mark.slow
 def test_claims_that_are_true_hold(jobs: list[Job]) -> None:
     ours = found(jobs, TRUE, flipped=8, short=9)
     assert len(ours) == 5

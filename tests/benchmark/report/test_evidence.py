@@ -77,6 +77,7 @@ def every_access(study: Study) -> BySeed:
     }
 
 
+@pytest.mark.slow
 def test_a_mean_over_the_same_queries_covers_the_truth(jobs: list[Job]) -> None:
     """Nine AUROCs that share most of their noise; as if independent the interval covers half."""
     strengths = dict(zip(ACCESSES, (0.5, 0.8, 1.1), strict=True))

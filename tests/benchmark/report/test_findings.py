@@ -209,6 +209,7 @@ def seeds(rng: np.random.Generator, mean: float) -> Estimate:
     return over_seeds(rng.normal(mean, 0.01, 3).tolist())
 
 
+@pytest.mark.slow
 def test_true_claims_are_seldom_rejected_however_many_there_are() -> None:
     """Ten claims of two parts, each with just the effect that is worth it."""
     rng, runs = np.random.default_rng(0), 200

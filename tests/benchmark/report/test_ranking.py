@@ -203,6 +203,7 @@ def told_apart(rng: np.random.Generator, shifts: list[float]) -> bool:
     return bool((metrics.holm(np.array(p_values)) < 0.05).any())
 
 
+@pytest.mark.slow
 def test_equal_entries_are_seldom_told_apart_and_different_ones_often() -> None:
     rng = np.random.default_rng(0)
     false = sum(told_apart(rng, [0.0] * 3) for _ in range(60))

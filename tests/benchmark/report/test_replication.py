@@ -138,6 +138,7 @@ def test_the_report_writes_them_and_shows_them(
     assert "<td>differs</td>" in page
 
 
+@pytest.mark.slow
 def test_the_shipped_figures_name_jobs_that_are_run(words: list[str]) -> None:
     """Each figure has a job of its sweep, with its attack and number of records.
 

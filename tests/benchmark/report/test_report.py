@@ -277,6 +277,7 @@ def test_a_victim_with_one_seed_is_marked(fill: Fill) -> None:
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", one.text)
 
 
+@pytest.mark.slow
 def test_the_terms_of_privacy_stand_in_the_table_of_a_private_study(fill: Fill) -> None:
     def private(job: Job) -> JobResult:
         made = known_result(job, {("white_box", "none"): 8})

@@ -157,6 +157,7 @@ def test_what_the_attacker_knows_enters_the_key(config: Config, store: Path) -> 
     assert scored(store) == before + 1
 
 
+@pytest.mark.slow
 def test_each_model_is_learnt_and_members_are_not_known_of_a_reference(config: Config) -> None:
     result = run.run(with_attack(config, "CountsReference", "reference=halves"))
     assert row(result, "difference")["status"] == "ok"

@@ -39,6 +39,7 @@ def doubled(view: View, queries: Tensor) -> np.ndarray:
 # --- memory ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_when_memory_runs_out_every_attack_goes_on_with_half_the_batch(
     config: Callable[..., DictConfig],
     monkeypatch: pytest.MonkeyPatch,

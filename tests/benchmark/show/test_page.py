@@ -106,6 +106,7 @@ def test_quality_stands_above_the_samples(page):
     Reader(page)
 
 
+@pytest.mark.slow
 def test_tables_have_their_quality_without_a_grid(result):
     page = render_job(replace(result, samples=None, strips={}))
     assert "<h2>Samples of the victim</h2>" in page

@@ -101,6 +101,7 @@ def test_the_command_of_a_job_runs_that_job_and_no_other(name: str) -> None:
         assert found.filing.name == wanted.filing.name
 
 
+@pytest.mark.slow
 def test_all_holds_every_other_sweep() -> None:
     lines = [part.words for part in compose.parts_of_sweep(["+sweep=all", "scale=smoke", "seed=7"])]
     found = {word.removeprefix("+sweep=") for line in lines for word in line}
