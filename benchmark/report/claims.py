@@ -14,7 +14,8 @@ from benchmark.measures.checks import COLLAPSE, SPLIT_LEAKS
 from benchmark.measures.estimate import Estimate
 from benchmark.report import measures, privacy
 from benchmark.report.control import MAX_WORSE, MIN_SHARE
-from benchmark.report.evidence import ENOUGH, Evidence
+from benchmark.report.evidence import Evidence
+from benchmark.report.means import ENOUGH
 
 PAPER, OURS = "the paper", "this benchmark"
 

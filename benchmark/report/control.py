@@ -13,7 +13,8 @@ from statistics import fmean
 import numpy as np
 
 from benchmark.report.collect import Group, Outcome, Study
-from benchmark.report.evidence import Lacking, Number, first_number, frechet_distance
+from benchmark.report.evidence import first_number, frechet_distance
+from benchmark.report.means import Lacking, Number
 
 MARGINAL, CORRELATION = "marginal error", "correlation error"
 

@@ -26,7 +26,8 @@ from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import count_of
 from benchmark.report.claims import CLAIMS, Claim
 from benchmark.report.collect import Outcome, Study
-from benchmark.report.evidence import Evidence, Lacking, Score
+from benchmark.report.evidence import Evidence, Score
+from benchmark.report.means import Lacking
 
 LEVEL = 0.05
 AUROC: Score = "auroc"
@@ -157,7 +158,7 @@ class Finding:
     def _aside(self) -> str:
         """Which victims a mean over seeds leaves out."""
         names = dict.fromkeys(name for part in self.parts.values() for name in part.aside)
-        return f"without {', '.join(names)}: not run for every seed" if names else ""
+        return f"without {', '.join(names)}: run with fewer seeds" if names else ""
 
     @property
     def _reason(self) -> str:

@@ -15,19 +15,18 @@ from benchmark.measures.estimate import Estimate, difference_between, spearman, 
 from benchmark.measures.numbers import count_of
 from benchmark.report.collect import Group, Row, Study
 from benchmark.report.control import same_but_for
-from benchmark.report.evidence import (
-    CHANCE,
+from benchmark.report.evidence import CHANCE, Evidence, frechet_distance
+from benchmark.report.means import (
     BySeed,
-    Evidence,
     Lacking,
     Number,
     at_each_size,
     balanced,
     difference_of,
-    frechet_distance,
     mean_of,
     mean_over,
     of_seeds,
+    victims_in,
     weighted_sum,
 )
 
@@ -72,7 +71,8 @@ def reconstruction_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
     """
     found = evidence.leaks("white_box")
     with_encoder = {where for own in evidence.leaks(ENCODER).values() for where in own}
-    both, shared = balanced(found)
+    shared = balanced(found)
+    both = victims_in(shared)
     sides = [[w for w in both if (w in with_encoder) == has] for has in (True, False)]
     for side, what in zip(sides, ("with an encoder", "without one"), strict=True):
         _require_enough(evidence, side, f"{what}, attacked by white box")
@@ -82,7 +82,7 @@ def reconstruction_is_vulnerable(evidence: Evidence) -> dict[str, Estimate]:
         levels.append([[number.value for number in kind] for kind in kinds])
         contrast.append(difference_of(mean_of(kinds[0]), mean_of(kinds[1])))
     over_seeds = [np.mean([level[i] for level in levels], 0) for i in range(2)]
-    estimate = of_seeds(contrast, both, found)
+    estimate = of_seeds(contrast, shared, found)
     return {"white_box": widen_by(estimate, difference_between(*over_seeds))}
 
 
@@ -129,7 +129,8 @@ def small_sets_overfit(evidence: Evidence) -> dict[str, Estimate]:
         for victim, points in _by_size(evidence.study, own).items():
             if few := [size for size in points if size < MANY]:
                 last.setdefault(seed, {})[victim] = points[max(few)]
-    both, shared = balanced(last)
+    shared = balanced(last)
+    both = victims_in(shared)
     _require_enough(evidence, both, f"with a discriminator at a size under {MANY} for every seed")
     chance = Number(CHANCE[evidence.score])
     middle = (len(both) - 1) // 2  # of an even count the lower one: most are at least there
@@ -137,7 +138,7 @@ def small_sets_overfit(evidence: Evidence) -> dict[str, Estimate]:
         difference_of(sorted((own[where] for where in both), key=lambda n: n.value)[middle], chance)
         for own in shared.values()
     ]
-    return {"discriminator": of_seeds(medians, both, last)}
+    return {"discriminator": of_seeds(medians, shared, last)}
 
 
 def calibration_helps(evidence: Evidence) -> dict[str, Estimate]:

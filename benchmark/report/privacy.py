@@ -14,14 +14,8 @@ from benchmark.report.control import (
     plain_partners,
     without_and_with,
 )
-from benchmark.report.evidence import (
-    BySeed,
-    Evidence,
-    Number,
-    difference_of,
-    first_number,
-    mean_over,
-)
+from benchmark.report.evidence import Evidence, first_number
+from benchmark.report.means import BySeed, Number, difference_of, mean_over
 from benchmark.report.measures import ACCESSES, ENCODER
 
 

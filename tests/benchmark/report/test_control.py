@@ -11,8 +11,9 @@ from report_store import result_of, study_of
 from benchmark.measures.result import JobResult
 from benchmark.report import privacy
 from benchmark.report.claims import CLAIMS
-from benchmark.report.evidence import Evidence, Lacking
+from benchmark.report.evidence import Evidence
 from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, judge_claims
+from benchmark.report.means import Lacking
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 
@@ -215,7 +216,7 @@ def test_a_victim_that_lacks_a_seed_is_named(jobs: list[Job], tables: list[Job])
     found = made([*fewer, *tables], {}, {})
     cost = next(one for one in found if one.claim.measure is privacy.costs_quality)
     assert cost.scope == "1 victim (vae_table)"
-    assert "without dcgan: not run for every seed" in cost.reason
+    assert "without dcgan: run with fewer seeds" in cost.reason
 
 
 def test_costs_are_told_from_the_same_settings_without_privacy(jobs: list[Job]) -> None:

@@ -12,13 +12,14 @@ from report_store import auroc_alone, result_of, study_of
 from benchmark.measures import metrics
 from benchmark.measures.result import JobResult
 from benchmark.report.collect import Group, Study
-from benchmark.report.evidence import (
+from benchmark.report.evidence import Evidence
+from benchmark.report.means import (
     BySeed,
-    Evidence,
     Number,
     balanced,
     difference_of,
     mean_over,
+    victims_in,
     weighted_sum,
 )
 from benchmark.sweep import compose
@@ -219,9 +220,9 @@ def test_a_mean_is_about_victims_with_enough_seeds_at_the_seeds_that_they_share(
         seed: {groups[name]: Number(1.0 * seed) for name, own in given.items() if seed in own}
         for seed in range(6)
     }
-    victims, part = balanced(found)
-    assert [where.victim for where in victims] == both
+    part = balanced(found)
+    assert [where.victim for where in victims_in(part)] == both
     assert [*part] == kept
-    assert all([*own] == victims for own in part.values())
+    assert all([*own] == victims_in(part) for own in part.values())
     if both:
         assert mean_over(found, "both").mean == pytest.approx(np.mean(kept))
