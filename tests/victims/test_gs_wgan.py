@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits, fit_in
+from conftest import CONF, digits, fit_in
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from benchmark.config.build import build
 from benchmark.job.request import open_request
 from benchmark.models.recipe import Model, Recipe
 from victims.access import AccessibleDiscriminator
-from victims.accounting import epsilon_of_steps
+from victims.accounting import epsilon_of_steps, epsilon_unsampled
 from victims.budget import SPENT
 from victims.errors import NoAccess, UserError
 from victims.gs_wgan import GSWGAN
@@ -151,3 +151,15 @@ def test_batches_are_counted_though_only_generator_steps_are_private(
     (tmp_path / SPENT).write_text(json.dumps({"private_steps": 4}))
     recipe = Recipe(open_request(config()).victim, np.arange(24), 0, "victim")
     assert Model(recipe, victim, 0, {}, tmp_path, lambda: tmp_path).steps == 8
+
+
+def test_the_published_settings_spend_what_the_documents_say(config: Config) -> None:
+    """As published the noise is 1.07 times twice the clipping norm, and 1 000 critics take turns."""
+    settings = config("victim=gs_wgan", "victim.parts=1000", "victim.batch_size=32").victim
+    terms = build(settings, "victim", shape=(1, 32, 32)).terms_of_steps(60_000)
+    turns = 20_000 // terms.together
+    assert terms.rate == 1
+    spent = epsilon_unsampled(1.07 * 2 / terms.sensitivity, turns, 1e-5)
+    assert f"spend ε = {spent:.0f}." in " ".join(
+        (CONF.parent / "attacks" / "README.md").read_text("utf-8").split()
+    )
