@@ -242,8 +242,8 @@ def _order_message(weak: Mapping[str, Any], strong: Mapping[str, Any], p: float)
     shown = "< 0.001" if p < 0.001 else f"= {p:.2g}"
     return (
         f"{text(weak)} is better than {text(strong)}, which can do all that it does (paired test "
-        f"on the same queries, corrected p {shown}): the latter has likely stopped too early or "
-        f"started badly, its figure is a lower bound"
+        f"on the same queries, corrected p {shown}): the latter stopped too early, started badly, "
+        f"or reconstructs any record; its figure is a lower bound of what its access gives away"
     )
 
 
