@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from benchmark.measures import metrics
 from benchmark.measures.numbers import spaced_name
-from benchmark.report.collect import Group, Outcome, Row, Study
+from benchmark.report.collect import ABSENT, Group, Outcome, Row, Study
 from benchmark.report.sheet import Panel
 from benchmark.report.tables import Cell, study_cells
 from benchmark.show.figures import INK, PALETTE
@@ -179,7 +179,8 @@ def _row_labels(groups: Cells) -> list[str]:
 
 
 def _row_label(group: Group, attack: str) -> str:
-    return ", ".join([*(str(value) for _, value in group.settings), spaced_name(attack)])
+    settings = [str(value) for _, value in group.settings if value != ABSENT]
+    return ", ".join([*settings, spaced_name(attack)])
 
 
 def _draw_rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:

@@ -8,7 +8,8 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from benchmark.report import sheet
+from benchmark.report import plots, sheet
+from benchmark.report.collect import ABSENT, Group
 from benchmark.report.sheet import Panel
 from benchmark.show import figures
 
@@ -60,3 +61,9 @@ def test_the_legend_as_text() -> None:
         ("<#D55E00>", "#D55E00", True),
     ]
     assert all(e.dashes for e in entries)
+
+
+def test_a_setting_that_a_victim_lacks_names_no_row() -> None:
+    lacks, has = (Group("a", "table", (("victim.kind", kind),)) for kind in (ABSENT, "count"))
+    assert plots._row_label(lacks, "white_box") == "white box"
+    assert plots._row_label(has, "white_box") == "count, white box"
