@@ -135,7 +135,7 @@ def test_a_waiting_process_takes_over_from_a_killed_one(
 # --- soak -----------------------------------------------------------------------------------------
 
 SIZES = ("split.members=16", "split.members=24", "split.members=24 seed=1")
-KILLS = int(os.environ.get("SOAK_KILLS", "20"))
+KILLS = int(os.environ.get("SOAK_KILLS", "12"))
 
 
 def sweep(folder: Path, order: int) -> None:
