@@ -20,6 +20,7 @@ REPLICATION = RESULTS / "replication"
 VERDICTS = {"Hold": "holds", "Do not hold": "does not hold", "Not decided": "not enough data"}
 """Heading of the README -> verdict of the report."""
 
+PAPER_CLAIMS = {claim.says for claim in CLAIMS if claim.source == PAPER}
 COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 ESTIMATE = re.compile(r"\d\.\d{3} (?:± \d\.\d{3}|\[-?\d\.\d{3}, -?\d\.\d{3}\])")
 SIGNED = re.compile(r"-?\d\.\d{3} \[-?\d\.\d{3}, -?\d\.\d{3}\]")
@@ -52,21 +53,26 @@ def own_part(title: str) -> str:
 
 def findings() -> dict[str, tuple[str, str]]:
     """Claim -> its verdict by AUROC, and by TPR at 1% FPR ("" where it is not about leaks)."""
-    rows = [line.split("|")[1:-1] for line in FINDINGS.read_text("utf-8").splitlines()[2:]]
 
     def verdict(cell: str) -> str:
         found = re.search(r"\*\*(.*?)\*\*", cell)
         return found[1] if found else ""
 
-    return {row[0].strip(): (verdict(row[1]), verdict(row[-1])) for row in rows}
+    rows = table_rows(FINDINGS.read_text("utf-8"))[1:]
+    return {row[0]: (verdict(row[1]), verdict(row[-1])) for row in rows}
+
+
+def are_written(said: list[str], written: str) -> None:
+    """Fail where a number is not among those that the report wrote."""
+    assert said
+    assert [number for number in said if number not in written.replace("+", "")] == []
 
 
 @pytest.mark.parametrize("heading", VERDICTS)
 def test_a_claim_stands_under_its_verdict(heading: str) -> None:
     named = set(re.findall(r"^- \*\*(.*?)\*\*", section(heading), re.MULTILINE))
     meant = {claim for claim, (verdict, _) in findings().items() if verdict == VERDICTS[heading]}
-    paper = {claim.says for claim in CLAIMS if claim.source == PAPER}
-    assert named & paper == meant & paper
+    assert named & PAPER_CLAIMS == meant & PAPER_CLAIMS
     assert named <= meant
 
 
@@ -77,13 +83,13 @@ def test_a_claim_is_said_to_hold_at_low_false_positive_rates_only_where_it_does(
         for item in items
         if (found := re.match(r"\*\*(.*?)\*\*", item)) and "holds at 1% FPR too" in item
     }
-    paper = {claim.says for claim in CLAIMS if claim.source == PAPER}
-    assert said == {claim for claim, (_, at_1) in findings().items() if at_1 == "holds"} & paper
+    assert (
+        said == {claim for claim, (_, at_1) in findings().items() if at_1 == "holds"} & PAPER_CLAIMS
+    )
 
 
 def test_the_front_page_counts_the_claims_that_hold() -> None:
-    paper = {claim.says for claim in CLAIMS if claim.source == PAPER}
-    verdicts = [verdict for claim, (verdict, _) in findings().items() if claim in paper]
+    verdicts = [verdict for claim, (verdict, _) in findings().items() if claim in PAPER_CLAIMS]
     hold, not_hold = (COUNTS[verdicts.count(verdict)] for verdict in ("holds", "does not hold"))
     assert f"{hold.capitalize()} of the paper's ten claims hold, {not_hold} " in prose("README.md")
 
@@ -116,22 +122,19 @@ def test_jobs_that_are_done_are_counted() -> None:
     [
         ("The reference run", "taxonomy"),
         ("Sizes of the training set", "train_size"),
+        ("Tables", "tables"),
         ("Privacy on a table", "privacy"),
     ],
 )
 def test_numbers_stand_in_the_tables_of_the_report(heading: str, study: str) -> None:
     files = [RESULTS / folder / study / "table.md" for folder in ("reference", "earlier")]
-    written = " ".join(file.read_text("utf-8") for file in [*files, FINDINGS]).replace("+", "")
-    said = ESTIMATE.findall(own_part(heading))
-    assert said
-    assert [number for number in said if number not in written] == []
+    written = " ".join(file.read_text("utf-8") for file in [*files, FINDINGS])
+    are_written(ESTIMATE.findall(own_part(heading)), written)
 
 
 def test_numbers_of_claims_stand_among_the_findings() -> None:
-    written = FINDINGS.read_text("utf-8").replace("+", "")
     said = SIGNED.findall(section("What it says about the paper's claims"))
-    assert said
-    assert [number for number in said if number not in written] == []
+    are_written(said, FINDINGS.read_text("utf-8"))
 
 
 def test_the_ranking_has_the_numbers_of_its_standings() -> None:

@@ -126,9 +126,7 @@ def of_seeds(numbers: Sequence[Number], shared: BySeed, found: BySeed) -> Estima
     halves = [number.half for number in numbers]
     known = halves if np.isfinite(halves).all() else None
     estimate = over_seeds([number.value for number in numbers], known)
-    names = [
-        tuple(dict.fromkeys(where.victim for own in numbers_of.values() for where in own))
-        for numbers_of in (shared, found)
-    ]
-    aside = tuple(name for name in names[1] if name not in names[0])
-    return estimate._replace(victims=names[0], aside=aside)
+    victims = tuple(dict.fromkeys(where.victim for where in victims_in(shared)))
+    every = dict.fromkeys(where.victim for own in found.values() for where in own)
+    aside = tuple(name for name in every if name not in victims)
+    return estimate._replace(victims=victims, aside=aside)

@@ -154,9 +154,7 @@ def test_a_system_is_solved_in_place_to_the_last_bit(n: int) -> None:
     generator = torch.Generator().manual_seed(n)
     kernel, codes = torch.randn(n, n, generator=generator), torch.randn(n, 5, generator=generator)
     kernel, codes = kernel.double() @ kernel.T.double() + n * torch.eye(n), codes.double()
-    kernel += torch.randn(n, n, generator=generator).triu(
-        1
-    )  # what is above the diagonal is not read
+    kernel += torch.randn(n, n, generator=generator).triu(1)  # is not read
     expected = torch.cholesky_solve(codes, torch.linalg.cholesky(kernel))
     assert torch.equal(_solved_in_place(kernel, codes), expected)
 
