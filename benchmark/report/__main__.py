@@ -18,7 +18,7 @@ from benchmark.measures.numbers import count_of
 from benchmark.report import markup, page, plots, ranking_page, sheet
 from benchmark.report.archive import archive_models, archive_results, check_places
 from benchmark.report.collect import Study, studies_of
-from benchmark.report.findings import judge_claims
+from benchmark.report.judge import judge_claims
 from benchmark.report.pooled import rates_as_texts, rates_of_models
 from benchmark.report.published import PUBLISHED, checked_rows, rows_of_studies
 from benchmark.report.replication import beside_published, replication_texts

@@ -1,33 +1,16 @@
-"""What is claimed, each claim as a test that was fixed before it was run.
-
-Sources of the claims: see `benchmark.report.claims`. The p-values are one-sided, in the direction
-of the claim, and corrected by Holm's method over all findings that have one. A claim that says
-"and" or "every" has several parts and is tested by the weakest, the one with the largest p-value.
-It is rejected where one of its parts is surely less than the effect worth the claim: p-values of
-that, times the parts, corrected over all findings likewise (a correction that was added during the
-first reference run; it can only make rejections fewer). Claims about leaks are tested on the AUROC,
-and beside it on the true positive rate at 1% false positives, corrected among themselves: each of
-the two promises 5%. Results whose checks void them are left out and counted. Attacks are compared
-without calibration unless the claim is about it; which attack stands for an access, see
-`benchmark.report.evidence`; what a seed's error is, and what is assumed, see
-`benchmark.measures.estimate`.
-"""
+"""What became of a claim: estimates of its parts, a verdict, and what the verdict rests on."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from benchmark.measures.estimate import MOST, Estimate, seeds_to_tell
-from benchmark.measures.metrics import holm
-from benchmark.measures.numbers import count_of
-from benchmark.report.claims import CLAIMS, Claim
-from benchmark.report.collect import Outcome, Study
-from benchmark.report.evidence import Evidence, Score
-from benchmark.report.means import Lacking
+from benchmark.measures.numbers import count_of, spaced_name
+from benchmark.report.claims import Claim
+from benchmark.report.evidence import Score
 
 LEVEL = 0.05
 AUROC: Score = "auroc"
@@ -44,7 +27,8 @@ class Finding:
     parts: name -> estimate; the claim needs all of them above 0. lacking: why there are none.
     p_holm: of the weakest part, corrected over all findings; NaN without one. p_worth: of "every
     part has the claim's margin or more", corrected likewise. score: what leaks are measured in.
-    families: victim -> family. left_out: how many results do not count, and why. choice: how the
+    families: victim -> family. data: the data sets that were tested, where the study has several.
+    untested: why others were not. left_out: how many results do not count, and why. choice: how the
     attacks were chosen. together: how many claims are corrected together. beside: the same claim in
     the other score.
     """
@@ -57,6 +41,8 @@ class Finding:
     p_worth: float = np.nan
     score: Score = "auroc"
     families: Mapping[str, str] = field(default_factory=dict)
+    data: tuple[str, ...] = ()
+    untested: str = ""
     left_out: str = ""
     choice: str = ""
     together: int = 1
@@ -77,12 +63,14 @@ class Finding:
     def scope(self) -> str:
         """How many victims it is about: 1 victim, 7 victims of 5 families; "" without any.
 
-        Where each size of the training set is tested by itself, with these sizes.
+        Where each size of the training set is tested by itself, with these sizes; where the study
+        has several data sets, with those that were tested.
         """
         victims = dict.fromkeys(name for part in self.parts.values() for name in part.victims)
         if not victims:
             return ""
         sizes = f": {', '.join(self.parts)}" if self.claim.at_each_size else ""
+        sizes = (f" on {' and '.join(map(spaced_name, self.data))}" if self.data else "") + sizes
         if len(victims) == 1:
             return f"1 victim ({next(iter(victims))}){sizes}"
         families = {self.families.get(name, name) for name in victims}
@@ -124,7 +112,8 @@ class Finding:
     @property
     def reason(self) -> str:
         """What the verdict rests on, what would decide it, and what was left out."""
-        return "; ".join(filter(None, [self._reason, self._plan, self._aside, self.left_out]))
+        words = [self._reason, self._plan, self._aside, self.untested, self.left_out]
+        return "; ".join(filter(None, words))
 
     @property
     def seeds_needed(self) -> int | None:
@@ -165,10 +154,7 @@ class Finding:
         if self.lacking:
             return self.lacking
         if not self.is_tested:
-            fewest = min(e.seeds for e in self.parts.values())
-            return (
-                f"{count_of(fewest, self.claim.of)}, at least {self.claim.repetitions} are needed"
-            )
+            return too_few(self.claim, self.parts)
         if self.verdict == HOLDS:
             also = f", also the weakest part ({self.weakest[0]})" if len(self.parts) > 1 else ""
             return f"above 0 at 5%, one-sided and corrected for the number of claims{also}"
@@ -182,74 +168,9 @@ class Finding:
         return f"neither 0 nor {self.claim.margin:g} or more is excluded{which}"
 
 
-def judge_claims(studies: Sequence[Study]) -> list[Finding]:
-    """Every claim, tested on what there is; claims about leaks in both scores."""
-    by_name = {study.name: study for study in studies}
-    leaks = [claim for claim in CLAIMS if claim.is_leak]
-    first = holm_corrected(
-        _finding_of(claim, by_name.get(claim.study), "auroc") for claim in CLAIMS
-    )
-    other = holm_corrected(
-        _finding_of(claim, by_name.get(claim.study), "tpr_at_1") for claim in leaks
-    )
-    beside = dict(zip(leaks, other, strict=True))
-    return [dataclasses.replace(own, beside=beside.get(own.claim)) for own in first]
-
-
-def holm_corrected(measured: Iterable[Finding]) -> list[Finding]:
-    """The findings with the p-values that hold for all of them together."""
-    found = list(measured)
-    tested = [i for i, finding in enumerate(found) if finding.is_tested]
-    if not tested:
-        return found
-    above = [found[i].weakest[1].p_value for i in tested]
-    worth = [
-        min(1.0, len(found[i].parts) * found[i].least[1].p_at_least(found[i].claim.margin))
-        for i in tested
-    ]
-    columns = [holm(p_values) for p_values in (above, worth)]
-    for i, p_holm, p_worth in zip(tested, *columns, strict=True):
-        found[i] = dataclasses.replace(
-            found[i], p_holm=float(p_holm), p_worth=float(p_worth), together=len(tested)
-        )
-    return found
-
-
-def _finding_of(claim: Claim, study: Study | None, score: Score) -> Finding:
-    if study is None or not study.done:
-        command = study.command if study else f"python -m benchmark +sweep={claim.study} -m"
-        lacking = f"no job of the study {claim.study} is done"
-        return Finding(claim, lacking=lacking, command=command, score=score)
-    kept, left_out = without_void_results(study, claim.voids)
-    evidence = Evidence(kept, score)
-    finding = Finding(
-        claim,
-        command=study.command,
-        score=score,
-        families=evidence.families,
-        left_out=left_out,
-        choice=evidence.choice if claim.is_leak else "",
-    )
-    try:
-        return dataclasses.replace(finding, parts=claim.measure(evidence))
-    except Lacking as lacking_parts:
-        return dataclasses.replace(finding, lacking=str(lacking_parts))
-
-
-def without_void_results(study: Study, voids: Sequence[str]) -> tuple[Study, str]:
-    """The study without results that an error or one of these checks voids, and what that was."""
-    kept, why = [], dict[str, list[str]]()
-    for outcome in study.outcomes:
-        checks = outcome.record.result.checks if outcome.record else []
-        void = [check.name for check in checks if check.level == "error" or check.name in voids]
-        kept.append(Outcome(outcome.job, f"left out: {void[0]}") if void else outcome)
-        if void:
-            why.setdefault(void[0], []).append(str(study.coordinates(outcome.job)["victim"]))
-    if not why:
-        return study, ""
-    names = ", ".join(
-        f"{name}: {len(own)} ({', '.join(dict.fromkeys(own))})" for name, own in why.items()
-    )
-    left = sum(map(len, why.values()))
-    text = f"{left} of {count_of(len(study.done), 'results')} left out ({names})"
-    return dataclasses.replace(study, outcomes=tuple(kept)), text
+def too_few(claim: Claim, parts: Mapping[str, Estimate]) -> str:
+    """Says so where a part has fewer repetitions than the claim needs, else ""."""
+    fewest = min(part.seeds for part in parts.values())
+    if fewest >= claim.repetitions:
+        return ""
+    return f"{count_of(fewest, claim.of)}, at least {claim.repetitions} are needed"

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmark.measures.numbers import format_duration, format_number, format_percent
 from benchmark.measures.pairs import LEVEL
 from benchmark.report.collect import Row, Study, studies_of
-from benchmark.report.findings import without_void_results
+from benchmark.report.judge import without_void_results
 from benchmark.report.ranking import Ranking, ranked
 from benchmark.report.retrained import retrained_models
 from benchmark.show import figures

@@ -10,7 +10,8 @@ from report_store import known_auroc, known_result, study_of
 
 from benchmark.measures.result import JobResult
 from benchmark.report.claims import OURS
-from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, judge_claims
+from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding
+from benchmark.report.judge import judge_claims
 from benchmark.report.page import headline_of
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job

@@ -15,7 +15,8 @@ from benchmark.measures.estimate import Estimate, over_seeds, seeds_to_tell
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.claims import CLAIMS, Claim
 from benchmark.report.collect import studies_of
-from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding, holm_corrected, judge_claims
+from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding
+from benchmark.report.judge import holm_corrected, judge_claims
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 
@@ -90,6 +91,49 @@ def test_claims_that_are_false_do_not_hold(fill: Fill) -> None:
     ours = found(fill(made(order, calibration=-6), "taxonomy", *PAIR, "seed=0,1,2"))
     for name in ("discriminator_is_worst", "generator_is_next", "calibration_helps"):
         assert ours[name].verdict == FAILS, (name, ours[name].reason)
+
+
+@pytest.fixture
+def two_data_sets(words: list[str]) -> list[Job]:
+    """Jobs of the taxonomy on digits and on faces."""
+    names = ["victim=dcgan,wgan_gp,pggan,vae,vaegan,vaegan_larsen", "data=mnist5k,lfw"]
+    return compose.list_jobs(["+sweep=taxonomy", *words, *names, "seed=0,1,2"])
+
+
+def on_two(jobs: list[Job], result: Callable[[Job], JobResult]) -> dict[str, Finding]:
+    judged = judge_claims([study_of(jobs, result, "taxonomy")])
+    return {finding.claim.measure.__name__: finding for finding in judged}
+
+
+def test_a_claim_holds_where_it_does_on_every_data_set(two_data_sets: list[Job]) -> None:
+    """A mean over both would hide that it is false on one."""
+
+    def result(job: Job) -> JobResult:
+        on_faces = job.choices["data"] == "lfw"
+        return made(TRUE | ({"discriminator": 1} if on_faces else {}))(job)
+
+    both = on_two(two_data_sets, made(TRUE))["discriminator_is_worst"]
+    one = on_two(two_data_sets, result)["discriminator_is_worst"]
+    assert both.verdict == HOLDS
+    assert both.scope == "5 victims of 4 families on mnist5k and lfw"
+    assert list(both.parts)[-1] == "against white_box, lfw"
+    assert one.verdict == FAILS
+    assert one.least[0].endswith(", lfw")
+
+
+def test_a_data_set_that_lacks_what_a_claim_needs_is_named(two_data_sets: list[Job]) -> None:
+    def has(job: Job) -> bool:
+        few = job.choices["victim"] in ("dcgan", "vae", "vaegan") and job.config.seed < 2
+        return job.choices["data"] == "mnist5k" or few
+
+    ours = on_two([job for job in two_data_sets if has(job)], made(TRUE))
+    worst, kinds = ours["discriminator_is_worst"], ours["reconstruction_is_vulnerable"]
+    assert worst.verdict == HOLDS
+    assert list(worst.parts)[-1] == "against white_box"
+    assert worst.scope == "5 victims of 4 families on mnist5k"
+    assert worst.reason.endswith("not tested on lfw: 2 seeds, at least 3 are needed")
+    assert kinds.verdict == HOLDS
+    assert "not tested on lfw: 2 victims of 2 families with an encoder" in kinds.reason
 
 
 def test_two_seeds_are_not_enough(words: list[str]) -> None:
