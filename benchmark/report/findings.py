@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,10 +27,10 @@ class Finding:
     parts: name -> estimate; the claim needs all of them above 0. lacking: why there are none.
     p_holm: of the weakest part, corrected over all findings; NaN without one. p_worth: of "every
     part has the claim's margin or more", corrected likewise. score: what leaks are measured in.
-    families: victim -> family. data: the data sets that were tested, where the study has several.
-    untested: why others were not. left_out: how many results do not count, and why. choice: how the
-    attacks were chosen. together: how many claims are corrected together. beside: the same claim in
-    the other score.
+    families: victim -> family. data: the data sets that were tested, where the study has several,
+    each with its victims. untested: why others were not. left_out: how many results do not count,
+    and why. choice: how the attacks were chosen. together: how many claims are corrected together.
+    beside: the same claim in the other score.
     """
 
     claim: Claim
@@ -41,7 +41,7 @@ class Finding:
     p_worth: float = np.nan
     score: Score = "auroc"
     families: Mapping[str, str] = field(default_factory=dict)
-    data: tuple[str, ...] = ()
+    data: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     untested: str = ""
     left_out: str = ""
     choice: str = ""
@@ -64,19 +64,24 @@ class Finding:
         """How many victims it is about: 1 victim, 7 victims of 5 families; "" without any.
 
         Where each size of the training set is tested by itself, with these sizes; where the study
-        has several data sets, with those that were tested.
+        has several data sets, of each one that was tested.
         """
-        victims = dict.fromkeys(name for part in self.parts.values() for name in part.victims)
-        if not victims:
-            return ""
-        sizes = f": {', '.join(self.parts)}" if self.claim.at_each_size else ""
-        sizes = (f" on {' and '.join(map(spaced_name, self.data))}" if self.data else "") + sizes
+        between = "; " if len(self.data) > 1 else ", "  # such a name of a part has a comma
+        sizes = f": {between.join(self.parts)}" if self.claim.at_each_size else ""
+        if not self.data:
+            found = dict.fromkeys(name for part in self.parts.values() for name in part.victims)
+            return f"{self._victims_text(found)}{sizes}" if found else ""
+        alike: dict[frozenset[str], list[str]] = {}
+        for data, victims in self.data.items():
+            alike.setdefault(frozenset(victims), []).append(spaced_name(data))
+        texts = (f"{self._victims_text(own)} on {' and '.join(on)}" for own, on in alike.items())
+        return f"{', '.join(texts)}{sizes}"
+
+    def _victims_text(self, victims: Collection[str]) -> str:
         if len(victims) == 1:
-            return f"1 victim ({next(iter(victims))}){sizes}"
+            return f"1 victim ({next(iter(victims))})"
         families = {self.families.get(name, name) for name in victims}
-        return (
-            f"{count_of(len(victims), 'victims')} of {count_of(len(families), 'families')}{sizes}"
-        )
+        return f"{count_of(len(victims), 'victims')} of {count_of(len(families), 'families')}"
 
     @property
     def least(self) -> tuple[str, Estimate]:
@@ -136,12 +141,13 @@ class Finding:
         """How many seeds would decide what is tested and open."""
         if not self.is_tested or self.verdict != OPEN or self.claim.of != "seeds":
             return ""
-        if any(np.isnan(part.error) for part in self.parts.values()):
-            return "more seeds would not decide it, more families of victims might"
         needed = self.seeds_needed
+        if not needed and any(np.isnan(part.error) for part in self.parts.values()):
+            return "more seeds would not decide it, more families of victims might"
         more = 1 + min(part.seeds for part in self.parts.values())  # these did not decide it
         number = f"about {max(needed, more)}" if needed else f"more than {MOST}"
-        return f"{number} seeds would decide it, if all else stays as measured"
+        on = " on each data set" if len(self.data) > 1 else ""
+        return f"{number} seeds{on} would decide it, if all else stays as measured"
 
     @property
     def _aside(self) -> str:

@@ -18,7 +18,7 @@ calibration unless the claim is about it; which attack stands for an access, see
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from benchmark.measures.estimate import Estimate
 from benchmark.measures.metrics import holm
@@ -83,13 +83,30 @@ def _finding_of(claim: Claim, study: Study | None, score: Score) -> Finding:
     why = "; ".join(f"{spaced_name(data)}: {said}" if several else said for data, said in lacking)
     if not parts:
         return dataclasses.replace(finding, lacking=why)
-    named = {
-        f"{name}, {spaced_name(data)}" if len(parts) > 1 else name: estimate
+    if not several:
+        return dataclasses.replace(finding, parts=next(iter(parts.values())))
+    return dataclasses.replace(
+        finding,
+        parts=_with_data_in_names(parts),
+        data={data: _victims_of(own) for data, own in parts.items()},
+        untested=f"not tested on {why}" if why else "",
+        choice=_evidence_on(parts, evidence).choice if claim.is_leak else "",
+    )
+
+
+def _victims_of(parts: Mapping[str, Estimate]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for part in parts.values() for name in part.victims))
+
+
+def _with_data_in_names(parts: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    """The parts of each data set as one, and whom they leave aside; each says on which data."""
+    return {
+        f"{name}, {spaced_name(data)}" if len(parts) > 1 else name: part._replace(
+            aside=tuple(f"{victim} on {spaced_name(data)}" for victim in part.aside)
+        )
         for data, own in parts.items()
-        for name, estimate in own.items()
+        for name, part in own.items()
     }
-    data, untested = tuple(parts) if several else (), f"not tested on {why}" if why else ""
-    return dataclasses.replace(finding, parts=named, data=data, untested=untested)
 
 
 def _on_each_data_set(
@@ -101,12 +118,13 @@ def _on_each_data_set(
     """
     parts: dict[str, dict[str, Estimate]] = {}
     lacking: list[tuple[str, str]] = []
-    outcomes = evidence.study.outcomes
-    for data in dict.fromkeys(outcome.job.choices.get("data", "") for outcome in outcomes):
-        own = tuple(o for o in outcomes if o.job.choices.get("data", "") == data)
-        study = dataclasses.replace(evidence.study, outcomes=own)
+    for data in _data_sets_of(evidence.study):
+        own_evidence = _evidence_on([data], evidence)
+        if not own_evidence.study.done:
+            lacking.append((data, "no result"))
+            continue
         try:
-            parts[data] = claim.measure(dataclasses.replace(evidence, study=study))
+            parts[data] = claim.measure(own_evidence)
         except Lacking as error:
             lacking.append((data, str(error)))
     few = {data: too_few(claim, own) for data, own in parts.items()}
@@ -116,15 +134,28 @@ def _on_each_data_set(
     return parts, lacking
 
 
+def _data_sets_of(study: Study) -> list[str]:
+    """The data sets of a study, whether or not they have results."""
+    return list(dict.fromkeys(o.job.choices.get("data", "") for o in study.outcomes))
+
+
+def _evidence_on(data: Collection[str], evidence: Evidence) -> Evidence:
+    """What the study says of these data sets."""
+    own = tuple(o for o in evidence.study.outcomes if o.job.choices.get("data", "") in data)
+    return dataclasses.replace(evidence, study=dataclasses.replace(evidence.study, outcomes=own))
+
+
 def without_void_results(study: Study, voids: Sequence[str]) -> tuple[Study, str]:
     """The study without results that an error or one of these checks voids, and what that was."""
-    kept, why = [], dict[str, list[str]]()
+    kept, why, several = [], dict[str, list[str]](), len(_data_sets_of(study)) > 1
     for outcome in study.outcomes:
         checks = outcome.record.result.checks if outcome.record else []
         void = [check.name for check in checks if check.level == "error" or check.name in voids]
         kept.append(Outcome(outcome.job, f"left out: {void[0]}") if void else outcome)
         if void:
-            why.setdefault(void[0], []).append(str(study.coordinates(outcome.job)["victim"]))
+            at = study.coordinates(outcome.job)
+            on = f" on {spaced_name(at['data'])}" if several else ""
+            why.setdefault(void[0], []).append(f"{at['victim']}{on}")
     if not why:
         return study, ""
     names = ", ".join(

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from benchmark.measures.estimate import Estimate, over_seeds, seeds_to_tell
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.claims import CLAIMS, Claim
-from benchmark.report.collect import studies_of
+from benchmark.report.collect import Outcome, studies_of
 from benchmark.report.findings import FAILS, HOLDS, OPEN, Finding
 from benchmark.report.judge import holm_corrected, judge_claims
 from benchmark.sweep import compose
@@ -134,6 +134,49 @@ def test_a_data_set_that_lacks_what_a_claim_needs_is_named(two_data_sets: list[J
     assert worst.reason.endswith("not tested on lfw: 2 seeds, at least 3 are needed")
     assert kinds.verdict == HOLDS
     assert "not tested on lfw: 2 victims of 2 families with an encoder" in kinds.reason
+
+
+def test_what_is_said_of_a_data_set_is_not_said_of_another(two_data_sets: list[Job]) -> None:
+    """Digits have every victim and seed. Faces have the two VAE-GANs and a void result of a GAN."""
+
+    def has(job: Job) -> bool:
+        return job.choices["data"] == "mnist5k" or job.choices["victim"] in ("dcgan", *vae_gans)
+
+    def broken(job: Job) -> JobResult:
+        at = job.choices["data"], job.choices["victim"], job.config.seed
+        checks = [Check("mode collapse", "warning", "...")] if at == ("lfw", "dcgan", 0) else []
+        return dataclasses.replace(made(TRUE)(job), checks=checks)
+
+    vae_gans = ("vaegan", "vaegan_larsen")
+    ours = on_two([job for job in two_data_sets if has(job)], broken)
+    worst, kinds = ours["discriminator_is_worst"], ours["reconstruction_is_vulnerable"]
+    assert worst.scope == "5 victims of 4 families on mnist5k, 2 victims of 1 family on lfw"
+    assert "without dcgan on lfw: run with fewer seeds" in worst.reason
+    assert worst.reason.endswith("1 of 27 results left out (mode collapse: 1 (dcgan on lfw))")
+    assert kinds.scope == "6 victims of 5 families on mnist5k"
+
+
+def test_attacks_are_counted_on_the_data_sets_that_were_tested(two_data_sets: list[Job]) -> None:
+    def result(job: Job) -> JobResult:
+        found = made(TRUE)(job)
+        chosen = found.rows.assign(auroc_reference=found.rows["auroc"])
+        on_faces = job.choices["data"] == "lfw"
+        return found if on_faces else dataclasses.replace(found, rows=chosen)
+
+    few = [job for job in two_data_sets if job.choices["data"] == "mnist5k" or not job.config.seed]
+    worst = on_two(few, result)["discriminator_is_worst"]
+    assert worst.scope.endswith(" on mnist5k")
+    assert "so in 18 of 18 results" in worst.choice
+
+
+def test_a_data_set_of_which_nothing_is_done_is_named(two_data_sets: list[Job]) -> None:
+    done = [job for job in two_data_sets if job.choices["data"] == "mnist5k"]
+    study = study_of(done, made(TRUE), "taxonomy")
+    others = tuple(Outcome(job, "not started") for job in two_data_sets if job not in done)
+    study = dataclasses.replace(study, outcomes=study.outcomes + others)
+    for finding in judge_claims([study]):
+        if finding.claim.study == "taxonomy" and finding.verdict != OPEN:
+            assert finding.reason.endswith("not tested on lfw: no result")
 
 
 def test_two_seeds_are_not_enough(words: list[str]) -> None:
@@ -296,6 +339,15 @@ def test_an_open_claim_says_how_many_seeds_would_decide_it() -> None:
     nearly = holm_corrected([claim(over_seeds([-0.056, -0.036, -0.016]))])[0]
     assert nearly.verdict == OPEN
     assert "about 4 seeds would decide it" in nearly.reason  # three did not
+
+
+def test_more_seeds_can_decide_against_a_claim_whose_other_part_they_would_not() -> None:
+    """Families differ on one data set; on another the effect is nearly excluded."""
+    families = over_seeds([0.0, 0.1, 0.2])._replace(error=np.nan)
+    nearly = over_seeds([-0.056, -0.036, -0.016])
+    (found,) = holm_corrected([claim(families, nearly)])
+    assert found.verdict == OPEN
+    assert f"about {found.seeds_needed} seeds would decide it" in found.reason
 
 
 def test_the_reason_says_no_more_than_the_test() -> None:
