@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -109,10 +110,16 @@ class Mnist:
         return self._find_here(part)
 
     def _fetch_files(self, missing: UserError) -> None:
+        """Download beside their place: whoever is stopped, or looks meanwhile, sees whole files."""
         from torchvision import datasets  # slow to import, and seldom needed
 
+        raw = Path(self.torchvision_name, "raw")
         try:
-            getattr(datasets, self.torchvision_name)(self.root, download=True)
+            (self.root / raw).mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=".download-", dir=self.root) as folder:
+                getattr(datasets, self.torchvision_name)(Path(folder), download=True)
+                for path in (folder / raw).iterdir():
+                    path.replace(self.root / raw / path.name)
         except (RuntimeError, OSError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__).rstrip(":")
             raise UserError(f"{missing} (torchvision could not download it: {reason})") from error

@@ -143,6 +143,28 @@ def test_torchvision_is_asked_for_what_is_missing(tmp_path, monkeypatch):
     assert len(read_dataset(tmp_path / "out").values) == 9
 
 
+def test_a_download_that_was_stopped_begins_anew(tmp_path, monkeypatch):
+    """Half a file must not be taken for the data, now or by another job meanwhile."""
+
+    def stop(root: Path, download: bool) -> None:
+        folder = root / "MNIST" / "raw"
+        folder.mkdir(parents=True)
+        (folder / f"{FILES['train']}.gz").write_bytes(gzip.compress(idx(digits(0, 6)))[:99])
+        assert Mnist(str(tmp_path)).identity() == published
+        raise KeyboardInterrupt
+
+    def download(root: Path, download: bool) -> None:
+        lay(root / "MNIST" / "raw")
+
+    published = Mnist(str(tmp_path)).identity()
+    monkeypatch.setattr(datasets, "MNIST", stop)
+    with pytest.raises(KeyboardInterrupt):
+        Mnist(str(tmp_path)).prepare(tmp_path / "out")
+    monkeypatch.setattr(datasets, "MNIST", download)
+    Mnist(str(tmp_path)).prepare(tmp_path / "out")
+    assert len(read_dataset(tmp_path / "out").values) == 9
+
+
 def test_a_failed_download_says_so_and_where_else_to_get_it(tmp_path, monkeypatch):
     def fail(root: Path, download: bool) -> None:
         raise RuntimeError("Error downloading x:\nmore lines")
