@@ -61,7 +61,7 @@ class Mnist:
         about = {"name": self.name, "parts": self.parts}
         published = self.published.get(tuple(self.parts))
         if published and self.download and not any(map(self._look_for, self.parts)):
-            log.info("data=%s: no files in %s; taken for the published", self.name, self.root)
+            log.info("data=%s: no files in %s; taken for the published ones", self.name, self.root)
             return about | {"pixels": published}
 
         def read() -> str:
