@@ -13,6 +13,8 @@ from common import CONF, composed
 from report_store import known_result
 
 from benchmark.job import record, run
+from benchmark.job.prepare import read_and_draw
+from benchmark.job.request import open_request
 from benchmark.measures.result import JobResult
 from benchmark.models import recipe
 from benchmark.report import archive
@@ -142,3 +144,15 @@ def test_published_results_are_those_of_the_present_config(folder: str, line: li
     present = {key(job.filing.result) for job in compose.list_jobs(line)}
     assert published
     assert published <= present
+
+
+@pytest.mark.slow
+def test_published_models_are_those_of_the_present_config(tmp_path: Path) -> None:
+    """Else whoever enters an attack trains what was handed over."""
+    with ZipFile(CONF.parent / "results" / "ranking" / "models.zip") as archive:
+        archive.extractall(tmp_path)
+    words = ["+sweep=ranking", "victim=ddpm", "seed=0", f"machine.store={tmp_path}"]
+    (job,) = compose.list_jobs(words)
+    models = read_and_draw(open_request(job.config)).models
+    assert len(models) == 2
+    assert all(job.filing.store.has("victim", own.filed_under(data)) for own, data in models)
