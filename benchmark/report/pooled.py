@@ -55,6 +55,8 @@ def rates_as_texts(rates: pd.DataFrame) -> pd.DataFrame:
         }
         lines.append(dict(zip(names, at, strict=True)) | texts)
     made = pd.DataFrame(lines)
+    seeds = sorted({*rates[SEED]} - {POOLED}, key=int)  # the first group may have fewer of them
+    made = made[[*names, *(f"model {seed}" for seed in seeds), POOLED]]
     return made.assign(attack=made["attack"].map(spaced_name)).fillna("n/a")
 
 

@@ -13,7 +13,7 @@ from report_store import known_result
 from benchmark.measures.rates import tpr_interval
 from benchmark.report.__main__ import main
 from benchmark.report.collect import studies_of
-from benchmark.report.pooled import rates_of_models
+from benchmark.report.pooled import rates_as_texts, rates_of_models
 
 Fill = Callable[..., list[str]]
 
@@ -35,6 +35,22 @@ def test_pooled_rates_have_one_threshold_for_all_models(fill: Fill, tmp_path: Pa
     text = (out / "midst/rates.md").read_text()
     assert "pooled" in text
     assert f"{found.loc['pooled', 'tpr']:.1%}" in text
+
+
+def test_models_stand_in_their_order_before_all_as_one() -> None:
+    """Whichever row has fewer of them."""
+    seeds = {"dcgan": ["0", "3", "pooled"], "vae": ["0", "10", "2", "pooled"]}
+    rates = pd.DataFrame(
+        [
+            {"victim": victim, "attack": "a", "seed": seed, "tpr": 0.5, "low": 0.4, "high": 0.6}
+            for victim, own in seeds.items()
+            for seed in own
+        ]
+    )
+    texts = rates_as_texts(rates)
+    models = [f"model {seed}" for seed in (0, 2, 3, 10)]
+    assert [*texts] == ["victim", "attack", *models, "pooled"]
+    assert texts["model 2"].tolist() == ["n/a", "50.0% [40.0%, 60.0%]"]
 
 
 def test_one_model_has_no_table_of_rates(fill: Fill, tmp_path: Path) -> None:
