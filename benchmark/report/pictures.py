@@ -16,8 +16,11 @@ from benchmark.report.plots import panel_of, title_of
 from benchmark.report.tables import mean_victim_numbers, study_cells
 from benchmark.show import html
 
-SHOWN = 4
+SHOWN = 3
 """Pairs shown of members, and as many of non-members, per victim and reconstruction attack."""
+
+ALONE = 36
+"""Samples shown of each victim by itself."""
 
 GRID = 25
 """Samples shown of each victim where several stand side by side."""
@@ -58,15 +61,16 @@ def _grid_cell(study: Study, group: Group) -> dict[str, Any]:
     return {
         "x": str(group.value_of(study.x)),
         "seed": seed,
-        "samples": None if seed is None else _tiled_samples(pictures[seed]),
+        "samples": None if seed is None else _tiled(pictures[seed], GRID),
         "state": "; ".join(dict.fromkeys(own.state for own in seeds.values() if not own.record)),
         "facts": _facts_below(study, group) if results else [],
         "models": {result.provenance.get("victim key") for result in results.values()},
     }
 
 
-def _tiled_samples(samples: np.ndarray) -> str:
-    return html.data_uri(tiles.tile_images(samples[:GRID], int(np.sqrt(GRID))))
+def _tiled(samples: np.ndarray, count: int) -> str:
+    """The first samples on a square sheet."""
+    return html.data_uri(tiles.tile_images(samples[:count], int(np.sqrt(count))))
 
 
 def _facts_below(study: Study, group: Group) -> list[str]:
@@ -94,7 +98,7 @@ def victim_pictures(studies: Iterable[Study]) -> Iterable[dict[str, Any]]:
                 seen.add(tuple(at.values()))
                 yield at | {
                     "title": result.title,
-                    "samples": html.data_uri(tiles.tile_images(result.samples, 8)),
+                    "samples": _tiled(result.samples, ALONE),
                     "strips": _strips_by_attack(result),
                 }
 
