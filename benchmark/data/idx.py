@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -60,7 +61,7 @@ class Mnist:
         """
         about = {"name": self.name, "parts": self.parts}
         published = self.published.get(tuple(self.parts))
-        if published and self.download and not any(map(self._look_for, self.parts)):
+        if published and self.download and not any(map(self._is_here, self.parts)):
             log.info("data=%s: no files in %s; taken for the published ones", self.name, self.root)
             return about | {"pixels": published}
 
@@ -86,12 +87,10 @@ class Mnist:
     def _read_images(self) -> list[np.ndarray]:
         return [read_idx(path) for path in self._find_files()]
 
-    def _look_for(self, part: str) -> Path | None:
-        """The file of a part, where there is one."""
-        try:
-            return self._find_here(part)
-        except UserError:
-            return None
+    def _is_here(self, part: str) -> bool:
+        with suppress(UserError):
+            return bool(self._find_here(part))
+        return False
 
     def _find_here(self, part: str) -> Path:
         base = [self.root, self.root / self.torchvision_name / "raw"]

@@ -96,10 +96,9 @@ class Finding:
     @property
     def is_tested(self) -> bool:
         """Whether there are enough repetitions for a p-value."""
-        estimates = self.parts.values()
-        return bool(self.parts) and all(
-            e.seeds >= self.claim.repetitions and np.isfinite(e.p_value) for e in estimates
-        )
+        if not self.parts or too_few(self.claim, self.parts):
+            return False
+        return all(np.isfinite(part.p_value) for part in self.parts.values())
 
     @property
     def verdict(self) -> str:

@@ -70,27 +70,21 @@ def _finding_of(claim: Claim, study: Study | None, score: Score) -> Finding:
         return Finding(claim, lacking=why, command=command, score=score)
     kept, left_out = without_void_results(study, claim.voids)
     evidence = Evidence(kept, score)
-    finding = Finding(
-        claim,
-        command=study.command,
-        score=score,
-        families=evidence.families,
-        left_out=left_out,
-        choice=evidence.choice if claim.is_leak else "",
-    )
     parts, lacking = _on_each_data_set(claim, evidence)
     several = len(parts) + len(lacking) > 1
     why = "; ".join(f"{spaced_name(data)}: {said}" if several else said for data, said in lacking)
-    if not parts:
-        return dataclasses.replace(finding, lacking=why)
-    if not several:
-        return dataclasses.replace(finding, parts=next(iter(parts.values())))
-    return dataclasses.replace(
-        finding,
-        parts=_with_data_in_names(parts),
-        data={data: _victims_of(own) for data, own in parts.items()},
-        untested=f"not tested on {why}" if why else "",
-        choice=_evidence_on(parts, evidence).choice if claim.is_leak else "",
+    tested = _evidence_on(parts, evidence) if parts else evidence
+    return Finding(
+        claim,
+        parts=_with_data_in_names(parts) if several else next(iter(parts.values()), {}),
+        lacking="" if parts else why,
+        command=study.command,
+        score=score,
+        families=evidence.families,
+        data={data: _victims_of(own) for data, own in parts.items()} if several else {},
+        untested=f"not tested on {why}" if parts and why else "",
+        left_out=left_out,
+        choice=tested.choice if claim.is_leak else "",
     )
 
 
