@@ -158,8 +158,22 @@ def _cut_panel(axes: Axes, group: Any, named: dict[Any, Any], prefix: str) -> Ma
         named[name] for name in dict.fromkeys(_referenced_names(own)) if name not in inside
     )
     picture.append(own)
+    _slim_down(picture)
     text = ElementTree.tostring(picture, encoding="unicode").replace(INK, "currentColor")
     return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text))
+
+
+def _slim_down(picture: Any) -> None:
+    """Without names that nothing refers to, blanks between parts, and fonts: the page has its own."""
+    used = set(_referenced_names(picture))
+    for part in picture.iter():
+        if part.get("id") not in used:
+            part.attrib.pop("id", None)
+        if style := part.get("style"):
+            part.set("style", re.sub(r"font-family:[^;]*;? ?", "", style))
+        if not (part.text or "").strip():
+            part.text = None
+        part.tail = None
 
 
 def _panel_box(axes: Axes) -> tuple[float, float, float, float]:
