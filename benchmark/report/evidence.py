@@ -164,6 +164,11 @@ def first_number(outcome: Outcome, *starts: str) -> Number | None:
     return Number(found[0], rest=np.nan) if found else None
 
 
+def data_set_of(outcome: Outcome) -> str:
+    """The name of the data set of an outcome's job."""
+    return str(outcome.job.choices.get("data", ""))
+
+
 def _errors_by_query(outcome: Outcome, row: Row) -> pd.Series:
     """What each query adds to the error of a row's AUROC; by data and number of the record."""
     scores = outcome.scored[row]
@@ -171,7 +176,7 @@ def _errors_by_query(outcome: Outcome, row: Row) -> pd.Series:
     values = scores["score"].to_numpy(float)
     errors = np.empty(len(values))
     errors[member], errors[~member] = auroc_errors(values[member], values[~member])
-    data = outcome.job.choices.get("data", "")
+    data = data_set_of(outcome)
     return pd.Series(errors, index=[f"{data} {query}" for query in scores["query"]])
 
 

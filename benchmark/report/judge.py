@@ -25,7 +25,7 @@ from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import count_of, spaced_name
 from benchmark.report.claims import CLAIMS, Claim
 from benchmark.report.collect import Outcome, Study
-from benchmark.report.evidence import Evidence, Score
+from benchmark.report.evidence import Evidence, Score, data_set_of
 from benchmark.report.findings import Finding, too_few
 from benchmark.report.means import Lacking
 
@@ -130,12 +130,12 @@ def _on_each_data_set(
 
 def _data_sets_of(study: Study) -> list[str]:
     """The data sets of a study, whether or not they have results."""
-    return list(dict.fromkeys(o.job.choices.get("data", "") for o in study.outcomes))
+    return list(dict.fromkeys(data_set_of(o) for o in study.outcomes))
 
 
 def _evidence_on(data: Collection[str], evidence: Evidence) -> Evidence:
     """What the study says of these data sets."""
-    own = tuple(o for o in evidence.study.outcomes if o.job.choices.get("data", "") in data)
+    own = tuple(o for o in evidence.study.outcomes if data_set_of(o) in data)
     return dataclasses.replace(evidence, study=dataclasses.replace(evidence.study, outcomes=own))
 
 

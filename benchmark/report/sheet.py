@@ -164,7 +164,7 @@ def _cut_panel(axes: Axes, group: Any, named: dict[Any, Any], prefix: str) -> Ma
 
 
 def _slim_down(picture: Any) -> None:
-    """Without names that nothing refers to, blanks between parts, and fonts: the page has its own."""
+    """Drop blanks between parts, names that nothing refers to, and fonts: a page has its own."""
     used = set(_referenced_names(picture))
     for part in picture.iter():
         if part.get("id") not in used:

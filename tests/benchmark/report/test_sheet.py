@@ -31,7 +31,11 @@ def test_a_panel_stands_alone(tmp_path) -> None:
         assert "title" not in picture
         ids = set(re.findall(r'\bid="([^"]+)"', picture))
         assert all(own.startswith(f"study-{i}-") for own in ids)
-        assert set(re.findall(r'(?:url\(|href=")#([^")]+)', picture)) <= ids  # nothing is missing
+        assert (
+            set(re.findall(r'(?:url\(|href=")#([^")]+)', picture)) == ids
+        )  # none is missing, none idle
+        assert "0.0</text>" in picture
+        assert "font-family" not in picture
     boxes = [re.findall(r'viewBox="([^"]+)"', picture)[0].split() for picture in cut]
     assert len({tuple(box[2:]) for box in boxes}) == 1
     assert len({tuple(box[:2]) for box in boxes}) == 5
