@@ -164,7 +164,8 @@ class Study:
         for job in (outcome.job for outcome in self.outcomes):
             has_x = setting_of(job, str(self.x)) != ABSENT
             at = *(job.choices.get(basic) for basic in BASIC), has_x
-            seen.setdefault(at, set()).add(setting_of(job, name))
+            own = setting_of(job, name) if name in job.given else None  # what it has by x alone
+            seen.setdefault(at, set()).add(own)
         return all(len(values) == 1 for values in seen.values())
 
     @property
