@@ -164,16 +164,30 @@ def _cut_panel(axes: Axes, group: Any, named: dict[Any, Any], prefix: str) -> Ma
 
 
 def _slim_down(picture: Any) -> None:
-    """Drop blanks between parts, names that nothing refers to, and fonts: a page has its own."""
+    """Drop blanks, unused names, digits that no eye tells, and fonts: a page has its own."""
     used = set(_referenced_names(picture))
     for part in picture.iter():
         if part.get("id") not in used:
             part.attrib.pop("id", None)
         if style := part.get("style"):
             part.set("style", re.sub(r"font-family:[^;]*;? ?", "", style))
+        if line := part.get("d"):
+            part.set("d", _shorter_line(line))
         if not (part.text or "").strip():
             part.text = None
         part.tail = None
+
+
+def _shorter_line(path: str) -> str:
+    """A path in tenths of a point, in which pairs of numbers after the first go on straight.
+
+    >>> _shorter_line("M 51.43 20  L 60.08 20.96  ")
+    'M51.4 20 60.1 21'
+    """
+    rounded = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), path)
+    blank = " ".join(rounded.split())
+    straight = re.sub(r" L (?=-?\d)", " ", blank) if set("CQZz").isdisjoint(blank) else blank
+    return re.sub(r"([A-Za-z]) ", r"\1", straight)
 
 
 def _panel_box(axes: Axes) -> tuple[float, float, float, float]:

@@ -330,7 +330,7 @@ def test_samples_stand_side_by_side_along_epsilon(fill: Fill) -> None:
         f"highest AUROC {cell([20, 20])}: white box",
         "Frechet distance 12.5",
     ]
-    assert row["cells"][0]["samples"].startswith("data:image/png")
+    assert row["cells"][0]["samples"].startswith("data:image/webp")
     assert row["cells"][3]["samples"] is None
     assert row["cells"][3]["state"] == "not started"
 

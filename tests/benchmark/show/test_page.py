@@ -226,9 +226,9 @@ def test_tile_places_images_in_reading_order(channels):
 
 
 def test_strip_pairs_belong_together(result):
-    uris = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="query', render_job(result))
+    uris = re.findall(r'<img src="data:image/webp;base64,([^"]+)" alt="query', render_job(result))
     strip = result.strips["full_black_box"]
-    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0]))))
+    first = np.asarray(Image.open(io.BytesIO(base64.b64decode(uris[0]))).convert("L"))
     i = int(np.flatnonzero(strip.member)[0])
     expected = np.concatenate([strip.queries[i, 0], strip.reconstructions[i, 0]], axis=1)
     shown = np.delete(first, 32, axis=1) / 255 * 2 - 1  # column 32 is the gap
