@@ -31,6 +31,7 @@ def result_of(
     victim, comparisons = target.model, pairs.compare_rows(scores)
     kind = request.victim.victim.kind.__name__
     meta, seed = read_meta(victim.folder), sub_seed(request.seed, "copies")
+    quality = _judge_samples(job, victim)
     near = closest(target.view(FullBlackBox), job.trial.queries, seed, request.descriptor)
     return JobResult(
         title=f"{kind}, {dataset.facts.get('name')}, {len(split.members)} training records, "
@@ -61,8 +62,9 @@ def result_of(
             *_checks_of_data(job, victim),
             *pairs.same_order(scores),
             *checks.of_rows(rows, scores, comparisons),
+            *checks.learnt_little(quality, rows),
         ],
-        quality=_judge_samples(job, victim),
+        quality=quality,
         code=_digests_of_code(job, target),
         family=victim.victim.family or type(victim.victim).__name__,
     )

@@ -15,7 +15,7 @@ from scipy.spatial.distance import pdist
 
 from attacks.base import some_rows
 from benchmark.measures import metrics, pairs
-from benchmark.measures.result import NO_ACCESS, Check
+from benchmark.measures.result import NO_ACCESS, REAL, UNTRAINED, Check
 from victims.access import ordered_pairs
 
 MAX_TIED = 0.05
@@ -38,6 +38,16 @@ DIVERSITY_ROWS = 300
 MIN_QUERIES = 100
 """Members, and non-members. With 100 of each an attack that guesses has an AUROC of 0.5 +- 0.08
 (95%): attacks under 0.58 could not be told from guessing."""
+
+MIN_SHARE = 0.1
+"""What a model must have learnt to have something to leak: this precision and recall. Below, nine
+in ten of its samples lie outside of what is real, or nine in ten of the real records are out of its
+reach: a low AUROC then says that it has learnt nothing. Victims of the reference run on digits have
+0.32 or more without privacy, and networks before their first step 0. Of tables, it is this share of
+the way from an untrained model's errors to those between real records."""
+
+MARGINAL, CORRELATION = "marginal error", "correlation error"
+"""Names of a table's quality; of images they are precision and recall."""
 
 COLLAPSE, SPLIT_LEAKS = "mode collapse", "split leaks"
 """Warnings after which a job's AUROCs speak for no claim about models: findings leave it out."""
@@ -197,6 +207,36 @@ def mode_collapse(released: np.ndarray, held_out: np.ndarray, seed: int) -> list
         f"collapsed to few modes, and low AUROCs say little about a well trained one"
     )
     return [Check(COLLAPSE, "warning", message)]
+
+
+def learnt_little(quality: Mapping[str, float], rows: pd.DataFrame) -> list[Check]:
+    """No attack is better than guessing, and the victim has learnt less than MIN_SHARE.
+
+    quality, rows: as in `JobResult`.
+    """
+    few = [f"{name} {own:.2g}" for name, own in learnt_shares(quality).items() if own < MIN_SHARE]
+    if not few or ((rows["access"] != NO_ACCESS) & (rows["auroc_low"] > 0.5)).any():
+        return []
+    message = (
+        f"no attack is better than guessing, but the victim has learnt little ({', '.join(few)}; "
+        f"at least {MIN_SHARE} is expected): a well trained one may leak; raise victim.steps or "
+        f"split.members"
+    )
+    return [Check("learnt little", "warning", message)]
+
+
+def learnt_shares(quality: Mapping[str, float]) -> dict[str, float]:
+    """How much a victim has learnt, by name, see MIN_SHARE; NaN where it was not measured."""
+    if MARGINAL in quality:
+        return {f"way to a small {x}": _way(quality, x) for x in (MARGINAL, CORRELATION)}
+    return {name: quality.get(name, np.nan) for name in ("precision", "recall")}
+
+
+def _way(quality: Mapping[str, float], name: str) -> float:
+    """How far an error has come: 0 is an untrained model's, 1 that between real records."""
+    own = quality.get(name, np.nan)
+    start, end = (quality.get(f"{name}, {of}", np.nan) for of in (UNTRAINED, REAL))
+    return (start - own) / (start - end) if start > end else np.nan
 
 
 def split_leaks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:

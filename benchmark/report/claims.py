@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmark.measures.checks import COLLAPSE, SPLIT_LEAKS
+from benchmark.measures.checks import COLLAPSE, MIN_SHARE, SPLIT_LEAKS
 from benchmark.measures.estimate import Estimate
 from benchmark.report import measures, privacy
-from benchmark.report.control import MAX_WORSE, MIN_SHARE
+from benchmark.report.control import MAX_WORSE
 from benchmark.report.evidence import Evidence
 from benchmark.report.means import ENOUGH
 

@@ -6,27 +6,19 @@ the private model does generate, and against a model without privacy that genera
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
+from benchmark.measures.checks import CORRELATION, MARGINAL, MIN_SHARE, learnt_shares
 from benchmark.report.collect import Group, Outcome, Study
 from benchmark.report.evidence import first_number, frechet_distance
 from benchmark.report.means import Lacking, Number
 
-MARGINAL, CORRELATION = "marginal error", "correlation error"
-
 SOME_EPSILON = 10.0
 """Claims on privacy are tested at the largest epsilon up to this that a study has."""
-
-MIN_SHARE = 0.1
-"""What a private model and its control must have learnt: this precision and recall. Below, nine in
-ten of its samples lie outside of what is real, or nine in ten of the real records are out of its
-reach: a low AUROC then says that it has learnt nothing. Victims of the reference run have 0.32 or
-more without privacy, and networks before their first step 0. Of tables, it is this share of the way
-from an untrained model's errors to those between real records."""
 
 MAX_WORSE = 1.5
 """How many times the private model's Frechet distance a control may have, or its marginal error.
@@ -168,25 +160,16 @@ def _mean_quality(study: Study, group: Group, seeds: Iterable[int]) -> _Quality 
 def _quality_of(outcome: Outcome) -> _Quality | None:
     """A victim's; None where something was not measured, or is no number."""
     assert outcome.record is not None
-    if MARGINAL in (numbers := outcome.record.result.quality):
+    numbers = outcome.record.result.quality
+    learnt = learnt_shares(numbers)
+    if MARGINAL in numbers:
         name, errors = MARGINAL, [numbers.get(x, np.nan) for x in (MARGINAL, CORRELATION)]
-        learnt = {f"way to a small {x}": _way(numbers, x) for x in (MARGINAL, CORRELATION)}
     else:
         name, distance = "Frechet distance", frechet_distance(outcome)
-        shares = [first_number(outcome, x) for x in ("precision", "recall")]
-        errors = [number.value if number else np.nan for number in (distance, *shares)]
-        learnt = dict(zip(("precision", "recall"), errors[1:], strict=True))
-        errors[1:] = [1 - share for share in errors[1:]]
+        errors = [distance.value if distance else np.nan, *(1 - x for x in learnt.values())]
     if not np.isfinite([*errors, *learnt.values()]).all():
         return None
     return _Quality(name, np.array(errors), learnt)
-
-
-def _way(numbers: Mapping[str, float], name: str) -> float:
-    """How far an error has come: 0 is an untrained model's, 1 that between real records."""
-    names = f"{name}, untrained", name, f"{name}, real"
-    start, own, end = (numbers.get(x, np.nan) for x in names)
-    return (start - own) / (start - end) if start > end else np.nan
 
 
 def same_but_for(study: Study, a: Group, b: Group, *apart: str) -> bool:

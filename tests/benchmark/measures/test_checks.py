@@ -210,3 +210,36 @@ def test_few_queries_interval_by_simulation():
     areas = mannwhitneyu(members, others, axis=1).statistic / 30**2
     stated = float(checks.too_few_queries(30, 30)[0].message.split("+- ")[1].split()[0])
     assert 1.96 * np.std(areas) == pytest.approx(stated, rel=0.1)
+
+
+def table_quality(correlation):
+    marginal = {"marginal error": 0.1, "marginal error, untrained": 0.6, "marginal error, real": 0}
+    own = {"correlation error": correlation, "correlation error, untrained": 0.06}
+    return marginal | own | {"correlation error, real": 0.02}
+
+
+def test_a_victim_that_learnt_little_is_said_where_nothing_was_found():
+    guess = pd.DataFrame([row("full_black_box", "full_black_box", 0.47, 0.51, 0.55)])
+    found = pd.DataFrame([row("white_box", "white_box", 0.51, 0.55, 0.59)])
+    blind = pd.DataFrame([row("blind", "none", 0.51, 0.55, 0.59)])
+    said = only(checks.learnt_little(table_quality(0.058), pd.concat([guess, blind]))).message
+    assert "way to a small correlation error 0.05;" in said
+    assert not checks.learnt_little(table_quality(0.058), pd.concat([guess, found]))
+    assert not checks.learnt_little(table_quality(0.055), guess)
+    assert (
+        "recall 0.05;"
+        in only(checks.learnt_little({"precision": 0.5, "recall": 0.05}, guess)).message
+    )
+    for unknown in ({}, {"precision": np.nan, "recall": np.nan}, {"marginal error": 0.1}):
+        assert not checks.learnt_little(unknown, guess)
+
+
+def test_how_much_was_learnt_runs_from_an_untrained_model_to_real_records():
+    assert checks.learnt_shares(table_quality(0.03))["way to a small correlation error"] == (
+        pytest.approx(0.75)
+    )
+    assert np.isnan(
+        checks.learnt_shares(table_quality(0.03) | {"correlation error, real": 1.0})[
+            "way to a small correlation error"
+        ]
+    )
