@@ -114,6 +114,7 @@ def test_values_that_belong_together_stay_together() -> None:
     assert pairs == [
         ("randhie_binary", "medgan"), ("randhie_binary", "vae_table"),
         ("randhie", "wgan_gp_table"), ("randhie", "vae_table"),
+        ("randhie_mixed", "tvae"), ("randhie_mixed", "ctgan"),
     ]  # fmt: skip
 
 
@@ -130,7 +131,7 @@ def test_each_part_of_a_sweep_has_a_folder_of_its_own(command: Command, tmp_path
 
 def test_what_is_asked_for_by_hand_replaces_a_part_s_value() -> None:
     jobs = compose.list_jobs([*TABLES, "data=mnist5k"])
-    assert [job.choices["data"] for job in jobs] == ["mnist5k"] * 4
+    assert [job.choices["data"] for job in jobs] == ["mnist5k"] * 6
 
 
 @pytest.mark.parametrize(
@@ -262,10 +263,10 @@ def test_parts_run_one_after_the_other(
     monkeypatch.setattr(program, "_job", done.append)
     assert command("+sweep=tables", "-m") == 1  # nothing leaves a result
     assert [config.victim._target_.split(".")[1] for config in done] == [
-        "medgan", "vae", "wgan_gp", "vae",
+        "medgan", "vae", "wgan_gp", "vae", "tvae", "ctgan",
     ]  # fmt: skip
     out = capsys.readouterr().out
-    assert "4 jobs, 0 with a result" in out[: out.index("2 jobs, 0 with a result")]
+    assert "6 jobs, 0 with a result" in out[: out.index("2 jobs, 0 with a result")]
 
 
 def test_a_single_part_is_run_as_it_says(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
