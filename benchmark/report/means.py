@@ -104,21 +104,23 @@ def at_each_size(study: Study, found: BySeed, what: str) -> dict[str, Estimate]:
     Of the sizes that share seeds.
     """
 
-    def size_of(group: Group) -> int:
-        job = next(iter(study.groups[group].values())).job
-        return int(setting_of(job, str(study.x)))
-
-    sizes = sorted({size_of(group) for group in victims_in(balanced(found))})
+    sizes = sorted({size_of(study, group) for group in victims_in(balanced(found))})
     if not sizes:
         raise Lacking(f"no victim has {what} for every seed")
     parts = {
         size: {
-            seed: {at: number for at, number in own.items() if size_of(at) == size}
+            seed: {at: number for at, number in own.items() if size_of(study, at) == size}
             for seed, own in found.items()
         }
         for size in sizes
     }
     return {f"{size} {study.axis}": mean_over(part, what) for size, part in parts.items()}
+
+
+def size_of(study: Study, group: Group) -> int:
+    """What the study's x is in a group, whether or not it varies."""
+    job = next(iter(study.groups[group].values())).job
+    return int(setting_of(job, str(study.x)))
 
 
 def of_seeds(numbers: Sequence[Number], shared: BySeed, found: BySeed) -> Estimate:

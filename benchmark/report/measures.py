@@ -26,6 +26,7 @@ from benchmark.report.means import (
     mean_of,
     mean_over,
     of_seeds,
+    size_of,
     victims_in,
     weighted_sum,
 )
@@ -242,12 +243,10 @@ def _require_enough(evidence: Evidence, places: Sequence[Group], what: str) -> N
 
 def _by_size(study: Study, own: Mapping[Group, Number]) -> dict[Group, dict[int, Number]]:
     """Numbers by victim (group without the size) and by the number of training records."""
-    if study.x not in study.settings:
-        raise Lacking("the study has one size of the training set")
     found: dict[Group, dict[int, Number]] = {}
     for group, number in own.items():
-        size = int(group.value_of(study.x))
-        found.setdefault(group.without(study.x), {})[size] = number
+        victim = group.without(str(study.x))
+        found.setdefault(victim, {})[size_of(study, group)] = number
     return found
 
 

@@ -209,6 +209,14 @@ def test_size(words: list[str]) -> None:
     assert overfit.mean == pytest.approx(np.mean([known_auroc(10 + s) - 0.5 for s in range(3)]))
 
 
+def test_one_size_decides_whether_gans_overfit_there(words: list[str]) -> None:
+    """A data set that was run at one size had no verdict."""
+    line = ["victim=dcgan,pggan,vaegan", "split.members=24", "seed=0,1,2"]
+    ours = claimed(words, made({"discriminator": 20}), "train_size", *line)
+    assert ours["small_sets_overfit"].verdict == HOLDS
+    assert ours["small_sets_leak"].reason == "no victim has two sizes for every seed"
+
+
 def test_a_victim_s_quality_and_leak_are_means_over_the_seeds_it_has(fill: Fill) -> None:
     """Equal to scipy's correlation where only half of the victims have a second seed."""
     victims = ("dcgan", "wgan_gp", "pggan", "vae", "vaegan")
