@@ -61,9 +61,21 @@ def auroc_panels(study: Study) -> list[Panel]:
             0.2 * len(labels),
             0.15 + 0.072 * max(map(len, labels)),
         )
-        for victim, groups in by_victim.items()
+        for victim, groups in map(_shared_in_title, by_victim.items())
         if (labels := _row_labels(groups))
     ]
+
+
+def _shared_in_title(own: tuple[Group, Cells]) -> tuple[Group, Cells]:
+    """A panel with the settings that all its groups share, and the groups without these."""
+    panel, groups = own
+    shared = set.intersection(*(set(group.settings) for group in groups))
+    named = [pair for pair in next(iter(groups)).settings if pair in shared and pair[1] != ABSENT]
+    left = {
+        group._replace(settings=tuple(pair for pair in group.settings if pair not in shared)): rows
+        for group, rows in groups.items()
+    }
+    return panel._replace(settings=tuple(named)), left
 
 
 def roc_panels(study: Study, log: bool) -> list[Panel]:

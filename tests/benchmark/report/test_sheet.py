@@ -71,3 +71,19 @@ def test_a_setting_that_a_victim_lacks_names_no_row() -> None:
     lacks, has = (Group("a", "table", (("victim.kind", kind),)) for kind in (ABSENT, "count"))
     assert plots._row_label(lacks, "white_box") == "white box"
     assert plots._row_label(has, "white_box") == "count, white box"
+
+
+def test_a_setting_that_a_whole_panel_shares_stands_in_its_title() -> None:
+    """Each row of a figure began with 128, 128."""
+    settings = [
+        (("victim.kind", ABSENT), ("split.members", 128), ("dp", dp)) for dp in ("on", "off")
+    ]
+    groups = {Group("a", "table", own): {} for own in settings}
+    panel, left = plots._shared_in_title((Group("a", "table", ()), groups))
+    assert plots.title_of(panel) == "a, table, members 128"
+    assert [group.settings for group in left] == [(("dp", "on"),), (("dp", "off"),)]
+    alone, rows = plots._shared_in_title(
+        (Group("a", "table", ()), {Group("a", "table", settings[0]): {}})
+    )
+    assert plots.title_of(alone) == "a, table, members 128, dp on"
+    assert [group.settings for group in rows] == [()]
