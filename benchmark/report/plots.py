@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,13 @@ def auroc_panels(study: Study) -> list[Panel]:
             0.2 * len(labels),
             0.15 + 0.072 * max(map(len, labels)),
         )
-        for victim, groups in map(_shared_in_title, by_victim.items())
+        for victim, groups in starmap(_shared_in_title, by_victim.items())
         if (labels := _row_labels(groups))
     ]
 
 
-def _shared_in_title(own: tuple[Group, Cells]) -> tuple[Group, Cells]:
+def _shared_in_title(panel: Group, groups: Cells) -> tuple[Group, Cells]:
     """A panel with the settings that all its groups share, and the groups without these."""
-    panel, groups = own
     shared = set.intersection(*(set(group.settings) for group in groups))
     named = [pair for pair in next(iter(groups)).settings if pair in shared and pair[1] != ABSENT]
     left = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -154,18 +154,16 @@ def _cut_panel(axes: Axes, group: Any, named: dict[Any, Any], prefix: str) -> Ma
     style = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
     picture = ElementTree.Element(f"{{{SVG}}}svg", {"viewBox": box, **style})
     elsewhere = ElementTree.SubElement(picture, f"{{{SVG}}}defs")
-    elsewhere.extend(
-        named[name] for name in dict.fromkeys(_referenced_names(own)) if name not in inside
-    )
+    used = dict.fromkeys(_referenced_names(own))
+    elsewhere.extend(copy.deepcopy(named[name]) for name in used if name not in inside)
     picture.append(own)
-    _slim_down(picture)
+    _slim_down(picture, used)
     text = ElementTree.tostring(picture, encoding="unicode").replace(INK, "currentColor")
     return Markup(re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text))
 
 
-def _slim_down(picture: Any) -> None:
+def _slim_down(picture: Any, used: Collection[str]) -> None:
     """Drop blanks, unused names, digits that no eye tells, and fonts: a page has its own."""
-    used = set(_referenced_names(picture))
     for part in picture.iter():
         if part.get("id") not in used:
             part.attrib.pop("id", None)

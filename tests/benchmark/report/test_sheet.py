@@ -79,11 +79,11 @@ def test_a_setting_that_a_whole_panel_shares_stands_in_its_title() -> None:
         (("victim.kind", ABSENT), ("split.members", 128), ("dp", dp)) for dp in ("on", "off")
     ]
     groups = {Group("a", "table", own): {} for own in settings}
-    panel, left = plots._shared_in_title((Group("a", "table", ()), groups))
+    panel, left = plots._shared_in_title(Group("a", "table", ()), groups)
     assert plots.title_of(panel) == "a, table, members 128"
     assert [group.settings for group in left] == [(("dp", "on"),), (("dp", "off"),)]
     alone, rows = plots._shared_in_title(
-        (Group("a", "table", ()), {Group("a", "table", settings[0]): {}})
+        Group("a", "table", ()), {Group("a", "table", settings[0]): {}}
     )
     assert plots.title_of(alone) == "a, table, members 128, dp on"
     assert [group.settings for group in rows] == [()]
