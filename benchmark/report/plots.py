@@ -70,7 +70,7 @@ def auroc_panels(study: Study) -> list[Panel]:
 def _shared_in_title(panel: Group, groups: Cells) -> tuple[Group, Cells]:
     """A panel with the settings that all its groups share, and the groups without these."""
     shared = set.intersection(*(set(group.settings) for group in groups))
-    named = [pair for pair in next(iter(groups)).settings if pair in shared and pair[1] != ABSENT]
+    named = [pair for pair in next(iter(groups)).settings if pair in shared]
     left = {
         group._replace(settings=tuple(pair for pair in group.settings if pair not in shared)): rows
         for group, rows in groups.items()
@@ -98,8 +98,8 @@ def panel_of(study: Study, group: Group) -> Group:
 
 
 def title_of(group: Group) -> str:
-    """What stands above a panel: victim, data and the settings that are not left open."""
-    settings = [f"{name.rsplit('.', 1)[-1]} {value}" for name, value in group.settings]
+    """What stands above a panel: victim, data and the settings that it has."""
+    settings = [f"{name.rsplit('.', 1)[-1]} {value}" for name, value in _present(group)]
     return ", ".join(map(spaced_name, (group.victim, group.data, *settings)))
 
 
@@ -191,8 +191,12 @@ def _row_labels(groups: Cells) -> list[str]:
 
 
 def _row_label(group: Group, attack: str) -> str:
-    settings = [str(value) for _, value in group.settings if value != ABSENT]
-    return ", ".join([*settings, spaced_name(attack)])
+    return ", ".join([*(str(value) for _, value in _present(group)), spaced_name(attack)])
+
+
+def _present(group: Group) -> list[tuple[str, Any]]:
+    """The settings that a group has: where one lacks, its value is ABSENT."""
+    return [pair for pair in group.settings if pair[1] != ABSENT]
 
 
 def _draw_rocs(seeds: Sequence[Outcome], attacks: Sequence[str], log: bool, axes: Axes) -> None:

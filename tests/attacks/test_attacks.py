@@ -170,6 +170,7 @@ def test_positive_control_members_of_a_memoriser_are_found(control: Control) -> 
     assert metrics.auroc(score(control.draw(0)), score(control.draw(1))) >= 0.95
 
 
+@pytest.mark.slow
 def test_negative_control_a_victim_that_never_saw_the_members(many: Control) -> None:
     misses = 0
     for seed in (0, 2, 3, 4, 5):
@@ -180,6 +181,7 @@ def test_negative_control_a_victim_that_never_saw_the_members(many: Control) -> 
     assert misses <= 1
 
 
+@pytest.mark.slow
 def test_calibration_keeps_both_controls(many: Control) -> None:
     queries = torch.cat([many.draw(0), many.draw(1)])
     combine = Difference().combine

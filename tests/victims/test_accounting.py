@@ -45,6 +45,7 @@ def test_every_noise_has_a_finite_price_that_falls(accountant: str) -> None:
     )  # RDP's bound by few orders: 253.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "steps", "delta"),
     [(10.0, 1500, 8e-4), (0.1, 1500, 8e-4), (0.001, 1500, 8e-4), (0.02, 60, 1e-3), (1e-3, 4, 4e-3)],

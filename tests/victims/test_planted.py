@@ -183,6 +183,7 @@ def everybody(batches: PoissonBatches, step: int) -> np.ndarray:
     return np.arange(batches.size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise_steps_rate", [(6.0, 20, 0.3), (1.6, 10, 0.08)])
 def test_a_broken_mechanism_is_told(
     noise_steps_rate: tuple[float, int, float], monkeypatch: pytest.MonkeyPatch

@@ -112,6 +112,7 @@ def test_only_the_declared_networks_see_real_records_and_only_through_private_st
         assert torch.equal(value, states[1][key]), key
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PER_RECORD)
 def test_how_many_records_a_batch_holds_leaves_no_trace_but_through_private_steps(
     config: Config, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -125,6 +125,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert counts[0] is None or counts[0] > 0
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_weights_that_stay_float32(make: Trained, tmp_path: Path) -> None:
     fresh, data, whole = make
     victim = fresh()

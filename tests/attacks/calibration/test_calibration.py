@@ -58,6 +58,7 @@ def test_positive_control(calibration: Calibration) -> None:
     assert metrics.auroc(found[:N], found[N:]) >= 0.95
 
 
+@pytest.mark.slow
 def test_negative_control(calibration: Calibration) -> None:
     misses = 0
     for seed in range(5):

@@ -74,6 +74,7 @@ def test_a_pipeline_that_learnt_by_heart_leaks_by_the_command_line(
     assert "accessible denoiser: the denoiser of a diffusion model" in page
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_never_saw_the_members_is_cleared_of_a_leak(
     folder: Path, audited: Audited
 ) -> None:

@@ -60,6 +60,7 @@ def guesses(seed: int, n: int = 300, attacks: int = 6) -> list[tuple[np.ndarray,
     return [(rng.normal(size=n), rng.normal(size=n)) for _ in range(attacks)]
 
 
+@pytest.mark.slow
 def test_guessing_attacks_raise_no_more_alarms_than_promised(audit_request: Asked) -> None:
     request = audit_request()
     found = [verdict(request, *guesses(seed, 800, 4)).word for seed in range(40)]

@@ -20,6 +20,7 @@ from benchmark.measures.dataset_inference import (
 from benchmark.measures.result import enough_records
 
 
+@pytest.mark.slow
 def test_p_values_of_records_that_are_alike_are_uniform() -> None:
     """Heavy tails, ties and scores that are near copies of one another change nothing."""
     rng, found = default_rng(2), []

@@ -115,6 +115,7 @@ def test_the_error_of_a_small_group_is_that_of_brunner_and_munzel():
     assert 2 * t.sf((area - 0.5) / error, freedom) == pytest.approx(expected.pvalue)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("m", "n", "untied"), [(400, 15, 0.02), (60, 300, 0.02), (200, 200, 0.3)])
 def test_a_score_that_most_share_proves_no_leak(m, n, untied):
     """15 non-members that all hold the commonest score have no variance, and prove nothing."""

@@ -65,6 +65,7 @@ def test_allowed_false_positives_survive_rounding():
     assert rates.tpr_at_fpr([71.0, 70.0], y, 0.29).tpr == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shift", [0.0, 2.0])
 @pytest.mark.parametrize(("n", "fpr"), [(200, 0.01), (1000, 0.01), (200, 0.1)])
 def test_the_interval_covers_the_threshold_too_and_no_more(shift, n, fpr):

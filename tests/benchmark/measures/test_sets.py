@@ -83,6 +83,7 @@ def test_many_queries_are_rounded_to_fewer_levels(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(rounded, accuracies(members, non_members), atol=3e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 0.3])
 @pytest.mark.parametrize("size", [1, 10, 100])
 def test_the_interval_covers_the_accuracy_on_fresh_records(gap: float, size: int) -> None:

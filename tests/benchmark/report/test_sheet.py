@@ -67,10 +67,12 @@ def test_the_legend_as_text() -> None:
     assert all(e.dashes for e in entries)
 
 
-def test_a_setting_that_a_victim_lacks_names_no_row() -> None:
+def test_a_setting_that_a_victim_lacks_names_no_row_and_no_panel() -> None:
     lacks, has = (Group("a", "table", (("victim.kind", kind),)) for kind in (ABSENT, "count"))
     assert plots._row_label(lacks, "white_box") == "white box"
     assert plots._row_label(has, "white_box") == "count, white box"
+    assert plots.title_of(lacks) == "a, table"
+    assert plots.title_of(has) == "a, table, kind count"
 
 
 def test_a_setting_that_a_whole_panel_shares_stands_in_its_title() -> None:

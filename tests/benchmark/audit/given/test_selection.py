@@ -53,6 +53,7 @@ def test_queries_are_the_contents_that_occur_once_and_records_are_counted() -> N
     assert texts["duplicates"].startswith("8 records (34.8% of all) were")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(3000, 3000), (6000, 600)])
 def test_honest_splits_of_coarse_records_share_what_chance_explains(sizes: tuple[int, int]) -> None:
     found = [choose_queries(*map(counts, (2 * s, 2 * s + 1), sizes), s)[1] for s in range(40)]
