@@ -27,7 +27,8 @@ from tqdm import tqdm
 from benchmark.job.files import save_data
 from benchmark.job.record import Record
 from benchmark.measures.numbers import count_of
-from benchmark.report.collect import FOLDERS, Study
+from benchmark.report.collect import Study
+from benchmark.report.wording import without_folders
 from benchmark.store.entries import read_meta, write_meta
 from victims.errors import UserError
 
@@ -142,7 +143,7 @@ def _write_light(record: Record, folder: Path) -> None:
 def _without_folders(value: Any) -> Any:
     """The same with the last name of each absolute path for the path."""
     if isinstance(value, str):
-        return FOLDERS.sub("…/", value)
+        return without_folders(value)
     if isinstance(value, Mapping):
         return {name: _without_folders(own) for name, own in value.items()}
     return [_without_folders(own) for own in value] if isinstance(value, list | tuple) else value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,16 +17,17 @@ from benchmark.measures import copies
 from benchmark.measures.metrics import Difference
 from benchmark.measures.numbers import spaced_name
 from benchmark.measures.result import JobResult
+from benchmark.report.wording import command_line, without_folders
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job, settings_of_job, varied_settings
 
 DONE = "done"
 SEED, ABSENT = "seed", "–"
-FOLDERS = re.compile(r"(?<![\w.:/])(/[\w.+@-]+)+/(?=[\w.+-])")
-"""Absolute paths but for the last name: a report is read on other machines."""
-
 BASIC = ("victim", "data")
 """Groups of conf/ that every table names."""
+
+ATTACKS = "attacks"
+"""Label of the setting `attack`, a list: `attack` names the attack of a row."""
 
 
 class Row(NamedTuple):
@@ -153,6 +152,7 @@ class Study:
         """Settings that differ between jobs, without the seed: with BASIC they name a table row."""
         varied = varied_settings([outcome.job for outcome in self.outcomes])
         names = [name for name in varied if name not in (SEED, "sweep", *BASIC)]
+        names = [ATTACKS if name == "attack" else name for name in names]
         return [name for name in names if self.x not in names or not self._follows(name)]
 
     def _follows(self, name: str) -> bool:
@@ -236,12 +236,6 @@ class Study:
         return rows[[*at, *(name for name in rows.columns if name not in at)]]
 
 
-def command_line(words: Sequence[str]) -> str:
-    """A command line without what never changes a result: machine, paths, logger."""
-    own = [word for word in words if not word.lstrip("+").startswith(("machine", "logger"))]
-    return shlex.join(["python", "-m", "benchmark", *own, "-m"])
-
-
 def victim_numbers(result: JobResult) -> dict[str, float]:
     """Numbers about the victim itself by name: sample quality, training time, size, copies."""
     names = (*result.measures, "training seconds", "seconds per step", "parameters")
@@ -251,6 +245,8 @@ def victim_numbers(result: JobResult) -> dict[str, float]:
 
 def setting_of(job: Job, name: str) -> Any:
     """The value of a setting, as chosen or composed; numbers as numbers; – where there is none."""
+    if name == ATTACKS:
+        return ", ".join(map(str, job.config.attack))
     if name in job.choices:
         return job.choices[name]
     value = OmegaConf.select(job.config, name)
@@ -287,7 +283,7 @@ def outcome_of(job: Job) -> Outcome:
     if isinstance(found, Record):
         return Outcome(job, DONE, found)
     if found:
-        return Outcome(job, f"failed: {FOLDERS.sub('…/', found['error'])}")
+        return Outcome(job, f"failed: {without_folders(found['error'])}")
     started = record.is_started(job.filing)
     return Outcome(job, "interrupted, or still running" if started else "not started")
 

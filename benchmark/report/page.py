@@ -12,12 +12,13 @@ from markupsafe import Markup
 from benchmark.measures.columns import Column, columns_of
 from benchmark.measures.numbers import count_of, format_p_value, spaced_name
 from benchmark.measures.result import Check
-from benchmark.report.collect import SEED, Outcome, Study, command_line
+from benchmark.report.collect import SEED, Outcome, Study
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import filter_attributes, sample_grids, victim_pictures
 from benchmark.report.replication import beside_published, replication_texts
 from benchmark.report.sheet import Entry
 from benchmark.report.tables import CAPTION, study_audits, study_cells, study_table
+from benchmark.report.wording import command_line
 from benchmark.show.html import page_environment
 from benchmark.show.texts import canary_texts, to_yaml
 

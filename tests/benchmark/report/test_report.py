@@ -19,12 +19,13 @@ from benchmark.measures.columns import Column
 from benchmark.measures.result import Check, JobResult
 from benchmark.report.__main__ import _with_jobs, main
 from benchmark.report.claims import CLAIMS
-from benchmark.report.collect import FOLDERS, studies_of
+from benchmark.report.collect import studies_of
 from benchmark.report.markup import escaped_for_latex
 from benchmark.report.page import headline_of
 from benchmark.report.pictures import sample_grids
 from benchmark.report.published import checked_rows
 from benchmark.report.tables import study_table
+from benchmark.report.wording import without_folders
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job
 from victims.errors import UserError
@@ -346,7 +347,7 @@ def test_the_claims_are_a_table_too(fill: Fill, tmp_path: Path) -> None:
 
 def test_a_failure_names_no_folder_of_this_machine() -> None:
     told = "could not read /home/me/store/x.npy, see https://x.org/a/b or n/a"
-    assert FOLDERS.sub("…/", told) == "could not read …/x.npy, see https://x.org/a/b or n/a"
+    assert without_folders(told) == "could not read …/x.npy, see https://x.org/a/b or n/a"
 
 
 def test_the_home_folder_is_no_name_of_a_folder(
@@ -356,3 +357,20 @@ def test_the_home_folder_is_no_name_of_a_folder(
     assert main(["--out=~nobody_of_that_name/results"]) == 2
     assert "there is none of that name" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_lists_of_attacks_are_a_column_beside_the_attack_of_each_row(
+    fill: Fill, tmp_path: Path
+) -> None:
+    """The list took the attack's place in numbers.csv, and the page could not be written."""
+    lists = "attack=[full_black_box,white_box],[discriminator]"
+
+    def of_list(job: Job) -> JobResult:
+        return known_result(job, {(str(name), "none"): 3 for name in job.config.attack})
+
+    line = fill(of_list, "taxonomy", "victim=dcgan", lists, "calibration=none", "seed=0,1")
+    assert main([*line, "--out", str(tmp_path)]) == 0
+    for name in ("numbers", "table", "rates"):
+        found = pd.read_csv(tmp_path / f"taxonomy/{name}.csv")
+        assert {*found["attack"]} == {"full_black_box", "white_box", "discriminator"}
+        assert {*found["attacks"]} == {"full_black_box, white_box", "discriminator"}
