@@ -23,9 +23,10 @@ tested.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ from benchmark.measures.metrics import Difference, delong_test, holm
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
 from benchmark.report.collect import Outcome, Row, Study
+from victims.errors import UserError
 
 OF_A_VICTIM = ("data", "victim", "dp", "split", "scale")
 """Parts of a config that make another victim; the seed makes another one of the same kind."""
@@ -57,12 +59,14 @@ class Result(NamedTuple):
     """What one entry reached against one trained model: its row of numbers, and its scores.
 
     training: when the model was trained. others: what the entry reached on other trainings of it.
+    settings: of the job, without those of other entries.
     """
 
     row: dict[Any, Any]
     scores: pd.DataFrame
     training: str = ""
     others: tuple[Result, ...] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def all(self) -> tuple[Result, ...]:
@@ -87,7 +91,10 @@ Entries = dict[Row, dict[str, dict[int, Result]]]
 
 
 def ranked(studies: Iterable[Study]) -> Ranking:
-    """The ranking of all results of some studies; one that several studies hold counts once."""
+    """The ranking of all results of some studies; one that several studies hold counts once.
+
+    Raises UserError where an entry has one score under one setting, and another under another.
+    """
     standings, pairs = [], []
     for access, entries in _by_access(studies).items():
         compared = pd.DataFrame(_pairs(access, entries), columns=PAIRS[:-1])
@@ -107,9 +114,10 @@ def _by_access(studies: Iterable[Study]) -> dict[str, Entries]:
         for entry, row in outcome.numbers.items():
             if row["access"] != NO_ACCESS:
                 victims = found.setdefault(str(row["access"]), {}).setdefault(entry, {})
-                made = Result(row, outcome.scored[entry], training_of(outcome))
+                own, when = settings_of_entry(entry, outcome), training_of(outcome)
+                made = Result(row, outcome.scored[entry], when, settings=own)
                 seeds = victims.setdefault(victim, {})
-                seeds[seed] = _with_other(seeds[seed], made) if seed in seeds else made
+                seeds[seed] = _with_other(entry, seeds[seed], made) if seed in seeds else made
     return found
 
 
@@ -118,9 +126,41 @@ def training_of(outcome: Outcome) -> str:
     return str(outcome.record.result.provenance.get("created", "")) if outcome.record else ""
 
 
-def _with_other(first: Result, other: Result) -> Result:
+def settings_of_entry(entry: Row, outcome: Outcome) -> dict[str, Any]:
+    """The settings of a job by their full names, but for other attacks and other calibrations."""
+    settings = outcome.job.filing.settings
+    own = {"attack": entry.attack, "calibration": entry.calibrated}
+    kept = {
+        group: {name: part for name, part in settings[group].items() if name == chosen}
+        for group, chosen in own.items()
+    }
+    return _by_full_name(settings | kept)
+
+
+def _by_full_name(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        full = f"{above}{name}"
+        found |= _by_full_name(value, f"{full}.") if isinstance(value, dict) else {full: value}
+    return found
+
+
+def _with_other(entry: Row, first: Result, other: Result) -> Result:
+    """An entry's result with another one on the same victim: it may be of another training."""
+    if not first.scores["score"].equals(other.scores["score"]):
+        _refuse_other_settings(entry, first.settings, other.settings)
     known = {own.training for own in first.all}
     return first if other.training in known else first._replace(others=(*first.others, other))
+
+
+def _refuse_other_settings(entry: Row, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    for name in dict.fromkeys((*one, *other)):
+        if one.get(name) != other.get(name):
+            setting, values = name.removesuffix("._target_"), (one.get(name), other.get(name))
+            raise UserError(
+                f"{setting}: {entry.text} has results with {' and with '.join(map(str, values))}; "
+                f"rank one value at a time, or give the attack another name"
+            )
 
 
 def victim_of(outcome: Outcome) -> str:

@@ -32,7 +32,8 @@ def ranked_studies(words: Sequence[str]) -> list[Study]:
     """The ranking's own study with the same settings, and what the words add to it."""
     if not any(name_of_setting(word) == "sweep" for word in words):
         words = ["+sweep=ranking", *words]
-    others = [word for word in words if name_of_setting(word) not in OWN]
+    own = {name_of_setting(word) for word in words} & {*OWN}
+    others = [word for word in words if name_of_setting(word).split(".")[0] not in own]
     return studies_of(others) + (studies_of(words) if others != [*words] else [])
 
 

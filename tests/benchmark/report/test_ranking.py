@@ -171,6 +171,35 @@ def test_own_words_are_compared_with_the_sweep_s_own(words: list[str]) -> None:
     assert len({name for o in theirs.outcomes for name in o.job.config.attack}) == 17
 
 
+def test_a_setting_of_an_attack_of_one_s_own_is_not_one_of_the_sweep(words: list[str]) -> None:
+    """Without `attack=` it is meant for the attacks of the sweep."""
+    own = [*words, "victim=vae", "seed=0"]
+    setting = "attack.monte_carlo_gower.form=share"
+    theirs, mine = ranked_studies([*own, "attack=[monte_carlo_gower]", setting])
+    assert not any("gower" in name for o in theirs.outcomes for name in o.job.config.attack)
+    assert [o.job.config.attack.monte_carlo_gower.form for o in mine.outcomes] == ["share"]
+    (changed,) = ranked_studies([*own, "attack.full_black_box.candidates=3"])
+    assert {o.job.config.attack.full_black_box.candidates for o in changed.outcomes} == {3}
+
+
+def test_an_entry_under_two_values_of_a_setting_is_refused(
+    fill: Fill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the first value counted, and nothing said so; what no score depends on may differ."""
+
+    def by_bank(job: Job) -> JobResult:
+        return known_result(job, {("full_black_box", "none"): 64 // job.config.bank.size})
+
+    words = ["victim=vae", "seed=0", "calibration=none", "attack=[full_black_box]"]
+    line = fill(by_bank, "ranking", *words, "bank.size=64,32", "quality.size=10,11")
+    assert main(["--ranking", *line, "--out", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: bank.size: full black box has results with 64 and with 32;")
+    assert told.count("\n") == 1
+    line = fill(by_bank, "ranking", *words, "bank.size=64", "quality.size=10,11")
+    assert main(["--ranking", *line, "--out", str(tmp_path)]) == 0
+
+
 def test_results_that_an_error_voids_are_left_out(
     fill: Fill, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
