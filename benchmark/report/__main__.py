@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ from benchmark.store.folders import home
 from victims.errors import UserError
 
 log = logging.getLogger(__name__)
+
+FILES = (
+    *("numbers.csv", "table.csv", "table.md", "table.tex"),
+    *(f"{name}.{kind}" for name in ("audits", "rates", "replication") for kind in ("csv", "md")),
+    *(f"{name}.{kind}" for name in page.FIGURES for kind in ("pdf", "svg")),
+)
+"""What a study's folder may hold."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -136,7 +144,16 @@ def _all_sections(studies: Sequence[Study], out: Path) -> Iterator[dict[str, Any
 
 
 def _write_section(study: Study, out: Path) -> dict[str, Any]:
+    _clear_folder(out / study.name)
     return page.study_section(study, write_study(study, out / study.name) if study.done else {})
+
+
+def _clear_folder(folder: Path) -> None:
+    """Delete what an earlier report wrote there: this one may not write all of it again."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # where there is none, or somebody keeps files of their own in it
+        folder.rmdir()
 
 
 def write_study(study: Study, folder: Path) -> dict[str, page.Cut]:

@@ -202,6 +202,25 @@ def test_half_a_sweep_says_what_is_missing_and_why(
     assert "4 without a result" in page
 
 
+def test_a_report_deletes_what_an_earlier_one_on_the_study_left(
+    fill: Fill, tmp_path: Path, words: list[str]
+) -> None:
+    """Rates of several seeds stood beside the table of one; files of the user's own stay."""
+    folder = tmp_path / "taxonomy"
+    line = fill(result, "taxonomy", "victim=dcgan", *TWO[1:], "seed=0,1")
+    assert main([*line, "--out", str(tmp_path)]) == 0
+    assert (folder / "rates.csv").exists()
+    (folder / "audits.csv").write_text("of an earlier report")
+    (folder / "notes.txt").write_text("somebody's own")
+    assert main([*line[:-1], "seed=0", "--out", str(tmp_path)]) == 0
+    left = {path.name for path in folder.iterdir()}
+    assert {"table.csv", "notes.txt"} <= left
+    assert not {name for name in left if name.startswith(("rates", "audits"))}
+    (folder / "notes.txt").unlink()
+    assert main([*line[:-1], "seed=7", "--out", str(tmp_path)]) == 0  # nothing was run
+    assert not folder.exists()
+
+
 def test_a_store_without_any_result_has_a_page_too(words: list[str], tmp_path: Path) -> None:
     assert main(["+sweep=taxonomy", *words, "--out", str(tmp_path / "results")]) == 0
     assert "0 of 7 jobs" in (tmp_path / "results/index.html").read_text()
