@@ -78,7 +78,8 @@ class Result(NamedTuple):
 class Ranking:
     """Where each entry stands (columns STANDINGS), and each two of them compared (columns PAIRS).
 
-    A mean rank is given to entries that have a number for every victim that grants their access.
+    A mean rank is given to entries that have a number for every victim that grants their access,
+    and for each of its seeds.
     better_than, worse_than and undecided list entries of the same access, best first.
     """
 
@@ -183,8 +184,7 @@ def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.Data
             numbers[column] = float(
                 pd.Series([r.row.get(column) for r in results], dtype=float).mean()
             )
-        seeds = max(len(own) for own in victims.values())
-        at = [access, *entry, len(victims), seeds]
+        at = [access, *entry, len(victims), _counts([len(own) for own in victims.values()])]
         rows.append(dict(zip(STANDINGS, at, strict=False)) | numbers)
     made = pd.DataFrame(rows).sort_values(
         ["auroc", "attack", "calibrated"], ascending=[False, True, True]
@@ -192,6 +192,12 @@ def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.Data
     order = list(map(Row, made["attack"], made["calibrated"]))
     told = [_against(entry, order, compared) for entry in order]
     return made.assign(**pd.DataFrame(told, index=made.index))[STANDINGS]
+
+
+def _counts(numbers: Sequence[int]) -> int | str:
+    """How many seeds each victim has: 3, or 1-3 where they differ."""
+    least, most = min(numbers), max(numbers)
+    return least if least == most else f"{least}-{most}"
 
 
 def _own_numbers(victims: dict[str, dict[int, Result]], column: str) -> list[list[Estimate]]:
@@ -218,9 +224,16 @@ def _over_victims(numbers: Sequence[Sequence[Estimate]]) -> Estimate:
 
 
 def _mean_ranks(entries: Entries) -> dict[Row, float]:
-    """Mean over victims of the rank by AUROC, 1 = best; of entries that have all victims."""
-    victims = {victim for own in entries.values() for victim in own}
-    complete = [entry for entry, own in entries.items() if own.keys() == victims]
+    """Mean over victims of the rank by AUROC, 1 = best; of entries that have all victims and all
+    their seeds.
+    """
+    met = {
+        entry: {(victim, seed) for victim, seeds in own.items() for seed in seeds}
+        for entry, own in entries.items()
+    }
+    every = set().union(*met.values())
+    victims = {victim for victim, _ in every}
+    complete = [entry for entry, own in met.items() if own == every]
     if not complete:
         return {}
     aurocs = [

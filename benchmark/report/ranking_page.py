@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from benchmark.measures.numbers import format_duration, format_number, format_percent
 from benchmark.measures.pairs import LEVEL
-from benchmark.report.collect import Row, Study, studies_of
+from benchmark.report.collect import Outcome, Row, Study, studies_of
 from benchmark.report.judge import without_void_results
 from benchmark.report.ranking import Ranking, ranked
 from benchmark.report.retrained import retrained_models
@@ -67,17 +67,29 @@ def _accesses(ranking: Ranking) -> list[str]:
 def _headline(studies: Sequence[Study], reasons: Sequence[str]) -> Iterator[str]:
     jobs, done = (sum(len(getattr(s, name)) for s in studies) for name in ("outcomes", "done"))
     yield f"{done} of {jobs} jobs have a result."
-    yield f"Victims: {'; '.join(_victims(studies))}."
+    yield f"Victims: {'; '.join(_victims([o for s in studies for o in s.done]))}."
+    yield from dict.fromkeys(text for study in studies for text in _lacking(study))
     yield from dict.fromkeys(reason for reason in reasons if reason)
     yield from retrained_models(studies)
     if any(o.job.config.scale.name == "smoke" for s in studies for o in s.done):
         yield "Results at scale=smoke try the software; the numbers say nothing about any attack."
 
 
-def _victims(studies: Sequence[Study]) -> list[str]:
-    """The victims that were attacked; those with the same data and seeds together."""
+def _lacking(study: Study) -> Iterator[str]:
+    """A sentence on the jobs without a result for each reason; the words name an entry's own."""
+    own = [word for word in study.lines[0] if name_of_setting(word) in OWN]
+    of = f" with {' '.join(own)}" if own else ""
+    by_state: dict[str, list[Outcome]] = {}
+    for outcome in study.lacking:
+        by_state.setdefault(outcome.state, []).append(outcome)
+    for state, outcomes in by_state.items():
+        yield f"No result{of} against {'; '.join(_victims(outcomes))}: {state}."
+
+
+def _victims(outcomes: Sequence[Outcome]) -> list[str]:
+    """The victims of these jobs; those with the same data and seeds together."""
     seeds: dict[tuple[str, str], set[int]] = {}
-    for outcome in (outcome for study in studies for outcome in study.done):
+    for outcome in outcomes:
         chosen = outcome.job.choices
         own = seeds.setdefault((chosen["victim"], chosen["data"]), set())
         own.add(int(outcome.job.config.seed))

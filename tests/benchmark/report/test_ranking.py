@@ -18,7 +18,7 @@ from benchmark.measures.result import NO_ACCESS, Check, JobResult
 from benchmark.report.__main__ import main
 from benchmark.report.collect import studies_of
 from benchmark.report.ranking import PAIRS, Result, _pairs, ranked
-from benchmark.report.ranking_page import diagram, ranked_studies
+from benchmark.report.ranking_page import diagram, ranked_studies, write_ranking
 from benchmark.report.retrained import retrained_models
 from benchmark.sweep.compose import Job
 
@@ -77,6 +77,26 @@ def test_an_entry_of_one_s_own_stands_beside_what_is_stored(fill: Fill, tmp_path
     assert few["victims"]["monte_carlo_pca"] == 1
     assert np.isnan(few["mean_rank"]["monte_carlo_pca"])
     assert few["mean_rank"]["full_black_box"] == 1
+
+
+def test_an_entry_that_lacks_seeds_says_so_and_has_no_rank(fill: Fill, tmp_path: Path) -> None:
+    """Its mean is over other models; and the page names the jobs that have no result."""
+
+    def some(job: Job) -> JobResult | None:
+        mine, second = "monte_carlo_pca" in job.config.attack, job.config.seed == 1
+        return None if mine and second and job.choices["victim"] == "vae" else stored(job)
+
+    theirs = fill(stored, "ranking", *WORDS, THEIRS)
+    mine = fill(some, "ranking", *WORDS, MINE)
+    studies = [*studies_of(theirs), *studies_of(mine)]
+    found = ranked(studies).standings.set_index("attack")
+    assert found["seeds"].to_dict()["monte_carlo_pca"] == "1-2"
+    assert found["seeds"].to_dict()["full_black_box"] == 2
+    assert np.isnan(found["mean_rank"]["monte_carlo_pca"])
+    assert found["mean_rank"]["full_black_box"] == 1
+    text = write_ranking(studies, tmp_path).read_text()
+    assert "<td>3 × 1-2</td>" in text
+    assert f"No result with calibration=none {MINE} against vae on mnist5k, seed 1: not" in text
 
 
 RETRAINED = [*WORDS[1:], "victim=vae"]
