@@ -32,7 +32,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from benchmark.config.build import _in_one_line, choices, own_conf
+from benchmark.config.build import CONF, _in_one_line, choices, own_conf
 from benchmark.config.quoting import pasted, places_quoted, quoted
 from benchmark.store.folders import free, with_home
 from victims.errors import UserError
@@ -65,7 +65,7 @@ def run(main: Callable[[], None]) -> None:
         sys.path.append(os.getcwd())  # as `python -m` has it: classes that a user's files name
     try:
         sys.argv[1:] = places_quoted(with_home(sys.argv[1:]))
-        refuse_nothing(sys.argv[1:])
+        refuse_mistakes(sys.argv[1:])
         main()
     except Exception as error:
         if not (line := _mistake_in(error)):
@@ -117,6 +117,34 @@ def _by_hydra(error: BaseException) -> bool:
     return ours == {Path(__file__)}
 
 
+def refuse_mistakes(words: Sequence[str]) -> None:
+    """Raise UserError for what Hydra would take, and nobody means.
+
+    That is `group=null`, a new setting of a name that nothing reads, and several sweeps.
+    """
+    refuse_nothing(words)
+    for word in words:
+        name = re.split("[=.@/]", word.lstrip("+"), maxsplit=1)[0]
+        if word.startswith("+") and name not in (known := _first_names()) and not choices(name):
+            near = get_close_matches(name, known, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise UserError(f"{word}: there is no setting {name}; {meant}")
+    sweeps = [word for word in words if word.lstrip("+").startswith("sweep=")]
+    if len(sweeps) > 1 or any(set(word) & {*",["} for word in sweeps):
+        raise UserError(
+            f"{' '.join(sweeps)}: a command runs one sweep; write one command for each, "
+            f"or +sweep=all"
+        )
+
+
+def _first_names() -> list[str]:
+    """With what the name of a setting may begin, of a job or of an audit."""
+    files = [OmegaConf.load(CONF / f"{name}.yaml") for name in ("config", "audit")]
+    keys = {str(key) for file in files for key in file if key != "defaults"}
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    return sorted(keys | groups | {"study"})
+
+
 def refuse_nothing(words: Sequence[str]) -> None:
     """Raise UserError for `group=null`: of these groups one file, or a list, must be chosen."""
     for word in words:
@@ -134,8 +162,7 @@ def one_line(error: Exception) -> str:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: there is no such choice; allowed are {', '.join(choices(group))}"
     if swept := re.match(r"Ambiguous value for argument '(([^=]+)=(.*))'", str(error)):
-        word, name, value = swept.groups()
-        return f"{word}: write {name}=[{value}] for a list, or add -m to run one job for each"
+        return _list_or_sweep(*swept.groups())
     if isinstance(error, OverrideParseException):
         word = str(error.override)
         reason = f"{str(error).splitlines()[0]}{_as_meant(word)}"
@@ -153,6 +180,19 @@ def one_line(error: Exception) -> str:
     if isinstance(error, NO_SUCH) and error.full_key:
         return f"{error.full_key}: the config has no such setting; {ANOTHER_VERSION}"
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+LISTS = ("attack", "calibration", "ensemble")
+"""Groups of which several files can be chosen."""
+
+
+def _list_or_sweep(word: str, name: str, value: str) -> str:
+    """What several values are: a list, a job for each, or one of the two."""
+    if name in LISTS:
+        return f"{word}: write {name}=[{value}] for a list, or add -m to run one job for each"
+    sweep = f"{word}: add -m to run one job for each"
+    is_one = name == "seed" or choices(name)
+    return sweep if is_one else f"{sweep}; a setting that takes a list is written {name}=[{value}]"
 
 
 def _as_meant(word: str) -> str:

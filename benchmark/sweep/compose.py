@@ -31,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.config.build import composing
-from benchmark.config.commandline import alone, one_line, refuse_nothing
+from benchmark.config.commandline import alone, one_line, refuse_mistakes
 from benchmark.job.filing import Filing
 from benchmark.store.entries import plain
 from victims.errors import UserError
@@ -187,7 +187,7 @@ def _composing_sweep() -> Iterator[None]:
 def _compose_config(words: Sequence[str]) -> DictConfig:
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
-    refuse_nothing(words)
+    refuse_mistakes(words)
     try:
         return hydra.compose_config("config", list(words), RunMode.MULTIRUN)
     except HydraException as error:

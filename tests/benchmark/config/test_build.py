@@ -33,6 +33,13 @@ from victims.errors import UserError
         ("sweep=taxonomy", "sweep: nothing of this kind is chosen by default; write +sweep=taxonomy"),
         ("dp.epsilon=10", "dp.epsilon: there is no such setting in the chosen file of conf/dp/; it has off, on"),
         ("attack=[]", "attack: nothing is chosen; choose of closest_record, "),
+        ("+swep=taxonomy", "+swep=taxonomy: there is no setting swep; did you mean sweep?"),
+        ("+foo.bar=1 +sweep=taxonomy -m", "+foo.bar=1: there is no setting foo; there are again, attack, "),
+        ("+sweep=taxonomy,distance -m", "+sweep=taxonomy,distance: a command runs one sweep; write one "),
+        ("+sweep=tables +sweep=copies", "+sweep=tables +sweep=copies: a command runs one sweep; write one "),
+        ("seed=0,1", "seed=0,1: add -m to run one job for each"),
+        ("split.members=4,8", "split.members=4,8: add -m to run one job for each; a setting that takes a "),
+        ("attack=encoder,white_box", "write attack=[encoder,white_box] for a list, or add -m"),
         ("unheard=1", "unheard: there is no such setting; a config has scale, data, split, "),
         ("victim.steps=[", "victim.steps=[: this cannot be read: "),
         ("split.members 64", "split.members: this cannot be read: write NAME=VALUE"),
@@ -99,6 +106,18 @@ def test_a_folder_conf_of_ones_own_adds_an_attack(
     shown = capfd.readouterr()
     assert stop.value.code == 0, shown.err
     assert "mine" in shown.out
+
+
+@pytest.mark.parametrize("words", [["+memberss=a"], ["+sweep=copies,tables"], ["++swep=all"]])
+def test_what_nobody_means_is_one_line_of_audits_and_reports(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        audit(words)
+    assert (stop.value.code, report(words)) == (2, 2)
+    one, other = capfd.readouterr().err.splitlines()
+    assert one == other
+    assert one.startswith(f"error: {words[0]}: ")
 
 
 def test_a_mistake_in_an_audit_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
