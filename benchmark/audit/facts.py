@@ -12,8 +12,8 @@ import pandas as pd
 from attacks.distances import nearest_samples
 from benchmark.audit.copies import Copies, copies_of
 from benchmark.audit.given.case import Case
-from benchmark.audit.given.columns import as_text
 from benchmark.audit.given.denoiser import check_denoiser
+from benchmark.audit.given.doubts import doubt_columns
 from benchmark.audit.request import Request
 from benchmark.audit.steps import Attacked, distance_in_words
 from benchmark.audit.verdict import Verdict
@@ -149,7 +149,7 @@ def checks_of(request: Request, case: Case, facts: Facts, attacked: Attacked) ->
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
-    found += _check_strangers(case) + check_denoiser(case)
+    found += doubt_columns(case) + check_denoiser(case)
     if (released := case.released) is not None:
         seed = sub_seed(request.seed, "audit", "mode collapse")
         real = case.data["non_members"].values  # repeated ones too, as among the released records
@@ -176,23 +176,6 @@ def _check_copies(counted: Copies) -> list[Check]:
         f"released records word for word: were the two swapped, or non-members trained on?"
     )
     return [Check("copied non-members", "error", message)]
-
-
-def _check_strangers(case: Case) -> list[Check]:
-    """Columns of categories in which no released value occurs among members and non-members."""
-    found = []
-    for column in getattr(case.space, "categories", []) if "samples" in case.given else ():
-        released, *real = (
-            set(as_text(case.given[name].table[column]))
-            for name in ("samples", "members", "non_members")
-        )
-        if not released & set().union(*real):
-            message = (
-                f"{column}: no released value occurs among the members or non-members, so "
-                f"it tells attacks nothing; is it written in another way?"
-            )
-            found.append(Check("strange values", "warning", message))
-    return found
 
 
 def _check_blind(baseline: Blind | None, queries: Queries, seed: int) -> list[Check]:
