@@ -24,6 +24,8 @@ RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 SLACK, OVERSHOOT, BEYOND = 0.01, 0.1, 0.1
 """Values may lie outside of a range, as resampling leaves them: by OVERSHOOT of its width at most,
 and no more than a share BEYOND of them by more than SLACK."""
+NARROW = 0.1
+"""Values that span less of a range, with a share BEYOND of them outside, may have another one."""
 GREY = ("1", "L", "LA")
 """PIL's modes without colour."""
 
@@ -183,6 +185,13 @@ def _find_span(name: str, images: np.ndarray, wanted: str | Sequence[float]) -> 
             _share_beyond(images, a - slack * width, b + slack * width) for slack in (0, SLACK)
         ]
         if share[1] <= BEYOND:
+            if wanted == "auto" and share[0] > BEYOND and high - low < NARROW * width:
+                raise UserError(
+                    f"{name}: {share[0]:.2%} of its values lie outside of [{a:g}, {b:g}], in "
+                    f"[{low:.4g}, {high:.4g}]: are its pixels standardised? Scale them back. If "
+                    f"all inputs lie there, records.range=[{low:.4g},{high:.4g}] says so; "
+                    f"generator.range says it of a generator alone"
+                )
             said = (
                 f"; {share[0]:.2%} of them lie outside, in [{low:.4g}, {high:.4g}], and are clipped"
             )

@@ -81,11 +81,11 @@ def _check_rows(name: str, path: Path, separator: str) -> int:
             raise UserError(_find_encoding(name, path)) from error
         text = str(error)
         raise UserError(text if text.startswith(f"{name}=") else f"{name}={text}") from error
+    refuse_other_delimiter(f"{name}={path}", header, separator)
     if wrong:
         line, cells = wrong[0]
         raise UserError(
             f"{name}={path}: {len(wrong)} rows have more or fewer cells than the header, the first "
             f"is line {line} ({cells} cells under {len(header)} names); is line 1 the header?"
         )
-    refuse_other_delimiter(f"{name}={path}", header, separator)
     return len(header)

@@ -157,6 +157,7 @@ def test_float32_must_tell_a_column_apart() -> None:
         ("a,b\n1,2\n3\n", "line 3 (1 cells under 2 names)"),
         ("# exported today\na,b\n1,2\n", "is line 1 the header?"),
         ("", "the file is empty"),
+        ("age;income\n1,5;2,25\n3;4,5\n", "are its columns separated by ';'?"),
     ],
 )  # fmt: skip
 def test_rows_that_do_not_fit_the_header_are_refused(tmp_path: Path, text: str, said: str) -> None:

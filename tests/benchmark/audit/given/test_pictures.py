@@ -46,6 +46,23 @@ def test_overshoots_are_clipped_and_said(store: Store) -> None:
     assert any("samples: pixels in [0, 1]" in note and "are clipped" in note for note in notes)
 
 
+def test_standardised_pixels_are_refused(store: Store) -> None:
+    unit = (digits(0, 20).numpy() + 1) / 2
+    whole, standardised = (unit * 255).round().astype(np.uint8), (unit - 0.1307) / 0.3081
+    message = (
+        r"samples: [\d.]+% of its values lie outside of \[0, 255\].*standardised\?.*records.range"
+    )
+    with pytest.raises(UserError, match=message):
+        settled(store, members=whole, samples=standardised)
+    with pytest.raises(UserError, match=message):
+        settled(store, samples=standardised)
+    ends = float(standardised.min()), float(standardised.max())
+    found, _ = settled(store, Reading(range=ends), members=standardised)
+    assert found["members"].images.values.max() == 1
+    found, _ = settled(store, members=MADE.uniform(-0.05, 0.04, (9, 1, 8, 8)))  # of [-1, 1]
+    assert found["members"].images.values.max() < 0.05
+
+
 @pytest.mark.parametrize("other", [lambda x: x, lambda x: 255 * (x + 1) / 2])
 def test_two_ranges_are_refused(store: Store, other: Callable[[Any], Any]) -> None:
     images = digits(0, 20).numpy()
