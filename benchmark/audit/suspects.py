@@ -20,6 +20,7 @@ import pandas as pd
 from rich.console import Console
 
 from benchmark.audit.found import SCHEMA, without_nan
+from benchmark.audit.given.doubts import doubt_columns
 from benchmark.audit.given.gather import open_case
 from benchmark.audit.request import SET_LIMIT, Request, open_request
 from benchmark.audit.run import (
@@ -44,6 +45,14 @@ from victims.errors import UserError
 from victims.given.networks import kept_as_before, networks_of
 
 WORDS = ("used", "not shown", "inconclusive")
+SAID = {
+    "non_members": "unseen",
+    "non-members": "unseen records",
+    "non-member": "unseen record",
+    "members": "suspects",
+    "member": "suspect",
+}
+"""What audits call records -> what audits of sets call them."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +199,7 @@ def run_set_audit(request: Request, console: Console | None = None) -> SetAudit:
         print_plan(console, request, case, steps, said_of=of_suspects)
         attacked = run_attacks(request, case, steps)
         finding = find_in_suspects(request, case.queries, attacked.scores)
-    found = case.left_out.list_checks(request.thresholds.overlap.value)
+    found = case.left_out.list_checks(request.thresholds.overlap.value) + doubt_columns(case)
     statuses = attacked.rows[["attack", "status"]].itertuples(index=False, name=None)
     found += checks.failed_attacks({"attack": a, "status": status} for a, status in statuses)
     result = JobResult(
@@ -255,7 +264,7 @@ def of_suspects(text: str) -> str:
 
     >>> of_suspects("non_members=b.csv: 3 members and 4 non-members")
     'unseen=b.csv: 3 suspects and 4 unseen records'
+    >>> of_suspects("members=members.csv: no member or no non-member")
+    'suspects=members.csv: no suspect or no unseen record'
     """
-    text = re.sub(r"\bnon_members\b", "unseen", text)
-    text = re.sub(r"\bnon-members\b", "unseen records", text)
-    return re.sub(r"(?<![\w-])members\b", "suspects", text)
+    return re.sub(rf"(?<![\w/.'-])({'|'.join(SAID)})(?!\w|[/.]\w)", lambda m: SAID[m[1]], text)

@@ -90,6 +90,10 @@ def test_words_follow_from_the_two_p_values(p: float, blind: float, word: str) -
          "only fail_if.set_p_value"),
         ({"suspects": TRAIN, "unseen": table(1, 9), "samples": TRAIN}, ["copies=features"],
          "copies= has no effect beside suspects="),
+        ({"suspects": TRAIN[:9], "unseen": pd.concat([TRAIN[:9]] * 2), "samples": TRAIN}, [],
+         "^no suspect or no unseen record has a content that occurs once"),
+        ({"suspects": "members.csv", "unseen": TRAIN, "samples": TRAIN}, [],
+         "^suspects=members.csv: there is no such"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(
@@ -103,6 +107,13 @@ def test_bad_input_is_one_line(
 def test_its_limit_is_no_limit_of_other_audits(audited: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match="set_p_value: leave it out"):
         audited("fail_if.set_p_value=0.01", members=TRAIN, non_members=table(1, 9), samples=TRAIN)
+
+
+def test_columns_that_blind_attacks_are_named(asked: Callable[..., SetAudit]) -> None:
+    other = TRAIN.assign(town=TRAIN["town"].replace("north", "N"))
+    found = asked(suspects=TRAIN[:80], unseen=table(1, 200), samples=other)
+    (check,) = [c for c in found.result.checks if c.name == "strange values"]
+    assert "neither among suspects nor among unseen records" in check.message
 
 
 def test_in_python(tmp_path: Path) -> None:
