@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 
 from benchmark.job import record
 from benchmark.job.record import Record
@@ -17,17 +16,22 @@ from benchmark.measures import copies
 from benchmark.measures.metrics import Difference
 from benchmark.measures.numbers import spaced_name
 from benchmark.measures.result import JobResult
-from benchmark.report.wording import command_line, without_folders
+from benchmark.report.wording import (
+    ABSENT,
+    ATTACKS,
+    command_line,
+    names_of_paths,
+    setting_of,
+    without_folders,
+    word_without_folders,
+)
 from benchmark.sweep import compose
 from benchmark.sweep.compose import Job, settings_of_job, varied_settings
 
 DONE = "done"
-SEED, ABSENT = "seed", "–"
+SEED = "seed"
 BASIC = ("victim", "data")
 """Groups of conf/ that every table names."""
-
-ATTACKS = "attacks"
-"""Label of the setting `attack`, a list: `attack` names the attack of a row."""
 
 
 class Row(NamedTuple):
@@ -214,12 +218,22 @@ class Study:
     def coordinates(self, job: Job) -> dict[str, Any]:
         """Where a job stands in the study: data, victim, seed and the settings that differ."""
         named = {name: job.choices.get(name, "") for name in BASIC}
-        own = {name: setting_of(job, name) for name in self.settings}
+        values = {name: setting_of(job, name) for name in self.settings}
+        own = {name: self._paths[name].get(value, value) for name, value in values.items()}
         if own.get(self.x or "") == ABSENT:
             own[str(self.x)] = self.absent
         return named | {SEED: job.config.seed} | own
 
+    @cached_property
+    def _paths(self) -> dict[str, dict[Any, str]]:
+        """How the values of each setting are written that are paths."""
+        jobs = [outcome.job for outcome in self.outcomes]
+        return {
+            name: names_of_paths(setting_of(job, name) for job in jobs) for name in self.settings
+        }
+
     def _frame_of(self, outcome: Outcome, title: str) -> pd.DataFrame:
+        title = "  ".join(map(word_without_folders, title.split("  ")))
         at = {"study": self.name, "job": title, **self.coordinates(outcome.job)}
         if outcome.record is None:
             own = {"status": outcome.state, "command": command_line(outcome.job.alone)}
@@ -241,16 +255,6 @@ def victim_numbers(result: JobResult) -> dict[str, float]:
     names = (*result.measures, "training seconds", "seconds per step", "parameters")
     found = {name: result.quality[name] for name in names if name in result.quality}
     return found | copies.differences_by_name(result.copies)
-
-
-def setting_of(job: Job, name: str) -> Any:
-    """The value of a setting, as chosen or composed; numbers as numbers; – where there is none."""
-    if name == ATTACKS:
-        return ", ".join(map(str, job.config.attack))
-    if name in job.choices:
-        return job.choices[name]
-    value = OmegaConf.select(job.config, name)
-    return value if isinstance(value, int | float | str) else job.given.get(name, ABSENT)
 
 
 def studies_of(words: Sequence[str]) -> list[Study]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmark.measures.numbers import spaced_name
 from benchmark.report.tables import Cell, Table
+from benchmark.report.wording import spaced_value
 
 TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "&": r"\&", "%": r"\%",
@@ -73,7 +74,8 @@ def verdicts_as_markdown(findings: Sequence[Mapping[str, Any]]) -> str:
         ]
         for own in findings
     ]
-    return "\n".join(map(_piped_line, [heads, ["---"] * len(heads), *rows])) + "\n"
+    spaced = [[spaced_name(cell) for cell in row] for row in rows]
+    return "\n".join(map(_piped_line, [heads, ["---"] * len(heads), *spaced])) + "\n"
 
 
 def _verdict_text(own: Mapping[str, Any]) -> str:
@@ -122,7 +124,7 @@ def _rows_as_texts(
 
     return [
         [
-            *(plain(spaced_name(name)) for name in names),
+            *(plain(spaced_value(name)) for name in names),
             *(written(cell) for cell in table.cells_in_order(cells)),
             *(plain(number.text) for number in own.values()),
         ]
@@ -139,4 +141,4 @@ def _without_pipes(text: str) -> str:
 
 
 def _piped_line(cells: list[str]) -> str:
-    return "| " + " | ".join(_without_pipes(spaced_name(cell)) for cell in cells) + " |"
+    return "| " + " | ".join(_without_pipes(spaced_value(cell)) for cell in cells) + " |"

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from benchmark.measures.estimate import Estimate, Z, over_seeds
-from benchmark.report.collect import Group, Study, setting_of
+from benchmark.report.collect import Group, Study
+from benchmark.report.wording import setting_of
 
 ENOUGH = 3
 """Repetitions that a claim needs."""

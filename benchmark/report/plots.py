@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 
 from benchmark.measures import metrics
 from benchmark.measures.numbers import spaced_name
-from benchmark.report.collect import ABSENT, Group, Outcome, Row, Study
+from benchmark.report.collect import Group, Outcome, Row, Study
 from benchmark.report.sheet import Panel
 from benchmark.report.tables import Cell, study_cells
+from benchmark.report.wording import ABSENT, spaced_value
 from benchmark.show.figures import INK, PALETTE
 
 GUESS: Any = {"color": "#888888", "linestyle": ":", "linewidth": 1.2}
@@ -99,8 +100,11 @@ def panel_of(study: Study, group: Group) -> Group:
 
 def title_of(group: Group) -> str:
     """What stands above a panel: victim, data and the settings that it has."""
-    settings = [f"{name.rsplit('.', 1)[-1]} {value}" for name, value in _present(group)]
-    return ", ".join(map(spaced_name, (group.victim, group.data, *settings)))
+    settings = [
+        f"{spaced_name(name.rsplit('.', 1)[-1])} {spaced_value(str(value))}"
+        for name, value in _present(group)
+    ]
+    return ", ".join([spaced_name(group.victim), spaced_name(group.data), *settings])
 
 
 def _panel(group: Group, draw: Callable[[Axes], None], *size: float) -> Panel:

@@ -17,15 +17,8 @@ from benchmark.measures.metrics import holm
 from benchmark.measures.numbers import format_duration
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
-from benchmark.report.collect import (
-    ABSENT,
-    SEED,
-    Group,
-    Outcome,
-    Row,
-    Study,
-    victim_numbers,
-)
+from benchmark.report.collect import SEED, Group, Outcome, Row, Study, victim_numbers
+from benchmark.report.wording import ABSENT
 
 ROW = ["attack", "calibrated"]
 CAPTION = (

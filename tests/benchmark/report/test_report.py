@@ -250,6 +250,25 @@ def test_commands_do_not_name_this_machine(fill: Fill, tmp_path: Path, place: Pa
             assert str(place) not in text, file
 
 
+def test_files_of_one_s_own_are_named_without_their_folders(
+    fill: Fill, tmp_path: Path, place: Path
+) -> None:
+    """Two of the same name stay two rows; a name keeps its underscores."""
+    for name in ("one", "other"):
+        (place / name).mkdir()
+        (place / name / "my_people.csv").write_text(f"a,b\n1,{len(name)}\n")
+    files = ",".join(f"{place}/{name}/my_people.csv" for name in ("one", "other"))
+    words = [*TWO[1:], "victim=vae", "data=table", f"data.file={files}", "seed=0,1"]
+    line = fill(result, "taxonomy", *words)
+    assert main([*line, "--out", str(tmp_path / "results")]) == 0
+    for file in (tmp_path / "results").rglob("*"):
+        if file.suffix in (".csv", ".html", ".md", ".tex", ".svg"):
+            assert str(place) not in file.read_text(), file
+    table = (tmp_path / "results/taxonomy/table.md").read_text()
+    assert "| …/one/my_people.csv |" in table
+    assert "| …/other/my_people.csv |" in table
+
+
 def test_latex_prints_every_letter() -> None:
     assert escaped_for_latex(r"a_b & 5% {x} \y ± ε") == (
         r"a\_b \& 5\% \{x\} \textbackslash{}y $\pm$ $\varepsilon$"

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from benchmark.report import plots, sheet
-from benchmark.report.collect import ABSENT, Group
+from benchmark.report.collect import Group
 from benchmark.report.sheet import Panel
+from benchmark.report.wording import ABSENT
 from benchmark.show import figures
 
 
