@@ -12,10 +12,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from benchmark.config.build import build
+from benchmark.config.build import build, check, choices
 from benchmark.config.commandline import command
 from benchmark.store.entries import Store
 from benchmark.store.keys import key, plain, settings
+from victims.errors import UserError
 
 FORMAT = 6
 """Raise it when a result holds or means something else: stored ones are then made again, from the
@@ -26,12 +27,12 @@ class Filing:
     """Where a job's record is filed, and what is noted there: read from its config, without torch.
 
     settings: what determines a failure. renew: attacks that are scored anew where they were edited.
-    Raises UserError where a value of the config cannot be stored.
+    Raises UserError where a value of the config cannot be stored, or an attack to renew is none.
     """
 
     def __init__(self, config: DictConfig) -> None:
         self.settings = settings(config)
-        self.store, self.renew = Store(config.machine.store), {*config.machine.renew}
+        self.store, self.renew = Store(config.machine.store), renewed_attacks(config)
         self.whole: dict[str, Any] = plain(config)
         self.note = {"command": command(self.whole), "sweep": config.sweep}
 
@@ -45,6 +46,21 @@ class Filing:
     def name(self) -> str:
         """One name for all jobs that have the same settings."""
         return key(self.settings)
+
+
+def renewed_attacks(config: DictConfig) -> set[str]:
+    """The attacks of `machine.renew`; UserError for a name that is no attack."""
+    names = config.machine.renew
+    if not names:
+        return set()
+    check("machine.renew", names, list[str])
+    known = {*config.attack, *choices("attack")}
+    if unknown := sorted({*names} - known):
+        raise UserError(
+            f"machine.renew={unknown}: there is no such attack; known are "
+            f"{', '.join(sorted(known))}"
+        )
+    return {*names}
 
 
 @cache

@@ -53,12 +53,14 @@ class Record:
 def obtain_record(filing: Filing, make: Callable[[], JobResult]) -> Record:
     """The job's result from the store, or from `make`; a failure is recorded and raised again.
 
+    An earlier failure is dropped when the job is tried again, so that its state is that of now.
     Stopping a job (Ctrl-C, SIGTERM) is no failure and leaves no record.
     """
     store, fresh = filing.store, False
 
     def record(folder: Path) -> None:
         nonlocal fresh
+        store.drop("failed", filing.settings)
         save_result(make(), folder)
         fresh = True
 
@@ -73,8 +75,7 @@ def obtain_record(filing: Filing, make: Callable[[], JobResult]) -> Record:
         raise
     store.drop("failed", filing.settings)
     found = Record(load_result(folder), folder, fresh)
-    known = found.result.code  # scores of before there were digests have an empty one
-    if edited := [name for name in _edited_attacks(filing, found.result) if known[name]]:
+    if edited := edited_attacks(filing, found.result):
         log.warning(
             "attack=[%s]: its file was edited after these scores were made, they may be of the old "
             "code; machine.renew=[%s] scores anew",
@@ -83,7 +84,12 @@ def obtain_record(filing: Filing, make: Callable[[], JobResult]) -> Record:
     return found
 
 
-def _edited_attacks(filing: Filing, result: JobResult) -> list[str]:
+def edited_attacks(filing: Filing, result: JobResult) -> list[str]:
+    """The attacks whose file was certainly edited since; older scores have an empty digest."""
+    return [name for name in _other_code(filing, result) if result.code[name]]
+
+
+def _other_code(filing: Filing, result: JobResult) -> list[str]:
     """The attacks whose file is not, for all one knows, what it was when they were scored."""
     now = code(filing.settings["attack"])
     return [name for name, then in result.code.items() if now.get(name, then) != then]
@@ -95,7 +101,7 @@ def _is_stale(filing: Filing) -> bool:
     if not filing.renew or not store.has("result", filing.result):
         return False
     stored = load_result(store.folder("result", filing.result))
-    return bool(filing.renew & {*_edited_attacks(filing, stored)})
+    return bool(filing.renew & {*_other_code(filing, stored)})
 
 
 def is_stored(filing: Filing) -> bool:

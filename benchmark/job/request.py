@@ -18,7 +18,6 @@ from benchmark.config.build import (
     build,
     build_all,
     check,
-    choices,
     choose_one,
     factory_of,
 )
@@ -26,6 +25,7 @@ from benchmark.config.machine import Machine, machine_of
 from benchmark.data.dataset import Source
 from benchmark.data.split import RandomSplit
 from benchmark.job.canaries import OneRun
+from benchmark.job.filing import renewed_attacks
 from benchmark.measures.blind import Blind
 from benchmark.models.recipe import Blueprint
 from benchmark.models.references import References
@@ -92,6 +92,7 @@ def open_request(config: DictConfig) -> Request:
     Nothing else opens the config of a job, and nothing that this makes is made again.
     """
     machine = machine_of(config.machine)
+    renewed = renewed_attacks(config)
     check("seed", config.seed, NonNegativeInt)
     victim = _blueprint_of_victim(config, machine)
     calibrations = build_all(config.calibration, "calibration")
@@ -105,7 +106,7 @@ def open_request(config: DictConfig) -> Request:
         victim=victim,
         imitation=_blueprint_of_references(config, victim),
         references=build(_without_settings(config.reference, "victim", "dp"), "reference"),
-        attackers=_build_attackers(config, machine),
+        attackers=_build_attackers(config, sorted(renewed)),
         calibrations={n: own for n, own in calibrations.items() if n not in quantiles},
         quantiles=quantiles,
         ensembles=build_all(config.ensemble, "ensemble"),
@@ -137,13 +138,7 @@ def _blueprint_of_references(config: DictConfig, victim: Blueprint) -> Blueprint
     return Blueprint(victim=factory, bank=victim.bank, dp=dp, precision=victim.precision)
 
 
-def _build_attackers(config: DictConfig, machine: Machine) -> dict[str, Attacker]:
-    known = {*config.attack, *choices("attack")}
-    if unknown := sorted({*machine.renew} - known):
-        raise UserError(
-            f"machine.renew={unknown}: there is no such attack; known are "
-            f"{', '.join(sorted(known))}"
-        )
+def _build_attackers(config: DictConfig, renewed: list[str]) -> dict[str, Attacker]:
     attacks = build_all(config.attack, "attack")
     for name, attack in attacks.items():
         _refuse_unusable(name, attack)
@@ -153,7 +148,7 @@ def _build_attackers(config: DictConfig, machine: Machine) -> dict[str, Attacker
                 f"attack.{name} needs {needed} released samples, but bank.size={config.bank.size}; "
                 f"raise bank.size or lower the attack's candidates or starts"
             )
-    return attackers(attacks, config.attack, machine.renew)
+    return attackers(attacks, config.attack, renewed)
 
 
 def _refuse_unusable(name: str, attack: Any) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import NonNegativeInt
 
+from benchmark.config.build import check
 from benchmark.job import record
 from benchmark.job.record import Record
 from benchmark.measures import copies
@@ -26,7 +28,7 @@ from benchmark.report.wording import (
     word_without_folders,
 )
 from benchmark.sweep import compose
-from benchmark.sweep.compose import Job, settings_of_job, varied_settings
+from benchmark.sweep.compose import Job, settings_of_job, varied_settings, without_repeats
 
 DONE = "done"
 SEED = "seed"
@@ -258,14 +260,19 @@ def victim_numbers(result: JobResult) -> dict[str, float]:
 
 
 def studies_of(words: Sequence[str]) -> list[Study]:
-    """The studies of a sweep's command line, in the order in which they run."""
+    """The studies of a sweep's command line, in the order in which they run.
+
+    Raises UserError for a seed that is no whole number: repetitions are told apart by it.
+    """
     found: dict[str, tuple[list[Job], list[list[str]]]] = {}
     for part, own in compose.parts_and_jobs(words):
+        for job in own:
+            check("seed", job.config.seed, NonNegativeInt)
         jobs, lines = found.setdefault(part.name, ([], []))
         jobs += own
         if part.study not in lines:
             lines.append(part.study)
-    return [_study_of(name, _without_repeats(jobs), lines) for name, (jobs, lines) in found.items()]
+    return [_study_of(name, without_repeats(jobs), lines) for name, (jobs, lines) in found.items()]
 
 
 def _study_of(name: str, jobs: Sequence[Job], lines: Sequence[Sequence[str]]) -> Study:
@@ -290,11 +297,3 @@ def outcome_of(job: Job) -> Outcome:
         return Outcome(job, f"failed: {without_folders(found['error'])}")
     started = record.is_started(job.filing)
     return Outcome(job, "interrupted, or still running" if started else "not started")
-
-
-def _without_repeats(jobs: Iterable[Job]) -> list[Job]:
-    """Jobs without those that are the same as an earlier one: parts of a sweep may overlap."""
-    found: dict[str, Job] = {}
-    for job in jobs:
-        found.setdefault(job.filing.name, job)
-    return list(found.values())

@@ -272,3 +272,11 @@ def varied_settings(jobs: Iterable[Job]) -> list[str]:
     others = [name for name in names if name != "attack"]
     told_apart = {tuple(settings.get(name, "") for name in others) for settings in given}
     return others if len(told_apart) == len(given) else names
+
+
+def without_repeats(jobs: Iterable[Job]) -> list[Job]:
+    """Jobs without those that are the same as an earlier one: parts of a sweep may overlap."""
+    found: dict[str, Job] = {}
+    for job in jobs:
+        found.setdefault(job.filing.name, job)
+    return list(found.values())

@@ -25,12 +25,19 @@ class Hooks(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the plan; with plan=true, stop, with code 1 if a job cannot run."""
+        from pydantic import PositiveInt
+
+        from benchmark.config.build import check
+        from benchmark.job.filing import renewed_attacks
         from benchmark.store.entries import Store
         from benchmark.sweep import plan
         from benchmark.sweep.compose import jobs_of_config
 
         try:
+            check("machine.processes", config.machine.get("processes", 1), PositiveInt)
             self.jobs = jobs_of_config(config)
+            for job in self.jobs:
+                renewed_attacks(job.config)
             possible = plan.show_plan(self.jobs, Store(config.machine.store))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)

@@ -82,6 +82,16 @@ def test_a_result_of_other_code_is_said_to_be_and_made_anew_on_demand(
 
 
 @without_page
+def test_what_is_no_attack_is_not_renewed_where_a_result_is_stored(
+    filing: Filed, result: JobResult
+) -> None:
+    record.obtain_record(filing(), lambda: result)
+    with pytest.raises(UserError, match="there is no such attack; known are closest_record, "):
+        filing("machine.renew=[typo]")
+    record.obtain_record(filing("machine.renew=[encoder]"), never)  # of other parts of a sweep
+
+
+@without_page
 def test_of_scores_without_a_digest_nothing_is_claimed(
     filing: Filed, result: JobResult, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,6 +159,23 @@ def test_a_failure_is_recorded_until_the_job_succeeds(filing: Filed, result: Job
     assert record.find_record(filing("seed=1")) is None
     record.obtain_record(filing(), lambda: result)
     assert not list(filing().store.find("failed"))
+
+
+def test_a_new_attempt_that_is_stopped_is_no_old_failure(filing: Filed) -> None:
+    """It was reported as failed, with the error of before, while it ran and after a stop."""
+
+    def fail() -> JobResult:
+        raise ValueError("of before")
+
+    def stop() -> JobResult:
+        raise KeyboardInterrupt
+
+    with pytest.raises(ValueError, match="of before"):
+        record.obtain_record(filing(), fail)
+    with pytest.raises(KeyboardInterrupt):
+        record.obtain_record(filing(), stop)
+    assert record.find_record(filing()) is None
+    assert record.is_started(filing())
 
 
 def test_missing_data_is_a_recorded_failure(filing: Filed, tmp_path: Path) -> None:

@@ -160,14 +160,22 @@ def test_choices_of_which_no_part_has_all_are_an_error() -> None:
     assert len(compose.list_jobs([*words, "study.parts=[]"])) == 1
 
 
-@pytest.mark.parametrize("mistake", ["victim=dcgan,nowhere", "scale.name=smoke,nowhere"])
+@pytest.mark.parametrize(
+    ("mistake", "named"),
+    [
+        ("victim=dcgan,nowhere", "nowhere"),
+        ("scale.name=smoke,nowhere", "nowhere"),
+        ("machine.processes=0", "machine.processes=0: input should be greater than 0"),
+        ("machine.renew=[encodr]", "machine.renew=['encodr']: there is no such attack"),
+    ],
+)
 def test_a_job_that_makes_no_sense_is_an_error_before_anything_starts(
-    command: Command, capsys: pytest.CaptureFixture[str], mistake: str
+    command: Command, capsys: pytest.CaptureFixture[str], mistake: str, named: str
 ) -> None:
     assert command(*CHEAP, mistake, "-m") == 2
     out, err = capsys.readouterr()
     assert err.startswith("error: ")
-    assert "nowhere" in err
+    assert named in err
     assert not out
 
 
