@@ -13,6 +13,7 @@ from benchmark.measures.columns import Column, columns_of
 from benchmark.measures.numbers import count_of, format_p_value, spaced_name
 from benchmark.measures.result import Check
 from benchmark.report.collect import SEED, Outcome, Study
+from benchmark.report.edited import edited_since
 from benchmark.report.findings import HOLDS, OPEN, Finding
 from benchmark.report.pictures import filter_attributes, sample_grids, victim_pictures
 from benchmark.report.replication import beside_published, replication_texts
@@ -107,7 +108,7 @@ def _reservations_of(studies: Sequence[Study]) -> list[str]:
         sentences.append(
             f"{count_of(len(warned), 'results')} with warnings ({every}): see where they come from."
         )
-    return sentences
+    return [*sentences, *edited_since(outcomes)]
 
 
 def _checks_at(outcome: Outcome, level: str) -> list[Check]:

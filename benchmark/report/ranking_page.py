@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmark.measures.numbers import format_duration, format_number, format_percent
 from benchmark.measures.pairs import LEVEL
 from benchmark.report.collect import Outcome, Row, Study, studies_of
+from benchmark.report.edited import edited_since
 from benchmark.report.judge import without_void_results
 from benchmark.report.ranking import Ranking, ranked
 from benchmark.report.retrained import retrained_models
@@ -66,12 +67,14 @@ def _accesses(ranking: Ranking) -> list[str]:
 
 def _headline(studies: Sequence[Study], reasons: Sequence[str]) -> Iterator[str]:
     jobs, done = (sum(len(getattr(s, name)) for s in studies) for name in ("outcomes", "done"))
+    outcomes = [outcome for study in studies for outcome in study.done]
     yield f"{done} of {jobs} jobs have a result."
-    yield f"Victims: {'; '.join(_victims([o for s in studies for o in s.done]))}."
+    yield f"Victims: {'; '.join(_victims(outcomes))}."
     yield from dict.fromkeys(text for study in studies for text in _lacking(study))
     yield from dict.fromkeys(reason for reason in reasons if reason)
     yield from retrained_models(studies)
-    if any(o.job.config.scale.name == "smoke" for s in studies for o in s.done):
+    yield from edited_since(outcomes)
+    if any(outcome.job.config.scale.name == "smoke" for outcome in outcomes):
         yield "Results at scale=smoke try the software; the numbers say nothing about any attack."
 
 

@@ -24,6 +24,7 @@ from benchmark.report.markup import escaped_for_latex
 from benchmark.report.page import headline_of
 from benchmark.report.pictures import sample_grids
 from benchmark.report.published import checked_rows
+from benchmark.report.ranking_page import _headline as ranking_headline
 from benchmark.report.tables import study_table
 from benchmark.report.wording import without_folders
 from benchmark.sweep import compose
@@ -152,6 +153,16 @@ def test_the_headline_says_what_a_reader_must_know_first(fill: Fill) -> None:
     assert any(line.startswith("1 result with warnings (mode collapse)") for line in sentences)
 
 
+def test_scores_of_an_attack_that_was_edited_are_named(fill: Fill) -> None:
+    def older(job: Job) -> JobResult:
+        return dataclasses.replace(result(job), code={"discriminator": "another"})
+
+    studies = studies_of(fill(older, "taxonomy", "victim=dcgan", *TWO[1:], "seed=0,1"))
+    wanted = "edited since: discriminator. machine.renew=[discriminator] scores anew."
+    for headline in (headline_of(studies, []), list(ranking_headline(studies, []))):
+        assert sum(wanted in sentence for sentence in headline) == 1
+
+
 def test_nothing_is_bold_where_the_difference_is_not_significant(fill: Fill) -> None:
     from benchmark.report.tables import study_cells
 
@@ -237,6 +248,17 @@ def test_a_mistake_is_one_line(words: list[str], capsys: pytest.CaptureFixture[s
     assert main(["+sweep=nowhere", *words]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("seed", ["a", "0.5", "-1"])
+@pytest.mark.parametrize("more", [[], ["--ranking"]])
+def test_a_seed_that_is_none_is_one_line(
+    words: list[str], seed: str, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["victim=vae", f"seed={seed}", *words, *more]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: seed={seed}: input should be")
     assert err.count("\n") == 1
 
 
