@@ -20,5 +20,5 @@ def edited_since(outcomes: Iterable[Outcome]) -> Iterator[str]:
     if found:
         yield (
             f"Scores that may be of older code, because the attack's file was edited since: "
-            f"{', '.join(map(spaced_name, found))}. machine.renew=[{','.join(found)}] scores anew."
+            f"{', '.join(map(spaced_name, found))}. machine.renew=[NAME] scores anew."
         )

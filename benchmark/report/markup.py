@@ -140,5 +140,5 @@ def _without_pipes(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def _piped_line(cells: list[str]) -> str:
+def _piped_line(cells: Sequence[object]) -> str:
     return "| " + " | ".join(_without_pipes(spaced_value(cell)) for cell in cells) + " |"

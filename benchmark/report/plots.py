@@ -101,7 +101,7 @@ def panel_of(study: Study, group: Group) -> Group:
 def title_of(group: Group) -> str:
     """What stands above a panel: victim, data and the settings that it has."""
     settings = [
-        f"{spaced_name(name.rsplit('.', 1)[-1])} {spaced_value(str(value))}"
+        f"{spaced_name(name.rsplit('.', 1)[-1])} {spaced_value(value)}"
         for name, value in _present(group)
     ]
     return ", ".join([spaced_name(group.victim), spaced_name(group.data), *settings])

@@ -32,12 +32,13 @@ def without_folders(text: str) -> str:
     return FOLDERS.sub("…/", text)
 
 
-def spaced_value(text: str) -> str:
+def spaced_value(value: object) -> str:
     """A name of the config, or several, for a reader; any other value stays as it is.
 
-    >>> spaced_value("l2_lpips"), spaced_value("…/my_people.csv")
-    ('l2 lpips', '…/my_people.csv')
+    >>> spaced_value("l2_lpips"), spaced_value("…/my_people.csv"), spaced_value(3)
+    ('l2 lpips', '…/my_people.csv', '3')
     """
+    text = str(value)
     return spaced_name(text) if re.fullmatch(r"[\w, ]*", text) else text
 
 

@@ -158,7 +158,7 @@ def test_scores_of_an_attack_that_was_edited_are_named(fill: Fill) -> None:
         return dataclasses.replace(result(job), code={"discriminator": "another"})
 
     studies = studies_of(fill(older, "taxonomy", "victim=dcgan", *TWO[1:], "seed=0,1"))
-    wanted = "edited since: discriminator. machine.renew=[discriminator] scores anew."
+    wanted = "edited since: discriminator. machine.renew=[NAME] scores anew."
     for headline in (headline_of(studies, []), list(ranking_headline(studies, []))):
         assert sum(wanted in sentence for sentence in headline) == 1
 
@@ -428,7 +428,8 @@ def test_lists_of_attacks_are_a_column_beside_the_attack_of_each_row(
     def of_list(job: Job) -> JobResult:
         return known_result(job, {(str(name), "none"): 3 for name in job.config.attack})
 
-    line = fill(of_list, "taxonomy", "victim=dcgan", lists, "calibration=none", "seed=0,1")
+    words = ["victim=dcgan", "split.members=8,16", lists, "calibration=none", "seed=0,1"]
+    line = fill(of_list, "taxonomy", *words)
     assert main([*line, "--out", str(tmp_path)]) == 0
     for name in ("numbers", "table", "rates"):
         found = pd.read_csv(tmp_path / f"taxonomy/{name}.csv")
