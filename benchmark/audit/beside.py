@@ -58,7 +58,8 @@ def told_of_measures(verdict: Verdict, measured: pd.DataFrame) -> list[str]:
         f"DCR share {ours['DCR share']:.3f} (0.5: samples lie no closer to members than to "
         f"non-members); NNDR "
         f"{ours['NNDR']:.3f} against {theirs['NNDR']:.3f}; {ours['exact copies']:.1%} of "
-        f"members and {theirs['exact copies']:.1%} of non-members have an exact copy, by "
+        f"the members that were asked about have an exact copy, of non-members "
+        f"{theirs['exact copies']:.1%}, by "
         f"{measured['by'].iloc[0]}. "
         f"The strongest attack on the same release: "
         f"AUROC {area:.3f} [{low:.3f}, {high:.3f}].",

@@ -3,40 +3,40 @@
 Two questions. Are members copied more often than non-members? (An exact test, for records of any
 kind.) And can a copy be chance at all? A number with many digits, or a whole photograph, comes
 twice only when somebody copied it: then one copy is proof, while for "female, 34, no" it is none.
+`telling` answers the second.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
-import pandas as pd
+from scipy.stats import hypergeom
 
 from benchmark.audit.given.case import Case
-from benchmark.audit.given.selection import content_values
-from benchmark.measures.copies import more_often
+from benchmark.audit.given.selection import Contents, content_values, contents_in_one_input
+from benchmark.audit.telling import CHANCE, is_telling
+from benchmark.measures.copies import EXACT, Closest
 
-CHANCE = 1e-4
-"""Chance that all records that count as telling together have one accidental copy, at most."""
-NEIGHBOURS = 10
-"""Values around a record's own from which the density of a column is estimated."""
-DIGITS = float(np.finfo(np.float32).eps)
-"""Share of a number that records tell apart: they are compared in float32."""
-FINEST = 3
-"""Columns that count together as digits which agree by accident."""
-RELATED = 0.9
-"""Rank correlation above which one column is taken to follow from another."""
-GREYS = 32
-"""Different values that the pixels of an image have when it cannot be an accident."""
+DOUBT = 0.05
+"""One-sided level under which copies that nothing proves are not put down to chance either."""
+FEWER = 0.01
+"""The same level under which non-members are surely copied less often than members."""
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Queries that equal a released record.
+    """Different records of members and of non-members that equal a released one, but for rounding.
 
-    members, non_members: queries of each kind. copied_...: those among the released records.
-    telling_...: those of the copied whose content is no accident. released: whether anything was.
+    A record that an input repeats counts once; one that both inputs hold does not count. members,
+    non_members: different records of each kind. copied_...: those among the released records.
+    telling_...: those of the copied whose content is no accident. asked: members that attacks are
+    asked about. repeated: copied members that stand several times among the members. rounded: of
+    all copied, those that were released with other digits. repeat: whether records repeat by
+    themselves, so that no copy proves anything by its content. released: whether anything was.
+    strata: the counts (copied members, members, copied non-members, non-members) of records that
+    stand equally often in their input; empty: all stand once.
     """
 
     members: int = 0
@@ -45,26 +45,37 @@ class Copies:
     copied_non_members: int = 0
     telling_members: int = 0
     telling_non_members: int = 0
+    asked: int = 0
+    repeated: int = 0
+    rounded: int = 0
+    repeat: bool = False
     released: bool = False
+    strata: tuple[tuple[int, int, int, int], ...] = ()
+
+    @property
+    def _counts(self) -> tuple[tuple[int, int, int, int], ...]:
+        alone = (self.copied_members, self.members, self.copied_non_members, self.non_members)
+        return self.strata or (alone,)
 
     @property
     def p_value(self) -> float:
-        """Of "members are copied as often as non-members": Fisher's exact test, one-sided."""
-        return more_often(
-            self.copied_members, self.members, self.copied_non_members, self.non_members
-        )
+        """Of "members are copied as often as non-members": exact, one-sided, within strata."""
+        return more_often_in_strata(self._counts)
 
     @property
     def p_swapped(self) -> float:
         """The same test the other way round: of a release from which members were removed."""
-        return more_often(
-            self.copied_non_members, self.non_members, self.copied_members, self.members
-        )
+        return more_often_in_strata([(theirs, n, ours, m) for ours, m, theirs, n in self._counts])
 
     @property
     def certain(self) -> int:
         """Members of which one copy is proof; 0 where non-members of that kind are copied too."""
-        return 0 if self.telling_non_members else self.telling_members
+        return 0 if self.repeat or self.telling_non_members else self.telling_members
+
+    @property
+    def strange(self) -> bool:
+        """Non-members were copied, which is no accident, and not surely less often than members."""
+        return bool(self.telling_non_members) and not self.repeat and self.p_value >= FEWER
 
     def count_proven(self, level: float, alike: bool = True) -> int:
         """Copied members that neither chance nor what non-members show explains, at a level.
@@ -74,115 +85,91 @@ class Copies:
         """
         if self.certain and 1 - level > CHANCE:
             return self.certain
-        if not alike or self.p_value >= 1 - level:
-            return 0
-        expected = self.copied_non_members * self.members / self.non_members
-        return max(1, round(self.copied_members - expected))
+        return self._beyond if alike and self.p_value < 1 - level else 0
+
+    def count_open(self, alike: bool = True) -> int:
+        """Copied members that look like no accident, whether or not that is proven."""
+        if self.telling_members and not self.telling_non_members:
+            return self.telling_members
+        return self._beyond if alike and self.p_value < DOUBT else 0
+
+    @property
+    def _beyond(self) -> int:
+        """Copied members beyond those that non-members let expect."""
+        expected = sum(theirs * m / n for _, m, theirs, n in self._counts if n)
+        compared = sum(ours for ours, _, _, n in self._counts if n)
+        return max(1, round(compared - expected))
 
 
-def copies_of(case: Case) -> Copies:
-    """Compare the queries with the released records."""
-    queries, released = case.queries, case.released
-    member = queries.is_member
-    members, non_members = int(member.sum()), int((~member).sum())
+def more_often_in_strata(strata: Sequence[tuple[int, int, int, int]]) -> float:
+    """P-value of "`ours` of m is no more often than `theirs` of n", of several strata together.
+
+    Within a stratum the labels are a random draw: the sum of `ours` is one of independent
+    hypergeometric numbers. Of one stratum this is Fisher's exact test, one-sided.
+
+    >>> round(more_often_in_strata([(3, 4, 1, 4), (0, 2, 0, 1)]), 3)
+    0.243
+    """
+    chances = np.ones(1)
+    for ours, m, theirs, n in strata:
+        found = ours + theirs
+        own = hypergeom.pmf(np.arange(found + 1), m + n, m, found)
+        chances = np.convolve(chances, own)
+    return float(min(1.0, chances[sum(ours for ours, *_ in strata) :].sum()))
+
+
+def copies_of(case: Case, near: Closest | None = None) -> Copies:
+    """Compare all records that were handed in with the released ones.
+
+    near: the released records next to the queries, where some may be copies but for rounding.
+    """
+    data, released = case.data, case.released
+    contents = contents_in_one_input(data["members"].digests, data["non_members"].digests, CHANCE)
+    kind, asked = contents.is_member, int(case.queries.is_member.sum())
+    members, non_members = int(kind.sum()), int((~kind).sum())
     if released is None:
-        return Copies(members, non_members)
-    copied = np.isin(content_values(queries.digests), content_values(released.digests))
+        return Copies(members, non_members, asked=asked)
+    given = np.concatenate([data["members"].digests, data["non_members"].digests])[contents.rows]
+    exact = np.isin(content_values(given), content_values(released.digests))
+    rounded = {} if near is None else _rounded(case, contents, near)
+    copied = exact.copy()
+    copied[[*rounded]] = True
     telling = np.zeros_like(copied)
-    telling[copied] = _is_telling(case, np.flatnonzero(copied))
+    places = np.flatnonzero(copied)
+    partners = np.array([-1 if exact[at] else rounded[at] for at in places.tolist()], dtype=int)
+    telling[places] = is_telling(case, contents.rows, places, partners)
     return Copies(
         members,
         non_members,
-        copied_members=int((copied & member).sum()),
-        copied_non_members=int((copied & ~member).sum()),
-        telling_members=int((telling & member).sum()),
-        telling_non_members=int((telling & ~member).sum()),
+        copied_members=int((copied & kind).sum()),
+        copied_non_members=int((copied & ~kind).sum()),
+        telling_members=int((telling & kind).sum()),
+        telling_non_members=int((telling & ~kind).sum()),
+        asked=asked,
+        repeated=int((copied & kind & (contents.times > 1)).sum()),
+        rounded=int((copied & ~exact).sum()),
+        repeat=contents.repeat,
         released=True,
+        strata=_strata_of(contents, copied),
     )
 
 
-def _is_telling(case: Case, places: np.ndarray) -> np.ndarray:
-    """Whether each of these queries (p,) has a content that no accident repeats.
-
-    Of a table: a record falls among like ones with a chance of NEIGHBOURS / q, and the digits that
-    are left agree by `_chance_together`; that, for all queries and released records, is under
-    CHANCE. Of images: pixels of GREYS different values. This rule is the benchmark's own. Nothing
-    is telling where the given records repeat one another: then released records that are real ones
-    of other people may repeat them too.
-    """
-    left_out = case.left_out
-    if left_out.members + left_out.non_members + left_out.repeated or not len(places):
-        return np.zeros(len(places), bool)
-    if case.given["members"].is_image:
-        records = case.queries.records(places).flatten(1).numpy()
-        return np.array([len(np.unique(record)) >= GREYS for record in records])
-    given = [case.given[name].table for name in ("members", "non_members")]
-    pool = pd.concat(given, ignore_index=True).iloc[case.queries.rows]
-    table = case.given.get("samples", case.given.get("generated"))
-    assert table is not None
-    columns = [
-        column
-        for column in pool.columns
-        if pd.api.types.is_numeric_dtype(pool[column]) and column in table.table.columns
-    ]
-    if not columns:
-        return np.zeros(len(places), bool)
-    shares = [
-        _chances_of_values(
-            pool[column].to_numpy(float), table.table[column].to_numpy(float), places
-        )
-        for column in columns
-    ]
-    chances = _chance_together(np.stack(shares), pool[columns].rank().corr().abs().to_numpy())
-    return chances * NEIGHBOURS / len(pool) < CHANCE / (len(pool) * len(table))
+def _rounded(case: Case, contents: Contents, near: Closest) -> dict[int, int]:
+    """Place among the contents -> row of the released record that equals it but for rounding."""
+    best, which = near.best()
+    place_of = {int(row): place for place, row in enumerate(contents.rows)}
+    found = np.flatnonzero(best <= EXACT)
+    rows = case.queries.rows[near.places[found]]
+    partners = near.samples[which[found]]
+    return {place_of[int(row)]: int(own) for row, own in zip(rows, partners, strict=True)}
 
 
-def _chance_together(shares: np.ndarray, related: np.ndarray) -> np.ndarray:
-    """Chance (p,) that all columns agree by accident with records that are alike.
-
-    shares (c, p): of each column alone; related (c, c): rank correlations. The smallest count, at
-    most FINEST of them, and none of a column that follows from one that counts already.
-    """
-    found = np.ones(shares.shape[1])
-    for place in range(shares.shape[1]):
-        taken: list[int] = []
-        for column in np.argsort(shares[:, place]):
-            if len(taken) < FINEST and not (related[column, taken] > RELATED).any():
-                taken.append(int(column))
-        found[place] = shares[taken, place].prod()
-    return found
-
-
-def _chances_of_values(values: np.ndarray, released: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Chance that a record nearby has the same value in this column, for the queries at `places`.
-
-    values (q,): of all queries; released (r,): of the released records. It is the unit of the last
-    digit of the record's own value (12.5 counts in tenths), as a share of the width in which its
-    neighbours lie. 1 where several records have the value.
-    """
-    around = [np.sort(v[np.isfinite(v)]) for v in (values, released)]
-    found = np.ones(len(places))
-    for i, value in enumerate(values[places]):
-        if np.isfinite(value) and (values == value).sum() == 1:
-            found[i] = max(_chance_of_value(known, value) for known in around)
-    return found
-
-
-def _chance_of_value(known: np.ndarray, value: float) -> float:
-    """The value's unit over the width of its neighbours in a sorted column."""
-    others = known[known != value]
-    if len(others) <= NEIGHBOURS:
-        return 1.0
-    unit = max(_unit_of_last_digit(value), DIGITS * abs(value), DIGITS * float(np.std(others)))
-    middle = int(np.searchsorted(others, value)) - NEIGHBOURS // 2
-    start = min(max(middle, 0), len(others) - NEIGHBOURS - 1)
-    width = float(others[start + NEIGHBOURS] - others[start])
-    return min(1.0, unit / max(width, unit))
-
-
-def _unit_of_last_digit(value: float) -> float:
-    """Unit of the last decimal digit that is not zero: 0.1 for 12.5, 100 for 1200."""
-    if value == 0:
-        return float("inf")
-    exponent = Decimal(repr(float(value))).normalize().as_tuple().exponent
-    return float(10.0 ** int(exponent))
+def _strata_of(contents: Contents, copied: np.ndarray) -> tuple[tuple[int, int, int, int], ...]:
+    """Records that stand equally often in their input, counted; see `Copies.strata`."""
+    found = []
+    for times in np.unique(contents.times):
+        own = contents.times == times
+        sides = [own & (contents.is_member == kind) for kind in (True, False)]
+        (ours, m), (theirs, n) = ((int((copied & side).sum()), int(side.sum())) for side in sides)
+        found.append((ours, m, theirs, n))
+    return tuple(found)

@@ -49,6 +49,7 @@ class Evidence:
     p_first: float
     alarms_high: float
     members: int
+    non_members: int
     beaten: float
     level: float
 
@@ -128,6 +129,7 @@ def _evidence_of_row(
         p_first=rates.found_p_value(x, y, 0),
         alarms_high=rates.clopper_pearson(0, len(y), level)[1],
         members=len(x),
+        non_members=len(y),
         beaten=fpr,
         level=level,
     )

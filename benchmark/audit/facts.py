@@ -11,18 +11,17 @@ import pandas as pd
 
 from attacks.distances import nearest_samples
 from benchmark.audit.copies import Copies, copies_of
+from benchmark.audit.differences import Differences
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.denoiser import check_denoiser
 from benchmark.audit.given.doubts import doubt_columns
 from benchmark.audit.request import Request
 from benchmark.audit.steps import Attacked, distance_in_words
 from benchmark.audit.verdict import Verdict
-from benchmark.data.queries import Queries
-from benchmark.measures import checks, copies, metrics, pairs
-from benchmark.measures.blind import Blind
+from benchmark.measures import checks, copies, pairs
 from benchmark.measures.checks import Check
 from benchmark.measures.numbers import count_of
-from benchmark.measures.result import NO_ACCESS, JobResult, Strip
+from benchmark.measures.result import JobResult, Strip
 from benchmark.scores.closest import PAIRS, closest, pictures
 from benchmark.store.seeds import sub_seed
 from victims.access import FullBlackBox, ordered_pairs
@@ -36,7 +35,7 @@ Pixels in [0, 1] that are taken for [-1, 1] are shifted by half of it where they
 class Facts:
     """Counts of what was audited.
 
-    copies: queries that stand among the released records as they are. Records left out: shared,
+    copies: records that stand among the released ones as they are. Records left out: shared,
     members and non-members with a content that both inputs hold; duplicates, repeated in one input;
     known, reference records with the content of a query. reading: how the inputs were read.
     distance: how columns, or images, are compared, see `distance_in_words`; may be "".
@@ -72,8 +71,8 @@ class Exposed:
     match: Any = None
 
 
-def facts_of(request: Request, case: Case) -> Facts:
-    """Count, and compare the queries with the released records."""
+def facts_of(request: Request, case: Case, near: NearCopies) -> Facts:
+    """Count, and compare all records with the released ones."""
     member = case.queries.is_member
     released, left_out = case.released, case.left_out
     return Facts(
@@ -82,7 +81,7 @@ def facts_of(request: Request, case: Case) -> Facts:
         members=int(member.sum()),
         non_members=int((~member).sum()),
         released=0 if released is None else len(released.values),
-        copies=copies_of(case),
+        copies=copies_of(case, near.closest),
         known=left_out.reference,
         shared=left_out.members + left_out.non_members,
         duplicates=left_out.repeated,
@@ -107,11 +106,12 @@ class RowPair:
 class NearCopies(NamedTuple):
     """table: what released records show of members and of non-members, `copies.COPIES`.
 
-    pictures, rows: the closest pairs of images, or of a table's records; only where records may be
-    shown.
+    closest: by their values; None where they were compared by something else. pictures, rows: the
+    closest pairs of images, or of a table's records; only where records may be shown.
     """
 
     table: pd.DataFrame
+    closest: copies.Closest | None = None
     pictures: Strip | None = None
     rows: Sequence[RowPair] = ()
 
@@ -122,13 +122,14 @@ def near_copies_of(request: Request, case: Case) -> NearCopies:
         return NearCopies(pd.DataFrame())
     seed = sub_seed(request.seed, "copies")
     near = closest(case.view(FullBlackBox), case.queries, seed, request.descriptor)
-    found = copies.table(near, seed)
+    found = NearCopies(copies.table(near, seed), near if request.descriptor is None else None)
     if not request.show_records:
-        return NearCopies(found)
+        return found
     if case.given["members"].is_image:
-        return NearCopies(found, pictures(near, case.queries, case.parts["released"]))
+        shown = pictures(near, case.queries, case.parts["released"])
+        return found._replace(pictures=shown)
     pairs = copies.closest_pairs(near, PAIRS)
-    return NearCopies(found, rows=[_row_pair(case, pair) for pair in pairs])
+    return found._replace(rows=[_row_pair(case, pair) for pair in pairs])
 
 
 def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
@@ -139,13 +140,15 @@ def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
     return RowPair(pair.member, pair.distance, record, table.row(pair.sample))
 
 
-def checks_of(request: Request, case: Case, facts: Facts, attacked: Attacked) -> list[Check]:
+def checks_of(
+    request: Request, case: Case, facts: Facts, attacked: Attacked, apart: Differences
+) -> list[Check]:
     """Everything a reader should doubt, beside the numbers."""
     rows, scores = attacked.rows, attacked.scores
     found = case.left_out.list_checks(request.thresholds.overlap.value)
     found += checks.too_few_queries(facts.members, facts.non_members, "give more records")
     found += _check_copies(facts.copies)
-    found += _check_blind(request.blind, case.queries, sub_seed(request.seed, "blind"))
+    found += apart.checks
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
@@ -164,29 +167,20 @@ def checks_of(request: Request, case: Case, facts: Facts, attacked: Attacked) ->
 
 
 def _check_copies(counted: Copies) -> list[Check]:
-    """Non-members were released word for word, and no member: were the two swapped?
+    """Non-members were released word for word, and members not surely more often.
 
     Only where no accident repeats such a record. Of others, members are copied less often than
     non-members also after copies of training records were removed.
     """
-    if not counted.telling_non_members or counted.copied_members:
+    if not counted.strange:
         return []
+    ours = counted.copied_members
     message = (
-        f"{count_of(counted.copied_non_members, 'non-members')} and no members stand among the "
+        f"{count_of(counted.copied_non_members, 'non-members')} and "
+        f"{count_of(ours, 'members') if ours else 'no members'} stand among the "
         f"released records word for word: were the two swapped, or non-members trained on?"
     )
     return [Check("copied non-members", "error", message)]
-
-
-def _check_blind(baseline: Blind | None, queries: Queries, seed: int) -> list[Check]:
-    """Members and non-members differ by themselves: a classifier that sees nothing else says so."""
-    member = queries.is_member
-    if baseline is None or min(member.sum(), (~member).sum()) < baseline.folds:
-        return []
-    guess = baseline.guess_members(queries, seed)
-    area = metrics.auroc(guess.scores[member], guess.scores[~member])
-    row = {"access": NO_ACCESS, "auroc": area, "auroc_low": guess.low, "auroc_high": guess.high}
-    return checks.split_leaks([row])
 
 
 def _check_brightness(case: Case, released: np.ndarray, real: np.ndarray) -> list[Check]:

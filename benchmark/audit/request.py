@@ -17,6 +17,7 @@ from attacks.mixed import OfColumns
 from benchmark.audit.arguments import SET, SOURCES
 from benchmark.audit.given.inputs import Reading, name_of, place_of
 from benchmark.audit.given.refusals import refuse_idle_options, refuse_too_little
+from benchmark.audit.limits import SET_LIMIT, check_limits
 from benchmark.config.build import Chosen, build, build_all, check, choose_one, fill_in
 from benchmark.config.machine import Machine, machine_of
 from benchmark.measures.blind import Blind
@@ -30,9 +31,6 @@ from victims.errors import UserError
 DIFFUSION = (AccessibleDenoiser, VariationApi)
 """Views that only a diffusion model grants."""
 WHAT = "suspects= are records that may have been used, unseen= others that certainly were not"
-LIMITS = ("auroc_lower", "auroc_upper", "found_upper", "copies")
-SET_LIMIT = "set_p_value"
-"""The one limit of fail_if for a set of suspects."""
 LEAST_REFERENCES = 4
 """Reference models at least, in pairs: LiRA needs two with each record and two without it."""
 LEAST_RUNS = 16
@@ -160,7 +158,7 @@ def open_request(config: DictConfig, given: Mapping[str, Any]) -> Request:
     """
     if unknown := set(given) - set(SOURCES):
         raise UserError(f"{sorted(unknown)[0]}: allowed are {', '.join(SOURCES)}")
-    limits = _check_limits(plain(config.fail_if))
+    limits = check_limits(plain(config.fail_if))
     _refuse_other_question(given, limits)
     there = {name: source for name, source in given.items() if source is not None}
     for setting, wanted in SETTINGS.items():
@@ -269,17 +267,6 @@ def _open_thresholds(thresholds: Mapping[str, Any]) -> Thresholds:
             raise UserError(f"thresholds.{title}.source: a threshold needs a source")
     values = {t: Threshold(own["value"], own["source"]) for t, own in thresholds.items()}
     return Thresholds(**values)
-
-
-def _check_limits(limits: Mapping[str, Any]) -> dict[str, float | None]:
-    for title, value in limits.items():
-        if title not in (*LIMITS, SET_LIMIT):
-            raise UserError(f"fail_if.{title}: allowed are {', '.join((*LIMITS, SET_LIMIT))}")
-        if title == "copies" and value is not None:
-            check("fail_if.copies", value, NonNegativeInt)
-        elif value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise UserError(f"fail_if.{title}={value}: allowed are null and numbers in [0, 1]")
-    return dict(limits)
 
 
 def _refuse_other_question(given: Mapping[str, Any], limits: Mapping[str, float | None]) -> None:

@@ -8,18 +8,18 @@ a leak by chance.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence, evidence_of
-from benchmark.audit.request import LIMITS, Request, Thresholds
+from benchmark.audit.limits import LIMITS, limits_exceeded
+from benchmark.audit.request import Request, Thresholds
 from benchmark.audit.worst import NONE, Worst
 from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
 from benchmark.measures.copies import proven_excess
-from benchmark.measures.result import NO_ACCESS, JobResult
+from benchmark.measures.result import JobResult
 
 WORDS = ("leak", "no leak found", "inconclusive", "invalid")
 
@@ -35,7 +35,8 @@ class Verdict:
     strongest: by the AUROC's end next to 0.5, the sign turned where that helps; sharpest: by
     records found; first: by members that score above every non-member. proven, unproven: kinds of
     access with and without a proven leak. copied: members that were released word for word, where
-    neither chance nor what non-members show explains it; nearly: members that samples come that
+    neither chance nor what non-members show explains it; unclear: those that look like no accident
+    without a proof, so that "no leak found" is not said; nearly: members that samples come that
     near (`measures.result.NEAR`), less those that non-members let expect, 0 where that proves
     nothing; spared: members are copied less often than non-members. upper: no attack's AUROC is
     higher, with either sign. found_upper: no attack finds more at the false alarm rate, NaN where
@@ -52,6 +53,7 @@ class Verdict:
     proven: list[str]
     unproven: list[str]
     copied: int
+    unclear: int
     nearly: int
     spared: bool
     upper: float
@@ -72,9 +74,17 @@ class Verdict:
 
 
 def judge_audit(
-    result: JobResult, checks: list[Check], request: Request, copies: Copies, worst: Worst = NONE
+    result: JobResult,
+    checks: list[Check],
+    request: Request,
+    copies: Copies,
+    worst: Worst = NONE,
+    reach: float = 1.0,
 ) -> Verdict:
-    """The verdict on a table of attacks; all thresholds come from the request."""
+    """The verdict on a table of attacks; all thresholds come from the request.
+
+    reach: the AUROC up to which somebody gets who never looks at the generator.
+    """
     thresholds, confidence = request.thresholds, request.thresholds.confidence.value
     others = (3 if copies.released else 0) + (not result.copies.empty) + worst.statements
     found = evidence_of(result, confidence, thresholds.false_alarms.value, others)
@@ -83,22 +93,23 @@ def judge_audit(
     doubtful, failed = SPLIT_LEAKS in named, FAILED_ATTACK in named
     copied = copies.count_proven(level, alike=not doubtful) if copies.released else 0
     more = 0.0 if doubtful else proven_excess(result.copies, "near copies", level)
-    nearly = int(np.ceil(more * copies.members))
+    compared = min(copies.asked, max(e.non_members for e in found))
+    nearly = int(np.ceil(more * compared))
+    unclear = 0 if copied or not copies.released else copies.count_open(alike=not doubtful)
     spared = copies.released and copies.p_swapped < 1 - level
     resolved = [e for e in found if not np.isnan(e.found)]
     upper = max(e.upper for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
     turns = request.blind is not None and not doubtful  # else the groups may differ by themselves
-    limit = _auroc_without_victim(result) if doubtful else None
-    proven = _proven_accesses(found, turns, limit)
+    proven = _proven_accesses(found, turns, reach if doubtful else None)
     word = _word_of(
         error=any(check.level == "error" for check in checks),
         leak=bool(proven or copied or nearly or worst.list_recognised(level) or (turns and spared)),
         differ=doubtful or spared or any(e.turned for e in found),
-        bounded=not failed and _is_small(thresholds, upper, found_upper),
+        bounded=not failed and not unclear and _is_small(thresholds, upper, found_upper),
     )
     strongest = max(found, key=lambda e: e.gain[1])
-    measured = dict(zip(LIMITS, (strongest.gain[1], upper, found_upper, copied), strict=True))
+    values = (strongest.gain[1], upper, found_upper, copied or unclear)
     return Verdict(
         word=word,
         strongest=strongest,
@@ -107,13 +118,16 @@ def judge_audit(
         proven=proven,
         unproven=list(dict.fromkeys(e.access for e in found if e.access not in proven)),
         copied=copied,
+        unclear=unclear,
         nearly=nearly,
         spared=spared,
         upper=upper,
         found_upper=found_upper,
         level=level,
         statements=round((1 - confidence) / (1 - level)),
-        exceeded=_limits_exceeded(request.limits, measured, word, failed),
+        exceeded=limits_exceeded(
+            request.limits, dict(zip(LIMITS, values, strict=True)), word, failed
+        ),
         thresholds=thresholds,
         limits=request.limits,
         doubtful=doubtful,
@@ -129,12 +143,6 @@ def _proven_accesses(found: list[Evidence], turns: bool, limit: float | None) ->
     return list(dict.fromkeys(e.access for e in found if e.proves or (turns and e.turned)))
 
 
-def _auroc_without_victim(result: JobResult) -> float:
-    """Upper end of what a classifier reaches that never looks at the victim; 1 if nobody asked."""
-    asked = result.rows.loc[result.rows["access"] == NO_ACCESS, "auroc_high"]
-    return float(asked.max()) if len(asked) else 1.0
-
-
 def _is_small(thresholds: Thresholds, upper: float, found_upper: float) -> bool:
     """Whether it is ruled out that any attack finds more than the words allow."""
     return upper <= thresholds.small.value and found_upper <= thresholds.few.value
@@ -148,24 +156,3 @@ def _word_of(*, error: bool, leak: bool, differ: bool, bounded: bool) -> str:
     if differ:
         return "invalid"
     return "no leak found" if bounded else "inconclusive"
-
-
-def _limits_exceeded(
-    limits: Mapping[str, float | None], measured: Mapping[str, float], word: str, failed: bool
-) -> dict[str, str]:
-    """Limits that are exceeded, or cannot be judged: what cannot be ruled out fails."""
-    texts = {}
-    for title, limit in limits.items():
-        if limit is None:
-            continue
-        value = measured[title]
-        if word == "invalid":
-            texts[title] = "the numbers are not valid"
-        elif failed and title.endswith("_upper"):
-            texts[title] = "an attack failed, so nothing is ruled out"
-        elif np.isnan(value):
-            texts[title] = "too few non-members to resolve it"
-        elif value > limit:
-            shown = f"{value:g}" if title == "copies" else f"{value:.3f}"
-            texts[title] = f"{shown} is above {limit:g}"
-    return texts

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmark.audit.copies import CHANCE, Copies
+from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence
+from benchmark.audit.telling import CHANCE
 from benchmark.audit.verdict import Verdict
 from benchmark.audit.worst import Worst
 from benchmark.measures.numbers import count_of
@@ -103,7 +104,11 @@ def _say_finding(verdict: Verdict) -> str:
         return "An attack failed, and the others found no leak: that is not enough to tell."
     return {
         "no leak found": "No leak was found by the attacks that were run.",
-        "inconclusive": "There are too few records to tell.",
+        "inconclusive": (
+            "Training records stand among the released ones, and it is not clear why."
+            if verdict.unclear
+            else "There are too few records to tell."
+        ),
         "invalid": "The numbers are not valid; see the checks.",
     }[verdict.word]
 
@@ -151,15 +156,21 @@ def _say_first(best: Evidence) -> str:
 
 
 def _say_copies(verdict: Verdict, copies: Copies) -> str:
+    once = "different " if copies.repeated else ""
     counts = (
-        f"{copies.copied_members} of {copies.members} members and {copies.copied_non_members} of "
-        f"{copies.non_members} non-members stand among the released records word for word"
+        f"{copies.copied_members} of {copies.members} {once}members and "
+        f"{copies.copied_non_members} of {copies.non_members} {once}non-members stand among the "
+        f"released records word for word"
     )
+    if copies.rounded:
+        counts += f" ({copies.rounded} of them with other last digits)"
     if copies.certain and verdict.copied:
         return (
             f"{counts}; chance makes such copies of {copies.certain} of these members in less than "
             f"1 of {1 / CHANCE:,.0f} cases."
         )
+    if verdict.unclear:
+        return f"{counts}. That is no proof, but nothing says that it is chance: look at them."
     chance = "their own difference may explain" if verdict.doubtful else "chance explains"
     explained = "" if verdict.copied or verdict.spared else f", a difference that {chance}"
     return f"{counts}{explained}."
@@ -167,8 +178,8 @@ def _say_copies(verdict: Verdict, copies: Copies) -> str:
 
 def _near_copies(verdict: Verdict) -> str:
     return (
-        f"{count_of(verdict.nearly, 'members')}, more than chance explains, have a near copy among "
-        f"the released records: far closer than 50 records are on average."
+        f"At least {count_of(verdict.nearly, 'members')}, more than chance explains, have a near "
+        f"copy among the released records: far closer than 50 records are on average."
     )
 
 
@@ -196,10 +207,10 @@ def _say_surest(best: Evidence) -> str:
     """How far an alarm may be believed where no false one was seen."""
     even, rare = (_posterior_chance(prior, best.first_low, best.alarms_high) for prior in BELIEFS)
     return (
-        f"A record that {best.name} scores above all {best.members} others of this test was "
-        f"used with a probability of at least {even:.0%} for somebody who thought {BELIEFS[0]:.0%} "
-        f"before, and of at least {rare:.0%} for somebody who thought {BELIEFS[1]:.0%}. More "
-        f"non-members would show more."
+        f"A record that {best.name} scores above all {best.non_members} non-members of this test "
+        f"was used with a probability of at least {even:.0%} for somebody who thought "
+        f"{BELIEFS[0]:.0%} before, and of at least {rare:.0%} for somebody who thought "
+        f"{BELIEFS[1]:.0%}. More non-members would show more."
     )
 
 

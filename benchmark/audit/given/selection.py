@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -93,23 +94,15 @@ def choose_queries(
     constants: columns that were left out before, because one value of them was released.
     Raises UserError where no member or no non-member is left.
     """
-    pool = content_values(np.concatenate([members, non_members]))
-    _, group, times = np.unique(pool, return_inverse=True, return_counts=True)
-    inside = np.arange(len(pool)) < len(members)
-    as_member = np.bincount(group, inside, len(times)).astype(int)
+    inside, group, as_member, times = _group(members, non_members)
     shared = (as_member > 0) & (as_member < times)
     rows = np.flatnonzero(times[group] == 1)
     if not inside[rows].any() or inside[rows].all():
-        released = f"; of {list_names(constants)} one value was released" if constants else ""
-        raise UserError(
-            "no member or no non-member has a content that occurs once; do the two inputs hold the "
-            "same records, or are their columns too few or too coarse to tell records apart?"
-            + released
-        )
+        raise UserError(_say_why_none_is_left(inside[rows], bool(shared.any()), constants))
     rng = np.random.default_rng(sub_seed(seed, "audit", "overlap"))
     excess, p_value = _beyond_chance(as_member, times, rng)
     left_out = LeftOut(
-        given=len(pool),
+        given=len(group),
         members=int(as_member[shared].sum()),
         non_members=int((times - as_member)[shared].sum()),
         repeated=int(times[~shared & (times > 1)].sum()),
@@ -118,6 +111,62 @@ def choose_queries(
     )
     shuffled = np.random.default_rng(sub_seed(seed, "audit", "queries")).permutation(rows)
     return shuffled, left_out
+
+
+class Contents(NamedTuple):
+    """The different contents that one input alone holds.
+
+    rows (c,): the first row of each, members' rows before non-members'. is_member (c,). times (c,):
+    how often it occurs. repeat: whether records repeat one another by themselves.
+    """
+
+    rows: np.ndarray
+    is_member: np.ndarray
+    times: np.ndarray
+    repeat: bool
+
+
+def contents_in_one_input(members: np.ndarray, non_members: np.ndarray, chance: float) -> Contents:
+    """Each content once, but for those that members and non-members share.
+
+    members (m, bytes), non_members (n, bytes): digests. Records repeat by themselves where both
+    inputs hold the same content, or some content occurs twice in one of them. Not so where random
+    labels would keep all repeated contents in one input with less than `chance`: then somebody
+    repeated rows of an input, as oversampling does.
+    """
+    _, group, as_member, times = _group(members, non_members)
+    alone = (as_member == 0) | (as_member == times)
+    first = np.full(len(times), len(group))
+    np.minimum.at(first, group, np.arange(len(group)))
+    q, c = len(members) / len(group), times[alone & (times > 1)].astype(float)
+    together = float(np.log(q**c + (1 - q) ** c).sum())
+    repeat = not alone.all() or (len(c) > 0 and together >= np.log(chance))
+    order = np.flatnonzero(alone)[np.argsort(first[alone])]
+    return Contents(first[order], as_member[order] > 0, times[order], repeat)
+
+
+def _group(members: np.ndarray, non_members: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Of each row, whether it is a member and its content's number; of each content, how often it
+    occurs among the members, and in all."""
+    pool = content_values(np.concatenate([members, non_members]))
+    _, group, times = np.unique(pool, return_inverse=True, return_counts=True)
+    inside = np.arange(len(pool)) < len(members)
+    return inside, group, np.bincount(group, inside, len(times)).astype(int), times
+
+
+def _say_why_none_is_left(inside: np.ndarray, shared: bool, constants: Sequence[str]) -> str:
+    """Why no content of a kind occurs once; inside: of those that do, whether they are members."""
+    kind = "non-member" if inside.any() else "member"
+    released = f"; of {list_names(constants)} one value was released" if constants else ""
+    if shared:
+        return (
+            f"no {kind} has a content that occurs once; do the two inputs hold the same records, "
+            f"or are their columns too few or too coarse to tell records apart?{released}"
+        )
+    return (
+        f"no {kind} has a content that occurs once: each stands there several times. Were records "
+        f"repeated on purpose? Give each of them once{released}"
+    )
 
 
 def _beyond_chance(

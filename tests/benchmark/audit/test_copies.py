@@ -11,9 +11,10 @@ from audit_models import table
 from conftest import digits
 from scipy.stats import fisher_exact
 
-from benchmark.audit.copies import Copies, _unit_of_last_digit
+from benchmark.audit.copies import Copies
 from benchmark.audit.page import render_audit
 from benchmark.audit.run import Audit
+from benchmark.audit.telling import _unit_of_last_digit
 
 Audited = Callable[..., Audit]
 N = 300
@@ -61,11 +62,93 @@ def test_a_column_that_follows_from_another_adds_no_digits(audited: Audited) -> 
     assert (copies.copied_members, copies.telling_members) == (1, 0)
 
 
-def test_nothing_is_proof_where_the_given_records_repeat_each_other(audited: Audited) -> None:
+def test_content_is_no_proof_where_the_given_records_repeat_each_other(audited: Audited) -> None:
     members = pd.concat([table(0, N), table(0, N).iloc[:1]])  # somebody is there twice
     samples = pd.concat([table(3, 4 * N), members.iloc[[7]]])
-    copies = audited(members=members, non_members=table(1, N), samples=samples).facts.copies
-    assert (copies.copied_members, copies.telling_members) == (1, 0)
+    given = {"members": members, "non_members": table(1, N), "samples": samples}
+    found = audited("fail_if.copies=0", **given)
+    copies = found.facts.copies
+    assert (copies.copied_members, copies.certain, found.verdict.copied) == (1, 0, 0)
+    assert found.verdict.word == "inconclusive"  # but nobody is told that there is no leak
+    assert found.verdict.exceeded["copies"] == "1 is above 0"
+    assert "look at them" in " ".join(found.headline)
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_rows_that_an_owner_repeated_are_looked_for_too(audited: Audited, times: int) -> None:
+    """600 of 1000 training rows were released, in pairs, and the page said 0.0%."""
+    rare = table(5, 40)
+    given = {"members": pd.concat([table(0, N), *[rare] * times]), "non_members": table(1, N)}
+    found = audited(**given, samples=pd.concat([table(3, 4 * N), rare]))
+    copies = found.facts.copies
+    assert (found.word, found.verdict.copied, copies.repeated) == ("leak", 40, 40)
+    assert (copies.members, copies.asked) == (N + 40, N)
+    assert f"40 of {N + 40} different members" in " ".join(found.headline)
+
+
+def test_copies_of_both_kinds_are_an_error_unless_members_are_copied_more_often(
+    audited: Audited,
+) -> None:
+    given = {"members": table(0, N), "non_members": table(1, N)}
+    for ours, theirs, word in ((60, 60, "invalid"), (5, 1, "invalid"), (60, 5, "leak")):
+        copied = [given["members"].iloc[:ours], given["non_members"].iloc[:theirs]]
+        found = audited("fail_if.leak=true", **given, samples=pd.concat([table(3, N), *copied]))
+        assert found.word == word
+        assert list(found.exceeded) == ["leak"]
+        named = "copied non-members" in {check.name for check in found.result.checks}
+        assert named == (word == "invalid")
+
+
+def answers(seed: int, n: int, levels: str = "vwxyz", common: float = 0.0) -> pd.DataFrame:
+    """40 questions; common: how often an answer is the one that the person always gives."""
+    rng = np.random.default_rng([9, seed])
+    own = rng.choice([*levels], (n, 40))
+    own = np.where(rng.random(own.shape) < common, rng.choice([*levels], (n, 1)), own)
+    return pd.DataFrame(own, columns=[f"q{i}" for i in range(40)])
+
+
+def test_a_copy_of_many_answers_is_proof_and_of_answers_that_go_together_is_none(
+    audited: Audited,
+) -> None:
+    for common, proof in ((0.0, True), (0.95, False)):
+        given = {"members": answers(0, 500, common=common)}
+        given["non_members"] = answers(1, 500, common=common)
+        samples = pd.concat([answers(2, 600, common=common), given["members"].iloc[3:8]])
+        copies = audited("attack=[full_black_box]", **given, samples=samples).facts.copies
+        assert copies.copied_members >= 5
+        assert (copies.certain > 0) == proof
+
+
+@pytest.mark.parametrize("change", ["scaled", "rounded"])
+def test_copies_with_other_last_digits_are_no_fine_release(audited: Audited, change: str) -> None:
+    """Scaled and scaled back, or rounded: no copy was seen, and no leak was found."""
+    rng = np.random.default_rng(4)
+
+    def numbers(n: int) -> pd.DataFrame:
+        return pd.DataFrame(rng.normal(size=(n, 6)), columns=[*"abcdef"])
+
+    given = {"members": numbers(1000), "non_members": numbers(1000)}
+    samples = pd.concat([numbers(1500), given["members"].iloc[:6]])
+    samples = samples.round(4) if change == "rounded" else samples * (1 + 1e-6)
+    found = audited("attack=[full_black_box]", **given, samples=samples)
+    assert (found.facts.copies.copied_members, found.facts.copies.rounded) == (6, 6)
+    assert found.word in ("leak", "inconclusive")
+    assert change == "rounded" or found.verdict.copied == 6
+    assert "6 of them with other last digits" in " ".join(found.headline)
+
+
+def test_strata_are_tested_together() -> None:
+    """Of contents that all stand in one input nothing can be learnt by comparison."""
+    once = (5, 100, 1, 80)
+    alone = Copies(100, 80, 5, 1, released=True)
+    both = Copies(120, 80, 25, 1, released=True, strata=(once, (20, 20, 0, 0)))
+    assert both.p_value == pytest.approx(alone.p_value)
+    assert both.count_proven(0.5) == alone.count_proven(0.5) == round(5 - 100 / 80)
+    rng = np.random.default_rng(0)
+    strata = ((4, 30, 1, 30), (3, 5, 0, 6))
+    drawn = sum(rng.hypergeometric(m, n, ours + theirs, 200_000) for ours, m, theirs, n in strata)
+    expected = float(np.mean(drawn >= 7))
+    assert Copies(35, 36, 7, 1, strata=strata).p_value == pytest.approx(expected, rel=0.05)
 
 
 def test_images_are_proof_unless_they_are_nearly_blank(audited: Audited) -> None:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from benchmark.audit.given.selection import LeftOut, choose_queries, is_stranger
+from benchmark.audit.given.selection import (
+    LeftOut,
+    choose_queries,
+    contents_in_one_input,
+    is_stranger,
+)
 from benchmark.measures import metrics
 from victims.errors import UserError
 
@@ -88,6 +93,27 @@ def test_a_few_shared_records_are_a_warning() -> None:
 def test_nothing_left_to_ask_is_said() -> None:
     with pytest.raises(UserError, match="occurs once"):
         choose_queries(different(20), np.concatenate([different(20), different(20)]), 0)
+
+
+def test_an_input_that_repeats_each_record_is_named() -> None:
+    with pytest.raises(UserError, match="no member has a content that occurs once: each stands"):
+        choose_queries(np.concatenate([different(20)] * 2), different(20, 100), 0)
+
+
+def test_records_repeat_by_themselves_unless_one_input_alone_holds_many_repeated_ones() -> None:
+    members, others = different(100), different(100, 1000)
+
+    def found(*more: np.ndarray) -> bool:
+        return contents_in_one_input(np.concatenate([members, *more]), others, 1e-4).repeat
+
+    assert not found()
+    assert found(members[:1])  # one person twice
+    assert found(others[:1])  # one person in both
+    assert not found(members[:30])  # oversampled: random labels would divide some of 30 pairs
+    own = contents_in_one_input(np.concatenate([members, members[:3], others[:2]]), others, 1e-4)
+    assert own.rows.tolist() == [*range(100), *range(107, 205)]
+    assert (own.times[:3] == 2).all()
+    assert own.is_member.sum() == 100
 
 
 def test_reference_records_go_by_the_queries_contents_whoever_they_belong_to() -> None:

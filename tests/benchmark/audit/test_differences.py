@@ -1,0 +1,71 @@
+"""Columns in which members and non-members differ by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmark.audit.differences import _tests_of
+from benchmark.audit.run import Audit
+
+Audited = Callable[..., Audit]
+N = 500
+
+
+def people(seed: int, n: int = N) -> pd.DataFrame:
+    rng = np.random.default_rng([8, seed])
+    columns = {f"x{i}": rng.normal(size=n) for i in range(12)}
+    return pd.DataFrame(columns | {"region": rng.choice([*"nsew"], n)})
+
+
+def with_gaps(frame: pd.DataFrame, share: float) -> pd.DataFrame:
+    gone = np.random.default_rng(1).random(len(frame)) < share
+    return frame.assign(x3=frame["x3"].mask(gone))
+
+
+def moved(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(region=frame["region"].mask(np.arange(len(frame)) % 12 == 0, "abroad"))
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [(lambda frame: with_gaps(frame, 0.1), "x3: 0.0% of the members"), (moved, "region: 'abroad'")],
+)
+def test_one_column_that_few_records_tell_apart_makes_the_verdict_invalid(
+    audited: Audited, change: Callable[[pd.DataFrame], pd.DataFrame], column: str
+) -> None:
+    """A classifier of all columns overlooked it, and audits said leak."""
+    samples = with_gaps(people(2, 800), 0.05)
+    found = audited(members=people(0), non_members=change(people(1)), samples=samples)
+    assert found.word == "invalid"
+    said = [check.message for check in found.result.checks if check.name == "split leaks"]
+    assert any(column in message for message in said)
+
+
+def test_an_attack_that_is_far_better_than_the_difference_allows_stands(audited: Audited) -> None:
+    """The README promised that, and no attack could reach it."""
+    members, others = people(0), people(1).assign(x0=lambda own: own["x0"] + 0.4)
+    noise = np.random.default_rng(3).normal(0, 0.05, (N, 12))
+    near = members.copy()
+    near.iloc[:, :12] += noise
+    found = audited(members=members, non_members=others, samples=near)
+    assert {check.name for check in found.result.checks} >= {"split leaks"}
+    assert found.word == "leak"
+    apart = audited(members=members, non_members=others, samples=people(2))
+    assert apart.word == "invalid"
+
+
+@pytest.mark.parametrize("kind", ["numbers", "levels", "gaps"])
+def test_equal_groups_differ_no_more_often_than_promised(kind: str) -> None:
+    rng, member, found = np.random.default_rng(0), np.arange(300) < 120, 0
+    for _ in range(400):
+        values = {
+            "numbers": rng.poisson(3.0, 300).astype(float),
+            "levels": rng.choice([*"aaaaabbc"], 300).astype(object),
+            "gaps": np.where(rng.random(300) < 0.1, np.nan, 1.0),
+        }[kind]
+        found += min(own.p for own in _tests_of(pd.Series(values), member)) < 0.05
+    assert found <= 400 * 0.05 * (2 if kind == "gaps" else 1) + 15
