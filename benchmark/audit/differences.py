@@ -122,12 +122,13 @@ def _tests_of(column: pd.Series, member: np.ndarray) -> Iterator[Apart]:
 
 
 def _test_levels(levels: pd.Series, member: np.ndarray) -> Iterator[Apart]:
-    names, codes = np.unique(levels.to_numpy(str), return_inverse=True)
-    counts = np.stack([np.bincount(codes[own], minlength=len(names)) for own in (member, ~member)])
+    codes = np.unique(levels.to_numpy(str), return_inverse=True)[1]
+    size = int(codes.max()) + 1
+    counts = np.stack([np.bincount(codes[own], minlength=size) for own in (member, ~member)])
     shares = counts / counts.sum(1, keepdims=True)
     most = int(np.abs(shares[0] - shares[1]).argmax())
-    what = (
-        f"'{names[most]}' stands in {shares[0, most]:.1%} of the members and in "
+    what = (  # no name of a level: it may be confidential
+        f"one level stands in {shares[0, most]:.1%} of the members and in "
         f"{shares[1, most]:.1%} of the non-members"
     )
     rare = counts.sum(0) < RARE

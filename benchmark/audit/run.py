@@ -2,7 +2,8 @@
 
 config, inputs ── request ── case ─┬─ plan ── scores ─┬─ rows ─┬─ verdict ── page, audit.json
                                    ├─ fit: trainings ─┘        │
-                                   └─ copies, checks, facts ───┘
+                                   └─ near copies, facts, ─────┘
+                                      differences, checks
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from benchmark.audit.retrain import retrain_and_score
 from benchmark.audit.steps import Step, distance_in_words, plan_steps, run_attacks
 from benchmark.audit.verdict import judge_audit
 from benchmark.config.build import choices, composing
-from benchmark.config.commandline import one_line, refuse_nothing, register_resolvers
+from benchmark.config.commandline import one_line, refuse_mistakes, register_resolvers
 from benchmark.measures.result import JobResult
 from benchmark.show import output, terminal
 from benchmark.store.folders import refuse_another, with_home
@@ -134,7 +135,7 @@ def compose_audit(settings: Sequence[str]) -> DictConfig:
         raise UserError(f"settings={settings!r}: a list of texts is needed, such as ['seed=1']")
     register_resolvers()
     words = with_home(settings)
-    refuse_nothing(words)
+    refuse_mistakes(words)
     try:
         with composing():
             return restore_settings(compose("audit", words), words)

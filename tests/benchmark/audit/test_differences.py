@@ -32,7 +32,10 @@ def moved(frame: pd.DataFrame) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("change", "column"),
-    [(lambda frame: with_gaps(frame, 0.1), "x3: 0.0% of the members"), (moved, "region: 'abroad'")],
+    [
+        (lambda frame: with_gaps(frame, 0.1), "x3: 0.0% of the members"),
+        (moved, "region: one level stands in 0.0%"),
+    ],
 )
 def test_one_column_that_few_records_tell_apart_makes_the_verdict_invalid(
     audited: Audited, change: Callable[[pd.DataFrame], pd.DataFrame], column: str
