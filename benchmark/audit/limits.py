@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,13 @@ def check_limits(limits: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def limits_exceeded(
-    limits: Mapping[str, float | None], measured: Mapping[str, float], word: str, failed: bool
+    limits: Mapping[str, float | None], values: Sequence[float], word: str, failed: bool
 ) -> dict[str, str]:
-    """Limits that are exceeded, or cannot be judged: what cannot be ruled out fails."""
-    texts = {}
+    """Limits that are exceeded, or cannot be judged: what cannot be ruled out fails.
+
+    values: in the order of LIMITS.
+    """
+    texts, measured = {}, dict(zip(LIMITS, values, strict=True))
     for title, limit in limits.items():
         if limit is None or limit is False:
             continue

@@ -8,13 +8,16 @@ a leak by chance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence, evidence_of
-from benchmark.audit.limits import LIMITS, limits_exceeded
+from benchmark.audit.limits import limits_exceeded
 from benchmark.audit.request import Request, Thresholds
 from benchmark.audit.worst import NONE, Worst
 from benchmark.measures.checks import FAILED_ATTACK, SPLIT_LEAKS, Check
@@ -89,14 +92,8 @@ def judge_audit(
     others = (3 if copies.released else 0) + (not result.copies.empty) + worst.statements
     found = evidence_of(result, confidence, thresholds.false_alarms.value, others)
     level = found[0].level
-    named = {check.name for check in checks}
-    doubtful, failed = SPLIT_LEAKS in named, FAILED_ATTACK in named
-    copied = copies.count_proven(level, alike=not doubtful) if copies.released else 0
-    more = 0.0 if doubtful else proven_excess(result.copies, "near copies", level)
-    compared = min(copies.asked, max(e.non_members for e in found))
-    nearly = int(np.ceil(more * compared))
-    unclear = 0 if copied or not copies.released else copies.count_open(alike=not doubtful)
-    spared = copies.released and copies.p_swapped < 1 - level
+    doubtful, failed = (any(c.name == own for c in checks) for own in (SPLIT_LEAKS, FAILED_ATTACK))
+    copied = _judge_copies(copies, result.copies, level, doubtful, found)
     resolved = [e for e in found if not np.isnan(e.found)]
     upper = max(e.upper for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
@@ -104,12 +101,12 @@ def judge_audit(
     proven = _proven_accesses(found, turns, reach if doubtful else None)
     word = _word_of(
         error=any(check.level == "error" for check in checks),
-        leak=bool(proven or copied or nearly or worst.list_recognised(level) or (turns and spared)),
-        differ=doubtful or spared or any(e.turned for e in found),
-        bounded=not failed and not unclear and _is_small(thresholds, upper, found_upper),
+        leak=bool(proven or worst.list_recognised(level) or copied.is_leak(turns)),
+        differ=doubtful or copied.spared or any(e.turned for e in found),
+        bounded=not failed and not copied.unclear and _is_small(thresholds, upper, found_upper),
     )
     strongest = max(found, key=lambda e: e.gain[1])
-    values = (strongest.gain[1], upper, found_upper, copied or unclear)
+    values = (strongest.gain[1], upper, found_upper, copied.copied or copied.unclear)
     return Verdict(
         word=word,
         strongest=strongest,
@@ -117,23 +114,46 @@ def judge_audit(
         first=min(found, key=lambda e: (e.p_first, -e.first)),
         proven=proven,
         unproven=list(dict.fromkeys(e.access for e in found if e.access not in proven)),
-        copied=copied,
-        unclear=unclear,
-        nearly=nearly,
-        spared=spared,
+        **copied._asdict(),
         upper=upper,
         found_upper=found_upper,
         level=level,
         statements=round((1 - confidence) / (1 - level)),
-        exceeded=limits_exceeded(
-            request.limits, dict(zip(LIMITS, values, strict=True)), word, failed
-        ),
+        exceeded=limits_exceeded(request.limits, values, word, failed),
         thresholds=thresholds,
         limits=request.limits,
         doubtful=doubtful,
         failed=failed,
         recognised=tuple(worst.list_recognised(level)),
     )
+
+
+class _Copied(NamedTuple):
+    """What is said of copies; see `Verdict`."""
+
+    copied: int = 0
+    unclear: int = 0
+    nearly: int = 0
+    spared: bool = False
+
+    def is_leak(self, turns: bool) -> bool:
+        """Whether copies, or their lack, prove a leak. turns: whether an attacker turns signs."""
+        return bool(self.copied or self.nearly or (turns and self.spared))
+
+
+def _judge_copies(
+    copies: Copies, near: pd.DataFrame, level: float, doubtful: bool, found: Sequence[Evidence]
+) -> _Copied:
+    """near: as `measures.copies.table` gives it. Near copies are counted among as many members as
+    there are non-members that are asked about."""
+    if not copies.released:
+        return _Copied()
+    copied = copies.count_proven(level, alike=not doubtful)
+    unclear = 0 if copied else copies.count_open(alike=not doubtful)
+    more = 0.0 if doubtful else proven_excess(near, "near copies", level)
+    compared = min(copies.asked, max(e.non_members for e in found))
+    nearly = int(np.ceil(more * compared))
+    return _Copied(copied, unclear, nearly, copies.p_swapped < 1 - level)
 
 
 def _proven_accesses(found: list[Evidence], turns: bool, limit: float | None) -> list[str]:

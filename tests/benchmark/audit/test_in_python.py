@@ -11,7 +11,7 @@ from benchmark.audit import audit
 from victims.errors import UserError
 
 WRONG = {
-    "+memberss=m.csv": "did you mean members",
+    "+memberss=m.csv": "there is no setting memberss",
     "foo=1": "foo: there is no such setting",
     "attack=[nope]": "there is no such choice",
     "attack=a,b": r"write attack=\[a,b\] for a list, or add -m",
