@@ -49,9 +49,9 @@ class LeftOut:
         if self.repeated:
             message = (
                 f"{count_of(self.repeated, 'records')} ({self.repeated / self.given:.1%} of all) "
-                "were left out: their content occurs several times in one input. Only contents "
-                "that occur once are members by chance alone; the larger input has more of the "
-                "others"
+                "are not asked about: their content occurs several times in one input. Only "
+                "contents that occur once are members by chance alone; the larger input has more "
+                "of the others"
             )
             found.append(Check("duplicates", "warning", message))
         if self.reference:
