@@ -65,9 +65,7 @@ def _columns_apart(case: Case) -> dict[str, Apart]:
     """
     if case.given["members"].is_image:
         return {}
-    rows, member = case.queries.rows, case.queries.is_member
-    tables = [case.given[name].table for name in ("members", "non_members")]
-    pool = pd.concat(tables, ignore_index=True).iloc[rows].reset_index(drop=True)
+    pool, member = case.rows_as_read(case.queries.rows), case.queries.is_member
     tests = [(str(c), own) for c in pool.columns for own in _tests_of(pool[c], member)]
     found: dict[str, Apart] = {}
     for column, own in sorted(tests, key=lambda pair: pair[1].p):

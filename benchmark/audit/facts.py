@@ -135,9 +135,8 @@ def near_copies_of(request: Request, case: Case) -> NearCopies:
 def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
     row, members = int(case.queries.rows[pair.place]), case.given["members"]
     record = members.row(row) if pair.member else case.given["non_members"].row(row - len(members))
-    table = case.given.get("samples", case.given.get("generated"))
-    assert table is not None
-    return RowPair(pair.member, pair.distance, record, table.row(pair.sample))
+    sample = case.released_records.row(pair.sample)
+    return RowPair(pair.member, pair.distance, record, sample)
 
 
 def checks_of(
@@ -244,6 +243,5 @@ def _pair_to_show(request: Request, case: Case, place: int, near: int) -> tuple[
     if case.given["members"].is_image:
         query = case.queries.records(np.array([place]))[0].numpy()
         return query, None if near < 0 else np.asarray(case.parts["released"][near])
-    table = case.given.get("samples", case.given.get("generated"))
-    match = None if table is None or near < 0 else table.row(near)
+    match = case.released_records.row(near) if near >= 0 else None
     return case.given["members"].row(row), match

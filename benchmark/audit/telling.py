@@ -51,13 +51,11 @@ def is_telling(
             for row in rows[places]
         )
         return np.array([len(np.unique(image)) >= GREYS for image in found])
-    table = case.given.get("samples", case.given.get("generated"))
-    assert table is not None
-    constants = getattr(case.space, "constants", {})
-    pool = pd.concat([own.table for own in given], ignore_index=True).iloc[rows]
-    pool = pool[[c for c in pool.columns if c in table.table.columns and c not in constants]]
+    table, constants = case.released_records.table, getattr(case.space, "constants", {})
+    pool = case.rows_as_read(rows)
+    pool = pool[[c for c in pool.columns if c in table.columns and c not in constants]]
     enough = CHANCE / (len(pool) * len(table))
-    by_digits = _chances_by_digits(pool, table.table, places, partners) * NEIGHBOURS / len(pool)
+    by_digits = _chances_by_digits(pool, table, places, partners) * NEIGHBOURS / len(pool)
     return (by_digits < enough) | (_chances_by_likeness(pool, places) < enough)
 
 

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def refuse_mistakes(words: Sequence[str]) -> None:
         )
 
 
+@cache
 def _first_names() -> list[str]:
     """With what the name of a setting may begin, of a job or of an audit."""
     files = [OmegaConf.load(CONF / f"{name}.yaml") for name in ("config", "audit")]

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from benchmark.audit.given.fit import Fit, Run
 from benchmark.audit.given.inputs import Records
@@ -100,6 +101,16 @@ class Case:
     def released(self) -> Dataset | None:
         """What was released: the samples, or those that the generator made for this audit."""
         return self.data.get("samples", self.data.get("generated"))
+
+    @property
+    def released_records(self) -> Records:
+        """The same as it was read; only of tables, where something was released."""
+        return self.given["samples" if "samples" in self.given else "generated"]
+
+    def rows_as_read(self, rows: np.ndarray) -> pd.DataFrame:
+        """Rows (n,) of members and then non-members as they were read; only of tables."""
+        tables = [self.given[name].table for name in ("members", "non_members")]
+        return pd.concat(tables, ignore_index=True).iloc[rows]
 
     @property
     def strangers(self) -> Strangers:
