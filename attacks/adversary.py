@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from tqdm import tqdm
 
 from victims.errors import UserError
+from victims.seeded import seed_step
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ def tell_apart(
             networks.append(forger)
         loop = _Loop(networks, training, work)
         for step in loop.remaining_steps(title):
-            torch.manual_seed((training.seed + step * 0x9E3779B97F4A7C15) % 2**63)
+            seed_step(training.seed, step)
             rng = np.random.default_rng([training.seed, step])
             real = positives(rng, training.batch_size).to(device)
             if negatives:

@@ -92,7 +92,10 @@ def inline_figure(figure: Any, prefix: str) -> Markup:
 
 
 def data_uri(picture: Image.Image) -> str:
-    """A picture as a data URI, every pixel as it is: WebP without loss is smaller than PNG."""
+    """A picture as a data URI, every pixel as it is: WebP without loss is smaller than PNG.
+
+    Quality is effort here: 100 takes 30 times as long as 90 and saves one byte in a hundred.
+    """
     buffer = io.BytesIO()
-    picture.save(buffer, format="WEBP", lossless=True, quality=100, method=6)
+    picture.save(buffer, format="WEBP", lossless=True, quality=90, method=6)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

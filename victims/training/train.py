@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from victims.base import Victim
 from victims.errors import UserError
+from victims.seeded import seed_step
 from victims.training.batches import Batches, PartBatches, PoissonBatches, Records
 from victims.training.interrupt import HeldSignals
 
@@ -91,8 +92,8 @@ class Progress(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed the step by its number: a resumed run draws what an uninterrupted one draws."""
-        torch.manual_seed((self.seed + self.done * 0x9E3779B97F4A7C15) % 2**63)
+        """Seed the step by its number."""
+        seed_step(self.seed, self.done)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         """Count the step and note the losses; checkpoint when it is time or a signal has come."""
