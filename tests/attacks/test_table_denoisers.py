@@ -88,6 +88,7 @@ def test_the_loss_is_that_of_noised_numbers_beside_clean_levels(tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("models of people")  # one process trains them, for all three
 @pytest.mark.parametrize(
     ("name", "least"), [("denoising_loss", 0.9), ("tartan_federer", 0.9), ("gsa", 0.8)]
 )
