@@ -33,8 +33,15 @@ class Denoiser:
     """
 
     def __init__(self, view: AccessibleDenoiser, records: Tensor) -> None:
-        self.view = view
+        self.view, self.records = view, records
         self.beside = None if view.beside is None else view.beside(records)
+
+    def draw_noise(self, x: Tensor, seed: int, draw: int = 0) -> Tensor:
+        """Noise for x that belongs to the records: to each model of them x may be something else.
+
+        A model's own encoding differs in its last bits with the batch, too.
+        """
+        return own_noise(self.records, seed, draw, x.shape[1:]).to(x)
 
     def predict_noise(self, x: Tensor, t: int) -> Tensor:
         """The noise told in x (n, *shape) at level t."""
@@ -102,7 +109,7 @@ class DenoisingLoss(DenoiserAttack):
     def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Mean squared errors over draws and levels; draws x levels questions."""
         found = [
-            losses_at(denoiser, x, own_noise(x, self.seed, draw).to(x), t)
+            losses_at(denoiser, x, denoiser.draw_noise(x, self.seed, draw), t)
             for draw in range(self.draws)
             for t in self.levels
         ]
@@ -122,16 +129,15 @@ class SecMI(DenoiserAttack):
     and back. The learnt SecMI_NNs is not here.
     t: the level.
     interval: levels that one step passes.
-    variant: `paper` ends at t = 100 and compares 100 -> 110 -> 100; `code`, as its authors' does,
-    ends one step earlier and compares 90 -> 100 -> 90; `port`, as those of PIA and SimA, compares a
-    step down from t with the point the record came from.
+    variant: `paper` ends at t = 100 and compares 100 -> 110 -> 100; `code`, as its authors' and
+    those of PIA and SimA, ends one step earlier and compares 90 -> 100 -> 90.
     """
 
     def __init__(
         self,
         t: PositiveInt,
         interval: PositiveInt,
-        variant: Literal["paper", "code", "port"] = "paper",
+        variant: Literal["paper", "code"] = "paper",
     ) -> None:
         if t % interval:
             raise UserError(f"attack t={t}: must be a multiple of interval={interval}")
@@ -139,7 +145,7 @@ class SecMI(DenoiserAttack):
         self.highest = t + interval if variant == "paper" else t
 
     def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
-        """t / interval questions on the way, and two (code: one, port: one) for the error."""
+        """t / interval questions on the way, and two (code: one) for the error."""
         last = self.highest - self.interval
         for t in range(0, last, self.interval):
             x = denoiser.move_to_level(x, denoiser.predict_noise(x, t), t, t + self.interval)
@@ -229,7 +235,7 @@ class PFAMI(DenoiserAttack):
 
     def measure_errors(self, denoiser: Denoiser, x: Tensor) -> Tensor:
         """Mean difference of losses over the pairs of level and crop."""
-        noise = own_noise(x, self.seed).to(x)
+        noise = denoiser.draw_noise(x, self.seed)
         found = []
         for i, t in enumerate(self.levels):
             own = losses_at(denoiser, x, noise, t)

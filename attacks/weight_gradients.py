@@ -31,11 +31,11 @@ class GSA(Learns):
     """Score = log-odds of membership from the gradient norms of a record's loss, tensor by tensor.
 
     Learnt on reference models ("shadow models") whose members are known, and applied to the victim.
-    Source: Pang, Wang, Kang, Huai, Zhang 2025, PoPETs, arXiv 2308.06405: ten even levels, one noise
-    a record. Deviations: a logistic regression on logarithms of the norms, instead of 200 boosted
-    trees; features are standardised by the reference models' records alone, where the public code
-    uses the queries', so that a score depended on its company; other victims than diffusion models
-    have one level.
+    Source: Pang, Wang, Kang, Huai, Zhang 2025, PoPETs, arXiv 2308.06405: ten even levels, a noise
+    for each, as its public code draws them. Deviations: noise is drawn from seed and record; a
+    logistic regression on logarithms of the norms, instead of 200 boosted trees; features are
+    standardised by the reference models' records alone, where the public code uses the queries',
+    so that a score depended on its company; other victims than diffusion models have one level.
     variant: 1 (GSA1) takes the norms of the gradient of the mean loss over levels; 2 (GSA2) takes
         the mean of the norms at each.
     levels: how many.
@@ -77,8 +77,9 @@ class GSA(Learns):
         questions = [levels] if self.variant == 1 else [[level] for level in levels]
         found = []
         for block in records.to(torch.float32).split(view.batch_size):
-            noise = own_noise(block, self.seed, shape=view.noise_shape)
-            asked = [norms(block, question, noise).double() for question in questions]
+            noise = own_noise(block, self.seed, shape=(count, *view.noise_shape))
+            parts = noise.split([len(question) for question in questions], 1)
+            asked = [norms(block, *both).double() for both in zip(questions, parts, strict=True)]
             found.append(torch.stack(asked).mean(0).clamp(min=TINY).log().cpu())
         return torch.cat(found).numpy()
 
@@ -176,7 +177,7 @@ def measure_with_told_noise(
     for part in records.to(torch.float32).split(view.batch_size):
         x = part.to(view.device)
         told = view.denoise(x, torch.zeros(len(x), dtype=torch.int64, device=x.device))
-        norms = torch.cat([view.gradient_norms(x, [t], told) for t in levels], 1).double()
+        norms = torch.cat([view.gradient_norms(x, [t], told[:, None]) for t in levels], 1).double()
         found.append(norms.clamp(min=TINY).log().cpu())
     return torch.cat(found).numpy()
 

@@ -172,16 +172,16 @@ class AccessibleDenoiser(View):
 
 
 Gradients = Callable[["Tensor", Sequence[int], "Tensor"], "Tensor"]
-"""(n, *shape), levels (m,), noise (n, *noise_shape) -> (n, tensors), see `WeightGradients`."""
+"""(n, *shape), levels (m,), noise (n, m, *noise_shape) -> (n, tensors), see `WeightGradients`."""
 
 
 @dataclass(frozen=True)
 class WeightGradients(View):
     """How long the gradient of a record's own training loss is, for each tensor of weights.
 
-    gradient_norms: (n, *shape), levels (m,), noise (n, *noise_shape) -> (n, tensors): norms of the
-    gradient of each record's loss, averaged over these levels. levels: how many the loss has; 1
-    where it has none. noise_shape: of what a record's loss draws, standard normal.
+    gradient_norms: (n, *shape), levels (m,), noise (n, m, *noise_shape) -> (n, tensors): norms of
+    the gradient of each record's loss, averaged over these levels. levels: how many the loss has; 1
+    where it has none. noise_shape: of what a record's loss draws at a level, standard normal.
     """
 
     gradient_norms: Gradients

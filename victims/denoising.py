@@ -71,6 +71,6 @@ class Denoising(Victim):
     def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
         """Norms (n, tensors) of the gradient of each record's loss, a mean over its levels."""
         t = torch.tensor(list(levels), device=self.device).expand(len(x), -1)
-        shared = noise.to(self.device)[:, None].expand(-1, len(levels), *noise.shape[1:])
-        losses, batch = self.losses_at_levels(x.to(self.device, torch.float32), t, shared)
+        records = x.to(self.device, torch.float32)
+        losses, batch = self.losses_at_levels(records, t, noise.to(self.device))
         return norms_of_gradients(self, list(self.average.parameters()), losses, batch)

@@ -153,7 +153,7 @@ class VAE(Encoding):
 
     def gradient_norms(self, x: Tensor, levels: Sequence[int], noise: Tensor) -> Tensor:
         """Norms (n, tensors) of the gradient of each record's bound; it has one level."""
-        batch = x.to(self.device, torch.float32), noise.to(self.device)
+        batch = x.to(self.device, torch.float32), noise.to(self.device)[:, 0]
         weights = [*self.encoder.parameters(), *self.decoder.parameters()]
         return norms_of_gradients(self, weights, self._lower_bounds, batch)
 

@@ -77,7 +77,7 @@ def test_the_loss_is_that_of_noised_numbers_beside_clean_levels(tmp_path: Path) 
     assert made.encode(rows).shape == (3, 5)
     for i, row in enumerate(rows):
         normal, levels = made.quantiles(row[None, made.numbers]), PEOPLE.one_hot(row[None])
-        noise, losses = own_noise(normal, 4), []
+        noise, losses = own_noise(row[None], 4, shape=normal.shape[1:]), []
         for t in (20, 60):
             left = np.cos((np.arange(1, 1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
             left = float(left[t] / np.cos(0.008 / 1.008 * np.pi / 2) ** 2)
@@ -129,12 +129,18 @@ def test_norms_of_gradients_are_those_of_a_loop_over_records(tmp_path: Path) -> 
     made.quantiles.fit_quantiles(people(5, 300)[:, made.numbers].numpy())
     made.freeze_for_release()
     rows, times = people(0, 3), [9, 99, 599]
-    noise = own_noise(rows, 1, shape=made.noise_shape)
-    assert noise.shape == (3, 8)  # five numbers; whether one is missing, who smokes, the city
+    noise = own_noise(rows, 1, shape=(3, *made.noise_shape))
+    assert noise.shape == (
+        3,
+        3,
+        8,
+    )  # of a level: five numbers; whether one is missing, who smokes, the city
     found = made.gradient_norms(rows, times, noise)
     weights = [weight.requires_grad_() for weight in made.average.parameters()]
     for row, own, norms in zip(rows, noise, found, strict=True):
-        losses = torch.stack([loss_by_hand(made, row, own, t) for t in times])
+        losses = torch.stack(
+            [loss_by_hand(made, row, drawn, t) for drawn, t in zip(own, times, strict=True)]
+        )
         slopes = torch.autograd.grad(losses.mean(), weights)
         torch.testing.assert_close(
             norms, torch.stack([s.norm() for s in slopes]), rtol=1e-3, atol=1e-4

@@ -31,26 +31,28 @@ def test_norms_are_those_of_a_loop_over_records(tmp_path: Any, name: str) -> Non
     made: Any = build(composed(tmp_path, f"victim={name}").victim, "victim", shape=(1, 32, 32))
     made.freeze_for_release()
     x, levels = digits(0, 3), [99, 599]
-    noise = own_noise(x, 1, shape=made.noise_shape)
+    noise = own_noise(x, 1, shape=(2, *made.noise_shape))
     found = made.gradient_norms(x, levels, noise)
     network = [made.average] if name == "ddpm" else [made.encoder, made.decoder]
     weights = [p.requires_grad_() for module in network for p in module.parameters()]
     for i in range(3):
         if name == "ddpm":
-            both = noise[i][None, None].expand(1, 2, *x.shape[1:])
-            loss = made.denoising_losses(made.average, x[i : i + 1], torch.tensor([levels]), both)
+            at = torch.tensor([levels])
+            loss = made.denoising_losses(made.average, x[i : i + 1], at, noise[i : i + 1])
         else:
-            loss = made.negative_elbos(x[i : i + 1], noise[i : i + 1])
+            loss = made.negative_elbos(x[i : i + 1], noise[i : i + 1, 0])
         slopes = torch.autograd.grad(loss.sum(), weights)
         expected = torch.stack([slope.norm() for slope in slopes])
         torch.testing.assert_close(found[i], expected, rtol=1e-3, atol=1e-5)
 
 
-def test_both_variants_ask_at_even_levels() -> None:
+def test_both_variants_ask_at_even_levels_with_a_noise_for_each() -> None:
     asked: list[list[int]] = []
+    noises: list[torch.Tensor] = []
 
     def norms(x: Any, levels: Any, noise: Any) -> torch.Tensor:
         asked.append(list(levels))
+        noises.append(noise)
         return torch.full((len(x), 2), float(levels[0] + 1))
 
     class View:
@@ -62,6 +64,10 @@ def test_both_variants_ask_at_even_levels() -> None:
     found = GSA(2, 10, 1.0, 0).measure_log_norms(view, norms, digits(0, 2))
     assert asked[1:] == [[level] for level in range(99, 1000, 100)]
     assert found == pytest.approx(torch.full((2, 2), 550.0).log().numpy())
+    together, *alone = noises
+    assert together.shape == (2, 10, 1)
+    assert len(together.unique()) == together.numel()
+    torch.testing.assert_close(torch.cat(alone, 1), together, rtol=0, atol=0)
     view.levels = 1
     GSA(1, 10, 1.0, 0).measure_log_norms(view, norms, digits(0, 2))
     assert asked[-1] == [0]
@@ -122,7 +128,9 @@ def test_what_norms_mean_is_learnt_on_reference_models_alone(tmp_path: Any) -> N
 
     def features(view: Any, records: torch.Tensor) -> np.ndarray:
         put = view.denoise(records, torch.zeros(len(records), dtype=torch.int64))
-        return np.hstack([view.gradient_norms(records, [t], put).log() for t in (100, 200)])
+        return np.hstack(
+            [view.gradient_norms(records, [t], put[:, None]).log() for t in (100, 200)]
+        )
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=5000))
     model.fit(features(shadow, torch.cat([known, strangers])), [1] * 4 + [0] * 3)
