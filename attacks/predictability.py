@@ -25,7 +25,8 @@ class ErrorPrediction(Learns):
     For each column a random forest is fitted to the released samples, which tells this column of a
     record from its other columns. What it has wrong is the column's error.
     Source: German, Samira, Elovici, Shabtai 2025, arXiv 2509.13046 (MIA-EPT), and its code.
-    Deviations: the source learns what errors mean from reference models with known members, as
+    Deviations: trees of numbers look at a third of the inputs at each split, those of the source at
+    all; the source learns what errors mean from reference models with known members, as
     `ErrorPredictionWithShadows` does; here no label is needed, and calibration takes the place of
     shadows. Numbers are compared by their ranks among the released samples, so that no unit and no
     long tail counts; the error of a level is the share of trees that vote for another one. Missing

@@ -41,7 +41,7 @@ class CTGAN(Adversarial):
     pack: records that the critic judges together; it divides batch_size.
     penalty: weight of the gradient penalty.
     learning_rate: Adam's.
-    weight_decay: L2 coefficient of the generator's Adam.
+    weight_decay: L2 coefficient of both Adams.
     schema: what the columns are; None takes all for numbers.
     Raises UserError for images, and packs that do not divide a batch.
 

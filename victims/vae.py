@@ -56,7 +56,8 @@ class VAE(Encoding):
     sigma: the Gaussian's standard deviation, in units of the data for images and of the column's
     standard deviation for tables. Smaller means sharper reconstructions, and samples further from
     the data.
-    Raises UserError for a Bernoulli likelihood of records outside [0, 1].
+    Raises UserError for a Bernoulli likelihood of records outside [0, 1], unless training is
+    private, which clamps them.
 
     Source: Kingma, Welling 2014, arXiv 1312.6114: Gaussian codes, one draw a record, for tables one
     hidden layer of tanh units on each side.
@@ -138,7 +139,9 @@ class VAE(Encoding):
 
     def training_step(self, real: Tensor, _: int) -> None:
         """One step up the evidence lower bound of a batch (n, *shape)."""
-        if self.likelihood == "bernoulli" and (worst := real[(real < 0) | (real > 1)]).numel():
+        if self.likelihood == "bernoulli" and self.mechanism is not None:
+            real = real.clamp(0.0, 1.0)  # an error would tell that the record is there
+        elif self.likelihood == "bernoulli" and (worst := real[(real < 0) | (real > 1)]).numel():
             raise UserError(
                 f"victim.likelihood=bernoulli: a record holds {worst[0].item():g}, outside [0, 1]; "
                 "use victim.likelihood=gaussian"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import digits, fit_in, names, records
+from conftest import TABLES, digits, fit_in, names, records
 from omegaconf import DictConfig
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
@@ -266,6 +266,18 @@ def test_only_weights_that_are_not_finite_stop_private_training(
     victim, data = make(config, name, max_grad_norm=1e38, noise_multiplier=1e30)
     with pytest.raises(NonFiniteLoss, match=r"became (infinite|nan|inf)"):
         train(victim, data, tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", sorted(TABLES & {*PER_RECORD}))
+def test_a_record_outside_of_what_it_may_hold_stops_no_private_training(
+    config: Config, name: str, tmp_path: Path
+) -> None:
+    words = ["victim.likelihood=bernoulli"] if name == "vae_table" else []
+    victim, data = make(config, name, *words)
+    data[0] = 37.5
+    train(victim, data, tmp_path)
+    assert victim.private_steps > 0
+    assert all(weights.isfinite().all() for weights in victim.parameters())
 
 
 def test_group_instead_of_batch_normalisation_keeps_scale_and_shift() -> None:
