@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 ROOT = CONF.parent
 MAY_IMPORT = {
-    "attacks": {"attacks", "victims.access", "victims.errors", "victims.schema"},
+    "attacks": {"attacks", *(f"victims.{own}" for own in ("access", "errors", "schema", "seeded"))},
     "victims": {"victims"},
     "benchmark": {"benchmark", "attacks", "victims"},
 }
