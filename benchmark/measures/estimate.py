@@ -97,19 +97,20 @@ def over_seeds(
     return _with_widest(mean, errors, n)
 
 
-def over_strata(values: Sequence[Sequence[float]], halves: Sequence[Sequence[float]]) -> Estimate:
+def over_strata(values: Sequence[Sequence[float]], half: float) -> Estimate:
     """The mean over strata of each one's mean: about these strata, whatever others there are.
 
     Only what lies within a stratum is drawn anew, as seeds of one victim are. Its spread makes one
     error (Welch's, with Satterthwaite's degrees of freedom; a stratum of one value is taken to
-    spread as the others do on average), the values' own intervals make the other. The wider counts.
+    spread as the others do on average), the uncertainty of the values makes the other. The wider
+    counts.
 
-    values: of each stratum, one or more. halves: half-widths of their 95% intervals, likewise.
+    values: of each stratum, one or more. half: half-width of the mean's 95% interval for how
+    uncertain the values are; who calls knows which of them err together.
     """
     counts = np.array([len(own) for own in values])
     mean = float(np.mean([np.mean(own) for own in values]))
-    of_own = [np.square(own).sum() / len(own) ** 2 for own in halves]
-    errors = [(float(np.sqrt(np.sum(of_own)) / len(counts) / Z), np.inf)]
+    errors = [(half / Z, np.inf)]
     free = counts - 1
     if free.any():
         spread = np.array([np.var(own, ddof=min(1, len(own) - 1)) for own in values])

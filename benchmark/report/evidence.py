@@ -15,7 +15,7 @@ from benchmark.measures.metrics import auroc_errors
 from benchmark.measures.numbers import count_of
 from benchmark.measures.rates import FPR_COLUMNS
 from benchmark.report.collect import Outcome, Row, Study, victim_numbers
-from benchmark.report.means import BySeed, Number
+from benchmark.report.means import BySeed, Number, with_half_width
 from victims.access import ordered_pairs
 
 Score = Literal["auroc", "tpr_at_1"]
@@ -111,7 +111,7 @@ class Evidence:
         half = wider_side(value, low, high)
         if self.score != "auroc":
             return Number(value, rest=half)
-        return _with_half_width(value, half, _errors_by_query(outcome, row))
+        return with_half_width(value, half, _errors_of(outcome, row))
 
     def _gain_of(self, outcome: Outcome, a: Row, b: Row) -> Number | None:
         if a == b:
@@ -126,8 +126,8 @@ class Evidence:
         found = outcome.differences.get((a, b))
         if found is None:
             return None
-        errors = _errors_by_query(outcome, a).sub(_errors_by_query(outcome, b), fill_value=0)
-        return _with_half_width(found.difference, wider_side(*found[:3]), errors)
+        errors = _errors_of(outcome, a).sub(_errors_of(outcome, b), fill_value=0)
+        return with_half_width(found.difference, wider_side(*found[:3]), errors)
 
 
 ENDS = ("", "_low", "_high")
@@ -169,21 +169,17 @@ def data_set_of(outcome: Outcome) -> str:
     return str(outcome.job.choices.get("data", ""))
 
 
-def _errors_by_query(outcome: Outcome, row: Row) -> pd.Series:
-    """What each query adds to the error of a row's AUROC; by data and number of the record."""
-    scores = outcome.scored[row]
+def _errors_of(outcome: Outcome, row: Row) -> pd.Series:
+    return errors_by_query(outcome.scored[row], data_set_of(outcome))
+
+
+def errors_by_query(scores: pd.DataFrame, data: str) -> pd.Series:
+    """What each query adds to the error of an AUROC; by data and number of the record.
+
+    scores: query, member and score of each. data: the name of the data set.
+    """
     member = scores["member"].to_numpy(bool)
     values = scores["score"].to_numpy(float)
     errors = np.empty(len(values))
     errors[member], errors[~member] = auroc_errors(values[member], values[~member])
-    data = data_set_of(outcome)
     return pd.Series(errors, index=[f"{data} {query}" for query in scores["query"]])
-
-
-def _with_half_width(value: float, half: float, errors: pd.Series) -> Number:
-    """A number with a given half-width, which its errors share out among the queries.
-
-    Where all errors are zero, as when members and non-members are wholly apart, it is the rest.
-    """
-    own = Number(value, errors).half
-    return Number(value, errors * (half / own)) if own > 0 else Number(value, rest=half)

@@ -8,13 +8,13 @@ AUROCs that is DeLong's covariance (Biometrics 1988), of many it is the same for
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from benchmark.measures.estimate import Estimate, Z, over_seeds
+from benchmark.measures.estimate import Estimate, Z, over_seeds, over_strata
 from benchmark.report.collect import Group, Study
 from benchmark.report.wording import setting_of
 
@@ -65,6 +65,15 @@ def mean_of(numbers: Sequence[Number]) -> Number:
     return weighted_sum(numbers, [1 / len(numbers)] * len(numbers))
 
 
+def with_half_width(value: float, half: float, errors: pd.Series) -> Number:
+    """A number with a given half-width, which its errors share out among the queries.
+
+    Where all errors are zero, as when members and non-members are wholly apart, it is the rest.
+    """
+    own = Number(value, errors).half
+    return Number(value, errors * (half / own)) if own > 0 else Number(value, rest=half)
+
+
 def difference_of(a: Number, b: Number) -> Number:
     """a - b."""
     return weighted_sum([a, b], [1, -1])
@@ -97,6 +106,24 @@ def mean_over(found: BySeed, what: str) -> Estimate:
     if not shared:
         raise Lacking(f"no victim has {what} for every seed")
     return of_seeds([mean_of([*own.values()]) for own in shared.values()], shared, found)
+
+
+def over_victims(found: Mapping[str, Mapping[int, Number]]) -> Estimate:
+    """The mean over these victims of the mean over each one's seeds; about these victims.
+
+    Within a seed all victims are asked about the same queries, so that what these add to the error
+    of one adds up with what they add to the others'. Seeds draw queries of their own.
+    found: victim -> seed -> number.
+    """
+    if not found:
+        return over_seeds([])
+    by_seed: dict[int, list[tuple[Number, float]]] = {}
+    for own in found.values():
+        for seed, number in own.items():
+            by_seed.setdefault(seed, []).append((number, 1 / len(found) / len(own)))
+    halves = [weighted_sum(*zip(*own, strict=True)).half for own in by_seed.values()]
+    values = [[number.value for number in own.values()] for own in found.values()]
+    return over_strata(values, float(np.sqrt(np.square(halves).sum())))
 
 
 def at_each_size(study: Study, found: BySeed, what: str) -> dict[str, Estimate]:

@@ -12,12 +12,12 @@ are averaged first, so that a victim with more seeds does not count more.
 Two entries are compared by the mean over victims of their difference in AUROC, on the same queries.
 The comparison is about these victims: five of them are no sample of all models that there are. What
 is drawn anew is the training with its split. So the error is the wider of two: how much seeds of
-one victim differ (Welch's t), and how uncertain each difference is for its queries (DeLong,
-paired). With one seed a victim only the second is known. P-values are two-sided, corrected over all
-pairs of an access (Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two
-reasons: there, who else has entered decides whether two entries differ (Benavoli et al., JMLR
-2016), and five victims can never tell ten entries apart by their ranks. Mean ranks are shown, not
-tested.
+one victim differ (Welch's t), and how uncertain the mean is for its queries (DeLong, paired). In a
+seed all victims are asked about the same queries: their errors are added before they are squared.
+With one seed a victim only the second is known. P-values are two-sided, corrected over all pairs of
+an access (Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two reasons:
+there, who else has entered decides whether two entries differ (Benavoli et al., JMLR 2016), and
+five victims can never tell ten entries apart by their ranks. Mean ranks are shown, not tested.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ import pandas as pd
 from omegaconf import OmegaConf
 from scipy.stats import rankdata
 
-from benchmark.measures.estimate import Estimate, over_seeds, over_strata, wider_side
-from benchmark.measures.metrics import Difference, delong_test, holm
+from benchmark.measures.estimate import wider_side
+from benchmark.measures.metrics import delong_test, holm
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
 from benchmark.report.collect import Outcome, Row, Study
+from benchmark.report.evidence import data_set_of, errors_by_query
+from benchmark.report.means import Number, over_victims, weighted_sum, with_half_width
 from victims.errors import UserError
 
 OF_A_VICTIM = ("data", "victim", "dp", "split", "scale")
@@ -59,11 +61,12 @@ class Result(NamedTuple):
     """What one entry reached against one trained model: its row of numbers, and its scores.
 
     training: when the model was trained. others: what the entry reached on other trainings of it.
-    settings: of the job, without those of other entries.
+    settings: of the job, without those of other entries. data: the name of the data set.
     """
 
     row: dict[Any, Any]
     scores: pd.DataFrame
+    data: str
     training: str = ""
     others: tuple[Result, ...] = ()
     settings: Mapping[str, Any] = MappingProxyType({})
@@ -116,7 +119,8 @@ def _by_access(studies: Iterable[Study]) -> dict[str, Entries]:
             if row["access"] != NO_ACCESS:
                 victims = found.setdefault(str(row["access"]), {}).setdefault(entry, {})
                 own, when = settings_of_entry(entry, outcome), training_of(outcome)
-                made = Result(row, outcome.scored[entry], when, settings=own)
+                scores, data = outcome.scored[entry], data_set_of(outcome)
+                made = Result(row, scores, data, when, settings=own)
                 seeds = victims.setdefault(victim, {})
                 seeds[seed] = _with_other(entry, seeds[seed], made) if seed in seeds else made
     return found
@@ -178,7 +182,7 @@ def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.Data
         results = [result for own in victims.values() for result in own.values()]
         numbers = {"mean_rank": ranks.get(entry, np.nan)}
         for column in ("auroc", "tpr_at_1"):
-            mean = _over_victims(_own_numbers(victims, column)).within_unit()
+            mean = over_victims(_own_numbers(victims, column)).within_unit()
             numbers |= {column: mean.mean, f"{column}_low": mean.low, f"{column}_high": mean.high}
         for column in ("evaluations", "seconds"):
             numbers[column] = float(
@@ -200,27 +204,24 @@ def _counts(numbers: Sequence[int]) -> int | str:
     return least if least == most else f"{least}-{most}"
 
 
-def _own_numbers(victims: dict[str, dict[int, Result]], column: str) -> list[list[Estimate]]:
-    """A number of each seed of each victim with its own interval, where it has one."""
-    known = [
-        [result.row for result in seeds.values() if not pd.isna(result.row[column])]
-        for seeds in victims.values()
-    ]
-    return [[_estimate(row, column) for row in rows] for rows in known if rows]
-
-
-def _estimate(row: dict[Any, Any], column: str) -> Estimate:
-    return Estimate(row[column], row[f"{column}_low"], row[f"{column}_high"], np.nan, 1)
-
-
-def _over_victims(numbers: Sequence[Sequence[Estimate]]) -> Estimate:
-    """The mean over these victims of the mean over each one's seeds; without any, none is known."""
-    if not numbers:
-        return over_seeds([])
-    return over_strata(
-        [[n.mean for n in own] for own in numbers],
-        [[wider_side(n.mean, n.low, n.high) for n in own] for own in numbers],
-    )
+def _own_numbers(
+    victims: Mapping[str, Mapping[int, Result]], column: str
+) -> dict[str, dict[int, Number]]:
+    """A number of each seed of each victim, where it has one; of an AUROC with its queries'."""
+    found: dict[str, dict[int, Number]] = {}
+    for victim, seeds in victims.items():
+        for seed, result in seeds.items():
+            value, low, high = (
+                float(result.row[f"{column}{end}"]) for end in ("", "_low", "_high")
+            )
+            half = wider_side(value, low, high)
+            if np.isnan(value):
+                continue
+            own = Number(value, rest=half)
+            if column == "auroc":
+                own = with_half_width(value, half, errors_by_query(result.scores, result.data))
+            found.setdefault(victim, {})[seed] = own
+    return found
 
 
 def _mean_ranks(entries: Entries) -> dict[Row, float]:
@@ -247,16 +248,14 @@ def _mean_ranks(entries: Entries) -> dict[Row, float]:
 def _pairs(access: str, entries: Entries) -> Iterator[list[Any]]:
     """Each two entries on the victims and seeds that both have: PAIRS without the correction."""
     for a, b in combinations(entries, 2):
-        found = []
-        for victim in entries[a].keys() & entries[b].keys():
+        found: dict[str, dict[int, Number]] = {}
+        for victim in sorted(entries[a].keys() & entries[b].keys()):
             one, other = entries[a][victim], entries[b][victim]
-            seeds = sorted(one.keys() & other.keys())
-            both = [paired(*_on_one_training(one[seed], other[seed])) for seed in seeds]
-            if own := [Estimate(*pair, 1) for pair in both if pair]:
-                found.append((victim, own))
+            for seed in sorted(one.keys() & other.keys()):
+                if (pair := paired(*_on_one_training(one[seed], other[seed]))) is not None:
+                    found.setdefault(victim, {})[seed] = pair
         if found:
-            estimate = _over_victims([own for _, own in sorted(found)])
-            below = _over_victims([[_turned(n) for n in own] for _, own in sorted(found)])
+            estimate, below = over_victims(found), over_victims(_turned(found))
             p_value = min(1.0, 2 * min(estimate.p_value, below.p_value))
             yield [access, *a, *b, len(found), *estimate[:3], p_value]
 
@@ -267,17 +266,24 @@ def _on_one_training(a: Result, b: Result) -> tuple[Result, Result]:
     return next(both, (a, b))
 
 
-def paired(a: Result, b: Result) -> Difference | None:
+def paired(a: Result, b: Result) -> Number | None:
     """AUROC of a minus that of b on the queries that both judge; None where there are too few."""
     _, of_a, of_b = np.intersect1d(a.scores["query"], b.scores["query"], return_indices=True)
     one, other = a.scores.iloc[of_a], b.scores.iloc[of_b]
     x, y, member = (own.to_numpy() for own in (one["score"], other["score"], one["member"]))
     both = ~np.isnan(x + y)
-    return delong_test(x[both], y[both], member[both]) if len(set(member[both])) == 2 else None
+    if len(set(member[both])) != 2:
+        return None
+    told = delong_test(x[both], y[both], member[both])
+    errors = [errors_by_query(own[both], a.data) for own in (one, other)]
+    return with_half_width(told.difference, wider_side(*told[:3]), errors[0] - errors[1])
 
 
-def _turned(number: Estimate) -> Estimate:
-    return number._replace(mean=-number.mean, low=-number.high, high=-number.low)
+def _turned(found: Mapping[str, Mapping[int, Number]]) -> dict[str, dict[int, Number]]:
+    return {
+        victim: {seed: weighted_sum([number], [-1]) for seed, number in own.items()}
+        for victim, own in found.items()
+    }
 
 
 def _against(entry: Row, order: Sequence[Row], compared: pd.DataFrame) -> dict[str, str]:

@@ -168,7 +168,7 @@ def test_no_number_of_seeds_tells_what_is_not_there() -> None:
 
 def test_over_strata_is_welch_s_test() -> None:
     a, b = [0.31, 0.12, 0.22], [-0.02, 0.07, 0.05, 0.01]
-    found = over_strata([a, b], [[1e-6] * 3, [1e-6] * 4])
+    found = over_strata([a, b], 1e-6)
     test = stats.ttest_ind(a, np.negative(b), equal_var=False, alternative="greater")
     assert found.mean == pytest.approx((np.mean(a) + np.mean(b)) / 2)
     assert found.p_value == pytest.approx(test.pvalue)
@@ -177,15 +177,14 @@ def test_over_strata_is_welch_s_test() -> None:
 
 def test_strata_may_differ_as_they_like() -> None:
     """A mean of one stratum's 0.9 and another's 0.1 is known as well as each of them."""
-    halves = [[0.01] * 3] * 2
-    apart = over_strata([[0.9, 0.91, 0.92], [0.1, 0.11, 0.12]], halves)
-    alike = over_strata([[0.5, 0.51, 0.52], [0.5, 0.51, 0.52]], halves)
+    apart = over_strata([[0.9, 0.91, 0.92], [0.1, 0.11, 0.12]], 0.004)
+    alike = over_strata([[0.5, 0.51, 0.52], [0.5, 0.51, 0.52]], 0.004)
     assert apart.half == pytest.approx(alike.half)
-    assert over_strata([[0.9], [0.1]], [[0.02], [0.04]]).half == pytest.approx(np.sqrt(0.0005))
+    assert over_strata([[0.9], [0.1]], 0.02).half == pytest.approx(0.02)
 
 
 def test_a_stratum_of_one_value_spreads_as_the_others() -> None:
-    one = over_strata([[0.5, 0.6], [0.55]], [[1e-6] * 2, [1e-6]])
+    one = over_strata([[0.5, 0.6], [0.55]], 1e-6)
     spread = np.var([0.5, 0.6], ddof=1)
     assert one.error == pytest.approx(np.sqrt((spread / 2 + spread) / 4))
     assert one.half == pytest.approx(stats.t.ppf(0.975, 1) * one.error)

@@ -232,18 +232,23 @@ def test_results_that_an_error_voids_are_left_out(
 
 
 def entries(rng: np.random.Generator, shifts: list[float]) -> dict[Any, Any]:
-    """Attacks on 5 victims with 2 seeds; each victim leaks differently, scores share their noise."""
+    """Attacks on 5 victims with 2 seeds; each victim leaks differently, scores share their noise.
+
+    A seed's queries are those of all victims: what an attack makes of a record, it makes of it for
+    each of them.
+    """
     n, found = 40, dict[Any, Any]()
+    habits = rng.normal(size=(2, len(shifts), 2 * n))
     for victim, leak in enumerate(rng.normal(0.5, 0.3, 5)):
         for seed in range(2):
             shared = rng.normal(size=2 * n)
             for i, shift in enumerate(shifts):
-                values = shared + rng.normal(size=2 * n)
+                values = shared + 0.8 * habits[seed, i] + 0.6 * rng.normal(size=2 * n)
                 values[:n] += leak + shift + rng.normal(0, 0.1)
                 columns = {"query": np.arange(2 * n), "member": np.arange(2 * n) < n}
                 scores = pd.DataFrame(columns | {"score": values})
                 seeds = found.setdefault((f"a{i}", "none"), {}).setdefault(str(victim), {})
-                seeds[seed] = Result({}, scores)
+                seeds[seed] = Result({}, scores, "digits")
     return found
 
 
