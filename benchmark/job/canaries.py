@@ -105,11 +105,11 @@ def audit_canaries(
     """What each attack's scores (m,) of the canaries show: a row an attack.
 
     inside: (m,) bool, the coins. spent: what the audited run has spent, or its delta alone.
-    Columns: attack, canaries, inside; epsilon_lower, of whatever mechanism; epsilon_gaussian and
-    epsilon_roc, of Gaussian ones, from the same guesses and from the ROC curve; epsilon_largest, of
-    Gaussian ones, the largest of these three (see `benchmark.measures.gaussian`); epsilon and delta
-    of the promise. Each column holds at 95% for all attacks together. Only the first can break a
-    promise.
+    Columns: attack, canaries, inside; epsilon_lower, of whatever mechanism; epsilon_gaussian, of
+    Gaussian ones, from the same guesses; epsilon_roc, of Gaussian ones whose canaries are
+    independent within the run, from the ROC curve (see `benchmark.measures.gaussian`); epsilon and
+    delta of the promise. Each column holds at 95% for all attacks together, under what it assumes.
+    Only the first can break a promise.
     """
     rows, level = [], 1 - 0.05 / max(1, len(scores))
     for name, values in scores.items():
@@ -122,7 +122,6 @@ def audit_canaries(
                 "epsilon_lower": epsilon.one_run(values, inside, *asked),
                 "epsilon_gaussian": gaussian.one_run(values, inside, *asked),
                 "epsilon_roc": gaussian.from_roc(values[inside], values[~inside], *asked),
-                "epsilon_largest": gaussian.largest_bound(values, inside, *asked),
                 "epsilon": spent.get("epsilon", np.inf),
                 "delta": spent["delta"],
             }

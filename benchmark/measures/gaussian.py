@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr, ndtri
 
-from benchmark.measures import epsilon
 from benchmark.measures.epsilon import (
     SHARES,
     high_end,
@@ -57,8 +56,8 @@ def one_run(
     """Epsilon's lower bound from canaries that a coin put into one training run or not; >= 0.
 
     The guesses, and the correction for their number, are those of `epsilon.one_run`; what they
-    refute is every Gaussian mechanism with a smaller epsilon at delta. scores (m,), included (m,)
-    bool: see there. Source: see `is_refuted`.
+    refute is every Gaussian mechanism with a smaller epsilon at delta. That holds however canaries
+    hang together in the run. scores (m,), included (m,) bool: see there. Source: see `is_refuted`.
     """
     risk = (1 - level) / len(SHARES)
     found = [_largest_mu(*count, risk) for count in shares_of_guesses(scores, included, seed)]
@@ -103,7 +102,9 @@ def from_roc(
     mu is at least z(1 - FPR) - z(FNR), z the normal quantiles and the rates the upper ends of
     Clopper and Pearson's intervals, each of level (1 + level) / 2. The threshold is chosen on a
     random half of the scores. members (m,), non_members (n,): scores, larger = more likely a
-    member. As `epsilon.from_scores` it takes the queries for independent trials.
+    member. As `epsilon.from_scores` it takes the queries for independent trials. Canaries of one
+    run are that only where nothing in training moves several scores together: else it can pass the
+    truth more often than `level` allows, whatever each canary by itself shows. `one_run` cannot.
     Source: Nasr et al. 2023, arXiv 2302.07956.
     Deviation: the threshold is chosen on other queries, not by a correction for all thresholds.
     """
@@ -114,27 +115,6 @@ def from_roc(
     best = int(np.argmax(_bounds_on_mu(choose_in, choose_out, thresholds, level)))
     mu = _bounds_on_mu(test_in, test_out, thresholds[best : best + 1], level)
     return epsilon_of(float(mu[0]), delta)
-
-
-def largest_bound(
-    scores: ArrayLike, included: ArrayLike, delta: float, level: float = 0.95, seed: int = 0
-) -> float:
-    """The largest of three lower bounds on epsilon, which holds at `level`; >= 0.
-
-    The three are `epsilon.one_run`, `one_run` and `from_roc`. Which is largest is known only after
-    a look at all, so each has a third of the error (Bonferroni). Parameters: as for `one_run`.
-
-    >>> coins = [False] * 50 + [True] * 50
-    >>> round(largest_bound(range(100), coins, delta=1e-5), 2)
-    7.8
-    """
-    scores, included = np.asarray(scores, np.float64), np.asarray(included, bool)
-    asked = delta, 1 - (1 - level) / 3, seed
-    return max(
-        epsilon.one_run(scores, included, *asked),
-        one_run(scores, included, *asked),
-        from_roc(scores[included], scores[~included], *asked),
-    )
 
 
 def _bounds_on_mu(
