@@ -26,6 +26,8 @@ LEVEL = 0.95
 Z = float(norm.ppf((1 + LEVEL) / 2))
 POWER = 0.8
 """Chance with which a planned number of repetitions shall decide."""
+ROUNDING = 1e-12
+"""Half-widths up to this are what is left of 0 by adding and dividing."""
 MOST = 999
 """Repetitions that are planned for at most."""
 
@@ -56,6 +58,15 @@ class Estimate(NamedTuple):
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
+    @property
+    def has_error(self) -> bool:
+        """Whether its error is known: one of 0, but for rounding, knows nothing of other seeds.
+
+        >>> over_seeds([0.0] * 3, [0.0] * 3).has_error, over_seeds([0.2] * 3).has_error
+        (False, False)
+        """
+        return bool(self.half > ROUNDING)
+
     def within_unit(self) -> Estimate:
         """The same with the interval cut to [0, 1], for shares: of few repetitions it is beyond.
 
@@ -66,13 +77,15 @@ class Estimate(NamedTuple):
 
     def p_at_least(self, margin: float) -> float:
         """P-value of "`margin` or more", above 0: 0.025 where the interval ends there, or p_below
-        if that is more; NaN without an interval.
+        if that is more; NaN without an interval, or with one of no width.
 
         The interval does not say from which of its errors it comes: the largest p-value counts.
         """
+        if not self.has_error:
+            return np.nan
         side = self.high - self.mean
-        if not side > 0:
-            return np.nan if np.isnan(side) else float(self.mean >= margin)
+        if not side > 0:  # a rank correlation of 1
+            return float(self.mean >= margin)
         away, few = (self.mean - margin) / side, min(max(1, self.seeds - 1), self.freedom)
         found = norm.cdf(away * Z), t.cdf(away * t.ppf((1 + LEVEL) / 2, few), few)
         return float(max(*found, self.p_below))

@@ -95,16 +95,16 @@ class Finding:
 
     @property
     def is_tested(self) -> bool:
-        """Whether there are enough repetitions for a p-value."""
+        """Whether there are enough repetitions for a p-value, and each part has an error."""
         if not self.parts or too_few(self.claim, self.parts):
             return False
-        return all(np.isfinite(part.p_value) for part in self.parts.values())
+        return all(np.isfinite(part.p_value) and part.has_error for part in self.parts.values())
 
     @property
     def verdict(self) -> str:
         """Holds: p_holm under LEVEL. Does not hold: p_worth under LEVEL, and the interval of a part
         excludes an effect of the claim's margin or more. Not enough data: neither, or too few
-        repetitions.
+        repetitions, or a part without an error, as where one attack stands for both accesses.
         """
         if not self.is_tested:
             return OPEN
@@ -159,7 +159,7 @@ class Finding:
         if self.lacking:
             return self.lacking
         if not self.is_tested:
-            return too_few(self.claim, self.parts)
+            return too_few(self.claim, self.parts) or self._without_error
         if self.verdict == HOLDS:
             also = f", also the weakest part ({self.weakest[0]})" if len(self.parts) > 1 else ""
             return f"above 0 at 5%, one-sided and corrected for the number of claims{also}"
@@ -171,6 +171,13 @@ class Finding:
             return f"{worth} excluded by one interval{which}, but not among so many claims"
         which = f" for the weakest part ({self.weakest[0]})" if len(self.parts) > 1 else ""
         return f"neither 0 nor {self.claim.margin:g} or more is excluded{which}"
+
+    @property
+    def _without_error(self) -> str:
+        """Which parts have the same number in every repetition."""
+        names = [name for name, part in self.parts.items() if not part.has_error]
+        which = f" ({', '.join(names)})" if len(self.parts) > 1 else ""
+        return f"all {self.claim.of} gave the same number{which}, so that no error of it is known"
 
 
 def too_few(claim: Claim, parts: Mapping[str, Estimate]) -> str:

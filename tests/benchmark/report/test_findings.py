@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from report_store import known_auroc, known_result, study_of
+from report_store import N, known_auroc, known_result, known_scores, result_of, study_of
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -356,6 +356,26 @@ def test_more_seeds_can_decide_against_a_claim_whose_other_part_they_would_not()
     (found,) = holm_corrected([claim(families, nearly)])
     assert found.verdict == OPEN
     assert f"about {found.seeds_needed} seeds would decide it" in found.reason
+
+
+def test_one_attack_for_both_accesses_decides_nothing(words: list[str]) -> None:
+    """On reference models the black box does best: its gain over itself is 0, without an error."""
+    best = {(name, "none"): {"auroc_reference": at} for name, at in REFERENCES.items()}
+
+    def result(job: Job) -> JobResult:
+        scores = {(name, "none"): known_scores(TRUE[name] + job.config.seed) for name in REFERENCES}
+        return result_of(job, scores, np.arange(2 * N) < N, best)
+
+    ours = claimed(words, result, "taxonomy", *KINDS, "seed=0,1,2")["generator_is_next"]
+    assert {(part.mean, part.half) for part in ours.parts.values()} == {(0.0, 0.0)}
+    assert (ours.verdict, ours.together) == (OPEN, 1)
+    assert ours.reason == (
+        "all seeds gave the same number (partial_black_box, white_box), so that no error of it is "
+        "known"
+    )
+
+
+REFERENCES = dict(zip(GENERATOR, (0.9, 0.7, 0.6), strict=True))
 
 
 def test_the_reason_says_no_more_than_the_test() -> None:
