@@ -7,58 +7,77 @@ then the halves change places. So 64 strangers teach where a job asks about 128 
 are means over jobs, for each attack whose scores say nothing of those strangers: AUROC and true
 positive rate at 5 % false alarms, raw, less a reference model's, and above the quantile; and how
 many strangers lay above their quantile. The interval is of the AUROC's gain over the raw score,
-with the jobs as the sample.
+with the seeds as the sample: victims of one seed share their members and non-members.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from attacks.calibration.quantile import Quantile, Strangers, describe_records
 from benchmark.data.dataset import read_dataset
 from benchmark.data.mnist5k import Mnist5k
 from benchmark.measures import metrics, rates
+from benchmark.measures.estimate import Estimate, over_seeds
 
 ATTACKS = ("full_black_box", "closest_record", "partial_black_box", "white_box", "discriminator")
 FPR = 0.05
+SCORES = "scores.parquet"
 
 
 def main() -> None:
-    """Print one line an attack."""
+    """Print what each attack gains, by seed and by victim too."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("archive", nargs="?", default="results/ranking/results.zip", type=Path)
     parser.add_argument("--alpha", type=float, default=0.05)
     parser.add_argument("--attacks", nargs="*", default=ATTACKS)
     options = parser.parse_args()
     found = pd.DataFrame(
-        measured
-        for scores, features in finished(options.archive)
+        names | measured
+        for names, scores, features in finished(options.archive)
         for attack in options.attacks
         for measured in compare(attack, scores, features, Quantile(options.alpha))
     )
     for attack, rows in found.groupby("attack", sort=False):
-        gain = rows["quantile"] - rows["raw"]
-        margin = student.ppf(0.975, len(gain) - 1) * gain.sem()
-        print(f"{attack}, {len(rows)} jobs: gain {gain.mean():.3f} +- {margin:.3f}")
-        print("   ", rows.drop(columns="attack").mean().round(3).to_dict())
+        rows = rows.assign(gain=rows["quantile"] - rows["raw"])
+        gain = gain_over_seeds(rows)
+        print(f"{attack}, {gain.seeds} seeds: gain {gain.mean:.3f} +- {gain.half:.3f}")
+        for name in ("seed", "victim"):
+            print(f"    by {name}", rows.groupby(name)["gain"].mean().round(3).to_dict())
+        print("   ", rows.drop(columns=["attack", "seed", "victim"]).mean().round(3).to_dict())
 
 
-def finished(archive: Path) -> list[tuple[pd.DataFrame, np.ndarray]]:
-    """Each job's scores, and the features of all records of its data by row number."""
+def gain_over_seeds(rows: pd.DataFrame) -> Estimate:
+    """The mean gain with its interval over seeds; rows: seed and gain, one a job."""
+    return over_seeds(rows.groupby("seed")["gain"].mean().tolist())
+
+
+def finished(archive: Path) -> list[tuple[dict[str, float | str], pd.DataFrame, np.ndarray]]:
+    """Each job's seed and victim, its scores, and the features of all records by row number."""
     with tempfile.TemporaryDirectory() as folder:
         Mnist5k().prepare(Path(folder))
         data = read_dataset(Path(folder))
         features = describe_records(data.records(np.arange(len(data.digests))))
         with zipfile.ZipFile(archive) as packed:
-            names = [name for name in packed.namelist() if name.endswith("/scores.parquet")]
-            return [(pd.read_parquet(packed.open(name)), features) for name in names]
+            files = [name for name in packed.namelist() if name.endswith(f"/{SCORES}")]
+            return [
+                (names_of(packed, name), pd.read_parquet(packed.open(name)), features)
+                for name in files
+            ]
+
+
+def names_of(packed: zipfile.ZipFile, scores: str) -> dict[str, float | str]:
+    """The seed and the victim of the job with these scores, from its result beside them."""
+    result = json.loads(packed.read(scores.replace(SCORES, "result.json")))
+    config = result["fields"]["config"]
+    return {"seed": config["seed"], "victim": config["victim"]["_target_"].split(".")[-1]}
 
 
 def compare(
