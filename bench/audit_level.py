@@ -7,6 +7,7 @@ generator never saw the members: it was fitted to other records, whatever it the
 Each null audit draws one of `RELEASES`, one of `INPUTS` and one of `SIZES` by its seed. At most 5%
 of them may say "leak". `LEAKS` are fitted to the members: each should be found. `DRIFTS` are null
 audits whose non-members are of a later year: that is no leak either, however far they have drifted.
+So are `SPREADS`, whose non-members are only wider, in all columns.
 """
 
 from __future__ import annotations
@@ -160,6 +161,23 @@ def drifted(drift: float, seed: int, store: str) -> Audit:
     return run(given, seed, store)
 
 
+SPREADS = (1.02, 1.05, 1.1)
+"""How many times as wide the non-members are."""
+WIDE = 100
+"""Columns of theirs: a small difference in each adds up to a large one in their distances."""
+
+
+def widened(spread: float, seed: int, store: str) -> Audit:
+    """An audit of an independent sample of the members' distribution; non-members are wider."""
+    rng = np.random.default_rng([4, seed])
+
+    def draw(count: int) -> Frame:
+        return pd.DataFrame(rng.normal(size=(count, WIDE))).add_prefix("x")
+
+    given = {"members": draw(1000), "non_members": spread * draw(1000), "samples": draw(RELEASED)}
+    return run(given, seed, store)
+
+
 def leak(kind: Callable[..., Frame], release: Callable[..., Frame], seed: int, store: str) -> Audit:
     """An audit of a generator that saw the members."""
     rng = np.random.default_rng([2, seed])
@@ -180,6 +198,12 @@ def main(nulls: int, leaks: int, drifts: int) -> None:
             with tempfile.TemporaryDirectory() as store:
                 found[drifted(drift, seed, store).verdict.word] += 1
         print(f"non-members drifted by {drift:g}: {dict(found)}", flush=True)
+    for spread in SPREADS:
+        found = Counter()
+        for seed in range(drifts):
+            with tempfile.TemporaryDirectory() as store:
+                found[widened(spread, seed, store).verdict.word] += 1
+        print(f"non-members {spread:g} times as wide: {dict(found)}", flush=True)
     words: Counter[str] = Counter()
     for seed in tqdm(range(nulls), desc="null audits"):
         with tempfile.TemporaryDirectory() as store:

@@ -23,38 +23,26 @@ RARE = 10
 """Levels with fewer records count as one in a test: the distribution of chi squared needs some."""
 
 
-class Differences(NamedTuple):
-    """checks: what tells members from non-members without a look at the generator.
-
-    reach: the AUROC that somebody gets by that alone, at most; 1 where nobody asked.
-    """
-
-    checks: list[Check]
-    reach: float = 1.0
-
-
 class Apart(NamedTuple):
-    """How a column differs. p: p-value; distance: between the two distributions, from 0 to 1;
-    what: in words."""
+    """How a column differs. p: p-value; what: in words."""
 
     p: float
-    distance: float
     what: str
 
 
-def differences_of(request: Request, case: Case) -> Differences:
+def check_differences(request: Request, case: Case) -> list[Check]:
     """Ask a classifier of all columns or pixels, and of a table each column by itself."""
     queries, baseline = case.queries, request.blind
     member = queries.is_member
     if baseline is None or min(member.sum(), (~member).sum()) < baseline.folds:
-        return Differences([])
+        return []
     guess = baseline.guess_members(queries, sub_seed(request.seed, "blind"))
     area = metrics.auroc(guess.scores[member], guess.scores[~member])
     row = {"access": NO_ACCESS, "auroc": area, "auroc_low": guess.low, "auroc_high": guess.high}
-    found, columns = checks.split_leaks([row]), _columns_apart(case)
-    if columns:
+    found = checks.split_leaks([row])
+    if columns := _columns_apart(case):
         found.append(_check_columns(columns))
-    return Differences(found, max(guess.high, _reach_of(columns, member)))
+    return found
 
 
 def _columns_apart(case: Case) -> dict[str, Apart]:
@@ -85,18 +73,6 @@ def _check_columns(apart: dict[str, Apart]) -> Check:
     return Check(SPLIT_LEAKS, "warning", message)
 
 
-def _reach_of(apart: dict[str, Apart], member: np.ndarray) -> float:
-    """The AUROC that these columns allow, as if each told something of its own.
-
-    Of two distributions at total variation d it is at most 1/2 + d - d^2 / 2. Each distance is
-    taken as large as its error allows (Dvoretzky, Kiefer, Wolfowitz and Massart's inequality).
-    """
-    error = np.sqrt(np.log(2 / SIGNIFICANT) / 2 * (1 / member.sum() + 1 / (~member).sum()))
-    distances = [min(1.0, own.distance + error) for own in apart.values()]
-    d = 1 - float(np.prod([1 - distance for distance in distances]))
-    return 0.5 + d - d**2 / 2
-
-
 def _tests_of(column: pd.Series, member: np.ndarray) -> Iterator[Apart]:
     """What differs: missing cells (Fisher), numbers (Kolmogorov and Smirnov), levels (chi
     squared)."""
@@ -105,7 +81,7 @@ def _tests_of(column: pd.Series, member: np.ndarray) -> Iterator[Apart]:
     if gaps.any():
         counts = [[int((gaps & own).sum()), int((~gaps & own).sum())] for own in (member, ~member)]
         what = f"{ours:.1%} of the members' and {theirs:.1%} of the non-members' cells are missing"
-        yield Apart(float(fisher_exact(counts).pvalue), abs(ours - theirs), what)
+        yield Apart(float(fisher_exact(counts).pvalue), what)
     kept, own = column[~gaps], member[~gaps]
     if own.all() or not own.any():
         return
@@ -114,7 +90,7 @@ def _tests_of(column: pd.Series, member: np.ndarray) -> Iterator[Apart]:
         middle = [float(np.median(values[kind])) for kind in (own, ~own)]
         test = ks_2samp(values[own], values[~own], method="asymp")
         what = f"its numbers differ (medians {middle[0]:.4g} and {middle[1]:.4g})"
-        yield Apart(float(test.pvalue), float(test.statistic), what)
+        yield Apart(float(test.pvalue), what)
     else:
         yield from _test_levels(kept.astype(str), own)
 
@@ -133,6 +109,4 @@ def _test_levels(levels: pd.Series, member: np.ndarray) -> Iterator[Apart]:
     if rare.any():
         counts = np.column_stack([counts[:, ~rare], counts[:, rare].sum(1)])
     if counts.shape[1] > 1:
-        shares = counts / counts.sum(1, keepdims=True)
-        distance = float(np.abs(shares[0] - shares[1]).sum() / 2)
-        yield Apart(float(chi2_contingency(counts).pvalue), distance, what)
+        yield Apart(float(chi2_contingency(counts).pvalue), what)

@@ -11,7 +11,6 @@ import pandas as pd
 
 from attacks.distances import nearest_samples
 from benchmark.audit.copies import Copies, copies_of
-from benchmark.audit.differences import Differences
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.denoiser import check_denoiser
 from benchmark.audit.given.doubts import doubt_columns
@@ -140,14 +139,17 @@ def _row_pair(case: Case, pair: copies.Pair) -> RowPair:
 
 
 def checks_of(
-    request: Request, case: Case, facts: Facts, attacked: Attacked, apart: Differences
+    request: Request, case: Case, facts: Facts, attacked: Attacked, apart: list[Check]
 ) -> list[Check]:
-    """Everything a reader should doubt, beside the numbers."""
+    """Everything a reader should doubt, beside the numbers.
+
+    apart: how members and non-members differ by themselves.
+    """
     rows, scores = attacked.rows, attacked.scores
     found = case.left_out.list_checks(request.thresholds.overlap.value)
     found += checks.too_few_queries(facts.members, facts.non_members, "give more records")
     found += _check_copies(facts.copies)
-    found += apart.checks
+    found += apart
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))

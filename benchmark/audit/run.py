@@ -22,7 +22,7 @@ from rich.console import Console
 
 from benchmark.audit.again import restore_settings
 from benchmark.audit.arguments import ATTACKED
-from benchmark.audit.differences import differences_of
+from benchmark.audit.differences import check_differences
 from benchmark.audit.facts import checks_of, exposed_of, facts_of, near_copies_of
 from benchmark.audit.found import Found
 from benchmark.audit.given.case import Case
@@ -159,7 +159,7 @@ def run_audit(request: Request, console: Console | None = None) -> Audit:
     attacked = run_attacks(request, case, steps)
     attacked, worst = retrain_and_score(request, case, attacked)
 
-    near, apart = near_copies_of(request, case), differences_of(request, case)
+    near, apart = near_copies_of(request, case), check_differences(request, case)
     facts = facts_of(request, case, near)
     result = JobResult(
         title=f"Audit of {name_subject(request)}: {facts.members} members, {facts.non_members} "
@@ -172,7 +172,7 @@ def run_audit(request: Request, console: Console | None = None) -> Audit:
         closest=near.pictures,
         checks=checks_of(request, case, facts, attacked, apart),
     )
-    verdict = judge_audit(result, result.checks, request, facts.copies, worst, apart.reach)
+    verdict = judge_audit(result, result.checks, request, facts.copies, worst)
     return Audit(
         result=result,
         config=request.repeatable_settings,

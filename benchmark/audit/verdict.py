@@ -32,8 +32,8 @@ class Verdict:
     """word: one of WORDS. An attack that is surely worse than guessing proves a leak too, since
     attackers turn signs; it makes the verdict "invalid" only where nothing else is proven and
     nobody looked whether members and non-members differ by themselves. Where they do, the verdict
-    is "invalid" unless something stands that their difference cannot make: an AUROC above all that
-    a classifier reaches without the victim, copies that are no accident, or recognised records.
+    is "invalid" unless something stands that their difference cannot make: copies that are no
+    accident, or recognised records. No AUROC is: nothing bounds what a difference allows.
 
     strongest: by the AUROC's end next to 0.5, the sign turned where that helps; sharpest: by
     records found; first: by members that score above every non-member. proven, unproven: kinds of
@@ -82,12 +82,8 @@ def judge_audit(
     request: Request,
     copies: Copies,
     worst: Worst = NONE,
-    reach: float = 1.0,
 ) -> Verdict:
-    """The verdict on a table of attacks; all thresholds come from the request.
-
-    reach: the AUROC up to which somebody gets who never looks at the generator.
-    """
+    """The verdict on a table of attacks; all thresholds come from the request."""
     thresholds, confidence = request.thresholds, request.thresholds.confidence.value
     others = (3 if copies.released else 0) + (not result.copies.empty) + worst.statements
     found = evidence_of(result, confidence, thresholds.false_alarms.value, others)
@@ -98,7 +94,7 @@ def judge_audit(
     upper = max(e.upper for e in found)
     found_upper = max((e.found_high for e in resolved), default=np.nan)
     turns = request.blind is not None and not doubtful  # else the groups may differ by themselves
-    proven = _proven_accesses(found, turns, reach if doubtful else None)
+    proven = [] if doubtful else _proven_accesses(found, turns)
     word = _word_of(
         error=any(check.level == "error" for check in checks),
         leak=bool(proven or worst.list_recognised(level) or copied.is_leak(turns)),
@@ -156,10 +152,8 @@ def _judge_copies(
     return _Copied(copied, unclear, nearly, copies.p_swapped < 1 - level)
 
 
-def _proven_accesses(found: list[Evidence], turns: bool, limit: float | None) -> list[str]:
-    """Kinds of access by which a leak is proven; an AUROC above `limit` if that is given."""
-    if limit is not None:
-        return list(dict.fromkeys(e.access for e in found if e.low > limit))
+def _proven_accesses(found: list[Evidence], turns: bool) -> list[str]:
+    """Kinds of access by which a leak is proven. turns: as in `_Copied.is_leak`."""
     return list(dict.fromkeys(e.access for e in found if e.proves or (turns and e.turned)))
 
 

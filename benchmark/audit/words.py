@@ -67,7 +67,7 @@ def write_headline(verdict: Verdict, facts: Facts) -> list[str]:
     if verdict.word == "leak" and verdict.doubtful:
         sentences.append(
             "Members and non-members differ by themselves (see the check split leaks), and attacks "
-            "may win by that alone. What is called a leak here goes beyond that."
+            "may win by that alone. What is called a leak here does not rest on their AUROCs."
         )
     if verdict.word == "leak" and verdict.unproven:
         sentences.append(f"No leak is proven for {_list_accesses(verdict.unproven)}.")

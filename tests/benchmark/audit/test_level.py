@@ -31,6 +31,18 @@ def test_audits_claim_no_leak_where_only_the_non_members_differ(tmp_path: Path) 
 
 
 @pytest.mark.slow
+def test_audits_claim_no_leak_where_non_members_are_only_wider(tmp_path: Path) -> None:
+    """Distances of all columns beat a classifier of twenty components: four of four said leak."""
+    found = [
+        bench.widened(spread, seed, str(tmp_path)).verdict.word
+        for seed in range(2)
+        for spread in bench.SPREADS
+    ]
+    assert "leak" not in found
+    assert found.count("invalid") >= 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("release", bench.LEAKS, ids=lambda release: release.__name__)
 def test_audits_find_what_was_made_of_the_members(release: object, tmp_path: Path) -> None:
     found = [bench.leak(bench.people, release, seed, str(tmp_path)) for seed in range(2)]

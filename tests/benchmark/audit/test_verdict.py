@@ -268,7 +268,6 @@ def test_surely_worse_than_guessing_is_a_leak_with_the_sign_turned(audit_request
     ):
         assert unsure.word == "invalid"
     assert words.write_headline(unsure, facts()) == ["The numbers are not valid; see the checks."]
-    assert apart((x - 2, y), (x + 2, y), blind=0.75)(request).word == "leak"
 
 
 def test_a_weak_turned_sign_is_bounded_too(audit_request: Asked) -> None:
@@ -344,30 +343,23 @@ def test_ten_non_members_prove_nothing_by_chance(audit_request: Asked) -> None:
     assert leaks <= 20  # 5% of 300 and a little more than one standard error
 
 
-def apart(*groups: Any, blind: float, **more: Any) -> Callable[[Request], Verdict]:
-    """A verdict where a classifier reaches up to `blind` without the victim."""
-    found, copies = result(*groups), more.get("copies", NONE)
-    check = Check("split leaks", "warning", "they differ")
-    return lambda request: judge_audit(found, [check], request, copies, reach=blind)
-
-
 def test_what_groups_show_by_themselves_is_no_leak_of_the_generator(audit_request: Asked) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=300), rng.normal(size=300)
     first = np.concatenate([y.max() + 1 + np.arange(20.0), x[20:]])
     request = audit_request()
-    for scores in (x, x + 0.5, x - 0.5, first):  # nothing, more, less, twenty members before all
-        found = apart((scores, y), blind=0.75)(request)
+    for scores in (x, x + 0.5, x + 9, x - 0.5, first):  # first: twenty members before all
+        found = verdict(request, (scores, y), checks=[SPLIT])
         assert found.word == "invalid"
         assert "differ by themselves" in " ".join(words.write_headline(found, facts()))
     assert verdict(request, (x + 0.5, y)).word == verdict(request, (first, y)).word == "leak"
 
-    beyond = apart((x + 2, y), blind=0.75)(request)
-    assert beyond.word == "leak"
-    assert "goes beyond that" in " ".join(words.write_headline(beyond, facts()))
-    assert "goes beyond" not in " ".join(
-        words.write_headline(verdict(request, (x + 2, y)), facts())
-    )
+    telling = Copies(300, 300, copied_members=3, telling_members=3, released=True)
+    beyond = verdict(request, (x + 2, y), checks=[SPLIT], copies=telling)
+    assert (beyond.word, beyond.proven) == ("leak", [])
+    assert "does not rest on" in " ".join(words.write_headline(beyond, facts(copies=telling)))
+    alike = verdict(request, (x + 2, y), copies=telling)
+    assert "does not rest on" not in " ".join(words.write_headline(alike, facts(copies=telling)))
 
 
 def test_copies_prove_a_leak_of_different_groups_only_if_they_are_no_accident(
@@ -377,5 +369,5 @@ def test_copies_prove_a_leak_of_different_groups_only_if_they_are_no_accident(
     coarse = Copies(300, 300, copied_members=60, copied_non_members=20, released=True)
     telling = Copies(300, 300, copied_members=3, telling_members=3, released=True)
     assert verdict(audit_request(), (x, y), copies=coarse).word == "leak"
-    assert apart((x, y), blind=0.6, copies=coarse)(audit_request()).word == "invalid"
-    assert apart((x, y), blind=0.6, copies=telling)(audit_request()).word == "leak"
+    apart = [verdict(audit_request(), (x, y), checks=[SPLIT], copies=c) for c in (coarse, telling)]
+    assert [found.word for found in apart] == ["invalid", "leak"]
