@@ -1,4 +1,7 @@
-"""Do members and non-members differ by themselves? Then attacks win, or lose, by that alone."""
+"""Do members and non-members differ by themselves? Then attacks win, or lose, by that alone.
+
+Three kinds of tests look: a classifier, the remoteness of records, and each column by itself.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,13 @@ from benchmark.audit.request import Request
 from benchmark.data.notation import list_names
 from benchmark.measures import checks, metrics
 from benchmark.measures.checks import SPLIT_LEAKS, Check
+from benchmark.measures.numbers import format_p_value
+from benchmark.measures.remoteness import compare_remoteness
 from benchmark.measures.result import NO_ACCESS
 from benchmark.store.seeds import sub_seed
 
+ACCUSED = 1 / 40
+"""Clean divisions that the classifier and the remoteness of records report, each one half."""
 SIGNIFICANT = 0.001
 """Level of all tests of single columns together (Bonferroni): one clean division in a thousand."""
 RARE = 10
@@ -31,18 +38,31 @@ class Apart(NamedTuple):
 
 
 def check_differences(request: Request, case: Case) -> list[Check]:
-    """Ask a classifier of all columns or pixels, and of a table each column by itself."""
+    """Ask a classifier of all columns or pixels, where records lie, and each column of a table."""
     queries, baseline = case.queries, request.blind
     member = queries.is_member
     if baseline is None or min(member.sum(), (~member).sum()) < baseline.folds:
         return []
-    guess = baseline.guess_members(queries, sub_seed(request.seed, "blind"))
+    guess = baseline.guess_members(queries, sub_seed(request.seed, "blind"), 1 - ACCUSED)
     area = metrics.auroc(guess.scores[member], guess.scores[~member])
     row = {"access": NO_ACCESS, "auroc": area, "auroc_low": guess.low, "auroc_high": guess.high}
-    found = checks.split_leaks([row])
+    found = checks.split_leaks([row]) + _check_remoteness(case)
     if columns := _columns_apart(case):
         found.append(_check_columns(columns))
     return found
+
+
+def _check_remoteness(case: Case) -> list[Check]:
+    """Members lie closer to other records than non-members do, or further from them."""
+    what, p = compare_remoteness(case.queries)
+    if p >= ACCUSED / 2:
+        return []
+    message = (
+        f"members and non-members differ in how far they lie from other records, by the {what} "
+        f"(p {format_p_value(p)}, all such tests together). Attacks by distance can win or lose by "
+        f"that alone; draw both from one source"
+    )
+    return [Check(SPLIT_LEAKS, "warning", message)]
 
 
 def _columns_apart(case: Case) -> dict[str, Apart]:

@@ -2,7 +2,8 @@
 
 All attacks' scores of a record are its features. If the suspects were not used and are drawn as the
 unseen records are, no classifier can tell the two by them: `set_p_value` tests that. The same test
-on what the records are like, without any model, must fail, or the sets differ by themselves.
+on what the records are like, and tests of how far they lie from one another, see no model. They
+must be far from finding anything, or the sets may differ by themselves.
 Source: see `benchmark.measures.dataset_inference`.
 """
 
@@ -38,12 +39,16 @@ from benchmark.measures.checks import Check
 from benchmark.measures.dataset_inference import set_p_value
 from benchmark.measures.numbers import format_p_value
 from benchmark.measures.pairs import scores_by_row
+from benchmark.measures.remoteness import compare_remoteness
 from benchmark.measures.result import JobResult
 from benchmark.store.provenance import provenance
 from benchmark.store.seeds import sub_seed
 from victims.errors import UserError
 from victims.given.networks import kept_as_before, networks_of
 
+ALIKE = 0.1
+"""Tests without a model must give at least this p-value before a set is called used: one that just
+misses its level is no sign that two sets are alike."""
 WORDS = ("used", "not shown", "inconclusive")
 SAID = {
     "non_members": "unseen",
@@ -58,8 +63,9 @@ SAID = {
 @dataclass(frozen=True)
 class Finding:
     """p_value: of "suspects and unseen records are alike to the model"; blind_p_value: of "they are
-    alike", NaN where nobody looked. suspects, unseen: how many were judged. features: rows of the
-    table whose scores they were judged by. level: p-values under it count.
+    alike", by all tests without a model together, NaN where nobody looked. suspects, unseen: how
+    many were judged. features: rows of the table whose scores they were judged by. level: p-values
+    under it count.
     """
 
     p_value: float
@@ -71,15 +77,19 @@ class Finding:
 
     @property
     def word(self) -> str:
-        """One of WORDS. Where the sets differ by themselves, or nobody looked, nothing is shown."""
+        """One of WORDS. Where the sets may differ by themselves, or nobody looked, nothing is
+        shown."""
         if self.p_value >= self.level:
             return "not shown"
-        return "used" if self.blind_p_value >= self.level else "inconclusive"
+        return "used" if self.blind_p_value >= ALIKE else "inconclusive"
 
     def headline(self) -> list[str]:
         """What was found, in sentences."""
         said = {
-            "used": "The suspects were used: the model treats them unlike records it never saw.",
+            "used": (
+                "If both sets were drawn alike, the suspects were used: the model treats them "
+                "unlike records it never saw."
+            ),
             "not shown": "It is not shown that the suspects were used.",
             "inconclusive": "It cannot be told whether the suspects were used.",
         }[self.word]
@@ -92,16 +102,22 @@ class Finding:
         if np.isnan(self.blind_p_value):
             return [*found, "Nobody looked whether the two sets differ by themselves (blind=none)."]
         found.append(
-            f"The same test without any model: p {format_p_value(self.blind_p_value)}. "
-            + (
-                "The two sets differ by themselves; draw both from one source."
-                if self.blind_p_value < self.level
-                else "No difference was found between the two sets by themselves."
-            )
+            f"Tests without any model: p {format_p_value(self.blind_p_value)}. {self._say_apart()}"
         )
         if self.word == "not shown":
             found.append("That proves nothing: more suspects, or more access, may show it.")
         return found
+
+    def _say_apart(self) -> str:
+        """Whether the two sets differ by themselves."""
+        if self.blind_p_value < self.level:
+            return "The two sets differ by themselves; draw both from one source."
+        if self.blind_p_value < ALIKE:
+            return "The two sets may differ by themselves; draw both from one source, and more."
+        none = "No difference was found between the two sets by themselves."
+        if self.word != "used":
+            return none
+        return f"{none} One too small for these tests could make the model's scores differ too."
 
 
 @dataclass(frozen=True)
@@ -243,11 +259,13 @@ def _judged_queries(scores: pd.DataFrame, judged: np.ndarray) -> np.ndarray:
 
 
 def _blind_p_value(baseline: Blind | None, queries: Queries, seed: int) -> float:
-    """P-value of the same test on what the records are like; NaN where that was not asked for."""
+    """P-value of the same test on what the records are like, and of tests on how far they lie from
+    one another, all together (Bonferroni); NaN where that was not asked for."""
     if baseline is None:
         return np.nan
     features, member = baseline.features_of(queries, seed), queries.is_member
-    return set_p_value(features[member], features[~member], seed)
+    p = set_p_value(features[member], features[~member], seed)
+    return min(1.0, 2 * min(p, compare_remoteness(queries)[1]))
 
 
 @contextmanager

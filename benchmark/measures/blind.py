@@ -38,7 +38,7 @@ LEAKS = "members and non-members can be told apart without the victim: they diff
 
 class Guess(NamedTuple):
     """Scores (n,) of the queries, each by a classifier that did not see it, and their AUROC's
-    95% interval."""
+    interval."""
 
     scores: np.ndarray
     low: float
@@ -50,8 +50,9 @@ class Blind:
 
     The components are those of all queries, without labels. Scores of a cross-validation are not
     independent, so DeLong's interval would be too narrow (measured on queries that do not differ:
-    it lies above 0.5 in 6% of cases, not 2.5%). The interval is the AUROC +- 1.96 standard
-    deviations of what the same classifier reaches with the labels shuffled within each fold.
+    it lies above 0.5 in 6% of cases, not 2.5%). The 95% interval is the AUROC +- 1.96
+    standard deviations of what the same classifier reaches with the labels shuffled within each
+    fold.
 
     components: of the queries, at most.
     folds: of the cross-validation, 2 or more.
@@ -72,8 +73,9 @@ class Blind:
         self,
         queries: Queries,
         seed: int,
+        level: float = 0.95,
     ) -> Guess:
-        """Scores of the queries (n,). seed: decides folds and shuffles.
+        """Scores of the queries (n,). seed: decides folds and shuffles. level: of the interval.
 
         There must be at least as many members, and non-members, as folds.
         """
@@ -87,7 +89,7 @@ class Blind:
         model = make_pipeline(StandardScaler(), Ridge(self.RIDGE))
         found = cross_val_predict(model, features, 2.0 * labels.T - 1, cv=folds)
         area, *shuffled = metrics.aurocs(found.T, labels)
-        margin = norm.ppf(0.975) * float(np.std(shuffled, ddof=1))
+        margin = norm.ppf((1 + level) / 2) * float(np.std(shuffled, ddof=1))
         return Guess(found[:, 0], max(0.0, area - margin), min(1.0, area + margin))
 
     def features_of(self, queries: Queries, seed: int) -> np.ndarray:

@@ -240,9 +240,9 @@ def _way(quality: Mapping[str, float], name: str) -> float:
 
 
 def split_leaks(rows: Iterable[Mapping[str, Any]]) -> list[Check]:
-    """The blind baseline is better than guessing: its 95% interval lies above 0.5.
+    """The blind baseline is better than guessing: its interval lies above 0.5.
 
-    One split in forty that does not leak is reported too. rows: access,
+    With intervals of 95%, one split in forty that does not leak is reported too. rows: access,
     auroc, auroc_low, auroc_high.
     """
     return [

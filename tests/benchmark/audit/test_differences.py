@@ -70,6 +70,21 @@ def test_groups_that_differ_in_spread_alone_show_no_leak(audited: Audited) -> No
     assert (found.word, found.verdict.proven) == ("invalid", [])
 
 
+def test_noise_that_no_column_shows_makes_the_verdict_invalid(audited: Audited) -> None:
+    """Columns of five factors, non-members with a little more noise: distances saw it, nothing else
+    did, and audits said leak."""
+    rng, weights = np.random.default_rng(10), np.random.default_rng(0).normal(size=(5, 60))
+    tables = [
+        pd.DataFrame(rng.normal(size=(n, 5)) @ weights + noise * rng.normal(size=(n, 60)))
+        for n, noise in ((600, 1.0), (600, 1.06), (900, 1.0))
+    ]
+    given = [table.add_prefix("x") for table in tables]
+    found = audited(members=given[0], non_members=given[1], samples=given[2])
+    assert found.word == "invalid"
+    said = [check.message for check in found.result.checks if check.name == "split leaks"]
+    assert any("how far they lie from other records" in message for message in said)
+
+
 @pytest.mark.parametrize("kind", ["numbers", "levels", "gaps"])
 def test_equal_groups_differ_no_more_often_than_promised(kind: str) -> None:
     rng, member, found = np.random.default_rng(0), np.arange(300) < 120, 0
