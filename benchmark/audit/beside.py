@@ -26,18 +26,20 @@ def told_of_records(verdict: Verdict, worst: Worst) -> list[str]:
     if not worst.games or verdict.word == "invalid":
         return []
     told, many = worst.list_told(verdict.level), len(worst.games)
-    best, highest = told[0], max(t.high for t in told)
+    best, highest = told[0], max(t.upper for t in told)
     if not verdict.recognised:
         return [
             f"Worst case: of {many} records that were chosen beforehand, none is recognised better "
             f"than by guessing in {worst.runs} trainings with and without it. An AUROC above "
-            f"{highest:.3f} is ruled out for each of them."
+            f"{highest:.3f} is ruled out for each of them, with either sign."
         ]
+    area, low, high = best.gain
+    sign = ", its sign turned" if best.auroc < area else ""
     return [
         f"Worst case: of {many} records that were chosen beforehand, {len(verdict.recognised)} "
         f"{'is' if len(verdict.recognised) == 1 else 'are'} recognised: "
-        f"{', '.join(verdict.recognised)}. Surest is record {best.id}, by the {best.by}: AUROC "
-        f"{best.auroc:.3f} [{best.low:.3f}, {best.high:.3f}] over {worst.runs} trainings with and "
+        f"{', '.join(verdict.recognised)}. Surest is record {best.id}, by the {best.by}{sign}: "
+        f"AUROC {area:.3f} [{low:.3f}, {high:.3f}] over {worst.runs} trainings with and "
         f"without it."
     ]
 

@@ -88,8 +88,20 @@ class Told:
 
     @property
     def proven(self) -> bool:
-        """Whether the record is recognised better than by guessing."""
-        return self.low > 0.5
+        """Whether the record is recognised better than by guessing, with either sign."""
+        return self.low > 0.5 or self.high < 0.5
+
+    @property
+    def gain(self) -> tuple[float, float, float]:
+        """AUROC, low, high for an attacker who turns the sign where that helps."""
+        if self.high < 0.5:
+            return 1 - self.auroc, 1 - self.high, 1 - self.low
+        return self.auroc, self.low, self.high
+
+    @property
+    def upper(self) -> float:
+        """No attacker's AUROC is higher with these scores, whatever sign it takes."""
+        return max(self.high, 1 - self.low)
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,7 @@ class Worst:
                 area = metrics.auroc(inside, outside)
                 ends = metrics.score_interval(area, len(inside), len(outside), level)
                 found.append(Told(game.id, game.why, by, area, *ends))
-        return sorted(found, key=lambda told: (-told.low, -told.auroc))
+        return sorted(found, key=lambda told: (-told.gain[1], -told.gain[0]))
 
     def list_recognised(self, level: float) -> list[str]:
         """The records whose presence is told better than by guessing, after correction."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from conftest import digits
 
 from benchmark.audit import suspects
 from benchmark.audit.__main__ import main
+from benchmark.audit.beside import told_of_records
 from benchmark.audit.request import open_request
 from benchmark.audit.run import Audit, compose_audit
 from benchmark.audit.worst import Game, Worst, summarise_releases
@@ -242,6 +244,36 @@ def test_single_records_are_found_by_chance_no_more_often_than_promised() -> Non
         )
         alarms += bool(Worst(games, 48).list_recognised(level))
     assert alarms / 60 < 0.1  # 0.03 are promised at most
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_record_that_is_always_told_is_recognised_with_either_sign(sign: int) -> None:
+    """With the sign turned it was called safe, and the AUROC that it has was ruled out."""
+    near, far = sign * np.linspace(2, 3, 24), sign * np.linspace(0, 1, 24)
+    rng, guesses = np.random.default_rng(0), np.full(12, 0.5)
+    told = Game("r7", "far", near, far, guesses, guesses)
+    safe = Game("r8", "far", *rng.normal(size=(2, 24)), guesses, guesses)
+    worst = Worst((safe, told), 48)
+    assert worst.list_recognised(0.999) == ["r7"]
+    best = worst.list_told(0.999)[0]
+    assert (best.id, best.by, best.gain[0]) == ("r7", "closest released record", 1.0)
+
+
+def test_what_is_ruled_out_of_single_records_holds_for_both_signs(audited: Audited, inputs) -> None:
+    verdict = replace(audited(**inputs, samples=table(3, N)).verdict, recognised=(), word="leak")
+    rng, guesses = np.random.default_rng(1), np.full(12, 0.5)
+    below = Game("r1", "far", rng.normal(size=24) - 0.6, rng.normal(size=24), guesses, guesses)
+    worst = Worst((below,), 48)
+    told = {own.by: own for own in worst.list_told(verdict.level)}["closest released record"]
+    assert not told.proven
+    (sentence,) = told_of_records(verdict, worst)
+    assert f"above {1 - told.low:.3f} is ruled out" in sentence
+    assert 1 - told.low > told.high
+    turned = Game("r2", "far", np.linspace(0, 1, 24), np.linspace(2, 3, 24), guesses, guesses)
+    worst = Worst((turned,), 48)
+    recognised = replace(verdict, recognised=tuple(worst.list_recognised(verdict.level)))
+    (sentence,) = told_of_records(recognised, worst)
+    assert "its sign turned: AUROC 1.000" in sentence
 
 
 def test_summaries_are_what_they_say() -> None:
