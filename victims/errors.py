@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # everything imports this module, and torch takes seconds
-    pass
-
 
 class UserError(Exception):
     """A mistake in what the user asked for; the message is one line that says how to mend it."""

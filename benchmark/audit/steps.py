@@ -99,7 +99,8 @@ def _plan_step(name: str, attack: Attack, request: Request, case: Case) -> Step:
     released = len(getattr(view, "released", ()))
     needed = getattr(attack, "samples_needed", 0)
     if needed > released:
-        return Step(name, access, f"not run: it needs {needed} samples, there are {released}", None)
+        few = f"{FAILED}: it needs {needed} samples, there are {released}; give more"
+        return Step(name, access, few, None)
     places = np.arange(len(case.queries))
     if issubclass(attack.access, PartialBlackBox):
         places = _first_places(case.queries.is_member, request.searched)

@@ -12,9 +12,10 @@ from benchmark.job.strips import has_strip, scores_with_strip
 from benchmark.models.recipe import Model
 from benchmark.scores import knowledge
 from benchmark.scores.rows import Raw
+from benchmark.scores.scoring import BadScores
 from benchmark.scores.target import Attacker, Trained, scores_of
 from victims.access import View, setting_of
-from victims.errors import Unsuited
+from victims.errors import Unsuited, UserError
 
 
 def target_of(job: Prepared, trial: Trial, model: Model, shadows: list[Model]) -> Trained:
@@ -94,6 +95,8 @@ def scores_under(
         if of_job and has_strip(job, attacker):
             return scores_with_strip(job, attacker, target)
         return scores_of(attacker, target, trial.queries, job.store)
+    except BadScores as error:
+        raise UserError(f"attack.{attacker.name}: {error}") from error
     except ValueError as error:
         raise ValueError(f"attack.{attacker.name}: {error}") from error
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from benchmark.config.build import build, check, choices
 from benchmark.config.commandline import command
 from benchmark.store.entries import Store
-from benchmark.store.keys import key, plain, settings
+from benchmark.store.keys import code_of_package, key, plain, settings
 from victims.errors import UserError
 
 FORMAT = 6
@@ -38,9 +38,13 @@ class Filing:
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        """What determines a result: the settings, with the data's content for its place."""
+        """What determines a result: the settings, with the data's content for its place.
+
+        Of a package's generator its code counts too.
+        """
         data = json.loads(_identity_of_data(json.dumps(self.settings["data"])))
-        return self.settings | {"data": data, "format": FORMAT}
+        own = code_of_package(self.settings["victim"])
+        return self.settings | {"data": data, "format": FORMAT, **own}
 
     @property
     def name(self) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from tqdm import tqdm
 
 from benchmark.config.build import Chosen, Factory
@@ -22,6 +21,7 @@ from benchmark.data.tiles import tile_images
 from benchmark.models.memory import Fitting
 from benchmark.models.release import Form, prior_codes, release_samples
 from benchmark.store.entries import WORK, Store, key
+from benchmark.store.keys import code_of_package
 from benchmark.store.seeds import sub_seed
 from victims.access import PartialBlackBox, View, parts_of_view
 from victims.base import Victim
@@ -55,7 +55,8 @@ class Blueprint:
     def key_part(self) -> dict[str, Any]:
         """What it adds to the keys of its models."""
         private = {"dp": self.dp.settings} if self.dp else {}
-        return {"victim": self.victim.settings, "precision": self.precision, **private}
+        aside = private | code_of_package(self.victim.settings)
+        return {"victim": self.victim.settings, "precision": self.precision, **aside}
 
     def build_network(self, dataset: Dataset) -> Victim:
         """A fresh network; raises UserError where the records or the bank do not suit it.
@@ -295,5 +296,4 @@ def _write_grid(victim: Victim, path: Path, seed: int) -> None:
     """A picture of samples beside the weights, for a person who looks into the store."""
     if len(victim.shape) == 3:
         codes = torch.from_numpy(prior_codes(seed, "grid", GRID, victim.z_dim))
-        grid: Image.Image = tile_images(victim.generate(codes).cpu().numpy(), 8)
-        grid.save(path)
+        tile_images(victim.generate(codes).cpu().numpy(), 8).save(path)

@@ -19,6 +19,7 @@ from benchmark.models.memory import Fitting
 from benchmark.store.entries import WORK, Store, read_meta
 from benchmark.store.provenance import code
 from victims.access import View
+from victims.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,10 @@ def ready_to_score(
     return partial(attack.judge, learnt), float(read_meta(folder)["seconds"])
 
 
+class BadScores(UserError):
+    """An attack gave what are no scores, one a query; the message says what is wrong."""
+
+
 def score_all(
     score: Score, view: View, blocks: Iterable[tuple[int, Tensor]], work: Path | None = None
 ) -> np.ndarray:
@@ -87,7 +92,7 @@ def score_all(
 
     blocks: (number of the first query, queries (m, *shape)). work: where finished blocks are
     kept, so that a later call with the same arguments computes the others only.
-    Raises ValueError where scores are not finite or not one a query.
+    Raises BadScores where scores are not finite or not one a query.
     """
     fitting, parts = Fitting(view), []
     for start, queries in blocks:
@@ -104,12 +109,12 @@ def score_all(
 def _score_block(score: Score, fitting: Fitting, queries: Tensor) -> np.ndarray:
     scores = np.asarray(fitting(lambda view: score(view, queries)), np.float64)
     if scores.shape != (len(queries),):
-        raise ValueError(
+        raise BadScores(
             f"the attack gave scores of shape {scores.shape} for {len(queries)} queries; "
             f"({len(queries)},) is wanted, a number for each"
         )
     if wrong := int((~np.isfinite(scores)).sum()):
-        raise ValueError(f"the attack gave {wrong} of {len(queries)} scores that are not finite")
+        raise BadScores(f"the attack gave {wrong} of {len(queries)} scores that are not finite")
     return scores
 
 

@@ -126,7 +126,7 @@ def scores_of(
     """Scores (q,) of the queries, from the store or made now, and the seconds they took when made.
 
     together: how many queries are scored in one go; by default what the attack spends decides.
-    Raises ValueError where scores are not finite or not one a query.
+    Raises BadScores where scores are not finite or not one a query.
     """
     attack, view = attacker.attack, target.view(attacker.access)
     blocks = queries.blocks(together or scoring.chunk(attack))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -28,6 +31,24 @@ def settings(config: Any) -> dict[str, Any]:
     own = {name: value for name, value in kept.items() if name not in ASIDE}
     chosen = {name: value for name, value in own.pop("copies", {}).items() if name != "file"}
     return own | ({"copies": chosen} if chosen else {}) | {"precision": precision}
+
+
+def code_of_package(victim: Mapping[str, Any]) -> dict[str, str]:
+    """What a victim that is made by anybody's code adds to keys: a hash of the file of that code.
+
+    victim: its settings; of `victim=package`, `make` names the code. What the file imports does not
+    count.
+    """
+    if not victim.get("make"):
+        return {}
+    sys.path.insert(0, "")  # a module of the working folder, as `victims.given.networks` imports it
+    try:
+        found = find_spec(str(victim["make"]).partition(":")[0])
+        return {"code": sha256(Path(str(found and found.origin)).read_bytes()).hexdigest()}
+    except (ImportError, ValueError, OSError):
+        return {}  # making it says what is wrong
+    finally:
+        sys.path.remove("")
 
 
 def plain(config: Any, where: str = "config") -> Any:

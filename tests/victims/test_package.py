@@ -12,8 +12,10 @@ from conftest import composed, fit_in
 
 from benchmark.config.build import build
 from benchmark.job import run
+from benchmark.job.filing import Filing
 from benchmark.job.prepare import prepare
 from benchmark.job.request import open_request
+from benchmark.store.keys import key
 from victims.access import FullBlackBox, PartialBlackBox
 from victims.errors import NoAccess, UserError
 from victims.package import Package
@@ -125,3 +127,23 @@ def test_a_mixture_of_scikit_learn_is_attacked_with_references(tmp_path: Path) -
     assert set(rows["status"]) == {"ok"}
     assert "difference" in set(rows["calibrated"])
     assert len(build(settings.victim, "victim", shape=(28,)).drawn) == settings.bank.size
+
+
+def test_an_edited_generator_is_fitted_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its old numbers were shown, with no warning and no way to renew them."""
+    monkeypatch.chdir(tmp_path)
+    code = "from sklearn.mixture import GaussianMixture\n\n\ndef make():\n    return GaussianMixture(SIZE)\n"
+    words = ("victim=package", "victim.make=edited:make", "data=randhie", "distance=l2")
+
+    def filed() -> tuple[object, object]:
+        settings = composed(tmp_path, *words)
+        job = prepare(open_request(settings))
+        return key(Filing(settings).result), key(job.trial.recipe.filed_under(job.trial.dataset))
+
+    (tmp_path / "edited.py").write_text(code.replace("SIZE", "1"))
+    first = filed()
+    assert filed() == first
+    (tmp_path / "edited.py").write_text(code.replace("SIZE", "2"))
+    assert not {*filed()} & {*first}

@@ -85,6 +85,11 @@ def resolve_model(name: str, source: Any) -> Any:
     if not Path(source).exists() and ENTRY.fullmatch(str(source)):
         return call_named(name, str(source))
     path = Path(source)
+    if path.is_dir():
+        raise UserError(
+            f"{name}={source}: it is a folder, a file is needed; an audit takes the folder of a "
+            f"diffusers model as diffusion={source}"
+        )
     if not path.is_file():
         raise UserError(
             f"{name}={source}: there is no such file; a Python entry is my_module:function"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hydra import initialize
@@ -35,3 +37,17 @@ def test_an_application_of_hydra_stays_as_it_is() -> None:
             audit(1, 2, samples=3, settings=["seed=-1"])
         assert GlobalHydra.instance() is mine
         assert mine.is_initialized()
+
+
+def test_fewer_samples_than_an_attack_looks_for_rule_nothing_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With three copies of members, no attack by distance ran, and no leak was found."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 6))
+    released = rows[:3] + 0.01 * rng.normal(size=(3, 6))
+    words = ["fail_if.auroc_upper=0.9", "machine.progress=false"]
+    found = audit(rows[:300], rows[300:], samples=released, settings=words).verdict
+    assert found.word == "inconclusive"
+    assert found.exceeded == {"auroc_upper": "an attack failed, so nothing is ruled out"}

@@ -160,7 +160,7 @@ def test_what_other_code_left_half_done_is_not_gone_on_with(
     own: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "chunk", lambda _: 16)
-    with pytest.raises(ValueError, match=r"attack.own: .* not finite"):
+    with pytest.raises(UserError, match=r"attack.own: .* not finite"):
         run.run(own("1.0 + np.where(np.isin(queries, view.released[:1]).all(), 0, self.nan(queries))"
                     "\n\n    def nan(self, queries, seen=[]):\n        seen.append(1)\n"
                     "        return np.full(len(queries), np.nan if len(seen) > 1 else 0.0)"))  # fmt: skip

@@ -19,7 +19,7 @@ from torch import Tensor
 from attacks.base import Learns, Learnt
 from benchmark.job import run
 from benchmark.models.memory import Fitting
-from benchmark.scores.scoring import chunk, ready_to_score, score_all
+from benchmark.scores.scoring import BadScores, chunk, ready_to_score, score_all
 from benchmark.store.entries import Store
 from victims.access import FullBlackBox, View
 from victims.errors import UserError
@@ -155,7 +155,7 @@ def test_a_damaged_part_is_scored_again_and_the_others_are_not(
 def test_scores_that_are_none_are_refused(
     bad: Callable[[Tensor], np.ndarray], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(BadScores, match=message):
         score_all(lambda view, queries: bad(queries), VIEW, blocks())
 
 
