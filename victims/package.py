@@ -43,7 +43,8 @@ class Package(Victim):
     schema: what the columns are.
     Raises UserError where fit or sample fail.
 
-    `sample(n)` gives rows, a table with the same columns, or a tuple that begins with one of them.
+    `sample(n)` gives n rows, a table with the same columns, or a tuple that begins with one of
+    them. Where fit was given a table, it gives one too.
     """
 
     family = "package"
@@ -137,6 +138,16 @@ class Package(Victim):
     def _rows_of_sample(self, found: Any) -> np.ndarray:
         """What sample gave as rows (samples, *shape) float32."""
         found = found[0] if isinstance(found, tuple) else found
+        if self.records == "table" and not isinstance(found, pd.DataFrame):
+            raise UserError(
+                f"victim.make={self.make}: sample gives a {type(found).__name__}; with "
+                f"victim.records=table a pandas table is needed, with the columns of the records"
+            )
+        if len(found) != len(self.drawn):
+            raise UserError(
+                f"victim.make={self.make}: sample gives {len(found)} records, it was asked for "
+                f"{len(self.drawn)}"
+            )
         if isinstance(found, pd.DataFrame) and self.columns is not None:
             names = [column.name for column in self.columns.columns]
             if missing := [name for name in names if name not in found]:

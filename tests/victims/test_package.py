@@ -43,7 +43,9 @@ class Resampler:
             return self.records[rows][:, : -1 if self.fails == "columns" else None], rows
         found = self.records.iloc[rows]
         spoilt = {"level": {"city": "Mars"}, "text": {"age": "old"}, "missing": {"age": np.nan}}
-        found = found.assign(**spoilt.get(self.fails, {}))
+        found = found.assign(**spoilt.get(self.fails, {}))[: n // 2 if self.fails == "half" else n]
+        if self.fails == "array":
+            return found.to_numpy()
         return found.drop(columns="age") if self.fails == "columns" else found
 
 
@@ -104,6 +106,8 @@ def test_it_is_a_full_black_box_and_not_private(tmp_path: Path) -> None:
         ),
         ("table", "missing", "make=.* sample gives what .*: column 'age': a number is missing"),
         ("table", "text", "make=.*: sample fails .*'old'"),
+        ("table", "half", "sample gives 4 records, it was asked for 9"),
+        ("table", "array", "sample gives a ndarray; .* a pandas table is needed"),
         ("rows", "columns", r"sample gives \(9, 2\), \(9, 3\) is needed"),
     ],
 )
