@@ -27,8 +27,8 @@ TRAINED = {
     "domias_flow": "density={steps:60}",
     "logan_members": "training={steps:150}",
     "logan_non_members": "training={steps:150}",
-    "surrogate": "imitator.model={steps:700,batch_size:200,widths:[256,256],learning_rate:0.005,"
-    "decay:0.9}",
+    "surrogate": "imitator.model={steps:900,batch_size:200,widths:[256,256],learning_rate:0.003,"
+    "decay:0.95}",
     "tartan_federer": "epochs=100",
     "logan": "training={steps:600,width:6,learning_rate:0.006}",
 }
