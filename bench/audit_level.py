@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -192,18 +193,14 @@ def leak(kind: Callable[..., Frame], release: Callable[..., Frame], seed: int, s
 
 def main(nulls: int, leaks: int, drifts: int) -> None:
     """Print how often each verdict was given."""
-    for drift in DRIFTS:
+    apart = [(f"drifted by {drift:g}", partial(drifted, drift)) for drift in DRIFTS]
+    apart += [(f"{spread:g} times as wide", partial(widened, spread)) for spread in SPREADS]
+    for title, audit_of in apart:
         found: Counter[str] = Counter()
         for seed in range(drifts):
             with tempfile.TemporaryDirectory() as store:
-                found[drifted(drift, seed, store).verdict.word] += 1
-        print(f"non-members drifted by {drift:g}: {dict(found)}", flush=True)
-    for spread in SPREADS:
-        found = Counter()
-        for seed in range(drifts):
-            with tempfile.TemporaryDirectory() as store:
-                found[widened(spread, seed, store).verdict.word] += 1
-        print(f"non-members {spread:g} times as wide: {dict(found)}", flush=True)
+                found[audit_of(seed, store).verdict.word] += 1
+        print(f"non-members {title}: {dict(found)}", flush=True)
     words: Counter[str] = Counter()
     for seed in tqdm(range(nulls), desc="null audits"):
         with tempfile.TemporaryDirectory() as store:

@@ -14,8 +14,8 @@ class Quantiles(nn.Module):
     """Columns (n, k) to standard normal ones; even in [0, 1] before `fit_quantiles`.
 
     Source: scikit-learn's QuantileTransformer. Deviation: as many quantiles however few records
-    there are. A number that many records hold goes to the middle
-    of its quantiles; there the smallest and the largest go to the ends, however many hold them.
+    there are. A number that many records hold goes to the middle of its quantiles; there the
+    smallest and the largest go to the ends, however many hold them.
     """
 
     known: Tensor

@@ -34,7 +34,7 @@ def told_of_records(verdict: Verdict, worst: Worst) -> list[str]:
             f"{highest:.3f} is ruled out for each of them, with either sign."
         ]
     area, low, high = best.gain
-    sign = ", its sign turned" if best.auroc < area else ""
+    sign = ", its sign turned" if best.turned else ""
     return [
         f"Worst case: of {many} records that were chosen beforehand, {len(verdict.recognised)} "
         f"{'is' if len(verdict.recognised) == 1 else 'are'} recognised: "

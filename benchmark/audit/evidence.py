@@ -20,8 +20,33 @@ STRICTER = 0.1
 """The second false alarm rate, as a share of the page's: 0.1% where that is 1%."""
 
 
+class EitherSign:
+    """What an AUROC with its interval, low to high, says of attackers who may turn the sign."""
+
+    auroc: float
+    low: float
+    high: float
+
+    @property
+    def turned(self) -> bool:
+        """Members surely score lower: an attacker turns the sign and wins."""
+        return self.high < 0.5
+
+    @property
+    def gain(self) -> tuple[float, float, float]:
+        """AUROC, low, high for an attacker who turns the sign where that helps."""
+        if self.turned:
+            return 1 - self.auroc, 1 - self.high, 1 - self.low
+        return self.auroc, self.low, self.high
+
+    @property
+    def upper(self) -> float:
+        """No attacker's AUROC is higher with these scores, whatever sign it takes."""
+        return max(self.high, 1 - self.low)
+
+
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(EitherSign):
     """What one row of the table proves; intervals at the simultaneous level.
 
     low, high: of the AUROC. found: share of the members found at the false alarm rate, NaN where it
@@ -57,23 +82,6 @@ class Evidence:
     def name(self) -> str:
         """The attack, and its calibration if it has one."""
         return row_name(pd.Series({"attack": self.attack, "calibrated": self.calibrated}))
-
-    @property
-    def turned(self) -> bool:
-        """Members surely score lower: an attacker turns the sign and wins."""
-        return self.high < 0.5
-
-    @property
-    def gain(self) -> tuple[float, float, float]:
-        """AUROC, low, high for an attacker who turns the sign where that helps."""
-        if self.turned:
-            return 1 - self.auroc, 1 - self.high, 1 - self.low
-        return self.auroc, self.low, self.high
-
-    @property
-    def upper(self) -> float:
-        """No attacker's AUROC is higher with these scores, whatever sign it takes."""
-        return max(self.high, 1 - self.low)
 
     @property
     def finds(self) -> bool:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from attacks.distances import Distance
 from attacks.search.nearest import find_nearest, in_blocks
+from benchmark.audit.evidence import EitherSign
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.fit import Run
 from benchmark.measures import metrics
@@ -76,7 +77,7 @@ class Game:
 
 
 @dataclass(frozen=True)
-class Told:
+class Told(EitherSign):
     """One statement about one record: an AUROC over trainings, with its interval."""
 
     id: str
@@ -89,19 +90,7 @@ class Told:
     @property
     def proven(self) -> bool:
         """Whether the record is recognised better than by guessing, with either sign."""
-        return self.low > 0.5 or self.high < 0.5
-
-    @property
-    def gain(self) -> tuple[float, float, float]:
-        """AUROC, low, high for an attacker who turns the sign where that helps."""
-        if self.high < 0.5:
-            return 1 - self.auroc, 1 - self.high, 1 - self.low
-        return self.auroc, self.low, self.high
-
-    @property
-    def upper(self) -> float:
-        """No attacker's AUROC is higher with these scores, whatever sign it takes."""
-        return max(self.high, 1 - self.low)
+        return self.low > 0.5 or self.turned
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -106,12 +106,8 @@ class Evidence:
         row = self._row_for(outcome, access, "none")
         if row is None:
             return None
-        names = (self.score, f"{self.score}_low", f"{self.score}_high")
-        value, low, high = (float(outcome.numbers[row][name]) for name in names)
-        half = wider_side(value, low, high)
-        if self.score != "auroc":
-            return Number(value, rest=half)
-        return with_half_width(value, half, _errors_of(outcome, row))
+        data = data_set_of(outcome)
+        return number_of(outcome.numbers[row], outcome.scored[row], data, self.score)
 
     def _gain_of(self, outcome: Outcome, a: Row, b: Row) -> Number | None:
         if a == b:
@@ -171,6 +167,18 @@ def data_set_of(outcome: Outcome) -> str:
 
 def _errors_of(outcome: Outcome, row: Row) -> pd.Series:
     return errors_by_query(outcome.scored[row], data_set_of(outcome))
+
+
+def number_of(row: Mapping[str, Any], scores: pd.DataFrame, data: str, score: Score) -> Number:
+    """A score of a row with its error; of an AUROC query by query.
+
+    row, scores: of an attack, with its calibration. data: the name of the data set.
+    """
+    value, low, high = (float(row[f"{score}{end}"]) for end in ENDS)
+    half = wider_side(value, low, high)
+    if score != "auroc":
+        return Number(value, rest=half)
+    return with_half_width(value, half, errors_by_query(scores, data))
 
 
 def errors_by_query(scores: pd.DataFrame, data: str) -> pd.Series:

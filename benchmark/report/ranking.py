@@ -39,8 +39,8 @@ from benchmark.measures.metrics import delong_test, holm
 from benchmark.measures.pairs import LEVEL
 from benchmark.measures.result import NO_ACCESS
 from benchmark.report.collect import Outcome, Row, Study
-from benchmark.report.evidence import data_set_of, errors_by_query
-from benchmark.report.means import Number, over_victims, weighted_sum, with_half_width
+from benchmark.report.evidence import CHANCE, Score, data_set_of, errors_by_query, number_of
+from benchmark.report.means import Number, over_victims, with_half_width
 from victims.errors import UserError
 
 OF_A_VICTIM = ("data", "victim", "dp", "split", "scale")
@@ -181,9 +181,9 @@ def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.Data
     for entry, victims in entries.items():
         results = [result for own in victims.values() for result in own.values()]
         numbers = {"mean_rank": ranks.get(entry, np.nan)}
-        for column in ("auroc", "tpr_at_1"):
-            mean = over_victims(_own_numbers(victims, column)).within_unit()
-            numbers |= {column: mean.mean, f"{column}_low": mean.low, f"{column}_high": mean.high}
+        for score in CHANCE:
+            mean = over_victims(_own_numbers(victims, score)).within_unit()
+            numbers |= {score: mean.mean, f"{score}_low": mean.low, f"{score}_high": mean.high}
         for column in ("evaluations", "seconds"):
             numbers[column] = float(
                 pd.Series([r.row.get(column) for r in results], dtype=float).mean()
@@ -205,23 +205,18 @@ def _counts(numbers: Sequence[int]) -> int | str:
 
 
 def _own_numbers(
-    victims: Mapping[str, Mapping[int, Result]], column: str
+    victims: Mapping[str, Mapping[int, Result]], score: Score
 ) -> dict[str, dict[int, Number]]:
-    """A number of each seed of each victim, where it has one; of an AUROC with its queries'."""
-    found: dict[str, dict[int, Number]] = {}
-    for victim, seeds in victims.items():
-        for seed, result in seeds.items():
-            value, low, high = (
-                float(result.row[f"{column}{end}"]) for end in ("", "_low", "_high")
-            )
-            half = wider_side(value, low, high)
-            if np.isnan(value):
-                continue
-            own = Number(value, rest=half)
-            if column == "auroc":
-                own = with_half_width(value, half, errors_by_query(result.scores, result.data))
-            found.setdefault(victim, {})[seed] = own
-    return found
+    """A number of each seed of each victim, where it has one."""
+    found = {
+        victim: {
+            seed: number_of(result.row, result.scores, result.data, score)
+            for seed, result in seeds.items()
+            if not pd.isna(result.row[score])
+        }
+        for victim, seeds in victims.items()
+    }
+    return {victim: own for victim, own in found.items() if own}
 
 
 def _mean_ranks(entries: Entries) -> dict[Row, float]:
@@ -281,7 +276,10 @@ def paired(a: Result, b: Result) -> Number | None:
 
 def _turned(found: Mapping[str, Mapping[int, Number]]) -> dict[str, dict[int, Number]]:
     return {
-        victim: {seed: weighted_sum([number], [-1]) for seed, number in own.items()}
+        victim: {
+            seed: number._replace(value=-number.value, errors=-number.errors)
+            for seed, number in own.items()
+        }
         for victim, own in found.items()
     }
 

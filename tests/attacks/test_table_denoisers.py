@@ -130,11 +130,8 @@ def test_norms_of_gradients_are_those_of_a_loop_over_records(tmp_path: Path) -> 
     made.freeze_for_release()
     rows, times = people(0, 3), [9, 99, 599]
     noise = own_noise(rows, 1, shape=(3, *made.noise_shape))
-    assert noise.shape == (
-        3,
-        3,
-        8,
-    )  # of a level: five numbers; whether one is missing, who smokes, the city
+    # Of a level: five numbers; whether one is missing, who smokes, the city.
+    assert noise.shape == (3, 3, 8)
     found = made.gradient_norms(rows, times, noise)
     weights = [weight.requires_grad_() for weight in made.average.parameters()]
     for row, own, norms in zip(rows, noise, found, strict=True):
