@@ -12,7 +12,7 @@ victims also has the error of how much families of one kind differ, see `measure
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
@@ -110,30 +110,48 @@ def over_seeds(
     return _with_widest(mean, errors, n)
 
 
-def over_strata(values: Sequence[Sequence[float]], half: float) -> Estimate:
+def over_strata(values: Sequence[Mapping[int, float]], half: float) -> Estimate:
     """The mean over strata of each one's mean: about these strata, whatever others there are.
 
-    Only what lies within a stratum is drawn anew, as seeds of one victim are. Its spread makes one
-    error (Welch's, with Satterthwaite's degrees of freedom; a stratum of one value is taken to
-    spread as the others do on average), the uncertainty of the values makes the other. The wider
-    counts.
+    Only what lies within a stratum is drawn anew, as seeds of one victim are. Three errors of the
+    mean are known, and the widest counts:
 
-    values: of each stratum, one or more. half: half-width of the mean's 95% interval for how
-    uncertain the values are; who calls knows which of them err together.
+    - how much the values of a stratum spread (Welch's, with Satterthwaite's degrees of freedom; a
+      stratum of one value is taken to spread as the others do on average);
+    - how much repetitions spread, which several strata may share: what a repetition does to all of
+      them adds up (clusters of Liang and Zeger, Biometrika 1986, with Student's t);
+    - how uncertain the values are.
+
+    values: of each stratum, repetition -> value; one or more. half: half-width of the mean's 95%
+    interval for how uncertain the values are; who calls knows which of them err together.
     """
-    counts = np.array([len(own) for own in values])
-    mean = float(np.mean([np.mean(own) for own in values]))
+    mean = float(np.mean([np.mean([*own.values()]) for own in values]))
     errors = [(half / Z, np.inf)]
+    if any(len(own) > 1 for own in values):
+        errors += [_within_strata(values), _between_repetitions(values)]
+    return _with_widest(mean, errors, min(map(len, values)))
+
+
+def _within_strata(values: Sequence[Mapping[int, float]]) -> tuple[float, float]:
+    """Standard error of the mean over strata for the spread in each, and degrees of freedom."""
+    counts = np.array([len(own) for own in values])
     free = counts - 1
-    if free.any():
-        spread = np.array([np.var(own, ddof=min(1, len(own) - 1)) for own in values])
-        spread[free == 0] = (free * spread).sum() / free.sum()
-        parts = spread / counts / len(counts) ** 2
-        known = free > 0
-        below = float((parts[known] ** 2 / free[known]).sum())
-        freedom = min(parts.sum() ** 2 / below, free.sum()) if below else free.sum()
-        errors.append((float(np.sqrt(parts.sum())), float(freedom)))
-    return _with_widest(mean, errors, int(counts.min()))
+    spread = np.array([np.var([*own.values()], ddof=min(1, len(own) - 1)) for own in values])
+    spread[free == 0] = (free * spread).sum() / free.sum()
+    parts = spread / counts / len(counts) ** 2
+    known = free > 0
+    below = float((parts[known] ** 2 / free[known]).sum())
+    freedom = min(parts.sum() ** 2 / below, free.sum()) if below else free.sum()
+    return float(np.sqrt(parts.sum())), float(freedom)
+
+
+def _between_repetitions(values: Sequence[Mapping[int, float]]) -> tuple[float, float]:
+    """The same for the spread between repetitions: each one's part in all strata is added up."""
+    table = pd.DataFrame([dict(own) for own in values])
+    apart = table.sub(table.mean(axis=1), axis=0).div(table.count(axis=1), axis=0)
+    parts = apart[table.count(axis=1) > 1].dropna(axis=1, how="all").sum() / len(table)
+    n = len(parts)
+    return float(np.sqrt(np.square(parts).sum() * n / (n - 1))), n - 1.0
 
 
 def _with_widest(mean: float, errors: Sequence[tuple[float, float]], n: int) -> Estimate:

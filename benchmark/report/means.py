@@ -112,7 +112,8 @@ def over_victims(found: Mapping[str, Mapping[int, Number]]) -> Estimate:
     """The mean over these victims of the mean over each one's seeds; about these victims.
 
     Within a seed all victims are asked about the same queries, so that what these add to the error
-    of one adds up with what they add to the others'. Seeds draw queries of their own.
+    of one adds up with what they add to the others'. Seeds draw queries of their own. So does what
+    else a seed draws for all victims, such as the attacker's records: seeds are repetitions.
     found: victim -> seed -> number.
     """
     if not found:
@@ -122,7 +123,7 @@ def over_victims(found: Mapping[str, Mapping[int, Number]]) -> Estimate:
         for seed, number in own.items():
             by_seed.setdefault(seed, []).append((number, 1 / len(found) / len(own)))
     halves = [weighted_sum(*zip(*own, strict=True)).half for own in by_seed.values()]
-    values = [[number.value for number in own.values()] for own in found.values()]
+    values = [{seed: n.value for seed, n in own.items()} for own in found.values()]
     return over_strata(values, float(np.sqrt(np.square(halves).sum())))
 
 

@@ -11,11 +11,16 @@ are averaged first, so that a victim with more seeds does not count more.
 
 Two entries are compared by the mean over victims of their difference in AUROC, on the same queries.
 The comparison is about these victims: five of them are no sample of all models that there are. What
-is drawn anew is the training with its split. So the error is the wider of two: how much seeds of
-one victim differ (Welch's t), and how uncertain the mean is for its queries (DeLong, paired). In a
-seed all victims are asked about the same queries: their errors are added before they are squared.
-With one seed a victim only the second is known. P-values are two-sided, corrected over all pairs of
-an access (Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two reasons:
+is drawn anew is the training with its split. So the error is the widest of three:
+
+- how much seeds of one victim differ (Welch's t);
+- how much seeds differ in the mean over victims (Student's t): what a seed draws for all victims,
+  such as the attacker's records, moves them together, and no query need show it;
+- how uncertain the mean is for its queries (DeLong, paired). In a seed all victims are asked about
+  the same queries: their errors are added before they are squared.
+
+With one seed only the last is known. P-values are two-sided, corrected over all pairs of an access
+(Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two reasons:
 there, who else has entered decides whether two entries differ (Benavoli et al., JMLR 2016), and
 five victims can never tell ten entries apart by their ranks. Mean ranks are shown, not tested.
 """

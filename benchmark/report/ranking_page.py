@@ -70,6 +70,8 @@ def _headline(studies: Sequence[Study], reasons: Sequence[str]) -> Iterator[str]
     outcomes = [outcome for study in studies for outcome in study.done]
     yield f"{done} of {jobs} jobs have a result."
     yield f"Victims: {'; '.join(_victims(outcomes))}."
+    if len({int(outcome.job.config.seed) for outcome in outcomes}) == 1:
+        yield "With one seed, surely is about these trained models: others may differ."
     yield from dict.fromkeys(text for study in studies for text in _lacking(study))
     yield from dict.fromkeys(reason for reason in reasons if reason)
     yield from retrained_models(studies)

@@ -18,18 +18,25 @@ from benchmark.report.ranking import training_of, victim_of
 def retrained_models(studies: Sequence[Study]) -> Iterator[str]:
     """Sentences on victims that some attacks met in another training than the first ones did."""
     pairs = list(_trained_again(studies))
-    if not pairs:
+    shared = [[(*pair, Row(name, "none")) for name in _attacks_of_both(pair)] for pair in pairs]
+    same = [bool(rows) and all(map(_has_the_same_scores, rows)) for rows in shared]
+    if any(same):
+        names = _names(pair for pair, is_same in zip(pairs, same, strict=True) if is_same)
+        yield (
+            f"Models that were trained again for {names}, and are those that the others met: "
+            f"{sum(same)}. Attacks that met both trainings have the same scores."
+        )
+    if all(same):
         return
-    names = dict.fromkeys(spaced_name(name) for _, other in pairs for name in _attacks(other))
-    yield f"Models that were trained again: {len(pairs)}, for {', '.join(names)}."
-    shared = [(*pair, name) for pair in pairs for name in _attacks(pair[0]) & _attacks(pair[1])]
-    if unknown := len(pairs) - len({id(other) for _, other, _ in shared}):
+    others = [pair for pair, is_same in zip(pairs, same, strict=True) if not is_same]
+    yield f"Models that were trained again: {len(others)}, for {_names(others)}."
+    if unknown := sum(not rows for rows in shared):
         yield (
             f"Nobody knows of {unknown} of them whether they are the models that the others met. "
             "Name one of their attacks beside yours: attack=[mine,closest_record]."
         )
-    if shared:
-        yield _largest_change(shared)
+    if moved := [row for rows in shared for row in rows if not _has_the_same_scores(row)]:
+        yield _largest_change(moved)
 
 
 def _trained_again(studies: Iterable[Study]) -> Iterator[tuple[Outcome, Outcome]]:
@@ -48,12 +55,23 @@ def _attacks(outcome: Outcome) -> Set[str]:
     return dict.fromkeys(raw).keys()
 
 
-def _largest_change(shared: Sequence[tuple[Outcome, Outcome, str]]) -> str:
+def _attacks_of_both(pair: tuple[Outcome, Outcome]) -> Set[str]:
+    return _attacks(pair[0]) & _attacks(pair[1])
+
+
+def _names(pairs: Iterable[tuple[Outcome, Outcome]]) -> str:
+    """The attacks on the later trainings, as a list for a reader."""
+    return ", ".join(dict.fromkeys(spaced_name(name) for _, o in pairs for name in _attacks(o)))
+
+
+def _has_the_same_scores(shared: tuple[Outcome, Outcome, Row]) -> bool:
+    one, other, row = shared
+    return bool(one.scored[row]["score"].equals(other.scored[row]["score"]))
+
+
+def _largest_change(moved: Sequence[tuple[Outcome, Outcome, Row]]) -> str:
     """How far an attack's results on two trainings are apart, at most."""
-    rows = [(a, b, Row(name, "none")) for a, b, name in shared]
-    if all(a.scored[row]["score"].equals(b.scored[row]["score"]) for a, b, row in rows):
-        return "Attacks that met both trainings have the same scores: these are the same models."
-    found = [(a.numbers[row]["auroc"], b.numbers[row]["auroc"], row) for a, b, row in rows]
+    found = [(a.numbers[row]["auroc"], b.numbers[row]["auroc"], row) for a, b, row in moved]
     one, other, row = max(found, key=lambda pair: abs(pair[0] - pair[1]))
     return (
         f"They are other models: the AUROC of {row.text} was {format_number(one)}, and is "

@@ -166,25 +166,54 @@ def test_no_number_of_seeds_tells_what_is_not_there() -> None:
     assert seeds_to_tell(0.1, widen_by(found, families), 0.05) is None
 
 
+def seeds_of(*strata: list[float]) -> list[dict[int, float]]:
+    """Strata whose seeds are 0, 1, 2, ..."""
+    return [dict(enumerate(values)) for values in strata]
+
+
 def test_over_strata_is_welch_s_test() -> None:
+    """Of two strata that share no seed, and differ within each alike."""
     a, b = [0.31, 0.12, 0.22], [-0.02, 0.07, 0.05, 0.01]
-    found = over_strata([a, b], 1e-6)
+    found = over_strata([dict(enumerate(a)), dict(enumerate(b, start=3))], 1e-6)
     test = stats.ttest_ind(a, np.negative(b), equal_var=False, alternative="greater")
     assert found.mean == pytest.approx((np.mean(a) + np.mean(b)) / 2)
     assert found.p_value == pytest.approx(test.pvalue)
     assert (found.mean / found.error) == pytest.approx(test.statistic)
 
 
+def test_what_a_seed_does_to_all_strata_is_student_s_test_over_seeds() -> None:
+    shared = np.array([0.1, -0.05, 0.02, 0.2])
+    strata = [(shared + at).tolist() for at in (0.1, 0.5, 0.3)]
+    found = over_strata(seeds_of(*strata), 1e-6)
+    test = stats.ttest_1samp(np.mean(strata, axis=0), 0, alternative="greater")
+    assert found.p_value == pytest.approx(test.pvalue)
+    assert tuple(found[1:3]) == pytest.approx(
+        stats.ttest_1samp(np.mean(strata, axis=0), 0).confidence_interval()
+    )
+
+
+def test_opposite_effects_of_a_seed_do_not_hide_what_lies_in_a_stratum() -> None:
+    found = over_strata(seeds_of([0.1, 0.3], [0.3, 0.1]), 1e-6)
+    assert found.error == pytest.approx(np.sqrt(np.var([0.1, 0.3], ddof=1) / 2 / 2))
+
+
 def test_strata_may_differ_as_they_like() -> None:
     """A mean of one stratum's 0.9 and another's 0.1 is known as well as each of them."""
-    apart = over_strata([[0.9, 0.91, 0.92], [0.1, 0.11, 0.12]], 0.004)
-    alike = over_strata([[0.5, 0.51, 0.52], [0.5, 0.51, 0.52]], 0.004)
+    apart = over_strata(seeds_of([0.9, 0.91, 0.92], [0.1, 0.11, 0.12]), 0.004)
+    alike = over_strata(seeds_of([0.5, 0.51, 0.52], [0.5, 0.51, 0.52]), 0.004)
     assert apart.half == pytest.approx(alike.half)
-    assert over_strata([[0.9], [0.1]], 0.02).half == pytest.approx(0.02)
+    assert over_strata(seeds_of([0.9], [0.1]), 0.02).half == pytest.approx(0.02)
 
 
 def test_a_stratum_of_one_value_spreads_as_the_others() -> None:
-    one = over_strata([[0.5, 0.6], [0.55]], 1e-6)
+    one = over_strata(seeds_of([0.5, 0.6], [0.55]), 1e-6)
     spread = np.var([0.5, 0.6], ddof=1)
     assert one.error == pytest.approx(np.sqrt((spread / 2 + spread) / 4))
     assert one.half == pytest.approx(stats.t.ppf(0.975, 1) * one.error)
+
+
+def test_the_order_of_strata_and_missing_seeds_change_nothing() -> None:
+    strata = [{0: 0.1, 1: 0.3, 2: 0.2}, {1: 0.5, 2: 0.9}, {2: 0.4}]
+    one, other = over_strata(strata, 0.01), over_strata(strata[::-1], 0.01)
+    assert one[:4] == pytest.approx(other[:4])
+    assert np.isfinite(one[:4]).all()
