@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,7 +61,8 @@ class Learns(ABC):
     """An attack that learns from its view before it can score.
 
     `learn` never sees a query. The benchmark calls it once for a view and keeps the result, so that
-    `judge` can be called for any number of queries; `score` does both.
+    `judge` can be called for any number of queries; `score` does both. `learn` runs on a copy: what
+    it puts on `self` is gone when others judge by its result.
     """
 
     @abstractmethod
@@ -77,7 +79,7 @@ class Learns(ABC):
     def score(self, view: Any, queries: Tensor) -> np.ndarray:
         """Queries (n, *shape) -> (n,) float64."""
         with TemporaryDirectory() as work:
-            return self.judge(self.learn(view, Path(work)), view, queries)
+            return self.judge(copy.copy(self).learn(view, Path(work)), view, queries)
 
 
 def features_on_shadows(

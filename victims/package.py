@@ -173,6 +173,9 @@ class Package(Victim):
         """Errors of anyone's code in one line."""
         try:
             yield
+        except KeyboardInterrupt:
+            log.warning("%s: %s was stopped; the fit begins again next time", self.make, method)
+            raise
         except UserError:
             raise
         except Exception as error:  # whatever a package raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import zipfile
@@ -71,7 +72,8 @@ def ready_to_score(
 
     def make(folder: Path) -> None:
         log.info("attack %s: learning", note["attack"])
-        learnt = Fitting(view)(lambda view: attack.learn(view, work_folder(folder, note)))
+        learner = copy.copy(attack)  # what it leaves on itself is not there when others judge
+        learnt = Fitting(view)(lambda view: learner.learn(view, work_folder(folder, note)))
         # safetensors writes memory as it lies: arrays of columns would come back scrambled.
         plain = {name: np.ascontiguousarray(array) for name, array in learnt.items()}
         save_file(plain, folder / "learnt.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,7 @@ def scorer(attack: Attack, members: Tensor, batch_size: int = 64) -> Score:
     if not isinstance(attack, Learns):
         return partial(attack.score, view)
     with TemporaryDirectory() as work:
-        return partial(attack.judge, attack.learn(view, Path(work)), view)
+        return partial(attack.judge, copy.copy(attack).learn(view, Path(work)), view)
 
 
 class Control(NamedTuple):

@@ -35,6 +35,8 @@ class Resampler:
     def fit(self, records: pd.DataFrame, discrete: tuple[str, ...] = ()) -> None:
         if self.fails == "fit":
             raise RuntimeError("out of luck")
+        if self.fails == "stopped":
+            raise KeyboardInterrupt
         self.records, self.discrete = records, discrete
 
     def sample(self, n: int) -> object:
@@ -114,6 +116,14 @@ def test_it_is_a_full_black_box_and_not_private(tmp_path: Path) -> None:
 def test_what_goes_wrong_is_one_line(records: str, fails: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=said):
         trained(made(records, fails), tmp_path)
+
+
+def test_who_stops_a_fit_is_told_that_it_begins_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trained(made(fails="stopped"), tmp_path)
+    assert "Resampler: fit was stopped; the fit begins again next time" in caplog.text
 
 
 @pytest.mark.parametrize("make", ["sklearn", "no_such_module:X", "sklearn.mixture:Nothing"])

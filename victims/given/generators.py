@@ -67,6 +67,11 @@ class Generator:
     def _z_shape(self, found: Any, z: int | Sequence[int] | None) -> tuple[int, ...]:
         if z is not None:
             shape = _whole_numbers(f"{self.name}.z", z, 1)
+            if self.network.inputs not in (None, shape):
+                raise UserError(
+                    f"{self.name}.z={_as_word(shape)}: the model declares "
+                    f"{_as_word(self.network.inputs)}; leave {self.name}.z out"
+                )
         else:
             own = getattr(found, "z_dim", None)
             shape = self.network.inputs or (() if own is None else (int(own),))
@@ -253,6 +258,11 @@ def _takes_codes(found: Any, z: Any) -> bool:
 
 def _no_codes(x: Tensor) -> Tensor:
     raise UserError("generator: it gives samples only, no latent code can be chosen")
+
+
+def _as_word(shape: Sequence[int]) -> str:
+    """A shape as it is given: 16, or [100,1,1]."""
+    return str(shape[0]) if len(shape) == 1 else str([*shape]).replace(" ", "")
 
 
 def _draw_codes(n: int, z_dim: int) -> Tensor:

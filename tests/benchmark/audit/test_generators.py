@@ -85,6 +85,17 @@ FORMATS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.parametrize("kind", ["torch.export", "ONNX", "ONNX, fixed batch"])
+def test_another_size_than_the_model_declares_is_refused(kind: str, tmp_path: Path) -> None:
+    model = FORMATS[kind](tmp_path)
+    told = r"generator\.z=17: the model declares 12; leave generator\.z out"
+    with pytest.raises(UserError, match=told):
+        Generator(model, z=17)
+    with pytest.raises(UserError, match=r"generator\.z=\[12,1,1\]: the model declares 12"):
+        Generator(model, z=[12, 1, 1])
+    assert Generator(model, z=12).z_dim == 12
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_every_format_generates_the_same_and_knows_whether_it_is_differentiable(
     kind: str, tmp_path: Path

@@ -186,3 +186,22 @@ def test_what_is_learnt_comes_back_from_the_store_as_it_was(tmp_path: Path) -> N
     view, note = FullBlackBox(torch.device("cpu"), 4, np.zeros((1, 3))), {"attack": "c", "code": ""}
     score, _ = ready_to_score(Store(tmp_path), {"attack": "c"}, note, Columns(), view)
     assert score(view, torch.zeros(2, 3)).tolist() == [3.0, 12.0]
+
+
+class Forgetful(Columns):
+    """Keeps on itself what it should return: a later job would not find it there."""
+
+    def learn(self, view: Any, work: Path) -> Learnt:
+        self.own = super().learn(view, work)["axes"]
+        return {}
+
+    def judge(self, learnt: Learnt, view: Any, queries: Tensor) -> np.ndarray:
+        return self.own.sum(1)
+
+
+def test_what_learn_puts_on_the_attack_is_missing_the_first_time_too(tmp_path: Path) -> None:
+    view, note = FullBlackBox(torch.device("cpu"), 4, np.zeros((1, 3))), {"attack": "c", "code": ""}
+    score, _ = ready_to_score(Store(tmp_path), {"attack": "c"}, note, Forgetful(), view)
+    for judged in (score, Forgetful().score):
+        with pytest.raises(AttributeError, match="own"):
+            judged(view, torch.zeros(2, 3))
