@@ -3,7 +3,8 @@
     python bench/bounds.py [runs, 200] [canaries, 1000]
 
 Each run shows every canary once through a Gaussian mechanism whose epsilon (at delta 1e-5) is 1, 4
-or 16. At most 5% of the runs may show more than the truth.
+or 16. At most 5% of the runs may show more than the truth. The canaries are independent here, as
+the bound from the ROC curve needs them; canaries of one training need not be.
 """
 
 from __future__ import annotations
