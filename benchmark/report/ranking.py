@@ -14,15 +14,14 @@ The comparison is about these victims: five of them are no sample of all models 
 is drawn anew is the training with its split. So the error is the widest of three:
 
 - how much seeds of one victim differ (Welch's t);
-- how much seeds differ in the mean over victims (Student's t): what a seed draws for all victims,
-  such as the attacker's records, moves them together, and no query need show it;
-- how uncertain the mean is for its queries (DeLong, paired). In a seed all victims are asked about
-  the same queries: their errors are added before they are squared.
+- how much seeds differ in the mean over victims (Student's t): what a seed draws for all of them,
+  such as the attacker's records, moves them together, whether or not a query shows it;
+- how uncertain the mean is for its queries (DeLong, paired), with what victims share of them.
 
 With one seed only the last is known. P-values are two-sided, corrected over all pairs of an access
-(Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used, for two reasons:
-there, who else has entered decides whether two entries differ (Benavoli et al., JMLR 2016), and
-five victims can never tell ten entries apart by their ranks. Mean ranks are shown, not tested.
+(Holm). The Friedman and Nemenyi tests (Demšar, JMLR 2006) are not used: there, who else has entered
+decides whether two entries differ (Benavoli et al., JMLR 2016), and five victims can never tell ten
+entries apart by their ranks. Mean ranks are shown, not tested.
 """
 
 from __future__ import annotations
