@@ -5,9 +5,8 @@ results are in the store. The ranking says where it stands.
 
     stored results -> entries on each victim -> means, mean ranks, pairs -> CSV, diagrams, a page
 
-An *entry* is an attack with its calibration. Entries of one access are compared: who has another
-access plays another game. A *victim* is a kind of model on a data set with its settings; its seeds
-are averaged first, so that a victim with more seeds does not count more.
+Entries of one access are compared: who has another access plays another game. The seeds of a victim
+are averaged first, so that one with more seeds does not count more.
 
 Two entries are compared by the mean over victims of their difference in AUROC, on the same queries.
 The comparison is about these victims: five of them are no sample of all models that there are. What
@@ -26,29 +25,22 @@ entries apart by their ranks. Mean ranks are shown, not tested.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
 from scipy.stats import rankdata
 
 from benchmark.measures.estimate import wider_side
 from benchmark.measures.metrics import delong_test, holm
 from benchmark.measures.pairs import LEVEL
-from benchmark.measures.result import NO_ACCESS
-from benchmark.report.collect import Outcome, Row, Study
-from benchmark.report.evidence import CHANCE, Score, data_set_of, errors_by_query, number_of
+from benchmark.report.collect import Row, Study
+from benchmark.report.entries import Entries, Result, by_access
+from benchmark.report.evidence import CHANCE, Score, errors_by_query, number_of
 from benchmark.report.means import Number, over_victims, with_half_width
-from victims.errors import UserError
-
-OF_A_VICTIM = ("data", "victim", "dp", "split", "scale")
-"""Parts of a config that make another victim; the seed makes another one of the same kind."""
 
 STANDINGS = [
     *("access", "attack", "calibrated", "victims", "seeds"),
@@ -59,26 +51,6 @@ PAIRS = [
     *("access", "attack_a", "calibrated_a", "attack_b", "calibrated_b", "victims"),
     *("difference", "low", "high", "p_value", "p_holm"),
 ]
-
-
-class Result(NamedTuple):
-    """What one entry reached against one trained model: its row of numbers, and its scores.
-
-    training: when the model was trained. others: what the entry reached on other trainings of it.
-    settings: of the job, without those of other entries. data: the name of the data set.
-    """
-
-    row: dict[Any, Any]
-    scores: pd.DataFrame
-    data: str
-    training: str = ""
-    others: tuple[Result, ...] = ()
-    settings: Mapping[str, Any] = MappingProxyType({})
-
-    @property
-    def all(self) -> tuple[Result, ...]:
-        """This one, then those on other trainings."""
-        return self, *self.others
 
 
 @dataclass(frozen=True)
@@ -94,17 +66,13 @@ class Ranking:
     pairs: pd.DataFrame
 
 
-Entries = dict[Row, dict[str, dict[int, Result]]]
-"""Entry -> victim -> seed -> result."""
-
-
 def ranked(studies: Iterable[Study]) -> Ranking:
     """The ranking of all results of some studies; one that several studies hold counts once.
 
     Raises UserError where an entry has one score under one setting, and another under another.
     """
     standings, pairs = [], []
-    for access, entries in _by_access(studies).items():
+    for access, entries in by_access(studies).items():
         compared = pd.DataFrame(_pairs(access, entries), columns=PAIRS[:-1])
         compared["p_holm"] = holm(compared["p_value"].to_numpy(float)) if len(compared) else []
         standings.append(_standings(access, entries, compared))
@@ -112,71 +80,6 @@ def ranked(studies: Iterable[Study]) -> Ranking:
     if not standings:
         return Ranking(pd.DataFrame(columns=STANDINGS), pd.DataFrame(columns=PAIRS))
     return Ranking(pd.concat(standings, ignore_index=True), pd.concat(pairs, ignore_index=True))
-
-
-def _by_access(studies: Iterable[Study]) -> dict[str, Entries]:
-    """Entries by the access that they need; those that never look at the victim are no attacks."""
-    found: dict[str, Entries] = {}
-    for outcome in (outcome for study in studies for outcome in study.done):
-        victim, seed = victim_of(outcome), int(outcome.job.config.seed)
-        for entry, row in outcome.numbers.items():
-            if row["access"] != NO_ACCESS:
-                victims = found.setdefault(str(row["access"]), {}).setdefault(entry, {})
-                own, when = settings_of_entry(entry, outcome), training_of(outcome)
-                scores, data = outcome.scored[entry], data_set_of(outcome)
-                made = Result(row, scores, data, when, settings=own)
-                seeds = victims.setdefault(victim, {})
-                seeds[seed] = _with_other(entry, seeds[seed], made) if seed in seeds else made
-    return found
-
-
-def training_of(outcome: Outcome) -> str:
-    """When the attacked model was trained: another time, it may have become another model."""
-    return str(outcome.record.result.provenance.get("created", "")) if outcome.record else ""
-
-
-def settings_of_entry(entry: Row, outcome: Outcome) -> dict[str, Any]:
-    """The settings of a job by their full names, but for other attacks and other calibrations."""
-    settings = outcome.job.filing.settings
-    own = {"attack": entry.attack, "calibration": entry.calibrated}
-    kept = {
-        group: {name: part for name, part in settings[group].items() if name == chosen}
-        for group, chosen in own.items()
-    }
-    return _by_full_name(settings | kept)
-
-
-def _by_full_name(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        full = f"{above}{name}"
-        found |= _by_full_name(value, f"{full}.") if isinstance(value, dict) else {full: value}
-    return found
-
-
-def _with_other(entry: Row, first: Result, other: Result) -> Result:
-    """An entry's result with another one on the same victim: it may be of another training."""
-    if not first.scores["score"].equals(other.scores["score"]):
-        _refuse_other_settings(entry, first.settings, other.settings)
-    known = {own.training for own in first.all}
-    return first if other.training in known else first._replace(others=(*first.others, other))
-
-
-def _refuse_other_settings(entry: Row, one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
-    for name in dict.fromkeys((*one, *other)):
-        if one.get(name) != other.get(name):
-            setting, values = name.removesuffix("._target_"), (one.get(name), other.get(name))
-            raise UserError(
-                f"{setting}: {entry.text} has results with {' and with '.join(map(str, values))}; "
-                f"rank one value at a time, or give the attack another name"
-            )
-
-
-def victim_of(outcome: Outcome) -> str:
-    """A name for whatever makes a victim but its seed, the same for every attack on it."""
-    config = outcome.job.config
-    parts = {name: OmegaConf.to_container(config[name]) for name in OF_A_VICTIM if name in config}
-    return json.dumps(parts, sort_keys=True, default=str)
 
 
 def _standings(access: str, entries: Entries, compared: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from benchmark.measures.numbers import format_number, spaced_name
 from benchmark.measures.result import NO_ACCESS
 from benchmark.report.collect import Outcome, Row, Study
-from benchmark.report.ranking import training_of, victim_of
+from benchmark.report.entries import training_of, victim_of
 
 
 def retrained_models(studies: Sequence[Study]) -> Iterator[str]:

@@ -17,7 +17,8 @@ from benchmark.measures import metrics
 from benchmark.measures.result import NO_ACCESS, Check, JobResult
 from benchmark.report.__main__ import main
 from benchmark.report.collect import studies_of
-from benchmark.report.ranking import PAIRS, Result, _pairs, ranked
+from benchmark.report.entries import Result
+from benchmark.report.ranking import PAIRS, _pairs, ranked
 from benchmark.report.ranking_page import diagram, ranked_studies, write_ranking
 from benchmark.report.retrained import retrained_models
 from benchmark.sweep.compose import Job
