@@ -40,22 +40,19 @@ class Levels:
             signal * clean[:, span] + (1 - signal) / k
             for span, k in zip(self.spans, self.levels, strict=True)
         ]
-        return self._draw(of, chances, clean)
+        return self.draw(of, chances, clean)
 
-    def step_back(
-        self,
-        now: Tensor,
-        guessed: list[Tensor],
-        signal: Tensor,
-        before: Tensor,
-        chances: Tensor,
-    ) -> Tensor:
-        """Levels at an earlier time, drawn from those now and the guessed clean ones."""
-        of = [
-            posterior_of_levels(now[:, span], guess, signal, before).detach()
+    def before(
+        self, now: Tensor, guessed: list[Tensor], signal: Tensor, before: Tensor
+    ) -> list[Tensor]:
+        """Probabilities of each column's levels at an earlier time, from those now and the guess.
+
+        The guess of a column may rest on the others alone: what it holds now counts here.
+        """
+        return [
+            posterior_of_levels(now[:, span], guess, signal, before)
             for span, guess in zip(self.spans, guessed, strict=True)
         ]
-        return self._draw(of, chances, now)
 
     def divergences(
         self, now: Tensor, clean: Tensor, told: Tensor, signal: Tensor, before: Tensor
@@ -71,9 +68,10 @@ class Levels:
             found = found + (true * ((true + 1e-12).log() - (own + 1e-12).log())).sum(1)
         return found
 
-    def _draw(self, of: list[Tensor], chances: Tensor, like: Tensor) -> Tensor:
+    def draw(self, of: list[Tensor], chances: Tensor, like: Tensor) -> Tensor:
+        """One-hot levels (n, width), drawn from probabilities by chances (n, columns) in [0, 1)."""
         drawn = [
-            one_hot(pick_places(own, chances[:, i]), self.levels[i]).to(like)
+            one_hot(pick_places(own.detach(), chances[:, i]), self.levels[i]).to(like)
             for i, own in enumerate(of)
         ]
         return torch.cat([like[:, :0], *drawn], 1)

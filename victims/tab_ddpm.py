@@ -167,10 +167,10 @@ class TabDDPM(Denoising):
             noise = (numbers - root * clean) / rest
             numbers = before.sqrt()[:, None] * clean + (1 - before).sqrt()[:, None] * noise
             guessed = self.discrete.guess(told[:, self.k :])
+            likely = self.discrete.before(levels, guessed, signal, before)
             if s < 0:
-                return self._as_records(numbers, guessed)
-            drawn = chances_of(own, i)
-            levels = self.discrete.step_back(levels, guessed, signal, before, drawn)
+                return self._as_records(numbers, likely)
+            levels = self.discrete.draw(likely, chances_of(own, i), levels)
         raise AssertionError("there is a last step")
 
     def _as_records(self, numbers: Tensor, guessed: list[Tensor]) -> Tensor:

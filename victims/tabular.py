@@ -119,7 +119,8 @@ class Transform(nn.Module):
     def logits_of(self, raw: Tensor) -> Tensor:
         """Outputs (n, width) by group: (n, groups, places), NEVER where there is no such place."""
         absent = self.index < 0
-        absent[: len(self.numbers), : self.modes] |= self.weight == 0
+        if self.numbers:
+            absent[: len(self.numbers), : self.modes] |= self.weight == 0
         return raw[:, self.index.clamp(min=0)].masked_fill(absent, NEVER)
 
     def spread_out(self, raw: Tensor, soft: Tensor) -> Tensor:

@@ -177,15 +177,22 @@ def set_power(
 def set_detection(rows: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """How large a set of members must be to be detected, from the scores of a job: DETECTION.
 
-    rows, scores: as in `JobResult`. A curve for who has the released samples alone, and one for all
-    attacks together; of the queries that each of their rows judges.
+    rows, scores: as in `JobResult`. A curve for who has the released samples alone, one for who has
+    records or reference models of their own beside them, and one for all attacks together; of the
+    queries that each of their rows judges.
     """
     columns, member = scores_by_row(scores)
     ok = rows[rows["status"] == "ok"]
     access = dict(zip(zip(ok["attack"], ok["calibrated"], strict=True), ok["access"], strict=True))
+    alone = [row for row in columns if access.get(row) == "full_black_box" and row[1] == "none"]
     samples = [row for row in columns if str(access.get(row, "")).startswith("full_black_box")]
+    curves = {
+        "released samples": alone,
+        "released samples, and what attackers bring": samples if samples != alone else [],
+        "all attacks": list(columns),
+    }
     found: list[list[object]] = []
-    for name, chosen in {"released samples": samples, "all attacks": list(columns)}.items():
+    for name, chosen in curves.items():
         if chosen:
             features = np.stack([columns[row] for row in chosen], axis=1)
             judged = ~np.isnan(features).any(axis=1)

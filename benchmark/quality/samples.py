@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from attacks.base import some_rows
 from benchmark.config.build import Chosen
 from benchmark.data.dataset import Dataset
 from benchmark.data.split import Split
@@ -98,6 +99,7 @@ def _sets_compared(model: Model, dataset: Dataset, rows: np.ndarray) -> dict[str
     network = build_untrained(model.recipe, dataset).to(model.victim.device)
     form, n = Form(dataset), len(rows) // 2
     chances = form.draw_chances(model.recipe.seed)
+    drawn = some_rows(len(model.released), n)  # the first ones may be of one class
 
     def untrained_samples(at: slice) -> Tensor:
         outputs = network.generate(torch.from_numpy(model.codes[at]))  # type: ignore[operator]
@@ -105,7 +107,7 @@ def _sets_compared(model: Model, dataset: Dataset, rows: np.ndarray) -> dict[str
 
     return {
         HELD_OUT: lambda at: dataset.records(rows[:n][at]),
-        SAMPLES: lambda at: torch.from_numpy(np.array(model.released[at])),
+        SAMPLES: lambda at: torch.from_numpy(np.array(model.released[drawn[at]])),
         UNTRAINED: untrained_samples,
         REAL: lambda at: dataset.records(rows[n:][at]),
     }

@@ -153,13 +153,17 @@ def calibration_helps(evidence: Evidence) -> dict[str, Estimate]:
 
 
 def diffusion_leaks_more(evidence: Evidence) -> dict[str, Estimate]:
-    """The denoiser of each diffusion model against the discriminator on the same records."""
+    """The denoiser of each diffusion model against the GANs' discriminators on the same records."""
     found, gans = BySeed(), _usual(evidence, evidence.leaks(DISCRIMINATOR))
     for seed, own in _usual(evidence, evidence.leaks(DENOISER)).items():
         for group, number in own.items():
-            for other, theirs in gans.get(seed, {}).items():
-                if same_but_for(evidence.study, group, other, "victim"):
-                    found.setdefault(seed, {})[group] = difference_of(number, theirs)
+            theirs = [
+                leak
+                for other, leak in gans.get(seed, {}).items()
+                if same_but_for(evidence.study, group, other, "victim")
+            ]
+            if theirs:
+                found.setdefault(seed, {})[group] = difference_of(number, mean_of(theirs))
     return at_each_size(evidence.study, found, "a denoiser, and a GAN with the same records")
 
 

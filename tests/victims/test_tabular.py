@@ -114,6 +114,42 @@ def test_a_pack_must_divide_the_batch_and_images_are_refused(tmp_path: Path) -> 
         build(config, "victim", shape=(1, 8, 8))
 
 
+@pytest.mark.parametrize("name", ["ctgan", "tab_ddpm", "tvae"])
+def test_a_table_may_have_no_numbers_or_nothing_else(name: str, tmp_path: Path) -> None:
+    switches = Schema([Column(f"is_{i}", "binary") for i in range(4)])
+    numbers = Schema([Column(f"at_{i}", "numeric") for i in range(2)])
+    for schema in (switches, numbers):
+        drawn = torch.rand(60, schema.width, generator=torch.Generator().manual_seed(0)).round()
+        size = "victim.learning_rate=0.001" if name == "tab_ddpm" else "victim.modes=10"
+        config = composed(tmp_path, f"victim={name}", size).victim
+        victim = build(config, "victim", shape=(schema.width,), schema=schema)
+        folder = tmp_path / f"{name}_{schema.width}"
+        folder.mkdir()
+        fit_in(folder, victim, drawn.__getitem__, size=60, seed=7)
+        found = load_victim(victim, folder).generate(torch.randn(5, victim.z_dim))
+        assert found.shape == (5, schema.width)
+        assert torch.isfinite(found).all()
+
+
+@pytest.mark.slow
+def test_a_release_of_tab_ddpm_keeps_how_columns_go_together(tmp_path: Path) -> None:
+    """A guess of a column may rest on the others alone: the last step back must keep its level."""
+    rng = np.random.default_rng(0)
+    first = rng.random(4000) < 0.5
+    columns = [first, first ^ (rng.random(4000) < 0.15), rng.random(4000) < 0.5]
+    schema = Schema([Column(f"is_{i}", "binary") for i in range(3)])
+    real = torch.from_numpy(np.stack(columns, 1).astype(np.float32))
+    sizes = ["steps=1200", "batch_size=500", "widths=[64,64]", "sampling_steps=50", "decay=0.95"]
+    config = composed(tmp_path, "victim=tab_ddpm", *(f"victim.{size}" for size in sizes)).victim
+    victim = build(config, "victim", shape=(3,), schema=schema)
+    fit_in(tmp_path, victim, real.__getitem__, size=4000, seed=5)
+    victim, generator = load_victim(victim, tmp_path), torch.Generator().manual_seed(2)
+    found = victim.generate(torch.randn(8000, victim.z_dim, generator=generator))
+    found = victim.publish(found, torch.rand(found.shape, generator=generator)).round()
+    wanted, got = (np.corrcoef(table.numpy().T)[0, 1] for table in (real, found))
+    assert abs(got - wanted) < 0.12, (got, wanted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ctgan", "tab_ddpm", "tvae"])
 def test_columns_and_their_relation_are_learnt(name: str, tmp_path: Path) -> None:

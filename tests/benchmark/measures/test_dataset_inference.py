@@ -80,6 +80,33 @@ def test_a_job_s_sets_are_judged_by_what_each_attacker_has() -> None:
     assert found["all attacks"] in (10, 20)
 
 
+def test_what_attackers_bring_is_no_part_of_released_samples_alone() -> None:
+    """Reference records and models tell a set; who has the samples alone cannot."""
+    rng, n = default_rng(6), 80
+    member = np.arange(2 * n) < n
+    weak, strong = rng.normal(size=2 * n), rng.normal(size=2 * n) + 1.5 * member
+    rows = pd.DataFrame(
+        [
+            ("full_black_box", "none", "full_black_box"),
+            ("full_black_box", "difference", "full_black_box"),
+            ("domias_kde", "none", "full_black_box_with_reference"),
+        ],
+        columns=["attack", "calibrated", "access"],
+    ).assign(status="ok")
+    for informed in (1, 2):
+        frames = [
+            pd.DataFrame({"query": range(2 * n), "member": member}).assign(
+                attack=row.attack, calibrated=row.calibrated, score=score
+            )
+            for row, score in zip(
+                rows.iloc[[0, informed]].itertuples(), (weak, strong), strict=True
+            )
+        ]
+        found = enough_records(set_detection(rows, pd.concat(frames)))
+        assert found["released samples"] is None
+        assert found["released samples, and what attackers bring"] in (10, 20)
+
+
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="are needed"):
         set_p_value(np.zeros((1, 2)), np.zeros((5, 2)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +67,32 @@ def test_claims_that_are_true_hold(jobs: list[Job]) -> None:
     assert ours["flips_defend"].weakest[1].mean == pytest.approx(np.mean(flips))
     text = "1 victim (ddpm): 16 training records, 24 training records"
     assert ours["samples_leak_less"].scope == text
+
+
+@pytest.mark.parametrize("order", ["dcgan,wgan_gp_dcgan", "wgan_gp_dcgan,dcgan"])
+def test_diffusion_is_compared_with_all_gans_on_the_same_records(
+    tmp_path: Path, order: str
+) -> None:
+    """One GAN leaks more than the denoiser, the other less; the last one counted alone."""
+    words = ["scale=smoke", "logger=none", "distance=l2", f"machine.store={tmp_path}"]
+    of = ["study.parts=null", f"victim=ddpm,{order}", "split.members=16", "seed=0,1,2"]
+    leaks = {"ddpm": 20, "dcgan": 25, "wgan_gp_dcgan": 12}
+
+    def result(job: Job) -> JobResult:
+        victim = job.choices["victim"]
+        own = {"pia": 20} if victim == "ddpm" else {"discriminator": leaks[victim]}
+        asked = dict.fromkeys([n for n in TRUE if n in job.config.attack])
+        return known_result(job, {(name, "none"): own.get(name) for name in asked})
+
+    jobs = compose.list_jobs(["+sweep=diffusion", *words, *of])
+    (own,) = (
+        own
+        for own in judge_claims([study_of(jobs, result, "diffusion")])
+        if own.claim.measure.__name__ == "diffusion_leaks_more"
+    )
+    (part,) = own.parts.values()
+    wanted = known_auroc(20) - (known_auroc(25) + known_auroc(12)) / 2
+    assert part.mean == pytest.approx(wanted)
 
 
 def test_claims_that_are_false_do_not_hold(jobs: list[Job]) -> None:
