@@ -151,8 +151,9 @@ def test_published_models_are_those_of_the_present_config(tmp_path: Path) -> Non
     """Else whoever enters an attack trains what was handed over."""
     with ZipFile(CONF.parent / "results" / "ranking" / "models.zip") as archive:
         archive.extractall(tmp_path)
-    words = ["+sweep=ranking", "victim=ddpm", "seed=0", f"machine.store={tmp_path}"]
-    (job,) = compose.list_jobs(words)
-    models = read_and_draw(open_request(job.config)).models
-    assert len(models) == 2
-    assert all(job.filing.store.has("victim", own.filed_under(data)) for own, data in models)
+    jobs = compose.list_jobs(["+sweep=ranking", "seed=0", f"machine.store={tmp_path}"])
+    assert len(jobs) == 5
+    for job in jobs:
+        models = read_and_draw(open_request(job.config)).models
+        assert len(models) == 2
+        assert all(job.filing.store.has("victim", own.filed_under(data)) for own, data in models)
