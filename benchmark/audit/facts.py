@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from attacks.distances import nearest_samples
+from benchmark.audit.cells import Cells, check_ignored, compare_cells
 from benchmark.audit.copies import Copies, copies_of
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.denoiser import check_denoiser
@@ -37,7 +38,8 @@ class Facts:
     copies: records that stand among the released ones as they are. Records left out: shared,
     members and non-members with a content that both inputs hold; duplicates, repeated in one input;
     known, reference records with the content of a query. reading: how the inputs were read.
-    distance: how columns, or images, are compared, see `distance_in_words`; may be "".
+    distance: how columns, or images, are compared, see `distance_in_words`; may be "". cells: of
+    each column by itself, what the release repeats.
     """
 
     given_members: int
@@ -51,6 +53,7 @@ class Facts:
     duplicates: int
     reading: tuple[str, ...] = ()
     distance: str = ""
+    cells: tuple[Cells, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def facts_of(request: Request, case: Case, near: NearCopies) -> Facts:
         duplicates=left_out.repeated,
         reading=case.notes,
         distance=distance_in_words(request, case),
+        cells=tuple(compare_cells(case)),
     )
 
 
@@ -153,7 +157,7 @@ def checks_of(
     if constants := getattr(case.space, "constants", {}):
         message = f"{', '.join(constants)}: one value among the released records; left out"
         found.append(Check("constant columns", "warning", message))
-    found += doubt_columns(case) + check_denoiser(case)
+    found += doubt_columns(case) + check_ignored(case, facts.cells) + check_denoiser(case)
     if (released := case.released) is not None:
         seed = sub_seed(request.seed, "audit", "mode collapse")
         real = case.data["non_members"].values  # repeated ones too, as among the released records

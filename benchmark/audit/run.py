@@ -172,7 +172,7 @@ def run_audit(request: Request, console: Console | None = None) -> Audit:
         closest=near.pictures,
         checks=checks_of(request, case, facts, attacked, apart),
     )
-    verdict = judge_audit(result, result.checks, request, facts.copies, worst)
+    verdict = judge_audit(result, result.checks, request, facts.copies, worst, facts.cells)
     return Audit(
         result=result,
         config=request.repeatable_settings,

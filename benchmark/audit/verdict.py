@@ -1,7 +1,7 @@
 """From scores to a verdict: thresholds with their sources, and limits for CI.
 
 All statements of a verdict hold together with the chosen confidence: with s statements (see
-`evidence`; four more about copies, two about each record of `worst`), each is made at
+`evidence`; four more about copies, one about cells, two about each record of `worst`), each is at
 1 - (1 - confidence) / s (Bonferroni). Picking the strongest of several attacks would otherwise find
 a leak by chance.
 """
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from benchmark.audit.cells import Cells
 from benchmark.audit.copies import Copies
 from benchmark.audit.evidence import Evidence, evidence_of
 from benchmark.audit.limits import limits_exceeded
@@ -47,6 +48,7 @@ class Verdict:
     of fail_if that were exceeded, with what was found. doubtful: members and non-members differ by
     themselves. failed: an attack that was planned failed, so that no leak is ruled out; what the
     others found stands. recognised: single records whose presence is told better than by guessing.
+    repeated: columns of which the release repeats cells of members, in words.
     """
 
     word: str
@@ -69,6 +71,7 @@ class Verdict:
     doubtful: bool = False
     failed: bool = False
     recognised: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -82,10 +85,12 @@ def judge_audit(
     request: Request,
     copies: Copies,
     worst: Worst = NONE,
+    cells: Sequence[Cells] = (),
 ) -> Verdict:
     """The verdict on a table of attacks; all thresholds come from the request."""
     thresholds, confidence = request.thresholds, request.thresholds.confidence.value
     others = (3 if copies.released else 0) + (not result.copies.empty) + worst.statements
+    others += bool(cells)
     found = evidence_of(result, confidence, thresholds.false_alarms.value, others)
     level = found[0].level
     doubtful, failed = (any(c.name == own for c in checks) for own in (SPLIT_LEAKS, FAILED_ATTACK))
@@ -95,9 +100,10 @@ def judge_audit(
     found_upper = max((e.found_high for e in resolved), default=np.nan)
     turns = request.blind is not None and not doubtful  # else the groups may differ by themselves
     proven = [] if doubtful else _proven_accesses(found, turns)
+    repeated = [own for own in cells if not own.ignored and own.p < 1 - level and not doubtful]
     word = _word_of(
         error=any(check.level == "error" for check in checks),
-        leak=bool(proven or worst.list_recognised(level) or copied.is_leak(turns)),
+        leak=bool(proven or repeated or worst.list_recognised(level) or copied.is_leak(turns)),
         differ=doubtful or copied.spared or any(e.turned for e in found),
         bounded=not failed and not copied.unclear and _is_small(thresholds, upper, found_upper),
     )
@@ -121,6 +127,7 @@ def judge_audit(
         doubtful=doubtful,
         failed=failed,
         recognised=tuple(worst.list_recognised(level)),
+        repeated=tuple(own.text for own in repeated),
     )
 
 

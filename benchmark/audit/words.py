@@ -40,6 +40,7 @@ NEVER = (
     "guessing unknown columns of a known person, or linking two releases (anonymeter does)",
     "attackers who know most of the other training records, as differential privacy assumes",
     "several records of one person taken together",
+    "copies of several columns whose values are common one by one, such as place, age and sex",
     "other generators trained by the same recipe, and other seeds",
 )
 """What no audit of this kind tries."""
@@ -83,6 +84,7 @@ def write_headline(verdict: Verdict, facts: Facts) -> list[str]:
         sentences.append(_say_copies(verdict, facts.copies))
     if verdict.nearly > verdict.copied:
         sentences.append(_near_copies(verdict))
+    sentences += [f"{text}." for text in verdict.repeated]
     return sentences
 
 
@@ -97,6 +99,8 @@ def _say_finding(verdict: Verdict) -> str:
             return "The released records give away who was in the training data."
         if verdict.recognised and not verdict.proven:
             return "Single records are recognised in what is released."
+        if verdict.repeated and not verdict.proven:
+            return "The released records repeat values that single training records have."
         parts = {PARTS.get(access, "The generator") for access in verdict.proven}
         part = next((part for part in PARTS.values() if parts == {part}), "The generator")
         return f"{part} gives away who was in the training data."

@@ -59,7 +59,7 @@ class Records:
 
     Before `settle_inputs` content is the table as it is written, or an array of images as given.
     left_out: columns that it had and that were to be ignored. written: the table as it was written.
-    notes: what was read and what was not.
+    notes: what was read and what was not. aside: of a table, the columns of records.ignore.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Records:
     left_out: tuple[str, ...] = ()
     written: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
+    aside: pd.DataFrame | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,7 +105,9 @@ class Records:
         if isinstance(self.content, pd.DataFrame):
             written = None if self.written is None else self.written.iloc[rows]
             part = self.content.iloc[rows]
-            return Records(name, self.ids[rows], part, self.left_out, written, self.notes)
+            aside = None if self.aside is None else self.aside.iloc[rows]
+            own = self.left_out, written, self.notes, aside
+            return Records(name, self.ids[rows], part, *own)
         assert isinstance(self.content, Dataset)
         some = Dataset(self.content.values[rows], self.content.digests[rows])
         return Records(name, self.ids[rows], some)
@@ -249,10 +252,12 @@ def _records_of_table(name: str, frame: pd.DataFrame, reading: Reading) -> Recor
             f"its columns are {first_few(frame.columns)}"
         )
     left_out = [c for c in (reading.id, *reading.ignore) if c in frame.columns]
+    aside = frame[[c for c in left_out if c != reading.id]].reset_index(drop=True)
     frame = frame.drop(columns=left_out)
     if frame.shape[1] == 0:
         raise UserError(f"{name}: the table has no column to compare")
-    return Records(name, ids, frame.reset_index(drop=True), tuple(map(str, left_out)))
+    table = frame.reset_index(drop=True)
+    return Records(name, ids, table, tuple(map(str, left_out)), aside=aside)
 
 
 def _records_of_array(name: str, values: np.ndarray, reading: Reading) -> Records:
