@@ -191,11 +191,11 @@ def p_values_of(near: copies.Closest, rows: np.ndarray) -> np.ndarray:
 
     They are those of `copies.table`, without what else it computes.
     """
-    part = {n: getattr(near, n)[rows] for n in ("records", "distances", "sample_cells", "samples")}
-    best, _ = replace(near, **part).best()
+    names = ("records", "distances", "sample_cells", "samples", "exact")
+    part = replace(near, **{name: getattr(near, name)[rows] for name in names})
     found = [
-        [int((best[near.member == kind] <= limit).sum()) for kind in (True, False)]
-        for limit in (copies.EXACT, near.near)
+        [int(copied[near.member == kind].sum()) for kind in (True, False)]
+        for copied in (part.exact_copies() >= 0, part.best()[0] <= near.near)
     ]
     return np.array([copies.more_often(ours, RECORDS, theirs, RECORDS) for ours, theirs in found])
 

@@ -17,7 +17,7 @@ from scipy.stats import hypergeom
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.selection import Contents, content_values, contents_in_one_input
 from benchmark.audit.telling import CHANCE, is_telling
-from benchmark.measures.copies import EXACT, Closest
+from benchmark.measures.copies import Closest
 
 DOUBT = 0.05
 """One-sided level under which copies that nothing proves are not put down to chance either."""
@@ -156,9 +156,9 @@ def copies_of(case: Case, near: Closest | None = None) -> Copies:
 
 def _rounded(case: Case, contents: Contents, near: Closest) -> dict[int, int]:
     """Place among the contents -> row of the released record that equals it but for rounding."""
-    best, which = near.best()
+    which = near.exact_copies()
     place_of = {int(row): place for place, row in enumerate(contents.rows)}
-    found = np.flatnonzero(best <= EXACT)
+    found = np.flatnonzero(which >= 0)
     rows = case.queries.rows[near.places[found]]
     partners = near.samples[which[found]]
     return {place_of[int(row)]: int(own) for row, own in zip(rows, partners, strict=True)}

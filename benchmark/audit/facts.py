@@ -12,6 +12,7 @@ import pandas as pd
 from attacks.distances import nearest_samples
 from benchmark.audit.cells import Cells, check_ignored, compare_cells
 from benchmark.audit.copies import Copies, copies_of
+from benchmark.audit.digits import rounding_of_release
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.denoiser import check_denoiser
 from benchmark.audit.given.doubts import doubt_columns
@@ -124,7 +125,8 @@ def near_copies_of(request: Request, case: Case) -> NearCopies:
     if "released" not in case.parts:
         return NearCopies(pd.DataFrame())
     seed = sub_seed(request.seed, "copies")
-    near = closest(case.view(FullBlackBox), case.queries, seed, request.descriptor)
+    rounding = None if case.given["members"].is_image else rounding_of_release(case)
+    near = closest(case.view(FullBlackBox), case.queries, seed, request.descriptor, rounding)
     found = NearCopies(copies.table(near, seed), near if request.descriptor is None else None)
     if not request.show_records:
         return found

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 import numpy as np
 import pandas as pd
 
 from attacks.base import some_rows
+from benchmark.audit.digits import unit_of_last_digit
 from benchmark.audit.given.case import Case
 
 CHANCE = 1e-4
@@ -114,21 +113,13 @@ def _chance_of_value(known: np.ndarray, value: float, match: float) -> float:
     if len(others) <= NEIGHBOURS:
         return 1.0
     unit = max(
-        *(_unit_of_last_digit(own) for own in (value, match)),
+        *(unit_of_last_digit(own) for own in (value, match)),
         *(2 * abs(value - match), DIGITS * abs(value), DIGITS * float(np.std(others))),
     )
     middle = int(np.searchsorted(others, value)) - NEIGHBOURS // 2
     start = min(max(middle, 0), len(others) - NEIGHBOURS - 1)
     width = float(others[start + NEIGHBOURS] - others[start])
     return min(1.0, unit / max(width, unit))
-
-
-def _unit_of_last_digit(value: float) -> float:
-    """Unit of the last decimal digit that is not zero: 0.1 for 12.5, 100 for 1200."""
-    if value == 0:
-        return float("inf")
-    exponent = Decimal(repr(float(value))).normalize().as_tuple().exponent
-    return float(10.0 ** int(exponent))
 
 
 def _chances_by_likeness(pool: pd.DataFrame, places: np.ndarray) -> np.ndarray:

@@ -21,7 +21,8 @@ from scipy.stats import t as student
 from benchmark.measures.result import NEAR
 
 EXACT = 0.001
-"""Calibrated distance up to which a sample is an exact copy, but for rounding; NEAR: a near one."""
+"""Calibrated distance up to which a sample may be an exact copy but for rounding.
+NEAR: a near one. Of tables each cell must agree as well, see `benchmark.scores.cells`."""
 
 GROUPS = 20
 """Groups of records of which one at a time is left out, for an interval."""
@@ -48,7 +49,8 @@ class Closest:
     member: (r,) bool. records, distances: (n, k), numbers of the k records closest to each sample,
     nearest first, and how far they are. others, apart: (r, k), the same for each record among the
     others. sample_cells (n,), record_cells (r,): in which part of the space each lies. samples:
-    (n,) rows of the samples among the released ones. places: (r,) of the records among the queries.
+    (n,) rows of the samples among the released ones. exact: (n,) bool, which of the samples are
+    exact copies of their closest record. places: (r,) of the records among the queries.
     by: what they were compared by, in words. near: the largest calibrated distance of a near copy.
     """
 
@@ -60,6 +62,7 @@ class Closest:
     sample_cells: np.ndarray
     record_cells: np.ndarray
     samples: np.ndarray
+    exact: np.ndarray
     places: np.ndarray
     by: str
     near: float = NEAR
@@ -67,7 +70,7 @@ class Closest:
     @property
     def calibrated(self) -> np.ndarray:
         """Distance of each sample to its closest record over the mean of the k closest, (n,)."""
-        return _calibrate_distance(self.distances[:, 0], self.distances)
+        return calibrate_distance(self.distances[:, 0], self.distances)
 
     def best(self) -> tuple[np.ndarray, np.ndarray]:
         """Of each record, the smallest calibrated distance of a sample that is closest to it.
@@ -80,6 +83,14 @@ class Closest:
         found[self.records[order, 0]] = self.calibrated[order]
         which[self.records[order, 0]] = order
         return found, which
+
+    def exact_copies(self) -> np.ndarray:
+        """Of each record, which of the n samples is its closest exact copy, or -1 (r,)."""
+        which = np.full(len(self.member), -1)
+        order = np.argsort(-self.calibrated, kind="stable")  # the last assignment stays
+        order = order[self.exact[order]]
+        which[self.records[order, 0]] = order
+        return which
 
 
 class Pair(NamedTuple):
@@ -123,9 +134,10 @@ def table(closest: Closest, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
     Smaller for the members than for the others means copying; of the DCR share larger.
     seed: of the groups.
     """
-    best, _ = closest.best()
+    near = closest.best()[0] <= closest.near
+    copied = {"exact copies": closest.exact_copies() >= 0, "near copies": near}
     rows = [
-        {"measure": name, "limit": limit, **_count_copied(best <= limit, closest.member, level)}
+        {"measure": name, "limit": limit, **_count_copied(copied[name], closest.member, level)}
         for name, limit in (COUNTED | {"near copies": closest.near}).items()
     ]
     found = _compare_kinds(closest, closest.member.astype(np.int8))
@@ -218,7 +230,7 @@ def _compare_kinds(closest: Closest, kind: np.ndarray) -> dict[str, tuple[float,
     shares, authentic, tests = [], [], []
     for side, (distance, place) in zip((1, 0), near, strict=True):
         own = apart[1 - side][closest.records[np.arange(len(place)), place]]
-        shares.append(float(_calibrate_distance(distance, closest.distances).mean()))
+        shares.append(float(calibrate_distance(distance, closest.distances).mean()))
         authentic.append(float((distance > own).mean()))
         other = kind == 1 - side
         tests.append(
@@ -254,7 +266,7 @@ def _mean_ratio(distances: np.ndarray, allowed: np.ndarray) -> float:
     return float(np.divide(first, second, out=np.ones_like(first), where=second > 0).mean())
 
 
-def _calibrate_distance(distance: np.ndarray, distances: np.ndarray) -> np.ndarray:
+def calibrate_distance(distance: np.ndarray, distances: np.ndarray) -> np.ndarray:
     """Over the mean of all k; 1 where these are all zero, because such a record tells nothing."""
     mean = distances.mean(1)
     return np.divide(distance, mean, out=np.ones_like(mean), where=mean > 0)

@@ -16,8 +16,9 @@ from attacks.base import Learnt, some_rows
 from attacks.features import Values
 from attacks.search.nearest import find_nearest, in_blocks
 from benchmark.data.queries import Queries
-from benchmark.measures.copies import Closest, closest_pairs
+from benchmark.measures.copies import EXACT, Closest, calibrate_distance, closest_pairs
 from benchmark.measures.result import NEAR, Strip
+from benchmark.scores.cells import cells_agree
 from benchmark.scores.descriptors import Descriptor
 from victims.access import FullBlackBox
 
@@ -49,14 +50,19 @@ CELLS = 3
 
 
 def closest(
-    view: FullBlackBox, queries: Queries, seed: int, descriptor: Descriptor | None = None
+    view: FullBlackBox,
+    queries: Queries,
+    seed: int,
+    descriptor: Descriptor | None = None,
+    rounding: np.ndarray | None = None,
 ) -> Closest:
     """Compare the released samples of a view with members and as many other records.
 
     Nothing that is decided here depends on which records are the members. seed: decides which
     samples and records are compared where there are too many. descriptor: what images are compared
     by; without one it is their pixels, of tables their columns, mixed ones standardised by the
-    samples.
+    samples. rounding: (d,) how far the digits of a table's samples let cells be from exact copies,
+    where these are known.
     """
     places, rows = _places(queries, seed), some_rows(len(view.released), SAMPLES, seed)
     compared = _Compared(view, queries.records(places), descriptor)
@@ -69,15 +75,23 @@ def closest(
     with warnings.catch_warnings():  # of records that repeat one another there may be fewer cells
         warnings.simplefilter("ignore", ConvergenceWarning)
         record_cells = cells.fit_predict(records.numpy())
+    nearest = np.concatenate([index for _, index in near])
+    distances = np.sqrt(np.concatenate([d2 for d2, _ in near]))
+    exact = calibrate_distance(distances[:, 0], distances) <= EXACT
+    if not queries.dataset.is_image:
+        own = queries.records(places).numpy()
+        found = np.flatnonzero(exact)
+        exact[found] = cells_agree(own, nearest[found, 0], view.released, rows[found], rounding)
     return Closest(
         member=queries.is_member[places],
-        records=np.concatenate([index for _, index in near]),
-        distances=np.sqrt(np.concatenate([d2 for d2, _ in near])),
+        records=nearest,
+        distances=distances,
         others=others,
         apart=apart,
         sample_cells=np.concatenate([cells.predict(part.numpy()) for part in samples]),
         record_cells=record_cells,
         samples=rows,
+        exact=exact,
         places=places,
         by=compared.by,
         near=NEAR if descriptor is None else descriptor.near,

@@ -12,9 +12,9 @@ from conftest import digits
 from scipy.stats import fisher_exact
 
 from benchmark.audit.copies import Copies
+from benchmark.audit.digits import unit_of_last_digit
 from benchmark.audit.page import render_audit
 from benchmark.audit.run import Audit
-from benchmark.audit.telling import _unit_of_last_digit
 
 Audited = Callable[..., Audit]
 N = 300
@@ -137,6 +137,59 @@ def test_copies_with_other_last_digits_are_no_fine_release(audited: Audited, cha
     assert "6 of them with other last digits" in " ".join(found.headline)
 
 
+def coded(seed: int, n: int, share: float) -> pd.DataFrame:
+    """Eight values of a laboratory, with 99999 where one was not measured, and the sex."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(n, 3)) @ np.random.default_rng(7).normal(size=(3, 8)) / 1.7
+    values = (100 + 15 * common + 5 * rng.normal(size=(n, 8))).round(1)
+    frame = pd.DataFrame(np.where(rng.random(values.shape) < share, 99999, values))
+    return frame.add_prefix("lab").assign(sex=rng.integers(0, 2, n))
+
+
+@pytest.mark.parametrize("share", [0.002, 0.02])
+@pytest.mark.parametrize("seed", range(3))
+def test_codes_for_what_was_not_measured_make_no_copies(
+    audited: Audited, seed: int, share: float
+) -> None:
+    """They made deviations so large that rows 3 units apart were copies with other last digits."""
+    members, non_members, samples = (coded(100 * seed + i, 1000, share) for i in range(3))
+    given = {"members": members, "non_members": non_members}
+    fresh = audited("attack=[full_black_box]", **given, samples=samples)
+    copies = fresh.facts.copies
+    assert (copies.copied_members, copies.copied_non_members) == (0, 0)
+    assert fresh.verdict.copied == 0
+    assert "copied non-members" not in {check.name for check in fresh.result.checks}
+    told = fresh.result.copies.set_index("measure").loc["exact copies"]
+    assert told["members"] == told["held_out"] == 0
+    measured = members[(members < 1000).all(axis=1)].iloc[:6]
+    copied = pd.concat([samples, measured], ignore_index=True)
+    copies = audited("attack=[full_black_box]", **given, samples=copied).facts.copies
+    assert (copies.copied_members, copies.rounded, copies.copied_non_members) == (6, 0, 0)
+    copied.iloc[-6:, :8] *= 1 + 1e-5
+    copies = audited("attack=[full_black_box]", **given, samples=copied).facts.copies
+    assert (copies.copied_members, copies.rounded, copies.copied_non_members) == (6, 6, 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01])
+@pytest.mark.parametrize("whole", [np.round, np.trunc])
+def test_copies_in_whole_units_are_copies(
+    audited: Audited, whole: Callable[[pd.DataFrame], pd.DataFrame], share: float
+) -> None:
+    """Incomes of 1234.56 were released as 1235, or as 1234."""
+    rng = np.random.default_rng(2)
+
+    def incomes(n: int) -> pd.DataFrame:
+        values = np.exp(rng.normal(8, 1, (n, 4))).round(2)
+        values = np.where(rng.random(values.shape) < share, 999999, values)
+        return pd.DataFrame(values, columns=[*"abcd"])
+
+    given = {"members": incomes(600), "non_members": incomes(600)}
+    samples = whole(pd.concat([incomes(900), given["members"].iloc[:6]]))
+    copies = audited("attack=[full_black_box]", **given, samples=samples).facts.copies
+    assert copies.copied_members == copies.rounded == 6
+    assert copies.copied_non_members == 0
+
+
 def test_strata_are_tested_together() -> None:
     """Of contents that all stand in one input nothing can be learnt by comparison."""
     once = (5, 100, 1, 80)
@@ -207,8 +260,8 @@ def test_mirrored_images_are_copies_by_features_alone(audited: Audited) -> None:
     ("value", "unit"), [(12.5, 0.1), (1200, 100), (7, 1), (0.037, 0.001), (-3.25, 0.01)]
 )
 def test_the_unit_of_a_value_is_that_of_its_last_digit(value: float, unit: float) -> None:
-    assert _unit_of_last_digit(value) == pytest.approx(unit)
+    assert unit_of_last_digit(value) == pytest.approx(unit)
 
 
 def test_a_zero_has_no_digits() -> None:
-    assert _unit_of_last_digit(0.0) == np.inf
+    assert unit_of_last_digit(0.0) == np.inf

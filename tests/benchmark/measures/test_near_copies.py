@@ -105,6 +105,19 @@ def test_what_repeats_by_chance_is_no_copy() -> None:
     assert set(which) <= {-1, *range(N)}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_few_values_far_from_all_others_make_no_exact_copies(seed: int) -> None:
+    """Cells of 99999 shrink all other distances against the mean of the 50 closest records."""
+    records, samples = normal(2 * seed, 2 * M), normal(2 * seed + 1, N)
+    for rows, share in ((records, 0.1), (samples, 0.02)):
+        rows[np.random.default_rng(seed).random(rows.shape) < share] = 99999
+    samples[:3] = records[:3]
+    near = found(samples, records)
+    assert (near.calibrated <= copies.EXACT).sum() > 10
+    assert np.flatnonzero(near.exact).tolist() == [0, 1, 2]
+    assert row(copies.table(near), "exact copies")["members"] == 3 / M
+
+
 @pytest.mark.slow
 def test_a_generator_that_never_saw_the_members_raises_no_more_alarms_than_promised() -> None:
     tables = [
