@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmark.audit.given.markers import Markers
 from benchmark.config.quoting import pasted
 from benchmark.data.notation import (
     CODE,
@@ -49,9 +50,11 @@ def convert_columns(
     if unknown := [column for column in how.categorical if column not in first.columns]:
         raise UserError(f"records.categorical: no column is named {', '.join(unknown)}")
     check_format(how)
+    markers = Markers(how.missing)
     cells = {
         column: {
-            name: _read_cells(name, column, frame[column], how) for name, frame in frames.items()
+            name: _read_cells(name, column, frame[column], how, markers)
+            for name, frame in frames.items()
         }
         for column in first.columns
     }
@@ -59,10 +62,11 @@ def convert_columns(
     made: dict[str, dict[str, Any]] = {name: {} for name in frames}
     said: dict[str, list[str]] = {}
     for column, inputs in cells.items():
-        values, what = _decide_column(column, inputs, how, comma)
+        values, what = _decide_column(column, inputs, how, comma, markers)
         said.setdefault(what, []).append(column)
         for name in frames:
             made[name][column] = values[name]
+    markers.refuse_idle()
     tables = {name: pd.DataFrame(columns, columns=first.columns) for name, columns in made.items()}
     return tables, [
         *(f"{what}: {list_names(of)}" for what, of in said.items()),
@@ -84,7 +88,9 @@ def as_text(values: pd.Series) -> pd.Series:
 # --- cells ----------------------------------------------------------------------------------------
 
 
-def _read_cells(name: str, column: str, values: pd.Series, how: Written) -> np.ndarray:
+def _read_cells(
+    name: str, column: str, values: pd.Series, how: Written, markers: Markers
+) -> np.ndarray:
     """Cells as float64, datetime64 (us), or text (object), "" where one is missing."""
     where = f"{name}, column {column!r}"
     kind = values.dtype
@@ -92,11 +98,11 @@ def _read_cells(name: str, column: str, values: pd.Series, how: Written) -> np.n
         text = as_text(
             values if not isinstance(kind, pd.CategoricalDtype) else values.astype(object)
         )
-        return _blank_missing(text.to_numpy(object), how)
+        return markers.blank_texts(text.to_numpy(object))
     if pd.api.types.is_numeric_dtype(kind):  # booleans too
         if pd.api.types.is_complex_dtype(kind):
             raise UserError(f"{where}: it holds values that are not finite numbers")
-        return _exact_numbers(where, values)
+        return markers.blank_numbers(_exact_numbers(where, values), values)
     if isinstance(kind, pd.DatetimeTZDtype) or kind.kind == "M":
         return pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
     if kind.kind == "m":
@@ -116,7 +122,7 @@ def _read_cells(name: str, column: str, values: pd.Series, how: Written) -> np.n
             seconds = [np.nan if value is None else value.total_seconds() for value in plain]
             return np.array(seconds) / 86400
     known = {value: _text_of(value).strip() for value in plain.unique()}
-    return _blank_missing(plain.map(known).fillna("").to_numpy(object), how)
+    return markers.blank_texts(plain.map(known).fillna("").to_numpy(object))
 
 
 def _exact_numbers(where: str, values: pd.Series) -> np.ndarray:
@@ -162,16 +168,11 @@ def _canonical_code(text: str) -> str:
     return "" if text in MISSING else text
 
 
-def _blank_missing(text: np.ndarray, how: Written) -> np.ndarray:
-    gone = how.gone
-    return np.array(["" if value in gone else value for value in text], object)
-
-
 # --- decisions ------------------------------------------------------------------------------------
 
 
 def _decide_column(
-    column: str, inputs: Mapping[str, np.ndarray], how: Written, comma: bool
+    column: str, inputs: Mapping[str, np.ndarray], how: Written, comma: bool, markers: Markers
 ) -> tuple[dict[str, np.ndarray], str]:
     """The column in each input, and what it was taken for."""
     texts = {name: cells for name, cells in inputs.items() if cells.dtype == object}
@@ -193,6 +194,8 @@ def _decide_column(
     odd = [text for text in different if text not in known]
     codes = [text for text in different if CODE.fullmatch(text)]
     if not codes and not odd:
+        if what.startswith("numbers"):
+            known = markers.blank_known(known)
         made = {name: _look_up(known, cells) for name, cells in inputs.items()}
         if infinite := [name for name, values in made.items() if np.isinf(values).any()]:
             raise UserError(

@@ -118,6 +118,43 @@ def test_advice_works() -> None:
     assert read(Written(categorical=["x"]), a=["1", "old"])["a"] == ["1", "old"]
 
 
+@pytest.mark.parametrize("marker", ["99999", "99999.0"])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [1, 99999],
+        [1.5, 99999.0],
+        np.array([1.5, 99999], np.float32),
+        pd.array([1, 99999], "Int64"),
+        ["1.5", "99999.0"],
+        ["1.5", "99,999"],
+        ["1,5", "99.999"],
+        [Decimal("1.5"), 99999],
+        pd.Categorical([1.5, 99999]),
+    ],
+)
+def test_a_marker_that_is_a_number_is_compared_as_one(marker: str, cells: Any) -> None:
+    found = read(Written(missing=[marker]), a=cells, b=["2", "3"])["a"]
+    assert np.isnan(found).tolist() == [False, True]
+
+
+def test_markers_are_compared_as_their_column_stores_them() -> None:
+    found = read(Written(missing=["-9.9"]), a=np.array([-9.9, 1], np.float32))["a"]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, [np.nan, 1])
+    how = Written(missing=["99999.0"], categorical=["x"])
+    assert read(how, a=[7, 99999], b=["99999", "7"]) == {"a": ["7", ""], "b": ["", "7"]}
+    assert read(Written(missing=["7"]), a=["007", "7"]) == {"a": ["007", ""]}
+    assert read(Written(missing=["0"]), a=[True, False], b=[1, 0])["a"] == [1, 0]
+
+
+def test_a_marker_that_no_cell_is_is_refused() -> None:
+    assert "no compared cell of any input is 9999;" in refusal(
+        Written(missing=["9999"]), a=[99999, 1]
+    )
+    assert "is unknown;" in refusal(Written(missing=["1", "unknown"]), a=["1", "a"])
+    read(Written(missing=["NA", "1"]), a=["1", "2"])  # missing anyhow
+
+
 def test_a_missing_value_equals_a_missing_value_and_nothing_else() -> None:
     frames = {
         "members": pd.DataFrame({"x": [1.0, np.nan, 3.0], "b": [0, 1, None], "c": ["u", None, ""]}),
