@@ -1,4 +1,4 @@
-"""What a table's columns make doubtful, though they can be read: spelling, identifiers, units.
+"""What a table's columns make doubtful, though they can be read: spelling, codes, units.
 
 Such a column blinds attacks, so that an audit would say "no leak found" of copied records.
 """
@@ -13,6 +13,8 @@ from scipy.stats import kstest
 
 from benchmark.audit.given.case import Case
 from benchmark.audit.given.columns import as_text
+from benchmark.audit.given.far import code_in_words, suspected_codes
+from benchmark.audit.given.inputs import Records
 from benchmark.audit.given.space import TableSpace
 from benchmark.config.quoting import pasted
 from benchmark.data.notation import list_names
@@ -45,6 +47,7 @@ def doubt_columns(case: Case) -> list[Check]:
         real = [case.given[name].table[column.name] for name in ("members", "non_members")]
         if column.kind != "category":
             found += doubt_identifier(column.name, real)
+            found += doubt_code(column.name, list(case.given.values()))
         if "samples" in case.given:
             doubt = doubt_spelling if column.kind == "category" else doubt_unit
             found += doubt(column.name, case.given["samples"].table[column.name], pd.concat(real))
@@ -124,3 +127,12 @@ def doubt_unit(column: str, released: pd.Series, real: pd.Series) -> list[Check]
         f"{sizes[1]:.4g} among members and non-members (median without zeros); is the unit another?"
     )
     return [Check("units", "warning", message)]
+
+
+def doubt_code(column: str, given: Sequence[Records]) -> list[Check]:
+    """Numbers that are repeated far outside all others, and so may mean something else."""
+    codes = suspected_codes([g.table[column].dropna().to_numpy(np.float64) for g in given])
+    if not codes:
+        return []
+    message = f"{column}: {code_in_words(column, given, codes)}"
+    return [Check("suspected codes", "warning", message)]

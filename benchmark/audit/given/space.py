@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmark.audit.given.columns import as_text
+from benchmark.audit.given.far import code_in_words, is_far, suspected_codes
 from benchmark.audit.given.inputs import Records, first_few
 from benchmark.config.quoting import pasted
 from benchmark.data.columns import column_of_values
@@ -74,7 +75,7 @@ class TableSpace:
         kept = [c for c in self.order if c not in self.constants]
         if not kept:
             raise UserError(f"{basis}: every column is constant, there is nothing to compare")
-        self.schema = Schema([_column_of_inputs(c, frames, basis) for c in kept])
+        self.schema = Schema([_column_of_inputs(c, given, basis) for c in kept])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -179,8 +180,9 @@ def _same_columns(first: Records, other: Records) -> None:
         )
 
 
-def _column_of_inputs(name: str, frames: Mapping[str, pd.DataFrame], basis: str) -> Column:
+def _column_of_inputs(name: str, given: Mapping[str, Records], basis: str) -> Column:
     """What a column is, by all inputs together; numbers are standardised by the basis."""
+    frames = {n: records.table for n, records in given.items()}
     parts = [frame[name] for frame in frames.values()]
     numbers = all(pd.api.types.is_numeric_dtype(part) for part in parts)
     pooled = [np.asarray(part, np.float64) if numbers else as_text(part) for part in parts]
@@ -194,7 +196,7 @@ def _column_of_inputs(name: str, frames: Mapping[str, pd.DataFrame], basis: str)
             )
         return column
     _refuse_row_numbers(name, frames)
-    _check_units(name, frames, basis)
+    _check_units(name, given, basis)
     return column if column.kind == "binary" else _standardised(column, pooled, frames[basis][name])
 
 
@@ -238,18 +240,38 @@ def _refuse_row_numbers(column: str, frames: Mapping[str, pd.DataFrame]) -> None
         )
 
 
-def _check_units(column: str, frames: Mapping[str, pd.DataFrame], basis: str) -> None:
-    """Raise UserError where the basis and another input hardly have the same unit."""
-    present = {n: f[column].dropna().to_numpy(np.float64) for n, f in frames.items()}
-    ends = {n: np.quantile(values, (0.01, 0.99)) for n, values in present.items() if len(values)}
-    if basis not in ends:
+def _check_units(column: str, given: Mapping[str, Records], basis: str) -> None:
+    """Raise UserError where the basis and another input hardly have the same unit.
+
+    Suspected codes do not count, and ranges must differ with and without far values: a quantile
+    may land on one by chance.
+    """
+    present = {n: g.table[column].dropna().to_numpy(np.float64) for n, g in given.items()}
+    codes = suspected_codes(list(present.values()))
+    rest = {n: values[~np.isin(values, list(codes))] for n, values in present.items()}
+    every = {n: _ends(values) for n, values in rest.items() if len(values)}
+    if basis not in every:
         return
-    low, high = ends[basis]
-    for name, (a, b) in ends.items():
-        if b == a or high == low:  # nearly always the same value: no spread to compare
-            continue
-        if a > high or b < low or not 1 / UNITS <= (high - low) / (b - a) <= UNITS:
+    near = {n: _ends(rest[n][~is_far(rest[n])]) for n in every}
+    for name, (a, b) in every.items():
+        if _differ(every[name], every[basis]) and _differ(near[name], near[basis]):
+            low, high = every[basis]
+            more = f" Beside these, {code_in_words(column, given.values(), codes)}" if codes else ""
             raise UserError(
                 f"column {column!r}: 98% of {name} lie in [{a:.4g}, {b:.4g}], of {basis} in "
-                f"[{low:.4g}, {high:.4g}]; is the unit or the scaling another?"
+                f"[{low:.4g}, {high:.4g}]; is the unit or the scaling another?{more}"
             )
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    """Between which 98% of the numbers lie."""
+    low, high = np.quantile(values, (0.01, 0.99))
+    return float(low), float(high)
+
+
+def _differ(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two ranges do not meet, or one is far wider."""
+    (a, b), (low, high) = one, other
+    if b == a or high == low:  # nearly always the same value: no spread to compare
+        return False
+    return a > high or b < low or not 1 / UNITS <= (high - low) / (b - a) <= UNITS

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from audit_models import table
 
-from benchmark.audit.given.doubts import doubt_identifier, doubt_spelling, doubt_unit
+from benchmark.audit.given.doubts import doubt_code, doubt_identifier, doubt_spelling, doubt_unit
+from benchmark.audit.given.inputs import Records
+from benchmark.audit.given.space import TableSpace
+from victims.errors import UserError
 
 MADE = np.random.default_rng(0)
 SIZES = {"members": 300, "non_members": 300, "samples": 400}
@@ -119,3 +122,63 @@ def test_sizes_that_differ_little_are_no_other_unit() -> None:
     assert doubt_unit("x", real * 5, real) == []
     assert doubt_unit("x", real * 0.05, real) != []
     assert doubt_unit("x", (real * 100).where(real.index < 20, 0), real) == []  # too few
+
+
+def labs(code: float, rates: tuple[float, ...] = (0.02, 0.004)) -> dict[str, Records]:
+    """Inputs of 1 000 rows; that share of the cells is the code."""
+    draw = np.random.default_rng(0)
+    given = {}
+    for name, rate in zip(("members", "samples"), rates, strict=True):
+        x = np.round(draw.normal(100, 10, 1000), 1)
+        x[: int(1000 * rate)] = code
+        given[name] = Records(name, np.arange(1000).astype(str), pd.DataFrame({"x": x}))
+    return given
+
+
+@pytest.mark.parametrize("code", [99999, -99999, 9999.9])
+def test_a_code_for_missing_is_no_other_unit_and_is_named(code: float) -> None:
+    given = labs(code)
+    TableSpace(given, "samples")  # 98% of members reach as far as the code, of samples not
+    (check,) = doubt_code("x", list(given.values()))
+    assert f"x: {code:g} stands there 24 times, far from all other values" in check.message
+    assert check.message.endswith(f"records.missing=[{code:g}]")
+
+
+def test_a_lone_far_value_is_no_other_unit() -> None:
+    given = {name: r.take_rows(np.arange(60), name) for name, r in labs(1e6, (0.001, 0)).items()}
+    TableSpace(given, "samples")
+    assert doubt_code("x", list(given.values())) == []
+
+
+@pytest.mark.parametrize("rates", [(0, 0), (0.02, 0), (0.05, 0.05)])
+@pytest.mark.parametrize("factor", [1000, 1 / 12])
+def test_another_unit_is_refused_beside_codes_too(rates: tuple[float, ...], factor: float) -> None:
+    given = labs(99999, rates)
+    table = given["samples"].table
+    table["x"] = table["x"].where(table["x"] == 99999, table["x"] * factor)
+    with pytest.raises(UserError, match="unit or the scaling another") as raised:
+        TableSpace(given, "samples")
+    assert ("records.missing=[99999]" in str(raised.value)) == (max(rates) > 0)
+
+
+def test_codes_are_named_as_they_were_written(checked: Callable[..., dict[str, str]]) -> None:
+    def change(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        since = pd.Timestamp("2020-01-01") + pd.to_timedelta(frame["age"], unit="D")
+        return frame.assign(day=since.dt.strftime("%Y-%m-%d").where(frame.index > 9, "1900-01-01"))
+
+    said = checked(change)["suspected codes"]
+    assert said.startswith("day: 1900-01-01 stands there 30 times")
+    assert "suspected codes" not in checked(lambda name, frame: frame)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: np.round(np.exp(MADE.normal(3, 1.5, 2000))),
+        lambda: MADE.choice([0, 1, 2, 3, 30], 2000, p=[0.8, 0.1, 0.05, 0.04, 0.01]),
+        lambda: MADE.poisson(0.5, 2000),
+    ],
+)
+def test_long_tails_are_no_codes(draw: Callable[[], np.ndarray]) -> None:
+    frame = pd.DataFrame({"x": draw().astype(float)})
+    assert doubt_code("x", [Records("members", np.arange(2000).astype(str), frame)]) == []
