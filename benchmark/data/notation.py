@@ -27,6 +27,8 @@ PLAIN = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?inf(
 GROUPS = r"[+-]?[1-9][0-9]{0,2}(?P<s>[%s])[0-9]{3}((?P=s)[0-9]{3})*"
 INDIAN = r"[+-]?[1-9][0-9]?(,[0-9]{2})+,[0-9]{3}(\.[0-9]*)?"
 GROUPED = re.compile(GROUPS % ",'’ _" + r"(\.[0-9]*)?|" + INDIAN)
+POINT_GROUPED = re.compile(GROUPS % ".")
+"""Three digits behind each point, none of them behind a 0: thousands, or decimals."""
 COMMA = re.compile(r"[+-]?[0-9]+(,[0-9]+)?([eE][+-]?[0-9]+)?")
 COMMA_GROUPED = re.compile(GROUPS % ".'’ _" + r"(,[0-9]*)?")
 INTERVAL = re.compile(r"[\[(]\s*([^,;\s]+)\s*[,;]\s*([^,;\s]+)\s*[\])]")
@@ -179,6 +181,27 @@ def decimal_comma(cells: Mapping[str, Mapping[str, np.ndarray]], how: Written) -
             f"with a point: write both alike, or {how.group}.decimal='.' or ','"
         )
     return True in evidence
+
+
+def refuse_thousands(column: str, texts: Sequence[str], how: Written, comma: bool) -> None:
+    """Raise UserError where points may stand between thousands: `1.234` beside `950`.
+
+    texts: all cells of the column. Where no number without a point reaches 100, the points stand
+    before decimals; where the comma is the sign of decimals, between thousands.
+    """
+    numbers = [_bare_number(text) for text in texts if text not in ("", UNKNOWN)]
+    pointed = [number for number in numbers if "." in number]
+    if how.decimal != "auto" or comma or not pointed or column in how.categorical:
+        return
+    whole = [number for number in numbers if re.fullmatch("[+-]?[0-9]{3,}", number)]
+    if not all(map(POINT_GROUPED.fullmatch, pointed)) or not whole:
+        return
+    if all(_parse_value(n, False) is not None and not CODE.fullmatch(n) for n in numbers):
+        raise UserError(
+            f"column {column!r}: the point of {pointed[0]!r}, beside {whole[0]!r}, may stand "
+            f"between thousands or before decimals; \"{how.group}.decimal=','\" reads thousands, "
+            f"{how.group}.decimal=. decimals"
+        )
 
 
 # --- dates ----------------------------------------------------------------------------------------

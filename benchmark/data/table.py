@@ -34,7 +34,7 @@ from benchmark.data.files import (
     remember,
     typed_frame,
 )
-from benchmark.data.notation import UNKNOWN, Written, check_format, decimal_comma
+from benchmark.data.notation import UNKNOWN, Written, check_format, decimal_comma, refuse_thousands
 from benchmark.store.folders import home
 from victims.errors import UserError
 from victims.schema import Schema
@@ -251,6 +251,9 @@ class Table:
         ]
         every = list(zip(names, texts, strict=True))
         comma = decimal_comma({name: {name: column} for name, column in every}, how)
+        if not is_typed(self.find_file()):
+            for name, column in every:
+                refuse_thousands(name, sorted(set(column)), how, comma)
         return [
             understand_column(name, column, self.levels.get(name), self.gaps, how, comma)
             for name, column in every

@@ -28,6 +28,7 @@ from benchmark.data.notation import (
     list_names,
     read_dates,
     read_numbers,
+    refuse_thousands,
     to_days,
 )
 from victims.errors import UserError
@@ -59,6 +60,10 @@ def convert_columns(
         for column in first.columns
     }
     comma = decimal_comma(cells, how)
+    for column, inputs in cells.items():
+        texts = [name for name, found in inputs.items() if found.dtype == object]
+        written = [set(inputs[name]) for name in texts if _is_text(frames[name][column])]
+        refuse_thousands(column, sorted(set().union(*written)), how, comma)
     made: dict[str, dict[str, Any]] = {name: {} for name in frames}
     said: dict[str, list[str]] = {}
     for column, inputs in cells.items():
@@ -123,6 +128,11 @@ def _read_cells(
             return np.array(seconds) / 86400
     known = {value: _text_of(value).strip() for value in plain.unique()}
     return markers.blank_texts(plain.map(known).fillna("").to_numpy(object))
+
+
+def _is_text(values: pd.Series) -> bool:
+    """Whether all cells are text as it was written, and no number that became text."""
+    return all(isinstance(value, str) or _is_missing(value) for value in values)
 
 
 def _exact_numbers(where: str, values: pd.Series) -> np.ndarray:

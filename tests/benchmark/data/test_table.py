@@ -268,6 +268,7 @@ def test_durations_are_days_as_in_audits(tmp_path, ending):
         ("a\n1/2/2020\n3/4/2020\n", {}, "data.dates=%d/%m/%Y says which"),
         ("a\n2020-01-31\n2020-02-01\nsoon\n", {}, r"data.missing=\[soon\]"),
         ("a\tb\n1,5\t1.5\n", {}, r"data.decimal='\.' or ','"),
+        ("a\n950\n1.234\n", {}, "data.decimal=','. reads thousands"),
         ("a\n$5\n3\n7%\n", {}, r"data.categorical=\[a\]"),
         ("a\n1 days\n3\n", {}, "durations .* and plain numbers"),
         ("a\n1\n", {"dates": "%Q"}, "data.dates=%Q: it is no format"),

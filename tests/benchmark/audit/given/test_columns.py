@@ -103,11 +103,34 @@ def test_a_code_is_text_for_itself(odd: list[Any]) -> None:
         ({"a": ["12%", "0.5"]}, "with and without %"),
         ({"a": ["$12"], "b": ["€5"]}, "or with several"),
         ({"a": ["3"], "b": ["red", "blue", "grey"]}, "numbers in a but text in b ('blue'"),
+        ({"a": ["950", "1.234", "12.345"]}, "the point of '1.234', beside '950', may stand"),
+        (
+            {"a": ["€1.234"], "b": ["950 €", "-7", "?"]},
+            "\"records.decimal=','\" reads thousands, records.decimal=. decimals",
+        ),
         ({"a": ["1 days 12:00:00"], "b": ["36"]}, "durations ('1 days 12:00:00') and plain"),
     ],
 )
 def test_what_may_mean_two_things_is_refused(inputs: dict[str, list[Any]], said: str) -> None:
     assert said in refusal(**inputs)
+
+
+def test_points_between_thousands_are_read_where_that_is_sure() -> None:
+    cells = ["950", "1.234"]
+    assert read(Written(decimal=","), a=cells) == {"a": [950, 1234]}
+    assert read(Written(decimal="."), a=cells) == {"a": [950, 1.234]}
+    assert read(a=cells, b=["1.234.567"])["a"] == [950, 1234]
+    assert read(a=cells, b=["3,5"])["a"] == [950, 1234]
+    assert read(a=cells, b=["0.125"])["a"] == [950, 1.234]
+    assert read(a=cells, b=["7.5"])["a"] == [950, 1.234]
+    assert read(a=["1.234", "2.500", "12.345", "99"])["a"] == [1.234, 2.5, 12.345, 99]
+    assert read(a=np.array([950.0, 1.234], object))["a"] == [950, 1.234]  # type: ignore[arg-type]
+
+
+def test_each_column_has_its_own_points() -> None:
+    frame = pd.DataFrame({"x": ["950", "1.234"], "y": ["103.9", "98.5"]})
+    with pytest.raises(UserError, match="column 'x': the point"):
+        convert_columns({"a": frame}, Written())
 
 
 def test_advice_works() -> None:
