@@ -51,22 +51,28 @@ class Cells(NamedTuple):
 
 def compare_cells(case: Case) -> list[Cells]:
     """Each column of a table's samples against both groups; nothing for images and generators."""
-    if "samples" not in case.given or case.given["members"].is_image:
+    if not _has_cells(case):
         return []
     found = [own for own in _each_column(case) if own.released_members + own.released_non_members]
     return [own._replace(p=min(1.0, own.p * len(found))) for own in found]
 
 
+def _has_cells(case: Case) -> bool:
+    """Whether samples of a table were handed in."""
+    return "samples" in case.given and not case.given["members"].is_image
+
+
 def _each_column(case: Case) -> Iterator[Cells]:
     groups = [case.given[name] for name in ("members", "non_members")]
-    released, least = case.given["samples"], min(map(len, groups))
+    least = min(map(len, groups))
+    drawn = [some_rows(len(records), least) for records in groups]
     for ignored in (False, True):
-        tables = [_part(records, ignored) for records in (*groups, released)]
-        for column in tables[0].columns:
-            if all(column in table for table in tables):
-                own = [tables[i][column].iloc[some_rows(len(groups[i]), least)] for i in (0, 1)]
-                ours, theirs = (set(as_text(values)) - {""} for values in own)
-                out = set(as_text(tables[2][column]))
+        released = _part(case.given["samples"], ignored)
+        real = [_part(g, ignored).iloc[rows] for g, rows in zip(groups, drawn, strict=True)]
+        for column in real[0].columns:
+            if column in real[1] and column in released:
+                ours, theirs = (set(as_text(table[column])) - {""} for table in real)
+                out = set(as_text(released[column]))
                 alone = ours - theirs, theirs - ours
                 (m, x), (n, y) = ((len(one), len(one & out)) for one in alone)
                 yield Cells(str(column), ignored, m, x, n, y, more_often(x, m, y, n))
@@ -81,7 +87,7 @@ def _part(records: Records, ignored: bool) -> pd.DataFrame:
 
 def check_ignored(case: Case, cells: Sequence[Cells]) -> list[Check]:
     """Columns that are released and not compared; an error where they repeat members' cells."""
-    if "samples" not in case.given or case.given["members"].is_image:
+    if not _has_cells(case):
         return []
     by_column = {own.column: own for own in cells if own.ignored}
     asked = _part(case.given["members"], True).columns

@@ -77,19 +77,20 @@ class Closest:
 
         (r,) distances, infinite where no sample is, and (r,) which of the n samples it is, or -1.
         """
-        found = np.full(len(self.member), np.inf)
-        which = np.full(len(self.member), -1)
-        order = np.argsort(-self.calibrated, kind="stable")  # the last assignment stays
-        found[self.records[order, 0]] = self.calibrated[order]
-        which[self.records[order, 0]] = order
+        distances, found = self.calibrated, np.full(len(self.member), np.inf)
+        which = self._best_of(np.arange(len(distances)))
+        found[which >= 0] = distances[which[which >= 0]]
         return found, which
 
     def exact_copies(self) -> np.ndarray:
         """Of each record, which of the n samples is its closest exact copy, or -1 (r,)."""
+        return self._best_of(np.flatnonzero(self.exact))
+
+    def _best_of(self, chosen: np.ndarray) -> np.ndarray:
+        """Of each record, which of the chosen samples (m,) comes closest to it, or -1 (r,)."""
         which = np.full(len(self.member), -1)
-        order = np.argsort(-self.calibrated, kind="stable")  # the last assignment stays
-        order = order[self.exact[order]]
-        which[self.records[order, 0]] = order
+        order = chosen[np.argsort(-self.calibrated[chosen], kind="stable")]
+        which[self.records[order, 0]] = order  # the last assignment stays
         return which
 
 

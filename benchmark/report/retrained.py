@@ -19,7 +19,8 @@ def retrained_models(studies: Sequence[Study]) -> Iterator[str]:
     """Sentences on victims that some attacks met in another training than the first ones did."""
     pairs = list(_trained_again(studies))
     shared = [[(*pair, Row(name, "none")) for name in _attacks_of_both(pair)] for pair in pairs]
-    same = [bool(rows) and all(map(_has_the_same_scores, rows)) for rows in shared]
+    moved = [[row for row in rows if not _has_the_same_scores(row)] for rows in shared]
+    same = [bool(rows) and not apart for rows, apart in zip(shared, moved, strict=True)]
     if any(same):
         names = _names(pair for pair, is_same in zip(pairs, same, strict=True) if is_same)
         yield (
@@ -35,8 +36,8 @@ def retrained_models(studies: Sequence[Study]) -> Iterator[str]:
             f"Nobody knows of {unknown} of them whether they are the models that the others met. "
             "Name one of their attacks beside yours: attack=[mine,closest_record]."
         )
-    if moved := [row for rows in shared for row in rows if not _has_the_same_scores(row)]:
-        yield _largest_change(moved)
+    if changed := [row for rows in moved for row in rows]:
+        yield _largest_change(changed)
 
 
 def _trained_again(studies: Iterable[Study]) -> Iterator[tuple[Outcome, Outcome]]:
